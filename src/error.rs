@@ -1,0 +1,475 @@
+//! The one error type: a kind for what the caller does about it, and the SQLSTATE that Postgres would give.
+
+use std::fmt;
+
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
+use shelfmark_udfs::VectorError;
+
+/// `Result` with [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What a caller does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The statement or its data is wrong; change it.
+    InvalidInput,
+    /// A named thing does not exist.
+    NotFound,
+    /// A thing of that name exists already.
+    AlreadyExists,
+    /// A concurrent commit won; run the statement again.
+    Conflict,
+    /// The caller asked to stop, or a time limit passed.
+    Cancelled,
+    /// A limit (memory, disk, size, count) was reached.
+    LimitExceeded,
+    /// The database cannot be written or reached now; reopen it.
+    Unavailable,
+    /// Stored bytes are not what was written.
+    Corrupted,
+    /// Understood, but not offered.
+    Unsupported,
+    /// A fault of ours.
+    Internal,
+}
+
+/// SQLSTATE codes, named as in PostgreSQL's `errcodes.txt`.
+pub mod sqlstate {
+    #![allow(missing_docs)]
+    pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+    pub const DATA_EXCEPTION: &str = "22000";
+    pub const STRING_DATA_RIGHT_TRUNCATION: &str = "22001";
+    pub const NUMERIC_VALUE_OUT_OF_RANGE: &str = "22003";
+    pub const NULL_VALUE_NOT_ALLOWED: &str = "22004";
+    pub const INVALID_DATETIME_FORMAT: &str = "22007";
+    pub const DATETIME_FIELD_OVERFLOW: &str = "22008";
+    pub const DIVISION_BY_ZERO: &str = "22012";
+    pub const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
+    pub const INVALID_PARAMETER_VALUE: &str = "22023";
+    pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
+    pub const BAD_COPY_FILE_FORMAT: &str = "22P04";
+    pub const NOT_NULL_VIOLATION: &str = "23502";
+    pub const UNIQUE_VIOLATION: &str = "23505";
+    pub const CHECK_VIOLATION: &str = "23514";
+    pub const ACTIVE_SQL_TRANSACTION: &str = "25001";
+    pub const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
+    pub const INVALID_SCHEMA_NAME: &str = "3F000";
+    pub const SERIALIZATION_FAILURE: &str = "40001";
+    pub const STATEMENT_COMPLETION_UNKNOWN: &str = "40003";
+    pub const SYNTAX_ERROR: &str = "42601";
+    pub const DUPLICATE_COLUMN: &str = "42701";
+    pub const UNDEFINED_COLUMN: &str = "42703";
+    pub const UNDEFINED_OBJECT: &str = "42704";
+    pub const DUPLICATE_OBJECT: &str = "42710";
+    pub const DATATYPE_MISMATCH: &str = "42804";
+    pub const WRONG_OBJECT_TYPE: &str = "42809";
+    pub const CANNOT_COERCE: &str = "42846";
+    pub const UNDEFINED_FUNCTION: &str = "42883";
+    pub const UNDEFINED_TABLE: &str = "42P01";
+    pub const DUPLICATE_SCHEMA: &str = "42P06";
+    pub const DUPLICATE_TABLE: &str = "42P07";
+    pub const INVALID_TABLE_DEFINITION: &str = "42P16";
+    pub const DISK_FULL: &str = "53100";
+    pub const OUT_OF_MEMORY: &str = "53200";
+    pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
+    pub const STATEMENT_TOO_COMPLEX: &str = "54001";
+    pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
+    pub const OBJECT_IN_USE: &str = "55006";
+    pub const QUERY_CANCELED: &str = "57014";
+    pub const IO_ERROR: &str = "58030";
+    pub const UNDEFINED_FILE: &str = "58P01";
+    pub const SNAPSHOT_TOO_OLD: &str = "72000";
+    pub const INTERNAL_ERROR: &str = "XX000";
+    pub const DATA_CORRUPTED: &str = "XX001";
+}
+
+/// An error with its kind, its SQLSTATE, and a message that says what to do.
+#[derive(Debug)]
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    kind: ErrorKind,
+    sqlstate: &'static str,
+    message: String,
+    hint: Option<String>,
+    /// Line and column of the statement's text, both from 1.
+    position: Option<(u64, u64)>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind` with the given SQLSTATE.
+    pub fn new(kind: ErrorKind, sqlstate: &'static str, message: impl Into<String>) -> Self {
+        let inner =
+            Inner { kind, sqlstate, message: message.into(), hint: None, position: None, source: None };
+        Self { inner: Box::new(inner) }
+    }
+
+    /// The statement or its data is wrong.
+    pub fn invalid(sqlstate: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidInput, sqlstate, message)
+    }
+
+    /// Something named does not exist.
+    pub fn not_found(sqlstate: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::NotFound, sqlstate, message)
+    }
+
+    /// Something of that name exists.
+    pub fn exists(sqlstate: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::AlreadyExists, sqlstate, message)
+    }
+
+    /// A concurrent commit won: 40001.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Conflict, sqlstate::SERIALIZATION_FAILURE, message)
+    }
+
+    /// A limit was reached.
+    pub fn limit(sqlstate: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::LimitExceeded, sqlstate, message)
+    }
+
+    /// Stored bytes are not what was written: XX001.
+    pub fn corrupted(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Corrupted, sqlstate::DATA_CORRUPTED, message)
+    }
+
+    /// Understood, but not offered: 0A000.
+    pub fn unsupported(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Unsupported, sqlstate::FEATURE_NOT_SUPPORTED, message)
+    }
+
+    /// A fault of ours: XX000.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Internal, sqlstate::INTERNAL_ERROR, message)
+    }
+
+    /// An I/O error while doing `what` (for example "write log file log/0001"): 53100 when the disk is full, else 58030.
+    pub fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
+        let (kind, sqlstate) = match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                (ErrorKind::LimitExceeded, sqlstate::DISK_FULL)
+            }
+            _ => (ErrorKind::Unavailable, sqlstate::IO_ERROR),
+        };
+        Self::new(kind, sqlstate, format!("could not {what}: {source}")).with_source(source)
+    }
+
+    /// Adds what the user can do.
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.inner.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the place in the statement's text (line and column, both from 1).
+    pub fn with_position(mut self, line: u64, column: u64) -> Self {
+        self.inner.position = Some((line, column));
+        self
+    }
+
+    /// Adds the error below.
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        self.inner.source = Some(source.into());
+        self
+    }
+
+    /// Puts `context` before the message ("file books.csv, line 7").
+    pub fn context(mut self, context: impl fmt::Display) -> Self {
+        self.inner.message = format!("{context}: {}", self.inner.message);
+        self
+    }
+
+    /// What a caller does about it.
+    pub fn kind(&self) -> ErrorKind {
+        self.inner.kind
+    }
+
+    /// The five characters of the SQLSTATE.
+    pub fn sqlstate(&self) -> &'static str {
+        self.inner.sqlstate
+    }
+
+    /// The message alone.
+    pub fn message(&self) -> &str {
+        &self.inner.message
+    }
+
+    /// What the user can do, where we know it.
+    pub fn hint(&self) -> Option<&str> {
+        self.inner.hint.as_deref()
+    }
+
+    /// Line and column in the statement's text, where we know them.
+    pub fn position(&self) -> Option<(u64, u64)> {
+        self.inner.position
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.inner.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.inner.source.as_deref().map(|e| e as _)
+    }
+}
+
+impl From<Error> for DataFusionError {
+    fn from(error: Error) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
+
+impl From<arrow::error::ArrowError> for Error {
+    fn from(error: arrow::error::ArrowError) -> Self {
+        DataFusionError::from(error).into()
+    }
+}
+
+impl From<parquet::errors::ParquetError> for Error {
+    fn from(error: parquet::errors::ParquetError) -> Self {
+        Error::corrupted(format!("segment file: {error}")).with_source(error)
+    }
+}
+
+impl From<ParserError> for Error {
+    fn from(error: ParserError) -> Self {
+        from_parser(&error)
+    }
+}
+
+impl From<DataFusionError> for Error {
+    /// Takes our own error out again where DataFusion carried one; otherwise chooses the SQLSTATE from the variant.
+    fn from(error: DataFusionError) -> Self {
+        match unwrap_external(error) {
+            Ok(own) => own,
+            Err(other) => classify(other),
+        }
+    }
+}
+
+/// Our own error (or the UDF crate's), wherever DataFusion's wrappers put it.
+fn unwrap_external(error: DataFusionError) -> Result<Error, DataFusionError> {
+    match error {
+        DataFusionError::Context(context, inner) => {
+            unwrap_external(*inner).map_err(|e| DataFusionError::Context(context, Box::new(e)))
+        }
+        DataFusionError::Diagnostic(diagnostic, inner) => {
+            unwrap_external(*inner).map_err(|e| DataFusionError::Diagnostic(diagnostic, Box::new(e)))
+        }
+        DataFusionError::External(boxed) => external(boxed),
+        DataFusionError::ArrowError(inner, trace) => match *inner {
+            arrow::error::ArrowError::ExternalError(boxed) => external(boxed),
+            inner => Err(DataFusionError::ArrowError(Box::new(inner), trace)),
+        },
+        DataFusionError::Shared(shared) => match std::sync::Arc::try_unwrap(shared) {
+            Ok(inner) => unwrap_external(inner),
+            Err(shared) => Ok(copy_shared(&shared)),
+        },
+        other => Err(other),
+    }
+}
+
+fn external(
+    boxed: Box<dyn std::error::Error + Send + Sync>,
+) -> Result<Error, DataFusionError> {
+    let boxed = match boxed.downcast::<Error>() {
+        Ok(own) => return Ok(*own),
+        Err(boxed) => boxed,
+    };
+    let boxed = match boxed.downcast::<VectorError>() {
+        Ok(vector) => return Ok(from_vector(&vector)),
+        Err(boxed) => boxed,
+    };
+    match boxed.downcast::<DataFusionError>() {
+        Ok(inner) => unwrap_external(*inner),
+        Err(boxed) => Err(DataFusionError::External(boxed)),
+    }
+}
+
+fn from_vector(error: &VectorError) -> Error {
+    Error::invalid(error.sqlstate, error.message.clone())
+}
+
+/// A shared error cannot be moved out; its message and code can be copied.
+fn copy_shared(shared: &DataFusionError) -> Error {
+    let root = shared.find_root();
+    if let DataFusionError::External(boxed) = root {
+        if let Some(own) = boxed.downcast_ref::<Error>() {
+            return Error::new(own.kind(), own.sqlstate(), own.message());
+        }
+        if let Some(vector) = boxed.downcast_ref::<VectorError>() {
+            return from_vector(vector);
+        }
+    }
+    let (kind, sqlstate) = code_of(root);
+    Error::new(kind, sqlstate, shared.message().into_owned())
+}
+
+fn from_parser(error: &ParserError) -> Error {
+    match error {
+        ParserError::RecursionLimitExceeded => Error::limit(
+            sqlstate::STATEMENT_TOO_COMPLEX,
+            "the statement is nested too deeply",
+        ),
+        ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
+            let error = Error::invalid(sqlstate::SYNTAX_ERROR, message.clone());
+            match position_in(message) {
+                Some((line, column)) => error.with_position(line, column),
+                None => error,
+            }
+        }
+    }
+}
+
+/// sqlparser ends its messages with " at Line: 3, Column: 14".
+fn position_in(message: &str) -> Option<(u64, u64)> {
+    let (_, place) = message.rsplit_once("Line: ")?;
+    let (line, column) = place.split_once(", Column: ")?;
+    let digits = |s: &str| s.chars().take_while(char::is_ascii_digit).collect::<String>();
+    Some((digits(line).parse().ok()?, digits(column).parse().ok()?))
+}
+
+fn classify(error: DataFusionError) -> Error {
+    if let DataFusionError::SQL(parser, _) = error.find_root() {
+        return from_parser(parser);
+    }
+    let (kind, sqlstate) = code_of(error.find_root());
+    let message = error.strip_backtrace();
+    Error::new(kind, sqlstate, tidy(&message)).with_source(error)
+}
+
+/// DataFusion's prefixes name its own layers, which tell a user nothing.
+fn tidy(message: &str) -> String {
+    const PREFIXES: [&str; 8] = [
+        "Error during planning: ",
+        "Execution error: ",
+        "Schema error: ",
+        "Arrow error: ",
+        "External error: ",
+        "type_coercion",
+        "Optimizer rule failed",
+        "This feature is not implemented: ",
+    ];
+    let mut rest = message;
+    while let Some(next) = PREFIXES.iter().find_map(|p| rest.strip_prefix(p)) {
+        rest = next.trim_start_matches(['\n', ' ']);
+    }
+    rest.lines().next().unwrap_or(rest).to_string()
+}
+
+fn code_of(error: &DataFusionError) -> (ErrorKind, &'static str) {
+    use ErrorKind::{Cancelled, InvalidInput, Internal, LimitExceeded, NotFound, Unavailable, Unsupported};
+    match error {
+        DataFusionError::SQL(..) => (InvalidInput, sqlstate::SYNTAX_ERROR),
+        DataFusionError::Plan(m) => plan_code(m),
+        DataFusionError::SchemaError(inner, _) => schema_code(inner),
+        DataFusionError::NotImplemented(_) => (Unsupported, sqlstate::FEATURE_NOT_SUPPORTED),
+        DataFusionError::ResourcesExhausted(_) => (LimitExceeded, sqlstate::OUT_OF_MEMORY),
+        DataFusionError::ArrowError(inner, _) => arrow_code(inner),
+        DataFusionError::Execution(m) => execution_code(m),
+        DataFusionError::Configuration(_) => (InvalidInput, sqlstate::INVALID_PARAMETER_VALUE),
+        DataFusionError::ParquetError(_) => (ErrorKind::Corrupted, sqlstate::DATA_CORRUPTED),
+        DataFusionError::IoError(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            (NotFound, sqlstate::UNDEFINED_FILE)
+        }
+        DataFusionError::IoError(_) => (Unavailable, sqlstate::IO_ERROR),
+        DataFusionError::ExecutionJoin(e) if e.is_cancelled() => (Cancelled, sqlstate::QUERY_CANCELED),
+        DataFusionError::ObjectStore(_) => (Unavailable, sqlstate::IO_ERROR),
+        _ => (Internal, sqlstate::INTERNAL_ERROR),
+    }
+}
+
+fn schema_code(error: &datafusion::common::SchemaError) -> (ErrorKind, &'static str) {
+    use datafusion::common::SchemaError as S;
+    match error {
+        S::FieldNotFound { .. } => (ErrorKind::NotFound, sqlstate::UNDEFINED_COLUMN),
+        S::AmbiguousReference { .. } => (ErrorKind::InvalidInput, "42702"),
+        _ => (ErrorKind::InvalidInput, sqlstate::DUPLICATE_COLUMN),
+    }
+}
+
+fn plan_code(message: &str) -> (ErrorKind, &'static str) {
+    let has = |s: &str| message.contains(s);
+    if has("table '") && has("not found") {
+        (ErrorKind::NotFound, sqlstate::UNDEFINED_TABLE)
+    } else if has("Invalid function") || has("table function") && has("not found") {
+        (ErrorKind::NotFound, sqlstate::UNDEFINED_FUNCTION)
+    } else if has("No function matches") || has("does not support") || has("Failed to coerce") {
+        (ErrorKind::InvalidInput, sqlstate::UNDEFINED_FUNCTION)
+    } else if has("already exists") {
+        (ErrorKind::AlreadyExists, sqlstate::DUPLICATE_TABLE)
+    } else if has("Cannot coerce") || has("Cannot infer common") || has("Unsupported CAST") {
+        (ErrorKind::InvalidInput, sqlstate::DATATYPE_MISMATCH)
+    } else {
+        (ErrorKind::InvalidInput, sqlstate::SYNTAX_ERROR)
+    }
+}
+
+fn execution_code(message: &str) -> (ErrorKind, &'static str) {
+    if message.contains("out of range") || message.contains("verflow") {
+        (ErrorKind::InvalidInput, sqlstate::NUMERIC_VALUE_OUT_OF_RANGE)
+    } else {
+        (ErrorKind::InvalidInput, sqlstate::DATA_EXCEPTION)
+    }
+}
+
+fn arrow_code(error: &arrow::error::ArrowError) -> (ErrorKind, &'static str) {
+    use arrow::error::ArrowError as A;
+    match error {
+        A::DivideByZero => (ErrorKind::InvalidInput, sqlstate::DIVISION_BY_ZERO),
+        A::ArithmeticOverflow(_) => (ErrorKind::InvalidInput, sqlstate::NUMERIC_VALUE_OUT_OF_RANGE),
+        A::CastError(_) | A::ParseError(_) => {
+            (ErrorKind::InvalidInput, sqlstate::INVALID_TEXT_REPRESENTATION)
+        }
+        A::InvalidArgumentError(m) if m.contains("too large to store") => {
+            (ErrorKind::InvalidInput, sqlstate::NUMERIC_VALUE_OUT_OF_RANGE)
+        }
+        A::NotYetImplemented(_) => (ErrorKind::Unsupported, sqlstate::FEATURE_NOT_SUPPORTED),
+        A::CsvError(_) | A::JsonError(_) => (ErrorKind::InvalidInput, sqlstate::BAD_COPY_FILE_FORMAT),
+        A::MemoryError(_) => (ErrorKind::LimitExceeded, sqlstate::OUT_OF_MEMORY),
+        A::IoError(..) => (ErrorKind::Unavailable, sqlstate::IO_ERROR),
+        _ => (ErrorKind::InvalidInput, sqlstate::DATA_EXCEPTION),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_error_survives_datafusion() {
+        let own = Error::invalid(sqlstate::NOT_NULL_VIOLATION, "null value in column \"id\"");
+        let wrapped = DataFusionError::from(own).context("while inserting");
+        let back = Error::from(wrapped);
+        assert_eq!(back.sqlstate(), "23502");
+        assert_eq!(back.message(), "null value in column \"id\"");
+    }
+
+    #[test]
+    fn parser_errors_carry_their_place() {
+        let error = Error::from(ParserError::ParserError(
+            "Expected: an expression, found: EOF at Line: 3, Column: 14".into(),
+        ));
+        assert_eq!(error.sqlstate(), sqlstate::SYNTAX_ERROR);
+        assert_eq!(error.position(), Some((3, 14)));
+    }
+
+    #[test]
+    fn division_by_zero_has_its_own_code() {
+        let error = Error::from(arrow::error::ArrowError::DivideByZero);
+        assert_eq!(error.sqlstate(), sqlstate::DIVISION_BY_ZERO);
+    }
+}

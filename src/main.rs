@@ -1,0 +1,2 @@
+//! The `shelfmark` command.
+fn main() {}

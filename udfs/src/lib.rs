@@ -1,0 +1,5 @@
+//! Vector functions for DataFusion.
+
+mod error;
+
+pub use error::VectorError;

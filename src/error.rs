@@ -105,9 +105,17 @@ struct Inner {
 impl Error {
     /// An error of `kind` with the given SQLSTATE.
     pub fn new(kind: ErrorKind, sqlstate: &'static str, message: impl Into<String>) -> Self {
-        let inner =
-            Inner { kind, sqlstate, message: message.into(), hint: None, position: None, source: None };
-        Self { inner: Box::new(inner) }
+        let inner = Inner {
+            kind,
+            sqlstate,
+            message: message.into(),
+            hint: None,
+            position: None,
+            source: None,
+        };
+        Self {
+            inner: Box::new(inner),
+        }
     }
 
     /// The statement or its data is wrong.
@@ -127,7 +135,11 @@ impl Error {
 
     /// A concurrent commit won: 40001.
     pub fn conflict(message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Conflict, sqlstate::SERIALIZATION_FAILURE, message)
+        Self::new(
+            ErrorKind::Conflict,
+            sqlstate::SERIALIZATION_FAILURE,
+            message,
+        )
     }
 
     /// A limit was reached.
@@ -142,7 +154,11 @@ impl Error {
 
     /// Understood, but not offered: 0A000.
     pub fn unsupported(message: impl Into<String>) -> Self {
-        Self::new(ErrorKind::Unsupported, sqlstate::FEATURE_NOT_SUPPORTED, message)
+        Self::new(
+            ErrorKind::Unsupported,
+            sqlstate::FEATURE_NOT_SUPPORTED,
+            message,
+        )
     }
 
     /// A fault of ours: XX000.
@@ -266,9 +282,8 @@ fn unwrap_external(error: DataFusionError) -> Result<Error, DataFusionError> {
         DataFusionError::Context(context, inner) => {
             unwrap_external(*inner).map_err(|e| DataFusionError::Context(context, Box::new(e)))
         }
-        DataFusionError::Diagnostic(diagnostic, inner) => {
-            unwrap_external(*inner).map_err(|e| DataFusionError::Diagnostic(diagnostic, Box::new(e)))
-        }
+        DataFusionError::Diagnostic(diagnostic, inner) => unwrap_external(*inner)
+            .map_err(|e| DataFusionError::Diagnostic(diagnostic, Box::new(e))),
         DataFusionError::External(boxed) => external(boxed),
         DataFusionError::ArrowError(inner, trace) => match *inner {
             arrow::error::ArrowError::ExternalError(boxed) => external(boxed),
@@ -282,9 +297,7 @@ fn unwrap_external(error: DataFusionError) -> Result<Error, DataFusionError> {
     }
 }
 
-fn external(
-    boxed: Box<dyn std::error::Error + Send + Sync>,
-) -> Result<Error, DataFusionError> {
+fn external(boxed: Box<dyn std::error::Error + Send + Sync>) -> Result<Error, DataFusionError> {
     let boxed = match boxed.downcast::<Error>() {
         Ok(own) => return Ok(*own),
         Err(boxed) => boxed,
@@ -338,7 +351,11 @@ fn from_parser(error: &ParserError) -> Error {
 fn position_in(message: &str) -> Option<(u64, u64)> {
     let (_, place) = message.rsplit_once("Line: ")?;
     let (line, column) = place.split_once(", Column: ")?;
-    let digits = |s: &str| s.chars().take_while(char::is_ascii_digit).collect::<String>();
+    let digits = |s: &str| {
+        s.chars()
+            .take_while(char::is_ascii_digit)
+            .collect::<String>()
+    };
     Some((digits(line).parse().ok()?, digits(column).parse().ok()?))
 }
 
@@ -371,7 +388,9 @@ fn tidy(message: &str) -> String {
 }
 
 fn code_of(error: &DataFusionError) -> (ErrorKind, &'static str) {
-    use ErrorKind::{Cancelled, InvalidInput, Internal, LimitExceeded, NotFound, Unavailable, Unsupported};
+    use ErrorKind::{
+        Cancelled, Internal, InvalidInput, LimitExceeded, NotFound, Unavailable, Unsupported,
+    };
     match error {
         DataFusionError::SQL(..) => (InvalidInput, sqlstate::SYNTAX_ERROR),
         DataFusionError::Plan(m) => plan_code(m),
@@ -386,7 +405,9 @@ fn code_of(error: &DataFusionError) -> (ErrorKind, &'static str) {
             (NotFound, sqlstate::UNDEFINED_FILE)
         }
         DataFusionError::IoError(_) => (Unavailable, sqlstate::IO_ERROR),
-        DataFusionError::ExecutionJoin(e) if e.is_cancelled() => (Cancelled, sqlstate::QUERY_CANCELED),
+        DataFusionError::ExecutionJoin(e) if e.is_cancelled() => {
+            (Cancelled, sqlstate::QUERY_CANCELED)
+        }
         DataFusionError::ObjectStore(_) => (Unavailable, sqlstate::IO_ERROR),
         _ => (Internal, sqlstate::INTERNAL_ERROR),
     }
@@ -420,7 +441,10 @@ fn plan_code(message: &str) -> (ErrorKind, &'static str) {
 
 fn execution_code(message: &str) -> (ErrorKind, &'static str) {
     if message.contains("out of range") || message.contains("verflow") {
-        (ErrorKind::InvalidInput, sqlstate::NUMERIC_VALUE_OUT_OF_RANGE)
+        (
+            ErrorKind::InvalidInput,
+            sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+        )
     } else {
         (ErrorKind::InvalidInput, sqlstate::DATA_EXCEPTION)
     }
@@ -430,15 +454,22 @@ fn arrow_code(error: &arrow::error::ArrowError) -> (ErrorKind, &'static str) {
     use arrow::error::ArrowError as A;
     match error {
         A::DivideByZero => (ErrorKind::InvalidInput, sqlstate::DIVISION_BY_ZERO),
-        A::ArithmeticOverflow(_) => (ErrorKind::InvalidInput, sqlstate::NUMERIC_VALUE_OUT_OF_RANGE),
-        A::CastError(_) | A::ParseError(_) => {
-            (ErrorKind::InvalidInput, sqlstate::INVALID_TEXT_REPRESENTATION)
-        }
-        A::InvalidArgumentError(m) if m.contains("too large to store") => {
-            (ErrorKind::InvalidInput, sqlstate::NUMERIC_VALUE_OUT_OF_RANGE)
-        }
+        A::ArithmeticOverflow(_) => (
+            ErrorKind::InvalidInput,
+            sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+        ),
+        A::CastError(_) | A::ParseError(_) => (
+            ErrorKind::InvalidInput,
+            sqlstate::INVALID_TEXT_REPRESENTATION,
+        ),
+        A::InvalidArgumentError(m) if m.contains("too large to store") => (
+            ErrorKind::InvalidInput,
+            sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+        ),
         A::NotYetImplemented(_) => (ErrorKind::Unsupported, sqlstate::FEATURE_NOT_SUPPORTED),
-        A::CsvError(_) | A::JsonError(_) => (ErrorKind::InvalidInput, sqlstate::BAD_COPY_FILE_FORMAT),
+        A::CsvError(_) | A::JsonError(_) => {
+            (ErrorKind::InvalidInput, sqlstate::BAD_COPY_FILE_FORMAT)
+        }
         A::MemoryError(_) => (ErrorKind::LimitExceeded, sqlstate::OUT_OF_MEMORY),
         A::IoError(..) => (ErrorKind::Unavailable, sqlstate::IO_ERROR),
         _ => (ErrorKind::InvalidInput, sqlstate::DATA_EXCEPTION),

@@ -1,1 +1,4 @@
-//! Shelfmark.
+//! Shelfmark: a columnar SQL engine for filtered vector search and analytics over clustered collections.
+
+pub mod error;
+pub mod storage;

@@ -1,0 +1,236 @@
+//! What a commit can do: the words of the log.
+
+use std::sync::Arc;
+
+use arrow::record_batch::RecordBatch;
+use roaring::RoaringBitmap;
+use serde::{Deserialize, Serialize};
+
+use super::schema::{
+    CollectionId, CollectionOptions, CollectionSchema, FieldId, JobId, SegmentId, Version,
+};
+use super::snapshot::DEFAULT_SCHEMA;
+use super::stats::SegmentStats;
+
+/// One step of history. All its changes happen, or none.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The version that the commit makes: one more than the one before.
+    pub version: Version,
+    /// When, in milliseconds since 1970 UTC.
+    pub timestamp_ms: i64,
+    /// What, in order.
+    pub changes: Vec<Change>,
+}
+
+/// What a commit can do.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A SQL schema appears.
+    CreateSchema(String),
+    /// An empty SQL schema goes.
+    DropSchema(String),
+    /// A collection appears.
+    CreateCollection(NewCollection),
+    /// A collection and all its rows go.
+    DropCollection(CollectionId),
+    /// Name, columns, keys or options of a collection change; its segments stay.
+    AlterCollection(AlterCollection),
+    /// All rows of a collection go.
+    Truncate(CollectionId),
+    /// A view appears or is replaced.
+    CreateView(View),
+    /// A view goes.
+    DropView(QualifiedName),
+    /// Rows come into a growing segment, which begins with its first rows.
+    Append(Append),
+    /// Sealed segments come whole (bulk COPY).
+    AddSegments(CollectionId, Vec<NewSegment>),
+    /// Rows of one segment go; the bitmap has their places in it.
+    Delete(CollectionId, SegmentId, RoaringBitmap),
+    /// Segments are replaced by others with the same rows (seal, merge, cluster).
+    Replace(Replace),
+    /// A compaction job begins or ends.
+    Job(JobRecord),
+}
+
+/// A name within a SQL schema.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QualifiedName {
+    /// The SQL schema.
+    pub schema: String,
+    /// The name.
+    pub name: String,
+}
+
+impl QualifiedName {
+    /// `schema.name`.
+    pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            schema: schema.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for QualifiedName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.schema == DEFAULT_SCHEMA {
+            write!(f, "{}", self.name)
+        } else {
+            write!(f, "{}.{}", self.schema, self.name)
+        }
+    }
+}
+
+/// A collection as it is created.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewCollection {
+    /// Its identity.
+    pub id: CollectionId,
+    /// Its name.
+    pub name: QualifiedName,
+    /// Its columns and keys.
+    pub schema: CollectionSchema,
+    /// Its options.
+    pub options: CollectionOptions,
+}
+
+/// The parts of a collection that ALTER changes; `None` leaves a part as it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AlterCollection {
+    /// The collection.
+    pub id: CollectionId,
+    /// A new name.
+    pub name: Option<QualifiedName>,
+    /// New columns and keys.
+    pub schema: Option<CollectionSchema>,
+    /// New options.
+    pub options: Option<CollectionOptions>,
+}
+
+/// A view: a query kept as its author wrote it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Its name.
+    pub name: QualifiedName,
+    /// The names of its columns; empty for those of the query.
+    pub columns: Vec<String>,
+    /// The text of the query.
+    pub query: String,
+}
+
+/// Rows for a growing segment.
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// The collection.
+    pub collection: CollectionId,
+    /// The growing segment; the committer chooses it.
+    pub segment: SegmentId,
+    /// The rows; fields carry their field ids.
+    pub rows: RecordBatch,
+}
+
+/// A sealed segment as it enters the database. Its file is durable before the commit is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NewSegment {
+    /// Its identity and the name of its file.
+    pub id: SegmentId,
+    /// Rows in the file.
+    pub rows: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// CRC32C of the whole file.
+    pub crc32c: u32,
+    /// The columns by which its rows are sorted, most significant first.
+    pub sorted_by: Vec<FieldId>,
+    /// The run of segments with disjoint key ranges it was made with by a clustering; `None` otherwise.
+    pub run: Option<JobId>,
+    /// What its columns can hold.
+    pub stats: Arc<SegmentStats>,
+    /// Rows that are deleted already when it enters (deletes rebased onto a compaction's output).
+    #[serde(skip)]
+    pub deletes: RoaringBitmap,
+}
+
+/// Inputs that become outputs with the same live rows.
+#[derive(Debug, Clone)]
+pub struct Replace {
+    /// The collection.
+    pub collection: CollectionId,
+    /// The segments that go, growing or sealed.
+    pub inputs: Vec<SegmentId>,
+    /// The segments that come.
+    pub outputs: Vec<NewSegment>,
+}
+
+/// The kind of a compaction job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Growing rows become segments.
+    Seal,
+    /// Small segments together, dead rows purged, order kept.
+    Merge,
+    /// Rows redistributed by key range.
+    Cluster,
+}
+
+/// The state of a compaction job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for a worker.
+    Queued,
+    /// A worker carries it out.
+    Running,
+    /// Done; the segments are replaced.
+    Succeeded,
+    /// Looked, and all was well as it is.
+    NothingToDo,
+    /// Ended by an error; nothing changed.
+    Failed,
+    /// Stopped on request; nothing changed.
+    Cancelled,
+}
+
+/// What is known of a compaction job; its history is durable.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Its identity.
+    pub id: JobId,
+    /// Its collection.
+    pub collection: CollectionId,
+    /// The collection's name when it began.
+    pub collection_name: String,
+    /// Its kind.
+    pub kind: JobKind,
+    /// Its state.
+    pub state: JobState,
+    /// When it was asked for, milliseconds since 1970 UTC.
+    pub created_ms: i64,
+    /// When a worker took it.
+    pub started_ms: Option<i64>,
+    /// When it ended.
+    pub finished_ms: Option<i64>,
+    /// Segments read.
+    pub segments_in: u64,
+    /// Segments written.
+    pub segments_out: u64,
+    /// Live rows read.
+    pub rows_in: u64,
+    /// Rows written.
+    pub rows_out: u64,
+    /// Bytes of the segments read.
+    pub bytes_in: u64,
+    /// Bytes of the segments written.
+    pub bytes_out: u64,
+    /// Average depth of the clustering key before, where there is one.
+    pub depth_before: Option<f64>,
+    /// Average depth after.
+    pub depth_after: Option<f64>,
+    /// Deletes that landed meanwhile and were carried over to the outputs.
+    pub deletes_rebased: u64,
+    /// Why it did nothing or failed, or why it was started.
+    pub reason: String,
+}

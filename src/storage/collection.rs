@@ -1,0 +1,172 @@
+//! A collection at one version: its schema and its segments, all shared with the versions before it.
+
+use std::sync::{Arc, OnceLock};
+
+use roaring::RoaringBitmap;
+use rpds::RedBlackTreeMapSync;
+
+use super::change::{NewCollection, NewSegment, QualifiedName};
+use super::growing::GrowingSegment;
+use super::schema::{
+    CollectionId, CollectionOptions, CollectionSchema, FieldId, JobId, SegmentId, Version,
+};
+use super::stats::{PartitionStats, SegmentStats};
+
+/// A sealed segment: an immutable Parquet file, and which of its rows are deleted.
+#[derive(Debug, Clone)]
+pub struct Segment {
+    /// Its identity and the name of its file.
+    pub id: SegmentId,
+    /// Rows in the file, deleted ones included.
+    pub rows: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// CRC32C of the whole file.
+    pub crc32c: u32,
+    /// The columns by which its rows are sorted.
+    pub sorted_by: Arc<[FieldId]>,
+    /// The clustering run it belongs to.
+    pub run: Option<JobId>,
+    /// The version that brought it.
+    pub created: Version,
+    /// What its columns can hold.
+    pub stats: Arc<SegmentStats>,
+    /// Places of deleted rows.
+    pub deletes: Arc<RoaringBitmap>,
+}
+
+impl Segment {
+    /// The segment as the commit of `created` brings it.
+    pub fn from_new(new: &NewSegment, created: Version) -> Self {
+        Self {
+            id: new.id,
+            rows: new.rows,
+            bytes: new.bytes,
+            crc32c: new.crc32c,
+            sorted_by: new.sorted_by.as_slice().into(),
+            run: new.run,
+            created,
+            stats: Arc::clone(&new.stats),
+            deletes: Arc::new(new.deletes.clone()),
+        }
+    }
+
+    /// Rows that are not deleted.
+    pub fn live_rows(&self) -> u64 {
+        self.rows - self.deletes.len()
+    }
+}
+
+/// A collection at one version.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    /// Its identity.
+    pub id: CollectionId,
+    /// Its name.
+    pub name: QualifiedName,
+    /// Its columns and keys.
+    pub schema: Arc<CollectionSchema>,
+    /// Its options.
+    pub options: CollectionOptions,
+    /// The version of the last change to the schema or the name.
+    pub schema_version: Version,
+    segments: RedBlackTreeMapSync<SegmentId, Arc<Segment>>,
+    growing: Vec<Arc<GrowingSegment>>,
+    /// Built when first asked for; shared by versions with the same segments and schema.
+    stats: Arc<OnceLock<PartitionStats>>,
+}
+
+impl Collection {
+    /// An empty collection.
+    pub fn new(new: &NewCollection, version: Version) -> Self {
+        Self {
+            id: new.id,
+            name: new.name.clone(),
+            schema: Arc::new(new.schema.clone()),
+            options: new.options.clone(),
+            schema_version: version,
+            segments: RedBlackTreeMapSync::new_sync(),
+            growing: Vec::new(),
+            stats: Arc::default(),
+        }
+    }
+
+    /// The sealed segments in order of their ids.
+    pub fn segments(&self) -> impl ExactSizeIterator<Item = &Arc<Segment>> {
+        self.segments.values()
+    }
+
+    /// The sealed segment of that id.
+    pub fn segment(&self, id: SegmentId) -> Option<&Arc<Segment>> {
+        self.segments.get(&id)
+    }
+
+    /// The growing segments, oldest first.
+    pub fn growing(&self) -> &[Arc<GrowingSegment>] {
+        &self.growing
+    }
+
+    /// The growing segment of that id.
+    pub fn growing_segment(&self, id: SegmentId) -> Option<&Arc<GrowingSegment>> {
+        self.growing.iter().find(|g| g.id == id)
+    }
+
+    /// Rows that are not deleted.
+    pub fn live_rows(&self) -> u64 {
+        let sealed: u64 = self.segments().map(|s| s.live_rows()).sum();
+        sealed + self.growing.iter().map(|g| g.live_rows()).sum::<u64>()
+    }
+
+    /// PartitionStats of the sealed segments, one slot per segment in the order of [`Collection::segments`].
+    pub fn partition_stats(&self) -> &PartitionStats {
+        self.stats.get_or_init(|| {
+            let stats: Vec<_> = self.segments().map(|s| (s.rows, &*s.stats)).collect();
+            PartitionStats::build(&self.schema, &stats)
+        })
+    }
+
+    pub(super) fn rename(&mut self, name: QualifiedName, version: Version) {
+        self.name = name;
+        self.schema_version = version;
+    }
+
+    pub(super) fn set_schema(&mut self, schema: CollectionSchema, version: Version) {
+        self.schema = Arc::new(schema);
+        self.schema_version = version;
+        self.stats = Arc::default();
+    }
+
+    pub(super) fn insert_segment(&mut self, segment: Segment) {
+        self.segments.insert_mut(segment.id, Arc::new(segment));
+        self.stats = Arc::default();
+    }
+
+    /// Replaces a segment by the same one with other deletes: its statistics stay.
+    pub(super) fn replace_deletes(&mut self, segment: Segment) {
+        self.segments.insert_mut(segment.id, Arc::new(segment));
+    }
+
+    pub(super) fn remove_segment(&mut self, id: SegmentId) -> bool {
+        let before = self.growing.len();
+        self.growing.retain(|g| g.id != id);
+        if self.growing.len() < before {
+            return true;
+        }
+        self.stats = Arc::default();
+        self.segments.remove_mut(&id)
+    }
+
+    pub(super) fn put_growing(&mut self, segment: GrowingSegment) {
+        let segment = Arc::new(segment);
+        match self.growing.iter_mut().find(|g| g.id == segment.id) {
+            Some(slot) => *slot = segment,
+            None => self.growing.push(segment),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.segments = RedBlackTreeMapSync::new_sync();
+        self.growing.clear();
+        self.stats = Arc::default();
+    }
+}

@@ -1,0 +1,132 @@
+//! A growing segment: rows that live in the log and in memory until they are sealed.
+
+use arrow::compute::concat_batches;
+use arrow::record_batch::RecordBatch;
+use roaring::RoaringBitmap;
+
+use super::schema::SegmentId;
+use crate::error::Result;
+
+/// Batches of at least this many rows are never copied again.
+const COALESCED_ROWS: usize = 8_192;
+
+/// Rows in order of arrival; the place of a row never changes.
+///
+/// Small batches merge like the digits of a binary counter: an append copies O(log n) times a row over its life,
+/// and n one-row appends leave at most log2([`COALESCED_ROWS`]) small batches for a scan to meet.
+#[derive(Debug, Clone)]
+pub struct GrowingSegment {
+    /// Its identity.
+    pub id: SegmentId,
+    /// Rows, deleted ones included.
+    pub rows: u64,
+    /// Bytes that the rows take in memory, about.
+    pub bytes: u64,
+    /// When the first row came, milliseconds since 1970 UTC.
+    pub created_ms: i64,
+    /// Places of deleted rows.
+    pub deletes: RoaringBitmap,
+    batches: Vec<RecordBatch>,
+}
+
+impl GrowingSegment {
+    /// An empty segment.
+    pub fn new(id: SegmentId, created_ms: i64) -> Self {
+        Self {
+            id,
+            rows: 0,
+            bytes: 0,
+            created_ms,
+            deletes: RoaringBitmap::new(),
+            batches: Vec::new(),
+        }
+    }
+
+    /// The rows in order of arrival. Batches written before an ALTER have the columns of their time; match by field id.
+    pub fn batches(&self) -> &[RecordBatch] {
+        &self.batches
+    }
+
+    /// Rows that are not deleted.
+    pub fn live_rows(&self) -> u64 {
+        self.rows - self.deletes.len()
+    }
+
+    /// The segment with `rows` after its own.
+    ///
+    /// # Errors
+    /// None in practice: batches that merge have equal schemas.
+    pub fn append(&self, rows: &RecordBatch) -> Result<Self> {
+        let mut next = self.clone();
+        next.rows += rows.num_rows() as u64;
+        next.bytes += batch_bytes(rows);
+        next.batches.push(rows.clone());
+        while let [.., before, last] = next.batches.as_slice() {
+            let small = before.num_rows() < COALESCED_ROWS;
+            if !small || last.num_rows() < before.num_rows() || before.schema() != last.schema() {
+                break;
+            }
+            let merged = concat_batches(&last.schema(), [before, last])?;
+            next.batches.truncate(next.batches.len() - 2);
+            next.batches.push(merged);
+        }
+        Ok(next)
+    }
+}
+
+/// Bytes of the rows of a batch, slices counted by what they show rather than by their buffers.
+pub fn batch_bytes(batch: &RecordBatch) -> u64 {
+    let slice =
+        |c: &arrow::array::ArrayRef| c.to_data().get_slice_memory_size().unwrap_or(0) as u64;
+    batch.columns().iter().map(slice).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use arrow::array::{AsArray, Int64Array, RecordBatchOptions};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+    use super::*;
+
+    fn one(value: i64) -> RecordBatch {
+        let schema = Arc::new(Schema::new(vec![Field::new("v", DataType::Int64, true)]));
+        RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from(vec![value]))]).unwrap()
+    }
+
+    #[test]
+    fn one_row_appends_leave_few_batches_in_order() {
+        let mut segment = GrowingSegment::new(SegmentId(1), 0);
+        for value in 0..10_000 {
+            segment = segment.append(&one(value)).unwrap();
+        }
+        assert_eq!(segment.rows, 10_000);
+        assert!(
+            segment.batches().len() <= 14,
+            "{} batches",
+            segment.batches().len()
+        );
+        let values: Vec<i64> = segment
+            .batches()
+            .iter()
+            .flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec())
+            .collect();
+        assert_eq!(values, (0..10_000).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_batch_without_columns_counts_its_rows() {
+        let schema = Arc::new(Schema::empty());
+        let options = RecordBatchOptions::new().with_row_count(Some(3));
+        let batch = RecordBatch::try_new_with_options(schema, vec![], &options).unwrap();
+        assert_eq!(
+            GrowingSegment::new(SegmentId(1), 0)
+                .append(&batch)
+                .unwrap()
+                .rows,
+            3
+        );
+    }
+}

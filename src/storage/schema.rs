@@ -1,0 +1,290 @@
+//! The schema of a collection: column types, field ids, keys and options.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+use super::stats::Bound;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident($inner:ty)) => {
+        $(#[$doc])*
+        #[derive(
+            Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+        )]
+        #[serde(transparent)]
+        pub struct $name(pub $inner);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+id!(/// A collection for its whole life, whatever its name.
+    CollectionId(u64));
+id!(/// A segment, growing or sealed; never used again. Names the file on disk.
+    SegmentId(u64));
+id!(/// A column for its whole life, whatever its name; the Parquet `field_id`.
+    FieldId(u32));
+id!(/// A version of the database: 1 is the first commit, 0 the empty database.
+    Version(u64));
+id!(/// A compaction job.
+    JobId(u64));
+
+/// Metadata key of the Parquet field id on an Arrow field.
+pub const FIELD_ID_KEY: &str = "PARQUET:field_id";
+/// Metadata key of the SQL type (`varchar(20)`, `uuid`, `vector(768)`) on an Arrow field.
+pub const SQL_TYPE_KEY: &str = "shelfmark.type";
+/// The name of a list's child field, as the Parquet specification has it.
+pub const LIST_ELEMENT: &str = "element";
+/// The most dimensions a vector may have, as in pgvector.
+pub const VECTOR_DIMENSIONS_MAX: u32 = 16_000;
+
+/// The type of a column as SQL knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnType {
+    /// BOOLEAN
+    Boolean,
+    /// TINYINT, 8 bits
+    TinyInt,
+    /// SMALLINT, 16 bits
+    SmallInt,
+    /// INTEGER, 32 bits
+    Integer,
+    /// BIGINT, 64 bits
+    BigInt,
+    /// REAL
+    Real,
+    /// DOUBLE PRECISION
+    Double,
+    /// NUMERIC(precision, scale), precision 1 to 38
+    Numeric(u8, i8),
+    /// TEXT
+    Text,
+    /// VARCHAR(n): at most n characters
+    Varchar(u32),
+    /// DATE
+    Date,
+    /// TIME, microseconds
+    Time,
+    /// TIMESTAMP without time zone, microseconds
+    Timestamp,
+    /// TIMESTAMP WITH TIME ZONE, microseconds of UTC
+    TimestampTz,
+    /// BYTEA
+    Bytea,
+    /// UUID, kept as its canonical text
+    Uuid,
+    /// JSON, kept as its text
+    Json,
+    /// VECTOR(n): n 32-bit floats
+    Vector(u32),
+    /// HALFVEC(n): n 16-bit floats
+    HalfVec(u32),
+    /// An array of another type
+    Array(Box<ColumnType>),
+}
+
+impl ColumnType {
+    /// The Arrow type of the column in memory and in segments.
+    pub fn arrow_type(&self) -> DataType {
+        match self {
+            Self::Boolean => DataType::Boolean,
+            Self::TinyInt => DataType::Int8,
+            Self::SmallInt => DataType::Int16,
+            Self::Integer => DataType::Int32,
+            Self::BigInt => DataType::Int64,
+            Self::Real => DataType::Float32,
+            Self::Double => DataType::Float64,
+            Self::Numeric(precision, scale) => DataType::Decimal128(*precision, *scale),
+            Self::Text | Self::Varchar(_) | Self::Uuid | Self::Json => DataType::Utf8,
+            Self::Date => DataType::Date32,
+            Self::Time => DataType::Time64(TimeUnit::Microsecond),
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Bytea => DataType::Binary,
+            Self::Vector(n) => fixed_list(DataType::Float32, *n),
+            Self::HalfVec(n) => fixed_list(DataType::Float16, *n),
+            Self::Array(inner) => {
+                DataType::List(Arc::new(Field::new(LIST_ELEMENT, inner.arrow_type(), true)))
+            }
+        }
+    }
+
+    /// Whether values are ordered, so that segments keep their least and greatest.
+    pub fn is_scalar(&self) -> bool {
+        !matches!(self, Self::Vector(_) | Self::HalfVec(_) | Self::Array(_))
+    }
+
+    /// Whether the column is read from raw pages and gathered, never sorted.
+    pub fn is_vector(&self) -> bool {
+        matches!(self, Self::Vector(_) | Self::HalfVec(_))
+    }
+
+    /// Whether a collection can be clustered by the column.
+    pub fn is_clusterable(&self) -> bool {
+        self.is_scalar() && !matches!(self, Self::Json | Self::Bytea)
+    }
+}
+
+fn fixed_list(element: DataType, dimensions: u32) -> DataType {
+    let field = Field::new(LIST_ELEMENT, element, false);
+    DataType::FixedSizeList(Arc::new(field), dimensions as i32)
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Boolean => f.write_str("boolean"),
+            Self::TinyInt => f.write_str("tinyint"),
+            Self::SmallInt => f.write_str("smallint"),
+            Self::Integer => f.write_str("integer"),
+            Self::BigInt => f.write_str("bigint"),
+            Self::Real => f.write_str("real"),
+            Self::Double => f.write_str("double precision"),
+            Self::Numeric(p, s) => write!(f, "numeric({p},{s})"),
+            Self::Text => f.write_str("text"),
+            Self::Varchar(n) => write!(f, "varchar({n})"),
+            Self::Date => f.write_str("date"),
+            Self::Time => f.write_str("time"),
+            Self::Timestamp => f.write_str("timestamp"),
+            Self::TimestampTz => f.write_str("timestamptz"),
+            Self::Bytea => f.write_str("bytea"),
+            Self::Uuid => f.write_str("uuid"),
+            Self::Json => f.write_str("json"),
+            Self::Vector(n) => write!(f, "vector({n})"),
+            Self::HalfVec(n) => write!(f, "halfvec({n})"),
+            Self::Array(inner) => write!(f, "{inner}[]"),
+        }
+    }
+}
+
+/// A column of a collection.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// The column's identity; a rename keeps it.
+    pub id: FieldId,
+    /// The name as SQL sees it.
+    pub name: String,
+    /// The type.
+    pub column_type: ColumnType,
+    /// Whether NULL may be stored.
+    pub nullable: bool,
+    /// The DEFAULT expression as its author wrote it, for new rows.
+    pub default: Option<String>,
+    /// The value that rows have which were written before the column was added; `None` is NULL.
+    pub missing: Option<Bound>,
+}
+
+impl Column {
+    /// The Arrow field, with the field id and the SQL type as metadata.
+    pub fn arrow_field(&self) -> Field {
+        let metadata = [
+            (FIELD_ID_KEY.to_string(), self.id.to_string()),
+            (SQL_TYPE_KEY.to_string(), self.column_type.to_string()),
+        ];
+        Field::new(&self.name, self.column_type.arrow_type(), self.nullable)
+            .with_metadata(metadata.into())
+    }
+}
+
+/// The field id that an Arrow field carries, if any.
+pub fn field_id(field: &Field) -> Option<FieldId> {
+    field
+        .metadata()
+        .get(FIELD_ID_KEY)?
+        .parse()
+        .ok()
+        .map(FieldId)
+}
+
+/// The columns and keys of a collection.
+///
+/// Invariants: column ids are unique and below `next_field_id`; names are unique; keys name existing columns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CollectionSchema {
+    /// Columns in the order of `SELECT *`.
+    pub columns: Vec<Column>,
+    /// The primary key's columns; empty for none.
+    pub primary_key: Vec<FieldId>,
+    /// The clustering key's columns, most significant first; empty for none.
+    pub clustering_key: Vec<FieldId>,
+    /// The partition key's column.
+    pub partition_key: Option<FieldId>,
+    /// The id of the next column to be added.
+    pub next_field_id: FieldId,
+}
+
+impl CollectionSchema {
+    /// The Arrow schema of the columns.
+    pub fn arrow_schema(&self) -> SchemaRef {
+        let fields: Vec<FieldRef> = self
+            .columns
+            .iter()
+            .map(|c| Arc::new(c.arrow_field()))
+            .collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The column of that name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|c| c.name == name)
+    }
+
+    /// The column of that id.
+    pub fn column_by_id(&self, id: FieldId) -> Option<&Column> {
+        self.columns.iter().find(|c| c.id == id)
+    }
+
+    /// The place of the column of that id.
+    pub fn index_of(&self, id: FieldId) -> Option<usize> {
+        self.columns.iter().position(|c| c.id == id)
+    }
+
+    /// Places of the clustering key's columns, most significant first.
+    pub fn clustering_indices(&self) -> Vec<usize> {
+        self.clustering_key
+            .iter()
+            .filter_map(|id| self.index_of(*id))
+            .collect()
+    }
+
+    /// Places of the primary key's columns.
+    pub fn primary_indices(&self) -> Vec<usize> {
+        self.primary_key
+            .iter()
+            .filter_map(|id| self.index_of(*id))
+            .collect()
+    }
+}
+
+/// Options of a collection, set by `WITH (..)` and `ALTER TABLE .. SET (..)`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CollectionOptions {
+    /// The most bytes a segment should have (uncompressed Arrow size of its rows).
+    pub segment_bytes_max: u64,
+    /// The most rows a segment may have.
+    pub segment_rows_max: u64,
+    /// The most rows a row group may have.
+    pub row_group_rows_max: u64,
+    /// Whether background compaction may choose this collection by itself.
+    pub auto_compaction: bool,
+}
+
+impl Default for CollectionOptions {
+    fn default() -> Self {
+        Self {
+            segment_bytes_max: 128 << 20,
+            segment_rows_max: 1_000_000,
+            row_group_rows_max: 16_384,
+            auto_compaction: true,
+        }
+    }
+}

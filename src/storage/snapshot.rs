@@ -1,0 +1,364 @@
+//! The state of the database at one version: an immutable value, the fold of the commits up to it.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
+
+use super::change::{
+    AlterCollection, Append, Change, Commit, JobRecord, NewCollection, QualifiedName, Replace, View,
+};
+use super::collection::{Collection, Segment};
+use super::growing::GrowingSegment;
+use super::schema::{CollectionId, JobId, SegmentId, Version};
+use crate::error::{Error, Result, sqlstate};
+
+/// The schema that exists in every database.
+pub const DEFAULT_SCHEMA: &str = "public";
+/// Ended jobs that are remembered.
+pub const JOBS_MAX: usize = 1_000;
+
+/// The database at one version.
+///
+/// Invariants: every name in `names` belongs to exactly one collection or view; ids of collections, segments and
+/// jobs are below `next_id`; every delete is of a row that its segment has.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    version: Version,
+    timestamp_ms: i64,
+    next_id: u64,
+    schemas: HashTrieSetSync<String>,
+    names: RedBlackTreeMapSync<QualifiedName, CollectionId>,
+    collections: HashTrieMapSync<CollectionId, Arc<Collection>>,
+    views: RedBlackTreeMapSync<QualifiedName, Arc<View>>,
+    jobs: RedBlackTreeMapSync<JobId, Arc<JobRecord>>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl Snapshot {
+    /// Version 0: one SQL schema, nothing in it.
+    pub fn empty() -> Self {
+        Self {
+            version: Version(0),
+            timestamp_ms: 0,
+            next_id: 1,
+            schemas: HashTrieSetSync::new_sync().insert(DEFAULT_SCHEMA.to_string()),
+            names: RedBlackTreeMapSync::new_sync(),
+            collections: HashTrieMapSync::new_sync(),
+            views: RedBlackTreeMapSync::new_sync(),
+            jobs: RedBlackTreeMapSync::new_sync(),
+        }
+    }
+
+    /// The version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// When the version was made, milliseconds since 1970 UTC.
+    pub fn timestamp_ms(&self) -> i64 {
+        self.timestamp_ms
+    }
+
+    /// The least number that no collection, segment or job of this database has had.
+    pub fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// The SQL schemas, in no order.
+    pub fn schemas(&self) -> impl Iterator<Item = &String> {
+        self.schemas.iter()
+    }
+
+    /// Whether the SQL schema exists.
+    pub fn has_schema(&self, name: &str) -> bool {
+        self.schemas.contains(name)
+    }
+
+    /// The collections in the order of their names.
+    pub fn collections(&self) -> impl Iterator<Item = &Arc<Collection>> {
+        self.names
+            .values()
+            .filter_map(|id| self.collections.get(id))
+    }
+
+    /// The collection of that name.
+    pub fn collection(&self, name: &QualifiedName) -> Option<&Arc<Collection>> {
+        self.collections.get(self.names.get(name)?)
+    }
+
+    /// The collection of that id.
+    pub fn collection_by_id(&self, id: CollectionId) -> Option<&Arc<Collection>> {
+        self.collections.get(&id)
+    }
+
+    /// The views in the order of their names.
+    pub fn views(&self) -> impl Iterator<Item = &Arc<View>> {
+        self.views.values()
+    }
+
+    /// The view of that name.
+    pub fn view(&self, name: &QualifiedName) -> Option<&Arc<View>> {
+        self.views.get(name)
+    }
+
+    /// The compaction jobs in the order of their ids.
+    pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Arc<JobRecord>> {
+        self.jobs.values()
+    }
+
+    /// The job of that id.
+    pub fn job(&self, id: JobId) -> Option<&Arc<JobRecord>> {
+        self.jobs.get(&id)
+    }
+
+    /// The snapshot after `commit`.
+    ///
+    /// # Errors
+    /// The commit does not follow this version, or one of its changes does not fit: a name exists already or does
+    /// not exist, a segment is gone (40001). Nothing of the commit happens then.
+    pub fn apply(&self, commit: &Commit) -> Result<Self> {
+        if commit.version.0 != self.version.0 + 1 {
+            return Err(Error::corrupted(format!(
+                "commit {} does not follow version {}",
+                commit.version, self.version
+            )));
+        }
+        let mut next = self.clone();
+        next.version = commit.version;
+        next.timestamp_ms = commit.timestamp_ms;
+        for change in &commit.changes {
+            next.apply_change(change)?;
+        }
+        Ok(next)
+    }
+
+    fn apply_change(&mut self, change: &Change) -> Result<()> {
+        match change {
+            Change::CreateSchema(name) => self.create_schema(name),
+            Change::DropSchema(name) => self.drop_schema(name),
+            Change::CreateCollection(new) => self.create_collection(new),
+            Change::DropCollection(id) => self.drop_collection(*id),
+            Change::AlterCollection(alter) => self.alter_collection(alter),
+            Change::Truncate(id) => self.update(*id, |c, _| {
+                c.clear();
+                Ok(())
+            }),
+            Change::CreateView(view) => self.create_view(view),
+            Change::DropView(name) => self.drop_view(name),
+            Change::Append(append) => self.append(append),
+            Change::AddSegments(id, segments) => {
+                segments.iter().for_each(|s| self.use_id(s.id.0));
+                self.update(*id, |c, version| {
+                    segments
+                        .iter()
+                        .for_each(|s| c.insert_segment(Segment::from_new(s, version)));
+                    Ok(())
+                })
+            }
+            Change::Delete(id, segment, rows) => {
+                self.update(*id, |c, _| delete_rows(c, *segment, rows))
+            }
+            Change::Replace(replace) => self.replace(replace),
+            Change::Job(job) => {
+                self.record_job(job);
+                Ok(())
+            }
+        }
+    }
+
+    fn use_id(&mut self, id: u64) {
+        self.next_id = self.next_id.max(id + 1);
+    }
+
+    fn create_schema(&mut self, name: &str) -> Result<()> {
+        if self.schemas.contains(name) {
+            let message = format!("schema \"{name}\" already exists");
+            return Err(Error::exists(sqlstate::DUPLICATE_SCHEMA, message));
+        }
+        self.schemas.insert_mut(name.to_string());
+        Ok(())
+    }
+
+    fn drop_schema(&mut self, name: &str) -> Result<()> {
+        let inside = |n: &QualifiedName| n.schema == name;
+        if self.names.keys().chain(self.views.keys()).any(inside) {
+            let message =
+                format!("cannot drop schema \"{name}\" because other objects depend on it");
+            return Err(
+                Error::invalid(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, message)
+                    .with_hint("Drop them first, or use DROP SCHEMA .. CASCADE."),
+            );
+        }
+        if !self.schemas.remove_mut(name) {
+            return Err(no_schema(name));
+        }
+        Ok(())
+    }
+
+    /// That a table or view may be made under `name`.
+    fn check_free(&self, name: &QualifiedName) -> Result<()> {
+        if !self.schemas.contains(&name.schema) {
+            return Err(no_schema(&name.schema));
+        }
+        if self.names.contains_key(name) || self.views.contains_key(name) {
+            let message = format!("relation \"{name}\" already exists");
+            return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
+        }
+        Ok(())
+    }
+
+    fn create_collection(&mut self, new: &NewCollection) -> Result<()> {
+        self.check_free(&new.name)?;
+        self.use_id(new.id.0);
+        self.names.insert_mut(new.name.clone(), new.id);
+        self.collections
+            .insert_mut(new.id, Arc::new(Collection::new(new, self.version)));
+        Ok(())
+    }
+
+    fn drop_collection(&mut self, id: CollectionId) -> Result<()> {
+        let collection = self.collections.get(&id).ok_or_else(gone)?;
+        self.names.remove_mut(&collection.name);
+        self.collections.remove_mut(&id);
+        Ok(())
+    }
+
+    fn alter_collection(&mut self, alter: &AlterCollection) -> Result<()> {
+        if let Some(name) = &alter.name {
+            self.check_free(name)?;
+            let old = self
+                .collections
+                .get(&alter.id)
+                .ok_or_else(gone)?
+                .name
+                .clone();
+            self.names.remove_mut(&old);
+            self.names.insert_mut(name.clone(), alter.id);
+        }
+        self.update(alter.id, |collection, version| {
+            if let Some(name) = &alter.name {
+                collection.rename(name.clone(), version);
+            }
+            if let Some(schema) = &alter.schema {
+                collection.set_schema(schema.clone(), version);
+            }
+            if let Some(options) = &alter.options {
+                collection.options = options.clone();
+            }
+            Ok(())
+        })
+    }
+
+    fn create_view(&mut self, view: &View) -> Result<()> {
+        if !self.views.contains_key(&view.name) {
+            self.check_free(&view.name)?;
+        }
+        self.views
+            .insert_mut(view.name.clone(), Arc::new(view.clone()));
+        Ok(())
+    }
+
+    fn drop_view(&mut self, name: &QualifiedName) -> Result<()> {
+        if self.views.remove_mut(name) {
+            return Ok(());
+        }
+        let message = format!("view \"{name}\" does not exist");
+        Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message))
+    }
+
+    fn append(&mut self, append: &Append) -> Result<()> {
+        self.use_id(append.segment.0);
+        let now = self.timestamp_ms;
+        self.update(append.collection, |collection, _| {
+            let segment = match collection.growing_segment(append.segment) {
+                Some(segment) => segment.append(&append.rows)?,
+                None => GrowingSegment::new(append.segment, now).append(&append.rows)?,
+            };
+            collection.put_growing(segment);
+            Ok(())
+        })
+    }
+
+    fn replace(&mut self, replace: &Replace) -> Result<()> {
+        replace.outputs.iter().for_each(|s| self.use_id(s.id.0));
+        self.update(replace.collection, |collection, version| {
+            for id in &replace.inputs {
+                if !collection.remove_segment(*id) {
+                    return Err(Error::conflict(format!(
+                        "segment {id} of \"{}\" was replaced by a concurrent compaction",
+                        collection.name
+                    )));
+                }
+            }
+            for output in &replace.outputs {
+                collection.insert_segment(Segment::from_new(output, version));
+            }
+            Ok(())
+        })
+    }
+
+    fn record_job(&mut self, job: &JobRecord) {
+        self.use_id(job.id.0);
+        self.jobs.insert_mut(job.id, Arc::new(job.clone()));
+        if self.jobs.size() > JOBS_MAX {
+            let oldest = self.jobs.first().map(|(id, _)| *id);
+            oldest.map(|id| self.jobs.remove_mut(&id));
+        }
+    }
+
+    fn update(
+        &mut self,
+        id: CollectionId,
+        change: impl FnOnce(&mut Collection, Version) -> Result<()>,
+    ) -> Result<()> {
+        let mut collection = Collection::clone(self.collections.get(&id).ok_or_else(gone)?);
+        change(&mut collection, self.version)?;
+        self.collections.insert_mut(id, Arc::new(collection));
+        Ok(())
+    }
+}
+
+fn delete_rows(collection: &mut Collection, id: SegmentId, rows: &RoaringBitmap) -> Result<()> {
+    if let Some(growing) = collection.growing_segment(id) {
+        let mut next = GrowingSegment::clone(growing);
+        add_deletes(&mut next.deletes, rows, id)?;
+        collection.put_growing(next);
+        return Ok(());
+    }
+    let segment = collection.segment(id).ok_or_else(|| {
+        Error::conflict(format!("segment {id} of \"{}\" is gone", collection.name))
+    })?;
+    let mut next = Segment::clone(segment);
+    let mut deletes = RoaringBitmap::clone(&next.deletes);
+    add_deletes(&mut deletes, rows, id)?;
+    next.deletes = Arc::new(deletes);
+    collection.replace_deletes(next);
+    Ok(())
+}
+
+fn add_deletes(deletes: &mut RoaringBitmap, rows: &RoaringBitmap, id: SegmentId) -> Result<()> {
+    if !deletes.is_disjoint(rows) {
+        let message =
+            format!("rows of segment {id} were deleted or updated by a concurrent commit");
+        return Err(Error::conflict(message));
+    }
+    *deletes |= rows;
+    Ok(())
+}
+
+fn no_schema(name: &str) -> Error {
+    Error::not_found(
+        sqlstate::INVALID_SCHEMA_NAME,
+        format!("schema \"{name}\" does not exist"),
+    )
+}
+
+fn gone() -> Error {
+    Error::conflict("the collection was dropped by a concurrent commit")
+}

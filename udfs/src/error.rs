@@ -4,6 +4,8 @@ use std::fmt;
 
 use datafusion::error::DataFusionError;
 
+use crate::types::{DIMENSION_MAX, Element};
+
 /// An error with the SQLSTATE and the message that pgvector gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VectorError {
@@ -11,6 +13,106 @@ pub struct VectorError {
     pub sqlstate: &'static str,
     /// The message, as pgvector words it.
     pub message: String,
+}
+
+/// How much of a user's text a message repeats, in characters.
+const QUOTE_CHARS_MAX: usize = 64;
+
+impl VectorError {
+    fn new(sqlstate: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            sqlstate,
+            message: message.into(),
+        }
+    }
+
+    pub(crate) fn syntax(element: Element, text: &str) -> Self {
+        let text = shorten(text);
+        Self::new(
+            "22P02",
+            format!("invalid input syntax for type {element}: \"{text}\""),
+        )
+    }
+
+    pub(crate) fn out_of_range(element: Element, number: &str) -> Self {
+        let number = shorten(number);
+        Self::new(
+            "22003",
+            format!("\"{number}\" is out of range for type {element}"),
+        )
+    }
+
+    pub(crate) fn overflow() -> Self {
+        Self::new("22003", "value out of range: overflow")
+    }
+
+    pub(crate) fn underflow() -> Self {
+        Self::new("22003", "value out of range: underflow")
+    }
+
+    pub(crate) fn not_a_number(element: Element) -> Self {
+        Self::new("22000", format!("NaN not allowed in {element}"))
+    }
+
+    pub(crate) fn infinite(element: Element) -> Self {
+        Self::new("22000", format!("infinite value not allowed in {element}"))
+    }
+
+    pub(crate) fn different_dimensions(element: Element, left: usize, right: usize) -> Self {
+        Self::new(
+            "22000",
+            format!("different {element} dimensions {left} and {right}"),
+        )
+    }
+
+    pub(crate) fn unexpected_dimension(expected: usize, actual: usize) -> Self {
+        Self::new(
+            "22000",
+            format!("expected {expected} dimensions, not {actual}"),
+        )
+    }
+
+    pub(crate) fn no_dimension(element: Element) -> Self {
+        Self::new("22000", format!("{element} must have at least 1 dimension"))
+    }
+
+    pub(crate) fn too_many_dimensions(element: Element) -> Self {
+        let message = format!("{element} cannot have more than {DIMENSION_MAX} dimensions");
+        Self::new("54000", message)
+    }
+
+    pub(crate) fn type_without_dimension(element: Element) -> Self {
+        let message = format!("dimensions for type {element} must be at least 1");
+        Self::new("22023", message)
+    }
+
+    pub(crate) fn type_too_wide(element: Element) -> Self {
+        let message = format!("dimensions for type {element} cannot exceed {DIMENSION_MAX}");
+        Self::new("22023", message)
+    }
+
+    pub(crate) fn type_modifier() -> Self {
+        Self::new("22023", "invalid type modifier")
+    }
+
+    pub(crate) fn null_element() -> Self {
+        Self::new("22004", "array must not contain nulls")
+    }
+
+    pub(crate) fn nested_array() -> Self {
+        Self::new("22000", "array must be 1-D")
+    }
+
+    pub(crate) fn unsupported_array() -> Self {
+        Self::new("22000", "unsupported array type")
+    }
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(QUOTE_CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_string(),
+    }
 }
 
 impl fmt::Display for VectorError {

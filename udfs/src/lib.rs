@@ -1,5 +1,51 @@
-//! Vector functions for DataFusion.
+//! pgvector's types, operators and functions for any DataFusion session.
+//!
+//! - Types: `VECTOR(n)` and `HALFVEC(n)`, see [`VectorType`].
+//! - Operators: `<->` (Euclidean), `<=>` (cosine), `<#>` (negative inner product), `<+>` (taxicab),
+//!   `+ - * ||` and comparisons, see [`VectorExprPlanner`].
+//! - Functions: distances, `vector_dims`, `vector_norm`, `l2_normalize`, `subvector`, `vector_cmp`,
+//!   `avg`, `sum`; names, texts of errors and SQLSTATEs are pgvector's. They take any list of
+//!   numbers, and text in pgvector's format.
+//! - Kernels: the distances on plain slices, in [`kernels`].
+//!
+//! [`register_all`] adds everything to a session, [`with_vector_support`] to one being built.
+//! Left out: `sparsevec`, distances of bit strings, and indexes.
 
+mod aggregate;
+mod arithmetic;
+mod cast;
+mod coerce;
+mod compare;
+mod distance;
 mod error;
+mod functions;
+mod input;
+pub mod kernels;
+mod operators;
+mod output;
+mod overload;
+mod rule;
+mod session;
+mod signature;
+mod text;
+mod type_planner;
+mod types;
 
+pub use aggregate::{Total, VectorAggregate};
+pub use arithmetic::{Arithmetic, ArithmeticFunction};
+pub use cast::{ToArrayFunction, ToTextFunction, ToVectorFunction, vector_of_scalar};
+pub use coerce::coerce_to_vector;
+pub use compare::{Comparison, ComparisonFunction, compare_vectors};
+pub use distance::DistanceFunction;
 pub use error::VectorError;
+pub use functions::{MeasureFunction, NormalizeFunction, SubvectorFunction};
+pub use kernels::{Metric, Query};
+pub use operators::VectorExprPlanner;
+pub use overload::OverloadedAggregate;
+pub use rule::VectorCastRule;
+pub use session::{
+    aggregate_functions, register_all, register_functions, scalar_functions, with_vector_support,
+};
+pub use text::{format_vector, parse_halfvec, parse_vector, write_vector};
+pub use type_planner::{VectorTypePlanner, vector_type_of_sql};
+pub use types::{DIMENSION_MAX, Element, VectorType};

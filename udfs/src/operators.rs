@@ -1,0 +1,241 @@
+//! pgvector's operators, planned as calls of this crate's functions.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::error::Result;
+use datafusion::logical_expr::expr::Placeholder;
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, ScalarUDF};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use crate::arithmetic::{Arithmetic, ArithmeticFunction};
+use crate::coerce::{cast_to_vector, parameter};
+use crate::compare::{Comparison, ComparisonFunction};
+use crate::distance::{DistanceFunction, shared_element};
+use crate::error::VectorError;
+use crate::kernels::Metric;
+use crate::signature::{literal_text, literal_vector};
+use crate::types::{Element, VectorType, is_float_list, is_number_list};
+
+/// What an operator means between vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum VectorOperator {
+    Distance(Metric),
+    Arithmetic(Arithmetic),
+    Comparison(Comparison),
+}
+
+impl VectorOperator {
+    fn of(operator: &BinaryOperator) -> Option<Self> {
+        use VectorOperator::{Arithmetic as Makes, Comparison as Compares, Distance};
+        Some(match operator {
+            BinaryOperator::LtDashGt => Distance(Metric::L2),
+            BinaryOperator::Spaceship => Distance(Metric::Cosine),
+            BinaryOperator::Custom(text) => Distance(metric_of(text)?),
+            BinaryOperator::PGCustomBinaryOperator(parts) => Distance(metric_of(parts.last()?)?),
+            BinaryOperator::Plus => Makes(Arithmetic::Add),
+            BinaryOperator::Minus => Makes(Arithmetic::Subtract),
+            BinaryOperator::Multiply => Makes(Arithmetic::Multiply),
+            BinaryOperator::StringConcat => Makes(Arithmetic::Concat),
+            BinaryOperator::Eq => Compares(Comparison::Equal),
+            BinaryOperator::NotEq => Compares(Comparison::NotEqual),
+            BinaryOperator::Lt => Compares(Comparison::Less),
+            BinaryOperator::LtEq => Compares(Comparison::LessOrEqual),
+            BinaryOperator::Gt => Compares(Comparison::Greater),
+            BinaryOperator::GtEq => Compares(Comparison::GreaterOrEqual),
+            _ => return None,
+        })
+    }
+
+    fn call(self, left: Expr, right: Expr) -> Expr {
+        let function = match self {
+            VectorOperator::Distance(metric) => DistanceFunction::udf(metric),
+            VectorOperator::Arithmetic(arithmetic) => Arc::new(ScalarUDF::new_from_impl(
+                ArithmeticFunction::new(arithmetic),
+            )),
+            VectorOperator::Comparison(comparison) => Arc::new(ScalarUDF::new_from_impl(
+                ComparisonFunction::new(comparison),
+            )),
+        };
+        function.call(vec![left, right])
+    }
+
+    /// Whether operands of these kinds make it an operator between vectors, and not DataFusion's.
+    fn applies(self, left: &Operand, right: &Operand) -> bool {
+        let either = |test: fn(&Operand) -> bool| test(left) || test(right);
+        if either(|o| matches!(o, Operand::Other)) {
+            return false;
+        }
+        let vector = either(|o| matches!(o, Operand::Vector(_)));
+        match self {
+            // Without a vector this is IS NOT DISTINCT FROM, which lists of integers may mean.
+            VectorOperator::Distance(Metric::Cosine) => {
+                vector || either(|o| matches!(o, Operand::Floats))
+            }
+            // These have no other meaning, so that two literals will do.
+            VectorOperator::Distance(_) => {
+                let known = |o: &Operand| !matches!(o, Operand::Parameter | Operand::Null);
+                known(left) || known(right)
+            }
+            VectorOperator::Arithmetic(_) | VectorOperator::Comparison(_) => vector,
+        }
+    }
+
+    /// Whether both sides must have one dimension.
+    fn same_dimension(self) -> bool {
+        match self {
+            VectorOperator::Distance(_) => true,
+            VectorOperator::Arithmetic(arithmetic) => arithmetic != Arithmetic::Concat,
+            VectorOperator::Comparison(_) => false,
+        }
+    }
+}
+
+fn metric_of(operator: &str) -> Option<Metric> {
+    Metric::ALL
+        .into_iter()
+        .find(|metric| metric.operator() == Some(operator))
+}
+
+/// What an operand is, as far as it decides about the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Operand {
+    Vector(VectorType),
+    /// A list of floats that is no vector.
+    Floats,
+    /// A list of other numbers.
+    Numbers,
+    /// A string literal.
+    Text,
+    /// A parameter without a type, or with one of text.
+    Parameter,
+    Null,
+    Other,
+}
+
+impl Operand {
+    fn of(expr: &Expr, data_type: &DataType) -> Self {
+        match expr {
+            Expr::Placeholder(Placeholder { field: None, .. }) => return Operand::Parameter,
+            expr if literal_text(expr).is_some() => return Operand::Text,
+            _ => {}
+        }
+        match VectorType::of(data_type) {
+            Some(vector) => Operand::Vector(vector),
+            None if is_float_list(data_type) => Operand::Floats,
+            None if is_number_list(data_type) => Operand::Numbers,
+            None if data_type.is_null() => Operand::Null,
+            None => Operand::Other,
+        }
+    }
+
+    fn vector(&self) -> Option<VectorType> {
+        match self {
+            Operand::Vector(vector) => Some(*vector),
+            _ => None,
+        }
+    }
+}
+
+/// Plans `<-> <=> <#> <+>`, and `+ - * || = <> < <= > >=` where an operand is a vector.
+///
+/// The other operand may be a string literal (read at once), a parameter (which gets the vector's
+/// type), or an array. Register it before DataFusion's own planners, which take `||` for arrays.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct VectorExprPlanner;
+
+impl ExprPlanner for VectorExprPlanner {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let Some(operator) = VectorOperator::of(&expr.op) else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        // An operand without a type is an error that DataFusion words better.
+        let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema))
+        else {
+            return Ok(PlannerResult::Original(expr));
+        };
+        let (left, right) = (
+            Operand::of(&expr.left, &left),
+            Operand::of(&expr.right, &right),
+        );
+        if !operator.applies(&left, &right) {
+            return Ok(PlannerResult::Original(elsewhere(expr)));
+        }
+        let l = as_vector(expr.left, operator, right.vector())?;
+        let r = as_vector(expr.right, operator, left.vector())?;
+        if operator.same_dimension() {
+            check_dimensions(&l, &r, schema)?;
+        }
+        Ok(PlannerResult::Planned(operator.call(l, r)))
+    }
+}
+
+/// An expression that is none between vectors. An engine may read `<=>` as a custom operator, to
+/// give it pgvector's precedence; DataFusion knows it only under its own name.
+fn elsewhere(expr: RawBinaryExpr) -> RawBinaryExpr {
+    let op = match expr.op {
+        BinaryOperator::Custom(text) if text == "<=>" => BinaryOperator::Spaceship,
+        op => op,
+    };
+    RawBinaryExpr { op, ..expr }
+}
+
+/// An operand with its literal read or its parameter typed, as the other side suggests.
+fn as_vector(expr: Expr, operator: VectorOperator, other: Option<VectorType>) -> Result<Expr> {
+    let element = other.map_or(Element::Single, |v| v.element);
+    let open = VectorType::unsized_of(element);
+    match &expr {
+        Expr::Literal(..) => match literal_text(&expr) {
+            Some(text) => literal_vector(text, open),
+            None => Ok(expr),
+        },
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            let target = other.filter(|_| operator.same_dimension()).unwrap_or(open);
+            Ok(parameter(id, target))
+        }
+        Expr::Cast(Cast { expr: inner, field }) => match VectorType::of_target(field.data_type()) {
+            Some(target) => Ok(fold_cast(inner, target, other)?.unwrap_or(expr)),
+            None => Ok(expr),
+        },
+        _ => Ok(expr),
+    }
+}
+
+/// `'[1,2]'::vector` or `$1::vector` between vectors, with the dimension that `vector` leaves open.
+fn fold_cast(inner: &Expr, target: VectorType, other: Option<VectorType>) -> Result<Option<Expr>> {
+    match (literal_text(inner), inner) {
+        (Some(text), _) => literal_vector(text, target).map(Some),
+        (None, Expr::Placeholder(Placeholder { field: None, .. })) => {
+            let dimension = target.dimension.or(other.and_then(|v| v.dimension));
+            cast_to_vector(
+                inner,
+                &DataType::Null,
+                VectorType {
+                    dimension,
+                    ..target
+                },
+            )
+        }
+        _ => Ok(None),
+    }
+}
+
+fn check_dimensions(left: &Expr, right: &Expr, schema: &DFSchema) -> Result<(), VectorError> {
+    let vector = |expr: &Expr| VectorType::of(&expr.get_type(schema).ok()?);
+    let (Some(left), Some(right)) = (vector(left), vector(right)) else {
+        return Ok(());
+    };
+    match (left.dimension, right.dimension) {
+        (Some(l), Some(r)) if l != r => {
+            let element = shared_element(left.element, right.element);
+            Err(VectorError::different_dimensions(element, l, r))
+        }
+        _ => Ok(()),
+    }
+}

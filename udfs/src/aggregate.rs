@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray};
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Float64Type, Int64Type};
 use datafusion::common::{exec_err, not_impl_err, plan_err};
 use datafusion::error::Result;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
@@ -160,6 +160,23 @@ impl Accumulator for VectorAccumulator {
             self.count += 1;
         }
         Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let vectors = Vectors::try_new(&values[0])?.into_single();
+        for vector in (0..vectors.len()).filter_map(|row| vectors.get(row)) {
+            self.add(vector.iter().map(|&x| -f64::from(x)))?;
+            self.count -= 1;
+        }
+        if self.count == 0 {
+            // An empty frame has no dimension, and no rounding error to pass on.
+            self.sum.clear();
+        }
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {

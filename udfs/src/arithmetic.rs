@@ -1,9 +1,9 @@
 //! Functions of two vectors that make a third: `+`, `-`, `*` and `||`.
 
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 
 use crate::distance::shared_element;
@@ -52,6 +52,12 @@ impl ArithmeticFunction {
             arithmetic,
             signature: immutable(),
         }
+    }
+
+    /// Whether a function is `vector_concat`, whose arguments need not have one dimension.
+    pub(crate) fn is_concat(function: &ScalarUDF) -> bool {
+        let own = function.inner().downcast_ref::<Self>();
+        own.is_some_and(|own| own.arithmetic == Arithmetic::Concat)
     }
 
     /// The type of the result where it is known when a query is planned.

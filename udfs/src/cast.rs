@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, ListArray, StringBuilder};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Float32Type};
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeListArray, Float16Array, Float32Array, ListArray,
+    StringBuilder,
+};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, Float32Type};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
@@ -14,7 +17,7 @@ use datafusion::scalar::ScalarValue;
 
 use crate::error::VectorError;
 use crate::functions::result_type;
-use crate::input::{Operand, Vectors, all_constant, result_rows};
+use crate::input::{Elements, Operand, SingleVectors, Vectors, all_constant, result_rows};
 use crate::output::{VectorsBuilder, columnar};
 use crate::signature::{accept_vector, accept_vectors, immutable, result_field};
 use crate::text::{self, check_dimension, check_finite, write_vector};
@@ -95,12 +98,7 @@ impl ScalarUDFImpl for ToVectorFunction {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let target = result_type(&args.return_field)?;
         let rows = result_rows(&args.args, args.number_rows);
-        let value = &args.args[0];
-        let result = if is_text(&value.data_type()) {
-            read_texts(&value.to_array(rows)?, target)?
-        } else {
-            convert_arrays(&Operand::try_new(value)?, rows, target)?
-        };
+        let result = cast_array_to_vector(&args.args[0].to_array(rows)?, target)?;
         columnar(result, all_constant(&args.args))
     }
 }
@@ -116,6 +114,28 @@ fn constant_dimension(scalar: &ScalarValue, element: Element) -> Result<Option<u
     }
 }
 
+/// Converts a column to vectors: text is read, lists of numbers and other vectors are converted.
+///
+/// The elements are shared with the input, not copied, where they have the wanted width already and
+/// lie one row after the other.
+///
+/// # Errors
+/// The SQLSTATEs of [`crate::parse_vector`] for text; 22004 for a null inside a list, 22000 for a
+/// wrong dimension, NaN or an infinite value, 22003 for what does not fit a `halfvec`.
+pub fn cast_array_to_vector(array: &ArrayRef, target: VectorType) -> Result<ArrayRef> {
+    if is_text(array.data_type()) {
+        return read_texts(array, target);
+    }
+    let vectors = Vectors::try_new(array)?;
+    for row in (0..array.len()).filter(|row| !vectors.is_null(*row)) {
+        check_dimension(target, vectors.dimension(row))?;
+    }
+    match shared(&vectors, array.len(), target)? {
+        Some(result) => Ok(result),
+        None => copied(vectors.into_single(), target),
+    }
+}
+
 fn read_texts(texts: &ArrayRef, target: VectorType) -> Result<ArrayRef> {
     let texts = cast(texts, &DataType::Utf8View)?;
     let mut builder = VectorsBuilder::new(target, texts.len());
@@ -128,13 +148,61 @@ fn read_texts(texts: &ArrayRef, target: VectorType) -> Result<ArrayRef> {
     builder.finish()
 }
 
-fn convert_arrays(operand: &Operand<Vectors>, rows: usize, target: VectorType) -> Result<ArrayRef> {
-    let operand = operand.clone().into_single();
-    let mut builder = VectorsBuilder::new(target, rows);
-    for row in 0..rows {
-        match operand.get(row) {
+/// The same elements in a list of the target's type; `None` where they have to be copied.
+fn shared(vectors: &Vectors, rows: usize, target: VectorType) -> Result<Option<ArrayRef>> {
+    let (Some(dimension), Some(range)) = (target.dimension, vectors.dense_range(rows)) else {
+        return Ok(None);
+    };
+    // Null rows of another length than the target's; the others are checked.
+    if range.len() != rows * dimension {
+        return Ok(None);
+    }
+    let values: ArrayRef = match (&vectors.elements, target.element) {
+        (Elements::Single(values), Element::Single) => {
+            let values = values.slice(range.start, range.len());
+            check_rows(vectors, rows, dimension, |i| values[i], target.element)?;
+            Arc::new(Float32Array::new(values, None))
+        }
+        (Elements::Half(values), Element::Half) => {
+            let values = values.slice(range.start, range.len());
+            check_rows(
+                vectors,
+                rows,
+                dimension,
+                |i| values[i].to_f32(),
+                target.element,
+            )?;
+            Arc::new(Float16Array::new(values, None))
+        }
+        _ => return Ok(None),
+    };
+    let nulls = vectors.nulls.clone();
+    // The dimension of a type is bounded, so that it fits.
+    let (field, size) = (target.field(), dimension as i32);
+    let list = FixedSizeListArray::try_new_with_length(field, size, values, nulls, rows)?;
+    Ok(Some(Arc::new(list)))
+}
+
+fn check_rows(
+    vectors: &Vectors,
+    rows: usize,
+    dimension: usize,
+    element_at: impl Fn(usize) -> f32,
+    element: Element,
+) -> Result<(), VectorError> {
+    for row in (0..rows).filter(|row| !vectors.is_null(*row)) {
+        for i in row * dimension..(row + 1) * dimension {
+            check_finite(element_at(i), element)?;
+        }
+    }
+    Ok(())
+}
+
+fn copied(vectors: SingleVectors, target: VectorType) -> Result<ArrayRef> {
+    let mut builder = VectorsBuilder::new(target, vectors.len());
+    for row in 0..vectors.len() {
+        match vectors.get(row) {
             Some(vector) => {
-                check_dimension(target, vector.len())?;
                 vector
                     .iter()
                     .try_for_each(|x| check_finite(*x, target.element))?;
@@ -280,4 +348,75 @@ impl ScalarUDFImpl for ToArrayFunction {
 pub fn vector_of_scalar(scalar: &ScalarValue) -> Result<Option<Vec<f32>>> {
     let vectors = Vectors::try_new(&scalar.to_array()?)?.into_single();
     Ok(vectors.get(0).map(<[f32]>::to_vec))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arrow::datatypes::Float64Type;
+
+    use super::*;
+
+    fn single(dimension: usize) -> VectorType {
+        VectorType::try_new(Element::Single, Some(dimension)).unwrap()
+    }
+
+    #[test]
+    fn lists_of_one_length_are_shared() {
+        let data = (0..4).map(|i| Some(vec![Some(i as f32), Some(1.0)]));
+        let list = ListArray::from_iter_primitive::<Float32Type, _, _>(data).slice(1, 2);
+        let before = list
+            .values()
+            .as_primitive::<Float32Type>()
+            .values()
+            .as_ptr();
+        let array: ArrayRef = Arc::new(list);
+        let vectors = cast_array_to_vector(&array, single(2)).unwrap();
+        assert_eq!(vectors.data_type(), &single(2).arrow());
+        let values = vectors
+            .as_fixed_size_list()
+            .values()
+            .as_primitive::<Float32Type>()
+            .values();
+        assert_eq!(values.to_vec(), [1.0, 1.0, 2.0, 1.0]);
+        assert_eq!(values.as_ptr(), before.wrapping_add(2));
+    }
+
+    #[test]
+    fn other_lists_are_copied() {
+        let data = [
+            Some(vec![Some(1.0), Some(2.0)]),
+            None,
+            Some(vec![Some(3.0), Some(4.0)]),
+        ];
+        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(data));
+        for element in [Element::Single, Element::Half] {
+            for dimension in [Some(2), None] {
+                let target = VectorType { element, dimension };
+                let vectors = cast_array_to_vector(&list, target).unwrap();
+                assert_eq!(vectors.data_type(), &target.arrow());
+                let rows = Vectors::try_new(&vectors).unwrap().into_single();
+                assert_eq!(rows.get(0), Some([1.0, 2.0].as_slice()));
+                assert_eq!(rows.get(1), None);
+                assert_eq!(rows.get(2), Some([3.0, 4.0].as_slice()));
+            }
+        }
+        assert!(cast_array_to_vector(&list, single(3)).is_err());
+    }
+
+    #[test]
+    fn null_rows_may_hold_anything() {
+        let data = [None, Some(vec![Some(1.0), Some(2.0)])];
+        let list = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(data, 2);
+        let (field, size, _, nulls) = list.into_parts();
+        let values = Float32Array::from(vec![f32::NAN, f32::INFINITY, 1.0, 2.0]);
+        let list = FixedSizeListArray::try_new(field, size, Arc::new(values), nulls).unwrap();
+        let list: ArrayRef = Arc::new(list);
+        assert_eq!(
+            cast_array_to_vector(&list, single(2)).unwrap().null_count(),
+            1
+        );
+        let empty = list.slice(0, 0);
+        assert_eq!(cast_array_to_vector(&empty, single(2)).unwrap().len(), 0);
+    }
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::Float64Array;
-use datafusion::arrow::buffer::NullBuffer;
-use datafusion::arrow::datatypes::{DataType, FieldRef};
+use arrow::array::Float64Array;
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::error::Result;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
@@ -219,5 +219,122 @@ fn one_distance(query: &Query, elements: &Elements, range: std::ops::Range<usize
     match elements {
         Elements::Single(values) => query.distance(&values[range]),
         Elements::Half(values) => query.distance_half(&values[range]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, ListArray, new_empty_array};
+    use arrow::compute::cast;
+    use arrow::datatypes::{Field, Float32Type, Float64Type};
+    use datafusion::config::ConfigOptions;
+    use datafusion::scalar::ScalarValue;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cast::cast_array_to_vector;
+    use crate::types::VectorType;
+
+    const DIMENSION: usize = 5;
+
+    type Rows = Vec<Option<Vec<f32>>>;
+
+    fn call(
+        metric: Metric,
+        left: ColumnarValue,
+        right: ColumnarValue,
+        rows: usize,
+    ) -> Vec<Option<f64>> {
+        let field = |value: &ColumnarValue| Arc::new(Field::new("", value.data_type(), true));
+        let args = ScalarFunctionArgs {
+            arg_fields: vec![field(&left), field(&right)],
+            args: vec![left, right],
+            number_rows: rows,
+            return_field: Arc::new(Field::new("", DataType::Float64, true)),
+            config_options: Arc::new(ConfigOptions::new()),
+        };
+        let result = DistanceFunction::new(metric)
+            .invoke_with_args(args)
+            .unwrap();
+        result
+            .to_array(rows)
+            .unwrap()
+            .as_primitive::<Float64Type>()
+            .iter()
+            .collect()
+    }
+
+    /// The rows in every Arrow type that can hold them exactly (as they are small whole numbers).
+    fn representations(rows: &Rows) -> Vec<ArrayRef> {
+        let data = || {
+            rows.iter()
+                .map(|r| r.as_ref().map(|r| r.iter().copied().map(Some)))
+        };
+        let size = i32::try_from(DIMENSION).unwrap();
+        let fixed = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(data(), size);
+        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Float32Type, _, _>(data()));
+        let of = |width| Arc::new(Field::new("item", width, true));
+        let half = VectorType::try_new(Element::Half, Some(DIMENSION)).unwrap();
+        vec![
+            Arc::new(fixed),
+            cast(&list, &DataType::LargeList(of(DataType::Float64))).unwrap(),
+            cast(&list, &DataType::List(of(DataType::Int16))).unwrap(),
+            cast_array_to_vector(&list, half).unwrap(),
+            cast(&list, &DataType::List(of(DataType::Float16))).unwrap(),
+            list,
+        ]
+    }
+
+    fn expected(metric: Metric, left: &Rows, right: &Rows) -> Vec<Option<f64>> {
+        let one = |(l, r): (&Option<Vec<f32>>, &Option<Vec<f32>>)| {
+            Some(Query::new(metric, r.as_ref()?).distance(l.as_ref()?))
+        };
+        left.iter().zip(right).map(one).collect()
+    }
+
+    fn rows() -> impl Strategy<Value = (Rows, Rows)> {
+        let number = (-9i8..9).prop_map(f32::from);
+        let vector = prop::collection::vec(number, DIMENSION);
+        let row = prop_oneof![4 => vector.prop_map(Some), 1 => Just(None)];
+        prop::collection::vec((row.clone(), row), 1..9).prop_map(|pairs| pairs.into_iter().unzip())
+    }
+
+    /// Bit for bit, so that NaN equals itself.
+    fn bits(distances: &[Option<f64>]) -> Vec<Option<u64>> {
+        distances.iter().map(|d| d.map(f64::to_bits)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn every_representation_gives_the_same_distances((left, right) in rows()) {
+            let count = left.len();
+            let query = vec![right[0].clone(); count];
+            for metric in Metric::ALL {
+                let pairs = bits(&expected(metric, &left, &right));
+                let constant = bits(&expected(metric, &left, &query));
+                for (l, r) in representations(&left).iter().zip(representations(&right)) {
+                    let scalar = ColumnarValue::Scalar(ScalarValue::try_from_array(&r, 0).unwrap());
+                    let column = ColumnarValue::Array(Arc::clone(l));
+                    let got = call(metric, column.clone(), ColumnarValue::Array(r), count);
+                    prop_assert_eq!(&bits(&got), &pairs, "{:?} of {}", metric, l.data_type());
+                    let got = call(metric, column.clone(), scalar.clone(), count);
+                    prop_assert_eq!(&bits(&got), &constant, "{:?} of {}", metric, l.data_type());
+                    let got = call(metric, scalar, column, count);
+                    prop_assert_eq!(&bits(&got), &constant, "{:?} of {}", metric, l.data_type());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_rows() {
+        let empty = VectorType::try_new(Element::Single, Some(3))
+            .unwrap()
+            .arrow();
+        let empty = ColumnarValue::Array(new_empty_array(&empty));
+        let query = ColumnarValue::Scalar(ScalarValue::from("[1,2]"));
+        assert_eq!(call(Metric::L2, empty, query, 0), []);
     }
 }

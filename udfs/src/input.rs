@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, ListArray,
-};
-use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float32Array, ListArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Float16Type, Float32Type, Float64Type};
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
 use half::f16;
@@ -86,6 +84,19 @@ impl Vectors {
 
     pub fn dimension(&self, row: usize) -> usize {
         self.range(row).len()
+    }
+
+    /// Where the elements of the first `rows` rows are, when nothing lies between them and every
+    /// row, also a null one, takes equally many.
+    pub fn dense_range(&self, rows: usize) -> Option<std::ops::Range<usize>> {
+        match &self.layout {
+            Layout::Fixed(n) => Some(0..rows * n),
+            Layout::Offsets(offsets) => {
+                let first = offsets.lengths().next()?;
+                let dense = offsets.lengths().all(|length| length == first);
+                dense.then(|| offsets[0] as usize..offsets[rows] as usize)
+            }
+        }
     }
 
     /// All elements in 32 bits.
@@ -270,8 +281,8 @@ fn from_text(array: &ArrayRef) -> Result<Vectors> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use datafusion::arrow::array::{Int64Array, StringArray};
-    use datafusion::arrow::datatypes::{Float32Type, Int64Type};
+    use arrow::array::{Int64Array, StringArray};
+    use arrow::datatypes::{Float32Type, Int64Type};
 
     use super::*;
 

@@ -9,7 +9,9 @@
 //! - Kernels: the distances on plain slices, in [`kernels`].
 //!
 //! [`register_all`] adds everything to a session, [`with_vector_support`] to one being built.
-//! Left out: `sparsevec`, distances of bit strings, and indexes.
+//! Left out: `sparsevec`, distances of bit strings, and indexes. DataFusion compares the types of an
+//! INSERT or UPDATE before any hook sees it, so that a plain session wants `'[1,2]'::vector` there; an
+//! engine that plans these statements itself calls [`coerce_to_vector`].
 
 mod aggregate;
 mod arithmetic;
@@ -33,7 +35,9 @@ mod types;
 
 pub use aggregate::{Total, VectorAggregate};
 pub use arithmetic::{Arithmetic, ArithmeticFunction};
-pub use cast::{ToArrayFunction, ToTextFunction, ToVectorFunction, vector_of_scalar};
+pub use cast::{
+    ToArrayFunction, ToTextFunction, ToVectorFunction, cast_array_to_vector, vector_of_scalar,
+};
 pub use coerce::coerce_to_vector;
 pub use compare::{Comparison, ComparisonFunction, compare_vectors};
 pub use distance::DistanceFunction;

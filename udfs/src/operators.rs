@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::DataType;
+use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Placeholder;
@@ -17,7 +17,7 @@ use crate::distance::{DistanceFunction, shared_element};
 use crate::error::VectorError;
 use crate::kernels::Metric;
 use crate::signature::{literal_text, literal_vector};
-use crate::types::{Element, VectorType, is_float_list, is_number_list};
+use crate::types::{Element, VectorType, is_float_list, is_number_list, is_text};
 
 /// What an operator means between vectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,9 +107,9 @@ enum Operand {
     Floats,
     /// A list of other numbers.
     Numbers,
-    /// A string literal.
+    /// A string literal, or a parameter that comes as text.
     Text,
-    /// A parameter without a type, or with one of text.
+    /// A parameter without a type.
     Parameter,
     Null,
     Other,
@@ -119,6 +119,7 @@ impl Operand {
     fn of(expr: &Expr, data_type: &DataType) -> Self {
         match expr {
             Expr::Placeholder(Placeholder { field: None, .. }) => return Operand::Parameter,
+            Expr::Placeholder(_) if is_text(data_type) => return Operand::Text,
             expr if literal_text(expr).is_some() => return Operand::Text,
             _ => {}
         }

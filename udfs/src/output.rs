@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, FixedSizeListArray, Float16Array, Float32Array, ListArray,
-};
-use datafusion::arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::array::{ArrayRef, FixedSizeListArray, Float16Array, Float32Array, ListArray};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use datafusion::error::Result;
 use datafusion::logical_expr::ColumnarValue;
 use datafusion::scalar::ScalarValue;

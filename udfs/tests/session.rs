@@ -3,17 +3,19 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, Int32Array, ListArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
-use datafusion::arrow::util::pretty::pretty_format_batches;
+use arrow::array::{ArrayRef, Int32Array, ListArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Float32Type, Float64Type};
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::datasource::MemTable;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
-use shelfmark_udfs::{VectorError, register_all, with_vector_support};
+use shelfmark_udfs::{VectorCastRule, VectorError, VectorType, register_all, with_vector_support};
 
 fn config() -> SessionConfig {
     SessionConfig::new()
@@ -456,6 +458,14 @@ async fn columns_order_and_filter() {
         ids("SELECT id FROM t WHERE v <+> '[1,2,3]' < 8 ORDER BY id").await,
         ["1", "2", "4"]
     );
+    assert_eq!(
+        ids("SELECT id FROM t WHERE v BETWEEN '[1]' AND '[4]'").await,
+        ["1"]
+    );
+    assert_eq!(
+        ids("SELECT id FROM t WHERE v NOT BETWEEN '[1]' AND '[4]' ORDER BY id").await,
+        ["2", "4"]
+    );
     assert_eq!(ids("SELECT id FROM t WHERE v = '[1,2,3]'").await, ["1"]);
     assert_eq!(
         ids("SELECT id FROM t WHERE v > '[1,2,2]' ORDER BY v").await,
@@ -530,6 +540,11 @@ async fn averages_and_sums() {
     assert_eq!(column(&ctx, groups).await, ["[1.5,3,1.75]", "[1,2,3]"]);
     let windows = "SELECT sum(id) OVER (ORDER BY id) FROM t ORDER BY id";
     assert_eq!(column(&ctx, windows).await, ["1", "3", "6", "10"]);
+    let frames = "SELECT (avg(v) OVER (ORDER BY id ROWS 1 PRECEDING))::text FROM t ORDER BY id";
+    assert_eq!(
+        column(&ctx, frames).await,
+        ["[1,2,3]", "[2.5,4,3]", "[4,6,3]", "[-1,0,0.5]"]
+    );
     let windows = "SELECT (sum(v) OVER (ORDER BY id))::text FROM t ORDER BY id";
     assert_eq!(
         column(&ctx, windows).await,
@@ -568,6 +583,127 @@ async fn parameters_take_the_type_of_the_vector() {
             DataType::FixedSizeList(_, 3) | DataType::List(_)
         ));
     }
+}
+
+#[tokio::test]
+async fn parameters_of_functions_are_typed_by_the_rule() {
+    let ctx = session().await;
+    for (sql, dimension) in [
+        ("SELECT l2_distance(h, $1) FROM t", Some(3)),
+        ("SELECT vector_concat($1, v) FROM t", None),
+        ("SELECT $1::vector(7)", Some(7)),
+    ] {
+        let plan = ctx.state().statement_to_plan(statement(sql)).await.unwrap();
+        let plan = VectorCastRule
+            .analyze(plan, ctx.state().config_options())
+            .unwrap();
+        let fields = plan.get_parameter_fields().unwrap();
+        let vector = VectorType::of(fields["$1"].as_ref().unwrap().data_type()).unwrap();
+        assert_eq!(vector.dimension, dimension, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn averages_over_many_partitions() {
+    let ctx = session().await;
+    let batches = run(&ctx, "SELECT id, v, h FROM t").await.unwrap();
+    let rows = batches
+        .iter()
+        .flat_map(|b| (0..b.num_rows()).map(|row| vec![b.slice(row, 1)]));
+    let table = MemTable::try_new(batches[0].schema(), rows.collect()).unwrap();
+    ctx.register_table("spread", Arc::new(table)).unwrap();
+    for (expression, expected) in [
+        ("avg(v)::text FROM spread WHERE id < 4", "[2.5,4,3]"),
+        ("sum(h)::text FROM spread", "[4,8,6.5]"),
+        ("sum(v)::text FROM spread WHERE id = 3", "NULL"),
+    ] {
+        assert_eq!(value(&ctx, expression).await, expected, "{expression}");
+    }
+    let groups = "SELECT avg(v)::text FROM spread GROUP BY id % 2 ORDER BY id % 2";
+    assert_eq!(column(&ctx, groups).await, ["[1.5,3,1.75]", "[1,2,3]"]);
+}
+
+#[tokio::test]
+async fn what_surrounds_vectors_takes_them() {
+    let ctx = session().await;
+    for (sql, expected) in [
+        (
+            "SELECT coalesce(v, '[0,0,0]'::vector(3))::text FROM t WHERE id = 3",
+            "[0,0,0]",
+        ),
+        (
+            "SELECT count(*) FROM (SELECT v FROM t UNION SELECT v FROM t) AS x",
+            "4",
+        ),
+        (
+            "SELECT v IS DISTINCT FROM '[1,2,3]'::vector(3) FROM t WHERE id = 1",
+            "false",
+        ),
+        (
+            "SELECT round(vector_norm(v - (SELECT avg(v) FROM t)) * 10) FROM t WHERE id = 1",
+            "11.0",
+        ),
+        ("SELECT v[2] FROM t WHERE id = 2", "6.0"),
+        (
+            "SELECT id FROM t WHERE v = ANY(ARRAY['[1,2,3]'::vector(3)])",
+            "1",
+        ),
+    ] {
+        let got = column(&ctx, sql).await;
+        assert_eq!(got.len(), 1, "{sql}");
+        assert_eq!(
+            got[0].trim_end_matches(".0"),
+            expected.trim_end_matches(".0"),
+            "{sql}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn literals_are_read_when_the_query_is_planned() {
+    let ctx = session().await;
+    let sql = "EXPLAIN SELECT id FROM t WHERE l2_distance(v, '[1,2,3]') < 3 \
+               ORDER BY v <-> '[3,1,2]'::vector LIMIT 5";
+    let plan = pretty_format_batches(&run(&ctx, sql).await.unwrap())
+        .unwrap()
+        .to_string();
+    assert!(
+        plan.contains("l2_distance(v@1, [1.0, 2.0, 3.0]) < 3"),
+        "{plan}"
+    );
+    assert!(
+        plan.contains("l2_distance(v@1, [3.0, 1.0, 2.0]) ASC NULLS LAST"),
+        "{plan}"
+    );
+}
+
+#[tokio::test]
+async fn tables_of_vectors() {
+    let ctx = session().await;
+    for sql in [
+        "CREATE TABLE made (id INT, v VECTOR(3) NOT NULL, h HALFVEC(2), a VECTOR(2)[])",
+        "INSERT INTO made VALUES (1, ARRAY[1,2,3], ARRAY[1.5,2], NULL)",
+        "INSERT INTO made SELECT 2, v, subvector(h, 1, 2), ARRAY['[1,2]'::vector(2)] FROM t WHERE id = 2",
+    ] {
+        run(&ctx, sql)
+            .await
+            .unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+    assert_eq!(
+        column(&ctx, "SELECT v::text FROM made ORDER BY id").await,
+        ["[1,2,3]", "[4,6,3]"]
+    );
+    assert_eq!(
+        column(&ctx, "SELECT h::text FROM made ORDER BY id").await,
+        ["[1.5,2]", "[4,6]"]
+    );
+    let wrong = run(&ctx, "INSERT INTO made VALUES (1, ARRAY[1,2], NULL, NULL)")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        vector_error(&wrong).unwrap().1,
+        "expected 3 dimensions, not 2"
+    );
 }
 
 #[tokio::test]

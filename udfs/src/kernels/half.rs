@@ -44,7 +44,7 @@ pub fn l1(row: &[f16], query: &[f32]) -> f64 {
     sum(row, query, single::l1)
 }
 
-/// The inner product of row and query, and of the row with itself, in one pass.
+/// The inner product of row and query, and of the row with itself, widened once.
 pub fn cosine_parts(row: &[f16], query: &[f32]) -> (f64, f64) {
     let (mut dot, mut norm) = (0.0, 0.0);
     for_each_block(row, query, |a, b| {

@@ -8,19 +8,20 @@
 const LANES: usize = 16;
 
 /// Adds `term(x, y)` over all pairs; both slices have one length.
+///
+/// The lanes go through the loop by value: updated in place they stay in memory, at a third of the
+/// speed.
 #[inline(always)]
 fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f64 {
     assert_eq!(a.len(), b.len(), "vectors of different dimension");
-    let mut lanes = [0f32; LANES];
     let (a_chunks, a_tail) = a.as_chunks::<LANES>();
     let (b_chunks, b_tail) = b.as_chunks::<LANES>();
-    for (x, y) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..LANES {
-            lanes[lane] += term(x[lane], y[lane]);
-        }
-    }
-    for (lane, (x, y)) in a_tail.iter().zip(b_tail).enumerate() {
-        lanes[lane] += term(*x, *y);
+    let add = |lanes: [f32; LANES], (x, y): (&[f32; LANES], &[f32; LANES])| {
+        std::array::from_fn(|lane| lanes[lane] + term(x[lane], y[lane]))
+    };
+    let mut lanes = a_chunks.iter().zip(b_chunks).fold([0f32; LANES], add);
+    for ((lane, x), y) in lanes.iter_mut().zip(a_tail).zip(b_tail) {
+        *lane += term(*x, *y);
     }
     lanes.iter().map(|&lane| f64::from(lane)).sum()
 }
@@ -40,25 +41,10 @@ pub fn l1(a: &[f32], b: &[f32]) -> f64 {
     sum(a, b, |x, y| (x - y).abs())
 }
 
-/// The inner product of both slices, and of `a` with itself, in one pass.
+/// The inner product of both slices, and of `a` with itself: two passes over a row that stays in
+/// the cache, because one pass has too many lanes for the registers of a plain x86-64.
 pub fn cosine_parts(a: &[f32], b: &[f32]) -> (f64, f64) {
-    assert_eq!(a.len(), b.len(), "vectors of different dimension");
-    let mut dots = [0f32; LANES];
-    let mut norms = [0f32; LANES];
-    let (a_chunks, a_tail) = a.as_chunks::<LANES>();
-    let (b_chunks, b_tail) = b.as_chunks::<LANES>();
-    for (x, y) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..LANES {
-            dots[lane] += x[lane] * y[lane];
-            norms[lane] += x[lane] * x[lane];
-        }
-    }
-    for (lane, (x, y)) in a_tail.iter().zip(b_tail).enumerate() {
-        dots[lane] += x * y;
-        norms[lane] += x * x;
-    }
-    let total = |lanes: [f32; LANES]| lanes.iter().map(|&lane| f64::from(lane)).sum();
-    (total(dots), total(norms))
+    (inner_product(a, b), inner_product(a, a))
 }
 
 #[cfg(test)]

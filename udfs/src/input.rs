@@ -196,9 +196,22 @@ fn from_fixed(list: &FixedSizeListArray) -> Result<Vectors> {
     from_parts(list.values(), layout, list.nulls().cloned(), list.len())
 }
 
+/// A slice of a long list brings all of the list's elements along; only its own are converted.
 fn from_list(list: &ListArray) -> Result<Vectors> {
-    let layout = Layout::Offsets(list.offsets().clone());
-    from_parts(list.values(), layout, list.nulls().cloned(), list.len())
+    let offsets = list.offsets();
+    let (start, end) = (offsets[0], offsets[list.len()]);
+    // Offsets of an Arrow list are never negative.
+    let values = list.values().slice(start as usize, (end - start) as usize);
+    let offsets = match start {
+        0 => offsets.clone(),
+        start => OffsetBuffer::new(offsets.iter().map(|offset| offset - start).collect()),
+    };
+    from_parts(
+        &values,
+        Layout::Offsets(offsets),
+        list.nulls().cloned(),
+        list.len(),
+    )
 }
 
 fn from_parts(
@@ -320,11 +333,12 @@ mod tests {
     fn slices_keep_their_rows() {
         let data = (0..5).map(|i| Some(vec![Some(i as f32), Some(0.5)]));
         let list = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(data, 2);
+        let expected = vec![Some(vec![2.0, 0.5]), Some(vec![3.0, 0.5])];
         let slice: ArrayRef = Arc::new(list.slice(2, 2));
-        assert_eq!(
-            rows(slice),
-            vec![Some(vec![2.0, 0.5]), Some(vec![3.0, 0.5])]
-        );
+        assert_eq!(rows(slice), expected);
+        let wide = DataType::List(Arc::new(Field::new("item", DataType::Float64, true)));
+        let slice = cast(&list, &wide).unwrap().slice(2, 2);
+        assert_eq!(rows(slice), expected);
     }
 
     #[test]

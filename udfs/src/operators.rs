@@ -116,18 +116,25 @@ enum Operand {
 }
 
 impl Operand {
-    fn of(expr: &Expr, data_type: &DataType) -> Self {
+    /// An expression without a type is of no interest: DataFusion words the error.
+    fn of(expr: &Expr, schema: &DFSchema) -> Self {
         match expr {
+            // No operator of DataFusion's own makes a vector. Asking for the type would walk down a
+            // chain of thousands of operators once for each of them.
+            Expr::BinaryExpr(_) => return Operand::Other,
             Expr::Placeholder(Placeholder { field: None, .. }) => return Operand::Parameter,
-            Expr::Placeholder(_) if is_text(data_type) => return Operand::Text,
             expr if literal_text(expr).is_some() => return Operand::Text,
             _ => {}
         }
-        match VectorType::of(data_type) {
+        let Ok(data_type) = expr.get_type(schema) else {
+            return Operand::Other;
+        };
+        match VectorType::of(&data_type) {
             Some(vector) => Operand::Vector(vector),
-            None if is_float_list(data_type) => Operand::Floats,
-            None if is_number_list(data_type) => Operand::Numbers,
+            None if is_float_list(&data_type) => Operand::Floats,
+            None if is_number_list(&data_type) => Operand::Numbers,
             None if data_type.is_null() => Operand::Null,
+            None if is_text(&data_type) && matches!(expr, Expr::Placeholder(_)) => Operand::Text,
             None => Operand::Other,
         }
     }
@@ -156,15 +163,8 @@ impl ExprPlanner for VectorExprPlanner {
         let Some(operator) = VectorOperator::of(&expr.op) else {
             return Ok(PlannerResult::Original(expr));
         };
-        // An operand without a type is an error that DataFusion words better.
-        let (Ok(left), Ok(right)) = (expr.left.get_type(schema), expr.right.get_type(schema))
-        else {
-            return Ok(PlannerResult::Original(expr));
-        };
-        let (left, right) = (
-            Operand::of(&expr.left, &left),
-            Operand::of(&expr.right, &right),
-        );
+        let left = Operand::of(&expr.left, schema);
+        let right = Operand::of(&expr.right, schema);
         if !operator.applies(&left, &right) {
             return Ok(PlannerResult::Original(elsewhere(expr)));
         }

@@ -1,4 +1,5 @@
 //! Shelfmark: a columnar SQL engine for filtered vector search and analytics over clustered collections.
 
 pub mod error;
+pub mod settings;
 pub mod storage;

@@ -2,7 +2,11 @@
 
 pub mod change;
 pub mod collection;
+pub mod committer;
+pub mod engine;
 pub mod growing;
 pub mod schema;
 pub mod snapshot;
 pub mod stats;
+pub mod store;
+pub mod transaction;

@@ -1,0 +1,36 @@
+//! The storage of one database as the layers above hold it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::committer::{Committer, CommitterOptions};
+use super::store::Store;
+use crate::error::Result;
+use crate::settings::Settings;
+
+/// An open database directory.
+#[derive(Debug)]
+pub struct Engine {
+    /// Its files.
+    pub store: Arc<Store>,
+    /// Its only writer.
+    pub committer: Committer,
+    /// Its settings; a session may have its own copy with changes.
+    pub settings: Arc<Settings>,
+}
+
+impl Engine {
+    /// Opens a database directory, making it where there is none.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`] and [`Committer::open`].
+    pub fn open(path: impl AsRef<Path>, settings: Settings) -> Result<Self> {
+        let store = Arc::new(Store::open(path)?);
+        let committer = Committer::open(Arc::clone(&store), CommitterOptions::from(&settings))?;
+        Ok(Self {
+            store,
+            committer,
+            settings: Arc::new(settings),
+        })
+    }
+}

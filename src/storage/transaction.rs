@@ -1,0 +1,50 @@
+//! What a caller asks the committer to do.
+
+use std::sync::Arc;
+
+use roaring::RoaringBitmap;
+
+use super::change::Change;
+use super::schema::{CollectionId, SegmentId, Version};
+
+/// Changes that become one commit, and what is needed to judge them against commits that came meanwhile.
+#[derive(Debug, Clone, Default)]
+pub struct Transaction {
+    /// The version that the caller read.
+    pub read_version: Version,
+    /// What to do, in order.
+    pub changes: Vec<Change>,
+    /// One per input of every [`Change::Replace`].
+    pub row_maps: Vec<RowMap>,
+    /// Sorted hashes of the primary keys that the changes insert: two transactions that insert one key conflict.
+    pub keys: Vec<(CollectionId, Arc<Vec<u64>>)>,
+}
+
+impl Transaction {
+    /// A transaction of somebody who read `read_version`.
+    pub fn new(read_version: Version, changes: Vec<Change>) -> Self {
+        Self {
+            read_version,
+            changes,
+            row_maps: Vec::new(),
+            keys: Vec::new(),
+        }
+    }
+}
+
+/// Where the rows of one input of a [`Change::Replace`] went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowMap {
+    /// The input.
+    pub input: SegmentId,
+    /// The input's deletes when its rows were read.
+    pub read_deletes: RoaringBitmap,
+    /// For every row of the input: place of the output in `Replace::outputs`, and row in it; [`RowMap::DROPPED`]
+    /// for the rows of `read_deletes`.
+    pub to: Vec<(u32, u32)>,
+}
+
+impl RowMap {
+    /// The target of a row that was deleted when the input was read.
+    pub const DROPPED: (u32, u32) = (u32::MAX, 0);
+}

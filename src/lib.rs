@@ -1,5 +1,6 @@
 //! Shelfmark: a columnar SQL engine for filtered vector search and analytics over clustered collections.
 
+pub mod catalog;
 pub mod error;
 pub mod settings;
 pub mod storage;

@@ -1,0 +1,3 @@
+//! Collections as DataFusion sees them: pruning, scans, tables, the catalog and the system tables.
+
+pub mod prune;

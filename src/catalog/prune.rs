@@ -1,0 +1,119 @@
+//! The pruner: which segments, row groups or pages may hold a row that a predicate accepts.
+//!
+//! A predicate is true, false or NULL for a row. For each container (whatever level it is of) the pruner knows two
+//! bits about the predicate and about each of its parts: *may be true* and *may be false* for some row in it.
+//!
+//! | part        | may be true        | may be false       |
+//! |-------------|--------------------|--------------------|
+//! | `NOT a`     | a false            | a true             |
+//! | `a AND b`   | a true and b true  | a false or b false |
+//! | `a OR b`    | a true or b true   | a false and b false|
+//! | `key < 5`   | min < 5            | max >= 5           |
+//! | NULL        | no                 | no                 |
+//! | not known   | yes                | yes                |
+//!
+//! Soundness: a container is pruned only if no row of it can make the predicate true. What the pruner does not
+//! understand (a function, a cast that does not keep the order, a literal of another type) it keeps.
+//!
+//! Values compare as DataFusion compares them: NaN (always stored as the canonical positive NaN) is equal to itself
+//! and greater than all else, -0.0 equals 0.0.
+
+mod condition;
+mod evaluate;
+#[cfg(test)]
+mod property;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::Schema;
+use datafusion::physical_expr::utils::collect_columns;
+use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
+
+use self::condition::Condition;
+use crate::storage::stats::PartitionStats;
+
+/// A predicate made ready to be held against statistics of any level.
+///
+/// Dynamic filters are taken as they are when the pruner is made.
+#[derive(Debug)]
+pub struct Pruner {
+    conjuncts: Vec<Conjunct>,
+}
+
+#[derive(Debug)]
+struct Conjunct {
+    /// Names of the columns it reads, for EXPLAIN.
+    columns: BTreeSet<String>,
+    condition: Condition,
+}
+
+/// What was pruned, and by the predicates on which columns.
+#[derive(Debug)]
+pub struct Pruned {
+    /// One bit per container: whether it must be read.
+    pub kept: BooleanBuffer,
+    /// The columns of each conjunct that pruned a container, in order of the conjuncts, each once.
+    pub by: Vec<String>,
+}
+
+impl Pruner {
+    /// The pruner of `predicate`, whose columns are those of `schema`; its fields carry their field ids as metadata.
+    pub fn new(predicate: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Self {
+        let conjuncts = split_conjunction(predicate)
+            .into_iter()
+            .map(|part| Conjunct {
+                columns: collect_columns(part)
+                    .iter()
+                    .map(|c| c.name().to_string())
+                    .collect(),
+                condition: Condition::new(part, schema),
+            })
+            .collect();
+        Self { conjuncts }
+    }
+
+    /// Whether it can prune anything, whatever the statistics.
+    pub fn is_useful(&self) -> bool {
+        self.conjuncts
+            .iter()
+            .any(|c| !matches!(c.condition, Condition::Unknown))
+    }
+
+    /// One bit per container: whether a row of it may make the predicate true.
+    pub fn may_match(&self, stats: &PartitionStats) -> BooleanBuffer {
+        self.prune(stats).kept
+    }
+
+    /// The same, with the columns that did it.
+    pub fn prune(&self, stats: &PartitionStats) -> Pruned {
+        let mut kept = BooleanBuffer::new_set(stats.containers);
+        let mut by = Vec::new();
+        for conjunct in &self.conjuncts {
+            let may_be_true = conjunct.condition.evaluate(stats).may_be_true;
+            if may_be_true.has_false() {
+                let columns = conjunct.columns.iter().cloned().collect::<Vec<_>>();
+                let name = columns.join(" or ");
+                if !name.is_empty() && !by.contains(&name) {
+                    by.push(name);
+                }
+            }
+            kept &= &may_be_true;
+        }
+        Pruned { kept, by }
+    }
+}
+
+/// One bit per container of `stats`: whether a row of it may make `predicate` true.
+///
+/// The columns of the predicate are those of `schema`, whose fields carry their field ids as metadata.
+pub fn may_match(
+    predicate: &Arc<dyn PhysicalExpr>,
+    schema: &Schema,
+    stats: &PartitionStats,
+) -> BooleanBuffer {
+    Pruner::new(predicate, schema).may_match(stats)
+}

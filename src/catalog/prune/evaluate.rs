@@ -1,0 +1,282 @@
+//! A condition held against the statistics of many containers at once.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, Datum, make_comparator};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::cmp;
+use arrow::compute::{CastOptions, SortOptions, cast_with_options};
+use arrow::error::ArrowError;
+use datafusion::common::ScalarValue;
+use datafusion::common::utils::normalize_float_zero;
+
+use super::condition::{Comparison, Condition, Operand, Prefix, ValueList, is_nan};
+use crate::storage::stats::PartitionStats;
+
+/// Two bits per container; a row for which the condition is NULL counts for neither.
+#[derive(Debug, Clone)]
+pub(super) struct Verdict {
+    /// Whether some row may make the condition true.
+    pub may_be_true: BooleanBuffer,
+    /// Whether some row may make the condition false.
+    pub may_be_false: BooleanBuffer,
+}
+
+impl Verdict {
+    fn unknown(containers: usize) -> Self {
+        Self::constant(containers, true, true)
+    }
+
+    fn constant(containers: usize, may_be_true: bool, may_be_false: bool) -> Self {
+        let all = |bit| match bit {
+            true => BooleanBuffer::new_set(containers),
+            false => BooleanBuffer::new_unset(containers),
+        };
+        Self {
+            may_be_true: all(may_be_true),
+            may_be_false: all(may_be_false),
+        }
+    }
+
+    fn not(self) -> Self {
+        Self {
+            may_be_true: self.may_be_false,
+            may_be_false: self.may_be_true,
+        }
+    }
+}
+
+impl Condition {
+    /// What the statistics say of the condition.
+    pub fn evaluate(&self, stats: &PartitionStats) -> Verdict {
+        match self {
+            Self::Unknown => Verdict::unknown(stats.containers),
+            Self::Constant(value) => {
+                let (is_true, is_false) = (*value == Some(true), *value == Some(false));
+                Verdict::constant(stats.containers, is_true, is_false)
+            }
+            Self::Not(a) => a.evaluate(stats).not(),
+            Self::And(a, b) => and(a.evaluate(stats), b.evaluate(stats)),
+            Self::Or(a, b) => and(a.evaluate(stats).not(), b.evaluate(stats).not()).not(),
+            Self::Either(branches) => either(branches, stats),
+            Self::Is(a, wanted) => is(a.evaluate(stats), *wanted),
+            Self::Compare(operand, comparison, value) => {
+                with_bounds(operand, stats, |b| b.compare(*comparison, value))
+            }
+            Self::Same(operand, value) => with_bounds(operand, stats, |b| {
+                let mut equal = b.compare(Comparison::Eq, value)?;
+                equal.may_be_false |= &b.may_null;
+                Ok(equal)
+            }),
+            Self::IsNull(operand) => with_bounds(operand, stats, |b| {
+                Ok(Verdict {
+                    may_be_true: b.may_null.clone(),
+                    may_be_false: &b.may_value | &b.may_nan,
+                })
+            }),
+            Self::In(operand, values) => with_bounds(operand, stats, |b| b.is_in(values)),
+            Self::Prefix(operand, prefix) => with_bounds(operand, stats, |b| b.begins(prefix)),
+        }
+    }
+}
+
+fn and(a: Verdict, b: Verdict) -> Verdict {
+    Verdict {
+        may_be_true: &a.may_be_true & &b.may_be_true,
+        may_be_false: &a.may_be_false | &b.may_be_false,
+    }
+}
+
+fn either(branches: &[Condition], stats: &PartitionStats) -> Verdict {
+    let mut any = Verdict::constant(stats.containers, false, false);
+    for branch in branches {
+        let verdict = branch.evaluate(stats);
+        any.may_be_true |= &verdict.may_be_true;
+        any.may_be_false |= &verdict.may_be_false;
+    }
+    any
+}
+
+/// `a IS TRUE` is false where `a` is false or NULL; whether `a` is NULL is not known here.
+fn is(a: Verdict, wanted: bool) -> Verdict {
+    let containers = a.may_be_true.len();
+    Verdict {
+        may_be_true: if wanted {
+            a.may_be_true
+        } else {
+            a.may_be_false
+        },
+        may_be_false: BooleanBuffer::new_set(containers),
+    }
+}
+
+fn with_bounds(
+    operand: &Operand,
+    stats: &PartitionStats,
+    decide: impl Fn(&Bounds) -> Result<Verdict, ArrowError>,
+) -> Verdict {
+    Bounds::new(operand, stats)
+        .and_then(|bounds| decide(&bounds).ok())
+        .unwrap_or_else(|| Verdict::unknown(stats.containers))
+}
+
+/// The bounds of an operand: those of its column after its casts, zeros without sign.
+struct Bounds {
+    min: ArrayRef,
+    max: ArrayRef,
+    may_null: BooleanBuffer,
+    may_value: BooleanBuffer,
+    may_nan: BooleanBuffer,
+}
+
+impl Bounds {
+    fn new(operand: &Operand, stats: &PartitionStats) -> Option<Self> {
+        let column = stats.column(operand.field)?;
+        let mut bounds = Self {
+            min: Arc::clone(&column.min),
+            max: Arc::clone(&column.max),
+            may_null: BooleanBuffer::from(column.may_null.as_slice()),
+            may_value: BooleanBuffer::from(column.may_value.as_slice()),
+            may_nan: BooleanBuffer::from(column.may_nan.as_slice()),
+        };
+        // A bound that does not survive a cast becomes NULL: not known.
+        let options = CastOptions::default();
+        for data_type in &operand.casts {
+            bounds.min = cast_with_options(&bounds.min, data_type, &options).ok()?;
+            bounds.max = cast_with_options(&bounds.max, data_type, &options).ok()?;
+        }
+        bounds.min = normalize_float_zero(&bounds.min);
+        bounds.max = normalize_float_zero(&bounds.max);
+        if operand.casts_to_null {
+            bounds.may_null |= &bounds.may_value;
+        }
+        Some(bounds)
+    }
+
+    fn compare(&self, comparison: Comparison, value: &ScalarValue) -> Result<Verdict, ArrowError> {
+        let value_is_nan = is_nan(value);
+        let value = value.to_scalar().map_err(ArrowError::from)?;
+        let (min, max) = (&self.min, &self.max);
+        let (true_values, false_values, true_nans) = match comparison {
+            Comparison::Lt => (
+                may(cmp::lt, min, &value)?,
+                may(cmp::gt_eq, max, &value)?,
+                false,
+            ),
+            Comparison::LtEq => {
+                let above = may(cmp::gt, max, &value)?;
+                (may(cmp::lt_eq, min, &value)?, above, value_is_nan)
+            }
+            Comparison::Eq => {
+                let inside = &may(cmp::lt_eq, min, &value)? & &may(cmp::gt_eq, max, &value)?;
+                let outside = &may(cmp::neq, min, &value)? | &may(cmp::neq, max, &value)?;
+                (inside, outside, value_is_nan)
+            }
+        };
+        Ok(self.verdict(&true_values, &false_values, true_nans, !true_nans))
+    }
+
+    /// Puts together what holds for values and what holds for NaN.
+    fn verdict(
+        &self,
+        true_values: &BooleanBuffer,
+        false_values: &BooleanBuffer,
+        true_nans: bool,
+        false_nans: bool,
+    ) -> Verdict {
+        let mut verdict = Verdict {
+            may_be_true: &self.may_value & true_values,
+            may_be_false: &self.may_value & false_values,
+        };
+        if true_nans {
+            verdict.may_be_true |= &self.may_nan;
+        }
+        if false_nans {
+            verdict.may_be_false |= &self.may_nan;
+        }
+        verdict
+    }
+
+    /// True where a listed value lies within the bounds. False unless all values of the container are one listed
+    /// value; never false when the list has a NULL. IN lists compare floats bit by bit: zero may be either zero.
+    fn is_in(&self, values: &ValueList) -> Result<Verdict, ArrowError> {
+        let ascending = SortOptions::default();
+        let to_min = make_comparator(&values.sorted, &self.min, ascending)?;
+        let to_max = make_comparator(&values.sorted, &self.max, ascending)?;
+        let listed = values.sorted.len();
+        // The first listed value that is not below the lower bound decides.
+        let first = |i: usize| match self.min.is_null(i) {
+            true => 0,
+            false => partition_point(listed, |k| to_min(k, i) == Ordering::Less),
+        };
+        let fits = |k: usize, i: usize| {
+            k < listed && (self.max.is_null(i) || to_max(k, i) != Ordering::Greater)
+        };
+        let inside = BooleanBuffer::collect_bool(self.min.len(), |i| fits(first(i), i));
+        if values.has_null {
+            let none = BooleanBuffer::new_unset(self.min.len());
+            return Ok(self.verdict(&inside, &none, values.has_nan, false));
+        }
+        let one_value = without_nulls(&cmp::eq(&self.min, &self.max)?, false);
+        let all_inside = &(&inside & &one_value) & &not_zero(&self.min);
+        Ok(self.verdict(&inside, &!&all_inside, values.has_nan, true))
+    }
+
+    fn begins(&self, prefix: &Prefix) -> Result<Verdict, ArrowError> {
+        let from = prefix.from.to_scalar().map_err(ArrowError::from)?;
+        let mut inside = may(cmp::gt_eq, &self.max, &from)?;
+        let mut outside = may(cmp::lt, &self.min, &from)?;
+        if let Some(below) = &prefix.below {
+            let below = below.to_scalar().map_err(ArrowError::from)?;
+            inside &= &may(cmp::lt, &self.min, &below)?;
+            outside |= &may(cmp::gt_eq, &self.max, &below)?;
+        }
+        if !prefix.is_all {
+            outside = BooleanBuffer::new_set(self.min.len());
+        }
+        Ok(self.verdict(&inside, &outside, true, true))
+    }
+}
+
+type Kernel = fn(&dyn Datum, &dyn Datum) -> Result<BooleanArray, ArrowError>;
+
+/// Where the comparison of a bound with a value holds, or the bound is not known.
+fn may(kernel: Kernel, bound: &ArrayRef, value: &dyn Datum) -> Result<BooleanBuffer, ArrowError> {
+    Ok(without_nulls(&kernel(bound, value)?, true))
+}
+
+fn without_nulls(array: &BooleanArray, null_is: bool) -> BooleanBuffer {
+    match (array.nulls(), null_is) {
+        (None, _) => array.values().clone(),
+        (Some(nulls), true) => array.values() | &!nulls.inner(),
+        (Some(nulls), false) => array.values() & nulls.inner(),
+    }
+}
+
+/// Where a bound is not a floating-point zero.
+fn not_zero(bound: &ArrayRef) -> BooleanBuffer {
+    if !bound.data_type().is_floating() {
+        return BooleanBuffer::new_set(bound.len());
+    }
+    let differs = ScalarValue::new_zero(bound.data_type())
+        .and_then(|zero| Ok(cmp::neq(bound, &zero.to_scalar()?)?));
+    match differs {
+        Ok(differs) => without_nulls(&differs, true),
+        Err(_) => BooleanBuffer::new_unset(bound.len()),
+    }
+}
+
+/// The least `k` below `len` for which `is_before` is false, where all before it are true; else `len`.
+fn partition_point(len: usize, is_before: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if is_before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}

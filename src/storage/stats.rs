@@ -157,6 +157,9 @@ pub struct SegmentStats {
     pub columns: Vec<ColumnStats>,
     /// One entry per vector column that the segment has.
     pub vectors: Vec<VectorStats>,
+    /// Bytes that all its rows take in memory, uncompressed: what segment sizes are measured in.
+    #[serde(default)]
+    pub memory_bytes: u64,
 }
 
 impl SegmentStats {

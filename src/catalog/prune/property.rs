@@ -171,7 +171,7 @@ proptest! {
                 let columns = schema.columns.iter().zip(container);
                 let stats = SegmentStats {
                     columns: columns.map(|(c, v)| column_stats(c.id, v, text_max)).collect(),
-                    vectors: vec![],
+                    ..SegmentStats::default()
                 };
                 (container[0].len() as u64, stats)
             })

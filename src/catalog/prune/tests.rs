@@ -101,7 +101,7 @@ fn partition_stats(containers: &[Vec<(&str, Vec<ScalarValue>)>]) -> PartitionSta
                 .map(|(name, values)| column_stats(schema.column(name).unwrap().id, values, 64));
             let stats = SegmentStats {
                 columns: given.collect(),
-                vectors: vec![],
+                ..SegmentStats::default()
             };
             (rows, stats)
         })
@@ -396,7 +396,7 @@ fn an_unknown_upper_bound_and_an_empty_container() {
     };
     let segment = SegmentStats {
         columns: vec![open],
-        vectors: vec![],
+        ..SegmentStats::default()
     };
     let empty = SegmentStats::default();
     let stats = PartitionStats::build(&schema, &[(1, &segment), (0, &empty)]);

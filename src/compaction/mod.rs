@@ -1,0 +1,10 @@
+//! Compaction: growing rows become segments, small segments become full ones, rows move to the range of their key.
+//!
+//! All kinds are one path: [`policy`] picks inputs (a pure choice), [`run`] reads them with deletes applied,
+//! [`sort`] sorts narrow rows within a memory budget, [`ranges`] cuts the stream into segments, [`gather`] fetches
+//! the vectors, and one commit replaces inputs by outputs. [`scheduler`] runs [`jobs`] in the background; [`depth`]
+//! measures how well it all went.
+
+pub mod depth;
+pub mod policy;
+pub mod ranges;

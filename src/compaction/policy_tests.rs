@@ -1,0 +1,323 @@
+//! Tables of collections and what the policy chooses for them.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch};
+use roaring::RoaringBitmap;
+
+use super::*;
+use crate::storage::change::{
+    Append, Change, Commit, NewCollection, NewSegment, QualifiedName, Replace,
+};
+use crate::storage::schema::{
+    CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, Version,
+};
+use crate::storage::snapshot::Snapshot;
+use crate::storage::stats::{Bound, ColumnStats, SegmentStats};
+
+const COLLECTION: CollectionId = CollectionId(1);
+const KEY: FieldId = FieldId(0);
+
+/// A collection with segments of at most 1,000 rows, built commit by commit.
+struct Builder {
+    snapshot: Snapshot,
+}
+
+impl Builder {
+    fn new(clustered: bool) -> Self {
+        let column = Column {
+            id: KEY,
+            name: "key".into(),
+            column_type: ColumnType::BigInt,
+            nullable: true,
+            default: None,
+            missing: None,
+        };
+        let schema = CollectionSchema {
+            columns: vec![column],
+            primary_key: vec![],
+            clustering_key: if clustered { vec![KEY] } else { vec![] },
+            partition_key: None,
+            next_field_id: FieldId(1),
+        };
+        let options = CollectionOptions {
+            segment_rows_max: 1_000,
+            ..CollectionOptions::default()
+        };
+        let name = QualifiedName::new("public", "book");
+        let new = NewCollection {
+            id: COLLECTION,
+            name,
+            schema,
+            options,
+        };
+        let snapshot = Snapshot::empty();
+        Self { snapshot }.commit(Change::CreateCollection(new))
+    }
+
+    fn commit(mut self, change: Change) -> Self {
+        let commit = Commit {
+            version: Version(self.snapshot.version().0 + 1),
+            timestamp_ms: 0,
+            changes: vec![change],
+        };
+        self.snapshot = self.snapshot.apply(&commit).unwrap();
+        self
+    }
+
+    /// A segment of `rows` rows with keys `keys`, of which the first `dead` are deleted.
+    fn segment(self, id: u64, rows: u64, keys: (i64, i64), dead: u32, run: Option<u64>) -> Self {
+        let stats = ColumnStats {
+            field: KEY,
+            min: Some(Bound::Int(keys.0)),
+            max: Some(Bound::Int(keys.1)),
+            min_exact: true,
+            max_exact: true,
+            null_count: 0,
+            nan_count: 0,
+        };
+        let stats = SegmentStats {
+            columns: vec![stats],
+            memory_bytes: rows * 8,
+            ..SegmentStats::default()
+        };
+        let segment = NewSegment {
+            id: SegmentId(id),
+            rows,
+            bytes: rows,
+            crc32c: 0,
+            sorted_by: vec![KEY],
+            run: run.map(JobId),
+            stats: Arc::new(stats),
+            deletes: RoaringBitmap::new(),
+        };
+        let added = self.commit(Change::AddSegments(COLLECTION, vec![segment]));
+        if dead == 0 {
+            return added;
+        }
+        let deletes = RoaringBitmap::from_sorted_iter(0..dead).unwrap();
+        added.commit(Change::Delete(COLLECTION, SegmentId(id), deletes))
+    }
+
+    fn growing(self, id: u64, rows: i64) -> Self {
+        let schema = self.collection().schema.arrow_schema();
+        let values = Int64Array::from_iter_values(0..rows);
+        let rows = RecordBatch::try_new(schema, vec![Arc::new(values)]).unwrap();
+        self.commit(Change::Append(Append {
+            collection: COLLECTION,
+            segment: SegmentId(id),
+            rows,
+        }))
+    }
+
+    fn collection(&self) -> &Collection {
+        self.snapshot.collection_by_id(COLLECTION).unwrap()
+    }
+
+    fn choose(&self, kind: JobKind, options: JobOptions) -> Choice {
+        let request = Request { kind, options };
+        choose(self.collection(), request, &Settings::default(), 1_000).unwrap()
+    }
+
+    /// Groups as text: `1,2 3+same`, or `-` for nothing to do.
+    fn groups(&self, kind: JobKind, options: JobOptions) -> String {
+        let Choice::Work(work) = self.choose(kind, options) else {
+            return "-".into();
+        };
+        let text = |group: &Group| {
+            let ids: Vec<String> = group.inputs.iter().map(ToString::to_string).collect();
+            let run = match group.run {
+                Run::None => String::new(),
+                Run::Same(run) => format!("+same{run}"),
+                Run::New => "+new".into(),
+            };
+            ids.join(",") + &run
+        };
+        work.groups.iter().map(text).collect::<Vec<_>>().join(" ")
+    }
+
+    fn asked(&self, kind: JobKind) -> String {
+        self.groups(kind, JobOptions::default())
+    }
+
+    fn automatic(&self, kind: JobKind) -> String {
+        let options = JobOptions {
+            automatic: true,
+            ..JobOptions::default()
+        };
+        self.groups(kind, options)
+    }
+}
+
+#[test]
+fn an_empty_collection_has_nothing_to_do() {
+    let empty = Builder::new(true);
+    for kind in [JobKind::Seal, JobKind::Merge, JobKind::Cluster] {
+        assert_eq!(empty.asked(kind), "-", "{kind:?}");
+    }
+    let Choice::NothingToDo(reason) = empty.choose(JobKind::Cluster, JobOptions::default()) else {
+        panic!("work for an empty collection");
+    };
+    assert_eq!(reason, "the collection is empty");
+}
+
+#[test]
+fn growing_rows_are_sealed_when_asked_or_due() {
+    let young = Builder::new(true).growing(2, 10);
+    assert_eq!(young.asked(JobKind::Seal), "2");
+    assert_eq!(young.automatic(JobKind::Seal), "-");
+    let many = Builder::new(true).growing(2, 1_000).growing(3, 10);
+    assert_eq!(many.automatic(JobKind::Seal), "2");
+    let settings = Settings {
+        growing_max_age: std::time::Duration::from_millis(900),
+        ..Settings::default()
+    };
+    let options = JobOptions {
+        automatic: true,
+        full: false,
+    };
+    let kind = JobKind::Seal;
+    let old = choose(
+        young.collection(),
+        Request { kind, options },
+        &settings,
+        900,
+    );
+    assert!(matches!(old.unwrap(), Choice::Work(_)));
+}
+
+#[test]
+fn small_segments_are_put_together_in_key_order() {
+    let base = || {
+        Builder::new(true)
+            .segment(2, 400, (500, 600), 0, None)
+            .segment(3, 900, (0, 900), 0, None)
+            .segment(4, 400, (0, 100), 0, None)
+            .segment(5, 400, (200, 300), 0, None)
+    };
+    assert_eq!(base().asked(JobKind::Merge), "4,5");
+    assert_eq!(base().growing(6, 10).asked(JobKind::Merge), "4,5,6");
+    assert_eq!(base().growing(6, 200).asked(JobKind::Merge), "4,5 2,6");
+    assert_eq!(base().growing(6, 700).asked(JobKind::Merge), "4,5 6");
+    assert_eq!(base().automatic(JobKind::Merge), "-");
+}
+
+#[test]
+fn what_cannot_get_fewer_is_left_alone() {
+    let two = Builder::new(false)
+        .segment(2, 500, (0, 9), 0, None)
+        .segment(3, 500, (0, 9), 0, None);
+    assert_eq!(two.asked(JobKind::Merge), "-");
+    let one = Builder::new(false).segment(2, 1, (0, 9), 0, None);
+    assert_eq!(one.asked(JobKind::Merge), "-");
+}
+
+#[test]
+fn dead_rows_are_purged_past_a_fifth() {
+    let at = |dead| Builder::new(true).segment(2, 1_000, (0, 9), dead, None);
+    assert_eq!(at(200).asked(JobKind::Merge), "-");
+    assert_eq!(at(201).asked(JobKind::Merge), "2");
+    assert_eq!(at(201).automatic(JobKind::Merge), "2");
+}
+
+#[test]
+fn the_automatic_merge_waits_for_many() {
+    let with = |count: u64| {
+        (0..count).fold(Builder::new(false), |b, i| {
+            b.segment(2 + i, 10, (0, 9), 0, None)
+        })
+    };
+    assert_eq!(with(7).automatic(JobKind::Merge), "-");
+    assert_eq!(with(8).automatic(JobKind::Merge), "2,3,4,5,6,7,8,9");
+}
+
+#[test]
+fn a_run_stays_disjoint_when_its_neighbours_merge() {
+    let run = Builder::new(true)
+        .segment(2, 1_000, (300, 399), 700, Some(9))
+        .segment(3, 1_000, (0, 99), 700, Some(9))
+        .segment(4, 1_000, (200, 299), 0, Some(9))
+        .segment(5, 1_000, (100, 199), 700, Some(9))
+        .segment(6, 100, (0, 500), 0, None);
+    assert_eq!(run.asked(JobKind::Merge), "3,5+same9 2+same9");
+    assert_eq!(run.automatic(JobKind::Merge), "3,5+same9 2+same9");
+}
+
+#[test]
+fn clustering_takes_everything_until_one_run_has_it() {
+    let loose = Builder::new(true)
+        .segment(2, 1_000, (0, 99), 0, None)
+        .segment(3, 1_000, (0, 99), 0, None);
+    assert_eq!(loose.growing(4, 5).asked(JobKind::Cluster), "2,3,4+new");
+    let run = || {
+        Builder::new(true)
+            .segment(2, 1_000, (0, 99), 0, Some(8))
+            .segment(3, 1_000, (100, 199), 0, Some(8))
+    };
+    assert_eq!(run().asked(JobKind::Cluster), "-");
+    assert_eq!(run().growing(4, 5).asked(JobKind::Cluster), "2,3,4+new");
+    let purge = run().segment(4, 10, (200, 201), 3, Some(8));
+    assert_eq!(purge.asked(JobKind::Cluster), "2,3,4+new");
+    let other = run().segment(4, 10, (200, 201), 0, Some(9));
+    assert_eq!(other.asked(JobKind::Cluster), "2,3,4+new");
+    let full = JobOptions {
+        full: true,
+        automatic: false,
+    };
+    assert_eq!(run().groups(JobKind::Cluster, full), "2,3+new");
+    let one = Builder::new(true).segment(2, 10, (0, 9), 0, None);
+    assert_eq!(one.asked(JobKind::Cluster), "-");
+}
+
+#[test]
+fn a_new_clustering_key_makes_old_runs_unclustered() {
+    let run = Builder::new(true).segment(2, 1_000, (0, 99), 0, Some(8));
+    let collection = run.collection();
+    let mut schema = CollectionSchema::clone(&collection.schema);
+    let other = FieldId(1);
+    schema.columns.push(Column {
+        id: other,
+        name: "other".into(),
+        ..schema.columns[0].clone()
+    });
+    schema.clustering_key = vec![other];
+    let alter = crate::storage::change::AlterCollection {
+        id: COLLECTION,
+        name: None,
+        schema: Some(schema),
+        options: None,
+    };
+    let altered = run.commit(Change::AlterCollection(alter));
+    assert_eq!(altered.asked(JobKind::Cluster), "2+new");
+}
+
+#[test]
+fn without_a_key_clustering_is_refused() {
+    let plain = Builder::new(false).growing(2, 1);
+    let request = Request {
+        kind: JobKind::Cluster,
+        options: JobOptions::default(),
+    };
+    let error = choose(plain.collection(), request, &Settings::default(), 0).unwrap_err();
+    assert_eq!(error.sqlstate(), "55000");
+    assert_eq!(
+        error.hint(),
+        Some("Give it one: ALTER TABLE book CLUSTER BY (column).")
+    );
+}
+
+#[test]
+fn a_replaced_collection_is_chosen_from_anew() {
+    let before =
+        Builder::new(true)
+            .segment(2, 100, (0, 9), 0, None)
+            .segment(3, 100, (0, 9), 0, None);
+    assert_eq!(before.asked(JobKind::Merge), "2,3");
+    let merged = before.commit(Change::Replace(Replace {
+        collection: COLLECTION,
+        inputs: vec![SegmentId(2)],
+        outputs: vec![],
+    }));
+    assert_eq!(merged.asked(JobKind::Merge), "-");
+}

@@ -1,0 +1,321 @@
+//! Where one segment ends and the next begins, decided while sorted rows pass.
+
+/// How much a segment may hold. Both bounds hold always.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limits {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of the rows in memory.
+    pub bytes: u64,
+}
+
+/// Rows and their bytes in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Weight {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Weight {
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            rows: self.rows + other.rows,
+            bytes: self.bytes + other.bytes,
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            rows: self.rows.saturating_sub(other.rows),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
+    }
+
+    /// The part of a segment that it fills: 1.0 is full.
+    pub fn part_of(self, limits: Limits) -> f64 {
+        let rows = self.rows as f64 / limits.rows.max(1) as f64;
+        rows.max(self.bytes as f64 / limits.bytes.max(1) as f64)
+    }
+}
+
+/// How a row's key stands to the key of the row before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// The same key.
+    Same,
+    /// Another key.
+    Next,
+    /// The first key whose most significant column is NULL: from here on all are.
+    Null,
+}
+
+/// NULL keys get segments of their own when they fill at least this part of one; fewer stay with the greatest keys,
+/// where they cost nothing (NULL satisfies no comparison) but make `IS NULL` read those keys too.
+const NULL_PART_MIN: f64 = 0.25;
+/// Room for the rounding of sums of fractions.
+const EPSILON: f64 = 1e-9;
+
+/// Cuts a sorted stream of rows into segments.
+///
+/// The rows that are left are always planned evenly over the fewest segments that can hold them, so no tiny segment
+/// is left at the end. A cut falls between different keys, at the boundary nearest the plan, so that the ranges of
+/// the segments are disjoint. A key that does not fit into the segment that is open begins a new one; a key heavier
+/// than a whole segment gets segments of its own, which hold nothing else.
+#[derive(Debug)]
+pub struct Cutter {
+    limits: Limits,
+    /// All rows of the stream, as planned; the truth may differ a little.
+    planned: Weight,
+    /// Rows of the segments that are complete.
+    cut: Weight,
+    /// Rows of the open segment whose keys are complete.
+    closed: Weight,
+    /// Rows of the key that is open, without those cut off already.
+    group: Weight,
+    /// The part of a segment that the key before took.
+    last_group: f64,
+    /// Whether the open key has been cut.
+    heavy: bool,
+    /// How full the open segment should get.
+    target: f64,
+}
+
+impl Cutter {
+    /// A cutter for about `planned` rows.
+    pub fn new(limits: Limits, planned: Weight) -> Self {
+        let mut cutter = Self {
+            limits,
+            planned,
+            cut: Weight::default(),
+            closed: Weight::default(),
+            group: Weight::default(),
+            last_group: 0.0,
+            heavy: false,
+            target: 1.0,
+        };
+        cutter.plan();
+        cutter
+    }
+
+    /// Takes the next row, and adds to `cuts` the places (numbers of rows from the start of the stream) where
+    /// segments end because of it.
+    pub fn push(&mut self, step: Step, bytes: u64, cuts: &mut Vec<u64>) {
+        let row = Weight { rows: 1, bytes };
+        if step != Step::Same {
+            self.close_group();
+            if self.closed.rows > 0 && self.ends_here(step) {
+                self.end_segment(cuts);
+            }
+        }
+        if self.would_overflow(self.closed.plus(self.group), row) {
+            if self.closed.rows > 0 {
+                self.end_segment(cuts);
+            }
+            if self.group.rows > 0 && self.would_overflow(self.group, row) {
+                self.closed = std::mem::take(&mut self.group);
+                self.heavy = true;
+                self.end_segment(cuts);
+            }
+        }
+        self.group = self.group.plus(row);
+    }
+
+    /// The number of rows, from the start of the stream, before which no further cut will fall.
+    pub fn settled(&self) -> u64 {
+        let before = self.cut.rows + self.closed.rows;
+        match self.closed.rows {
+            0 => before + self.group.rows,
+            _ => before,
+        }
+    }
+
+    fn close_group(&mut self) {
+        self.last_group = self.group.part_of(self.limits);
+        self.closed = self.closed.plus(std::mem::take(&mut self.group));
+    }
+
+    /// Whether the segment ends at the boundary between two keys that has been reached.
+    fn ends_here(&mut self, step: Step) -> bool {
+        let heavy = std::mem::take(&mut self.heavy);
+        let fill = self.closed.part_of(self.limits);
+        let left = self.planned.minus(self.cut).minus(self.closed);
+        let left = left.part_of(self.limits);
+        let nulls = step == Step::Null && left >= NULL_PART_MIN;
+        let next_group = self.last_group.min(left);
+        heavy || nulls || fill + next_group / 2.0 + EPSILON >= self.target
+    }
+
+    fn would_overflow(&self, have: Weight, row: Weight) -> bool {
+        have.rows > 0 && have.plus(row).part_of(self.limits) > 1.0 + EPSILON
+    }
+
+    fn end_segment(&mut self, cuts: &mut Vec<u64>) {
+        self.cut = self.cut.plus(std::mem::take(&mut self.closed));
+        cuts.push(self.cut.rows);
+        self.plan();
+    }
+
+    fn plan(&mut self) {
+        let left = self.planned.minus(self.cut).part_of(self.limits);
+        let segments = (left - EPSILON).ceil().max(1.0);
+        self.target = (left / segments).clamp(EPSILON, 1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        rows: 100,
+        bytes: u64::MAX,
+    };
+
+    /// Ends of the segments of sorted keys; `None` is NULL.
+    fn ends(limits: Limits, keys: &[Option<u32>], bytes: u64) -> Vec<u64> {
+        let rows = keys.len() as u64;
+        let planned = Weight {
+            rows,
+            bytes: rows * bytes,
+        };
+        let mut cutter = Cutter::new(limits, planned);
+        let mut cuts = Vec::new();
+        for (i, key) in keys.iter().enumerate() {
+            let step = match i.checked_sub(1).map(|before| keys[before]) {
+                Some(before) if before == *key => Step::Same,
+                Some(Some(_)) if key.is_none() => Step::Null,
+                _ => Step::Next,
+            };
+            let settled = cutter.settled();
+            let known = cuts.len();
+            cutter.push(step, bytes, &mut cuts);
+            assert!(cuts[known..].iter().all(|c| *c >= settled));
+            assert!(cutter.settled() >= settled);
+        }
+        cuts.push(rows);
+        cuts
+    }
+
+    fn sizes(ends: &[u64]) -> Vec<u64> {
+        let starts = std::iter::once(&0).chain(ends);
+        ends.iter().zip(starts).map(|(e, s)| e - s).collect()
+    }
+
+    #[test]
+    fn unique_keys_are_spread_evenly() {
+        for (rows, expected) in [
+            (1, vec![1]),
+            (100, vec![100]),
+            (101, vec![50, 51]),
+            (250, vec![83, 83, 84]),
+        ] {
+            let keys: Vec<_> = (0..rows).map(Some).collect();
+            assert_eq!(sizes(&ends(LIMITS, &keys, 1)), expected, "{rows} rows");
+        }
+    }
+
+    #[test]
+    fn both_bounds_hold() {
+        let keys: Vec<_> = (0..100).map(Some).collect();
+        let limits = Limits {
+            rows: 100,
+            bytes: 300,
+        };
+        assert_eq!(sizes(&ends(limits, &keys, 10)), [25, 25, 25, 25]);
+        assert_eq!(sizes(&ends(limits, &keys[..2], 500)), [1, 1]);
+    }
+
+    #[test]
+    fn a_heavy_key_has_segments_of_its_own() {
+        let mut keys = vec![Some(1); 10];
+        keys.extend([Some(2); 250]);
+        keys.extend([Some(3); 10]);
+        assert_eq!(sizes(&ends(LIMITS, &keys, 1)), [10, 100, 100, 50, 10]);
+        assert_eq!(sizes(&ends(LIMITS, &[Some(7); 210], 1)), [100, 100, 10]);
+    }
+
+    #[test]
+    fn a_key_that_does_not_fit_begins_a_segment() {
+        let mut keys = vec![Some(1); 60];
+        keys.extend([Some(2); 60]);
+        keys.extend([Some(3); 30]);
+        assert_eq!(sizes(&ends(LIMITS, &keys, 1)), [60, 90]);
+    }
+
+    #[test]
+    fn many_nulls_have_segments_of_their_own_few_do_not() {
+        let mut keys: Vec<_> = (0..40).map(Some).collect();
+        keys.extend([None; 30]);
+        assert_eq!(sizes(&ends(LIMITS, &keys, 1)), [40, 30]);
+        keys.truncate(50);
+        assert_eq!(sizes(&ends(LIMITS, &keys, 1)), [50]);
+    }
+
+    #[test]
+    fn filters_prune_as_the_model_does() {
+        let keys: Vec<_> = (0..1_000_000).map(|i| Some(i / 1_000)).collect();
+        let limits = Limits {
+            rows: 10_000,
+            bytes: u64::MAX,
+        };
+        let ends = ends(limits, &keys, 1);
+        let starts = std::iter::once(&0).chain(&ends);
+        let ranges: Vec<(u32, u32)> = starts
+            .zip(&ends)
+            .map(|(s, e)| (keys[*s as usize].unwrap(), keys[*e as usize - 1].unwrap()))
+            .collect();
+        assert_eq!(ranges.len(), 100);
+        let pruned = |low: u32, high: u32| {
+            let kept = ranges
+                .iter()
+                .filter(|(min, max)| *max >= low && *min <= high);
+            100.0 * (1.0 - kept.count() as f64 / ranges.len() as f64)
+        };
+        for (low, high, expected) in [
+            (201, 799, 40.2),
+            (201, 599, 59.8),
+            (201, 399, 79.5),
+            (999, 999, 99.0),
+        ] {
+            let got = pruned(low, high);
+            assert!((got - expected).abs() <= 1.0, "{low}..{high}: {got}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn segments_hold_no_more_than_they_may_and_ranges_are_disjoint(
+            groups in prop::collection::vec(1_usize..150, 1..40),
+            nulls in 0_usize..150,
+            rows in 1_u64..120,
+            bytes in 1_u64..2_000,
+        ) {
+            let mut keys = Vec::new();
+            for (key, count) in groups.iter().enumerate() {
+                keys.extend(std::iter::repeat_n(Some(key as u32), *count));
+            }
+            keys.extend(std::iter::repeat_n(None, nulls));
+            let limits = Limits { rows, bytes };
+            let ends = ends(limits, &keys, 10);
+            let most = rows.min((bytes / 10).max(1));
+            prop_assert_eq!(*ends.last().unwrap(), keys.len() as u64);
+            let mut start = 0_u64;
+            for end in ends {
+                prop_assert!(end > start && end - start <= most);
+                let inside = &keys[start as usize..end as usize];
+                if start > 0 && keys[start as usize - 1] == inside[0] {
+                    prop_assert!(inside.iter().all(|k| *k == inside[0]));
+                    let heavy = keys.iter().filter(|k| **k == inside[0]).count() as u64;
+                    prop_assert!(heavy > most);
+                }
+                start = end;
+            }
+        }
+    }
+}

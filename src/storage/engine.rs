@@ -4,9 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::committer::{Committer, CommitterOptions};
+use super::segment::SegmentCache;
 use super::store::Store;
 use crate::error::Result;
 use crate::settings::Settings;
+
+/// The most segments that are kept open: well below the usual limit of 1,024 file descriptors.
+const SEGMENTS_OPEN_MAX: usize = 512;
 
 /// An open database directory.
 #[derive(Debug)]
@@ -15,6 +19,8 @@ pub struct Engine {
     pub store: Arc<Store>,
     /// Its only writer.
     pub committer: Committer,
+    /// Its open segments.
+    pub segments: SegmentCache,
     /// Its settings; a session may have its own copy with changes.
     pub settings: Arc<Settings>,
 }
@@ -30,6 +36,7 @@ impl Engine {
         Ok(Self {
             store,
             committer,
+            segments: SegmentCache::new(SEGMENTS_OPEN_MAX),
             settings: Arc::new(settings),
         })
     }

@@ -222,6 +222,25 @@ impl PartitionStats {
 }
 
 impl ColumnBounds {
+    /// The bounds of containers that were written before the column was added, given their rows.
+    pub(super) fn missing(column: &Column, rows: &[u64]) -> Self {
+        let none = SegmentStats::default();
+        let segments: Vec<_> = rows.iter().map(|rows| (*rows, &none)).collect();
+        Self::build(column, &segments)
+    }
+
+    /// Bounds that exclude nothing, given the rows of each container.
+    pub(super) fn unknown(data_type: &DataType, rows: &[u64]) -> Self {
+        let any: Vec<bool> = rows.iter().map(|rows| *rows > 0).collect();
+        Self {
+            min: new_null_array(data_type, rows.len()),
+            max: new_null_array(data_type, rows.len()),
+            may_null: any.clone(),
+            may_value: any.clone(),
+            may_nan: any,
+        }
+    }
+
     fn build(column: &Column, segments: &[(u64, &SegmentStats)]) -> Self {
         let all: Vec<ColumnStats> = segments
             .iter()

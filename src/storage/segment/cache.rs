@@ -1,0 +1,76 @@
+//! Open segments, as many as may be kept, the least recently used closed first.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::SegmentReader;
+use crate::error::Result;
+use crate::storage::schema::SegmentId;
+
+/// A bounded cache of open segments. A reader that is still in use lives on when it leaves the cache.
+#[derive(Debug)]
+pub struct SegmentCache {
+    readers_max: usize,
+    readers: Mutex<Readers>,
+}
+
+#[derive(Debug, Default)]
+struct Readers {
+    /// Counts uses; the greatest is the newest.
+    clock: u64,
+    open: HashMap<SegmentId, (u64, Arc<SegmentReader>)>,
+}
+
+impl SegmentCache {
+    /// A cache of at most `readers_max` segments: each keeps a file descriptor and its footer.
+    pub fn new(readers_max: usize) -> Self {
+        Self {
+            readers_max: readers_max.max(1),
+            readers: Mutex::default(),
+        }
+    }
+
+    /// The open segment, opened from `path` if need be; `label` names it in errors.
+    ///
+    /// # Errors
+    /// Those of [`SegmentReader::open`].
+    pub fn open(&self, id: SegmentId, path: &Path, label: &str) -> Result<Arc<SegmentReader>> {
+        if let Some(reader) = self.get(id) {
+            return Ok(reader);
+        }
+        // Not under the lock: other segments can be used meanwhile. Two may open the same; one is kept.
+        let reader = SegmentReader::open(path, label)?;
+        Ok(self.insert(id, reader))
+    }
+
+    /// Forgets a segment whose file goes.
+    pub fn remove(&self, id: SegmentId) {
+        self.readers.lock().open.remove(&id);
+    }
+
+    fn get(&self, id: SegmentId) -> Option<Arc<SegmentReader>> {
+        let mut readers = self.readers.lock();
+        readers.clock += 1;
+        let clock = readers.clock;
+        let (used, reader) = readers.open.get_mut(&id)?;
+        *used = clock;
+        Some(Arc::clone(reader))
+    }
+
+    fn insert(&self, id: SegmentId, reader: Arc<SegmentReader>) -> Arc<SegmentReader> {
+        let mut readers = self.readers.lock();
+        readers.clock += 1;
+        let clock = readers.clock;
+        let slot = readers.open.entry(id).or_insert((clock, reader));
+        let reader = Arc::clone(&slot.1);
+        if readers.open.len() > self.readers_max {
+            let oldest = readers.open.iter().min_by_key(|(_, (used, _))| *used);
+            let oldest = oldest.map(|(id, _)| *id);
+            oldest.map(|id| readers.open.remove(&id));
+        }
+        reader
+    }
+}

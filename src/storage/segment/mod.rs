@@ -1,0 +1,20 @@
+//! An open segment: a Parquet file read by field id, with only the bytes that are asked for.
+
+mod bounds;
+mod cache;
+mod file;
+mod read;
+mod reader;
+mod selection;
+
+pub use cache::SegmentCache;
+pub(super) use file::{SegmentFile, checked, parquet_error};
+pub use read::{ReadRequest, RowFilter, SegmentBatches};
+pub use reader::SegmentReader;
+pub use selection::live_selection;
+
+/// The name of the column with the place of each row in its file.
+pub const ROW_COLUMN: &str = "_row";
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,10 @@
 //! Collections as DataFusion sees them: pruning, scans, tables, the catalog and the system tables.
 
+pub mod options;
+pub mod provider;
 pub mod prune;
+pub mod scan;
+pub mod system;
+pub mod table;
+#[cfg(test)]
+pub(crate) mod testing;

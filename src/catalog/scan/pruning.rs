@@ -1,0 +1,130 @@
+//! What a running scan prunes: segments again by dynamic filters, then row groups and pages.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::buffer::BooleanBuffer;
+use arrow::datatypes::SchemaRef;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::collect_columns;
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+
+use crate::catalog::prune::{Pruner, may_match};
+use crate::storage::collection::Segment;
+use crate::storage::schema::{CollectionSchema, FieldId, field_id};
+use crate::storage::segment::SegmentReader;
+use crate::storage::stats::PartitionStats;
+
+/// The predicates of a scan, held against ever smaller containers.
+#[derive(Debug)]
+pub(super) struct ScanPruning {
+    /// The predicate known when the query was planned.
+    planned: Option<Pruner>,
+    /// Filters that change while the query runs; their columns are those of `output`.
+    dynamic: Vec<Arc<dyn PhysicalExpr>>,
+    output: SchemaRef,
+    /// The columns of the predicates, and no others: statistics are read only for these.
+    schema: CollectionSchema,
+    fields: Vec<FieldId>,
+}
+
+impl ScanPruning {
+    /// `predicate` reads columns of `table`, the dynamic filters those of `output`; `None` when nothing can be pruned.
+    pub fn new(
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+        table: &SchemaRef,
+        dynamic: &[Arc<dyn PhysicalExpr>],
+        output: &SchemaRef,
+        schema: &CollectionSchema,
+    ) -> Option<Self> {
+        let planned = predicate.map(|p| Pruner::new(p, table));
+        let planned = planned.filter(Pruner::is_useful);
+        let of_predicate = predicate.filter(|_| planned.is_some());
+        let of_predicate = of_predicate.into_iter().flat_map(|p| fields_of(p, table));
+        let of_dynamic = dynamic.iter().flat_map(|d| fields_of(d, output));
+        let fields: Vec<FieldId> = of_predicate.chain(of_dynamic).collect();
+        let columns = schema.columns.iter().filter(|c| fields.contains(&c.id));
+        let schema = CollectionSchema {
+            columns: columns.cloned().collect(),
+            ..schema.clone()
+        };
+        (!fields.is_empty()).then(|| Self {
+            planned,
+            dynamic: dynamic.to_vec(),
+            output: Arc::clone(output),
+            fields: schema.columns.iter().map(|c| c.id).collect(),
+            schema,
+        })
+    }
+
+    /// Whether the dynamic filters, as they are now, leave anything of a segment.
+    pub fn keeps_segment(&self, segment: &Segment) -> bool {
+        if self.dynamic.is_empty() {
+            return true;
+        }
+        let stats = PartitionStats::build(&self.schema, &[(segment.rows, &segment.stats)]);
+        self.dynamic_match(&stats).value(0)
+    }
+
+    /// The statistics of a segment's row groups.
+    pub fn row_group_stats(&self, reader: &SegmentReader, segment: &Segment) -> PartitionStats {
+        reader.row_group_stats(&self.schema, &segment.stats)
+    }
+
+    /// Which containers the planned predicate leaves.
+    pub fn planned_match(&self, stats: &PartitionStats) -> BooleanBuffer {
+        match &self.planned {
+            Some(pruner) => pruner.may_match(stats),
+            None => BooleanBuffer::new_set(stats.containers),
+        }
+    }
+
+    /// Which containers the dynamic filters leave, as they are now.
+    pub fn dynamic_match(&self, stats: &PartitionStats) -> BooleanBuffer {
+        let mut kept = BooleanBuffer::new_set(stats.containers);
+        for filter in &self.dynamic {
+            kept &= &may_match(filter, &self.output, stats);
+        }
+        kept
+    }
+
+    /// Whether filters may prune more now than they did before.
+    pub fn is_dynamic(&self) -> bool {
+        !self.dynamic.is_empty()
+    }
+
+    /// The ranges of rows within a row group that its pages leave; `None` when that is all of them.
+    pub fn page_ranges(
+        &self,
+        reader: &SegmentReader,
+        segment: &Segment,
+        row_group: usize,
+    ) -> Option<Vec<Range<u32>>> {
+        let (stats, containers) =
+            reader.page_stats(row_group, &self.schema, &segment.stats, &self.fields)?;
+        let kept = &self.planned_match(&stats) & &self.dynamic_match(&stats);
+        let all = kept.count_set_bits() == containers.len();
+        (!all).then(|| kept.set_indices().map(|i| containers[i].clone()).collect())
+    }
+}
+
+fn fields_of(expr: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Vec<FieldId> {
+    let columns = collect_columns(expr);
+    let fields = columns
+        .iter()
+        .filter_map(|c| schema.fields().get(c.index()));
+    fields.filter_map(|f| field_id(f)).collect()
+}
+
+/// The rows of ascending `ranges` among the `rows` rows of a row group.
+pub(super) fn select_ranges(ranges: &[Range<u32>], rows: u32) -> RowSelection {
+    let mut selectors = Vec::new();
+    let mut next = 0;
+    for range in ranges {
+        selectors.push(RowSelector::skip((range.start - next) as usize));
+        selectors.push(RowSelector::select(range.len()));
+        next = range.end;
+    }
+    selectors.push(RowSelector::skip((rows - next) as usize));
+    selectors.into()
+}

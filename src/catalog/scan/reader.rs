@@ -1,0 +1,377 @@
+//! One partition of a scan: its units, one after the other, as an iterator of batches.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatchOptions, UInt32Array, UInt64Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::metrics::ScanMetrics;
+use super::pruning::{ScanPruning, select_ranges};
+use super::source::{OutputColumn, ScanSource};
+use super::units::Unit;
+use crate::error::Result;
+use crate::storage::adapt::adapt_batch;
+use crate::storage::collection::Segment;
+use crate::storage::growing::GrowingSegment;
+use crate::storage::schema::{FieldId, SegmentId};
+use crate::storage::segment::{
+    ROW_COLUMN, ReadRequest, RowFilter, SegmentBatches, SegmentReader, live_selection,
+};
+use crate::storage::stats::PartitionStats;
+
+/// A predicate that is evaluated before the other columns are read.
+#[derive(Debug, Clone)]
+pub(super) struct LateFilter {
+    /// The columns it reads, in the order that its column indices mean.
+    pub fields: Vec<FieldId>,
+    pub predicate: Arc<dyn PhysicalExpr>,
+}
+
+/// What all units of a partition have in common.
+#[derive(Debug)]
+pub(super) struct ReadPlan {
+    pub source: Arc<ScanSource>,
+    pub columns: Vec<OutputColumn>,
+    pub output: SchemaRef,
+    pub pruning: Option<ScanPruning>,
+    pub late: Option<LateFilter>,
+    pub batch_size: usize,
+    pub metrics: ScanMetrics,
+}
+
+impl ReadPlan {
+    /// The stored columns of the output, in its order.
+    fn fields(&self) -> Vec<FieldId> {
+        let fields = self.columns.iter().filter_map(|c| match c {
+            OutputColumn::Stored(field) => Some(*field),
+            _ => None,
+        });
+        fields.collect()
+    }
+
+    fn wants_row_numbers(&self) -> bool {
+        self.columns.contains(&OutputColumn::Row)
+    }
+
+    /// A batch of the output: stored columns in order, then row numbers where they are wanted.
+    fn output_batch(&self, segment: SegmentId, rows: &RecordBatch) -> Result<RecordBatch> {
+        let count = rows.num_rows();
+        let mut stored = rows.columns().iter();
+        let row_numbers = self
+            .wants_row_numbers()
+            .then(|| rows.columns().last().cloned())
+            .flatten();
+        let columns: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .filter_map(|column| match column {
+                OutputColumn::Stored(_) => stored.next().cloned(),
+                OutputColumn::Row => row_numbers.clone(),
+                OutputColumn::Segment => {
+                    Some(Arc::new(UInt64Array::from_value(segment.0, count)) as ArrayRef)
+                }
+            })
+            .collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        let output = Arc::clone(&self.output);
+        Ok(RecordBatch::try_new_with_options(
+            output, columns, &options,
+        )?)
+    }
+}
+
+/// Reads the units of one partition.
+pub(super) struct PartitionReader {
+    plan: ReadPlan,
+    units: std::vec::IntoIter<Unit>,
+    current: Option<Current>,
+    /// Rows that may still come out.
+    limit: Option<usize>,
+}
+
+enum Current {
+    Growing(GrowingReader),
+    Sealed(Box<SealedReader>),
+}
+
+impl PartitionReader {
+    pub fn new(plan: ReadPlan, units: Vec<Unit>, limit: Option<usize>) -> Self {
+        Self {
+            plan,
+            units: units.into_iter(),
+            current: None,
+            limit,
+        }
+    }
+
+    fn next_batch(&mut self) -> Result<Option<RecordBatch>> {
+        if self.limit == Some(0) {
+            return Ok(None);
+        }
+        loop {
+            let batch = match &mut self.current {
+                Some(Current::Growing(growing)) => growing.next_batch(&self.plan)?,
+                Some(Current::Sealed(sealed)) => sealed.next_batch(&self.plan)?,
+                None => None,
+            };
+            if let Some(batch) = batch {
+                return Ok(Some(self.limited(batch)));
+            }
+            match self.units.next() {
+                Some(unit) => self.current = self.open(unit)?,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn limited(&mut self, batch: RecordBatch) -> RecordBatch {
+        let Some(limit) = &mut self.limit else {
+            return batch;
+        };
+        let rows = batch.num_rows().min(*limit);
+        *limit -= rows;
+        batch.slice(0, rows)
+    }
+
+    fn open(&self, unit: Unit) -> Result<Option<Current>> {
+        match unit {
+            Unit::Growing(segment) => Ok(Some(Current::Growing(GrowingReader::new(segment)))),
+            Unit::Sealed {
+                segment,
+                part,
+                parts,
+            } => {
+                let sealed = SealedReader::open(&self.plan, segment, part, parts)?;
+                Ok(sealed.map(|s| Current::Sealed(Box::new(s))))
+            }
+        }
+    }
+}
+
+impl Iterator for PartitionReader {
+    type Item = datafusion::common::Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let time = self.plan.metrics.baseline.elapsed_compute().clone();
+        let _timer = time.timer();
+        match self.next_batch() {
+            Ok(Some(batch)) => {
+                self.plan.metrics.baseline.record_output(batch.num_rows());
+                Some(Ok(batch))
+            }
+            Ok(None) => None,
+            Err(error) => {
+                self.limit = Some(0);
+                Some(Err(error.into()))
+            }
+        }
+    }
+}
+
+/// Reads a growing segment: its batches in today's columns, without its deleted rows.
+struct GrowingReader {
+    segment: Arc<GrowingSegment>,
+    batch: usize,
+    /// Rows of the batch that are read.
+    offset: usize,
+    /// The place in the segment of the batch's first row.
+    first_row: u32,
+}
+
+impl GrowingReader {
+    fn new(segment: Arc<GrowingSegment>) -> Self {
+        Self {
+            segment,
+            batch: 0,
+            offset: 0,
+            first_row: 0,
+        }
+    }
+
+    fn next_batch(&mut self, plan: &ReadPlan) -> Result<Option<RecordBatch>> {
+        loop {
+            let Some(batch) = self.segment.batches().get(self.batch) else {
+                return Ok(None);
+            };
+            if self.offset == batch.num_rows() {
+                self.first_row += batch.num_rows() as u32;
+                (self.batch, self.offset) = (self.batch + 1, 0);
+                continue;
+            }
+            let rows = plan.batch_size.max(1).min(batch.num_rows() - self.offset);
+            let slice = batch.slice(self.offset, rows);
+            let first = self.first_row + self.offset as u32;
+            self.offset += rows;
+            let live = self.live_rows(plan, &slice, first)?;
+            if live.num_rows() > 0 {
+                plan.metrics.rows_read.add(live.num_rows());
+                return Ok(Some(plan.output_batch(self.segment.id, &live)?));
+            }
+        }
+    }
+
+    /// The live rows of a slice that begins at place `first`, in today's columns.
+    fn live_rows(&self, plan: &ReadPlan, slice: &RecordBatch, first: u32) -> Result<RecordBatch> {
+        let schema = &plan.source.collection.schema;
+        let mut rows = adapt_batch(slice, schema, &plan.fields())?;
+        let places = first..first + slice.num_rows() as u32;
+        if plan.wants_row_numbers() {
+            rows = with_row_numbers(&rows, places.clone())?;
+        }
+        let deletes = &self.segment.deletes;
+        if deletes.range_cardinality(places.clone()) == 0 {
+            return Ok(rows);
+        }
+        let is_live = |i: usize| !deletes.contains(first + i as u32);
+        let live = BooleanBuffer::collect_bool(places.len(), is_live);
+        Ok(filter_record_batch(&rows, &BooleanArray::new(live, None))?)
+    }
+}
+
+fn with_row_numbers(rows: &RecordBatch, places: std::ops::Range<u32>) -> Result<RecordBatch> {
+    let mut fields = rows.schema_ref().fields().to_vec();
+    fields.push(Arc::new(Field::new(ROW_COLUMN, DataType::UInt32, false)));
+    let mut columns = rows.columns().to_vec();
+    columns.push(Arc::new(UInt32Array::from_iter_values(places)));
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
+}
+
+/// Reads a sealed segment, a row group at a time: what a dynamic filter prunes meanwhile is not read any more.
+struct SealedReader {
+    segment: Arc<Segment>,
+    reader: Arc<SegmentReader>,
+    /// Statistics of all its row groups, where something prunes.
+    stats: Option<PartitionStats>,
+    row_groups: std::vec::IntoIter<usize>,
+    current: Option<SegmentBatches>,
+    bytes_counted: u64,
+}
+
+impl SealedReader {
+    /// `None` when a dynamic filter prunes the segment.
+    fn open(
+        plan: &ReadPlan,
+        segment: Arc<Segment>,
+        part: usize,
+        parts: usize,
+    ) -> Result<Option<Self>> {
+        let metrics = &plan.metrics;
+        let pruning = plan.pruning.as_ref();
+        let once = usize::from(part == 0);
+        if pruning.is_some_and(|p| !p.keeps_segment(&segment)) {
+            metrics.segments_pruned_dynamic.add(once);
+            return Ok(None);
+        }
+        metrics.segments_scanned.add(once);
+        let reader = plan.source.open_segment(segment.id)?;
+        let own: Vec<usize> = (0..reader.row_groups())
+            .filter(|g| g % parts == part)
+            .collect();
+        let stats = pruning.map(|p| p.row_group_stats(&reader, &segment));
+        let kept = pruning.zip(stats.as_ref()).map(|(p, s)| p.planned_match(s));
+        let is_kept = |g: &usize| kept.as_ref().is_none_or(|kept| kept.value(*g));
+        let row_groups: Vec<usize> = own.iter().copied().filter(is_kept).collect();
+        metrics.row_groups_total.add(own.len());
+        metrics.row_groups_pruned.add(own.len() - row_groups.len());
+        Ok(Some(Self {
+            segment,
+            reader,
+            stats,
+            row_groups: row_groups.into_iter(),
+            current: None,
+            bytes_counted: 0,
+        }))
+    }
+
+    fn next_batch(&mut self, plan: &ReadPlan) -> Result<Option<RecordBatch>> {
+        loop {
+            if let Some(batches) = &mut self.current {
+                let batch = batches.next().transpose()?;
+                let bytes = batches.bytes_read();
+                let new_bytes = bytes - self.bytes_counted;
+                self.bytes_counted = bytes;
+                plan.metrics.bytes_read.add(new_bytes as usize);
+                match batch {
+                    Some(batch) if batch.num_rows() == 0 => continue,
+                    Some(batch) => {
+                        plan.metrics.rows_read.add(batch.num_rows());
+                        return Ok(Some(plan.output_batch(self.segment.id, &batch)?));
+                    }
+                    None => self.current = None,
+                }
+            }
+            let Some(row_group) = self.row_groups.next() else {
+                return Ok(None);
+            };
+            self.bytes_counted = 0;
+            self.current = self.open_row_group(plan, row_group)?;
+        }
+    }
+
+    /// `None` when nothing of the row group is left.
+    fn open_row_group(&self, plan: &ReadPlan, row_group: usize) -> Result<Option<SegmentBatches>> {
+        if self.is_pruned_now(plan, row_group) {
+            plan.metrics.row_groups_pruned.add(1);
+            return Ok(None);
+        }
+        let all = self.reader.row_group_range(row_group);
+        let pruning = plan.pruning.as_ref();
+        let pages = pruning.and_then(|p| p.page_ranges(&self.reader, &self.segment, row_group));
+        let deletes = &self.segment.deletes;
+        let rows = match pages {
+            None => live_selection(deletes, [all]),
+            Some(ranges) => {
+                let pages = select_ranges(&ranges, all.len() as u32);
+                let pruned = all.len() - pages.row_count();
+                plan.metrics.page_rows_pruned.add(pruned);
+                let places = ranges
+                    .iter()
+                    .map(|r| all.start + r.start..all.start + r.end);
+                Some(match live_selection(deletes, places) {
+                    Some(live) => pages.and_then(&live),
+                    None => pages,
+                })
+            }
+        };
+        if rows.as_ref().is_some_and(|rows| rows.row_count() == 0) {
+            return Ok(None);
+        }
+        let late = plan.late.as_ref();
+        let request = ReadRequest {
+            schema: Arc::clone(&plan.source.collection.schema),
+            fields: plan.fields(),
+            row_groups: vec![row_group],
+            rows,
+            row_number: plan.wants_row_numbers(),
+            filter: late.map(|late| (late.fields.clone(), late.row_filter())),
+            batch_size: plan.batch_size,
+        };
+        self.reader.read(request).map(Some)
+    }
+
+    fn is_pruned_now(&self, plan: &ReadPlan, row_group: usize) -> bool {
+        match (&plan.pruning, &self.stats) {
+            (Some(pruning), Some(stats)) if pruning.is_dynamic() => {
+                !pruning.dynamic_match(stats).value(row_group)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl LateFilter {
+    fn row_filter(&self) -> RowFilter {
+        let predicate = Arc::clone(&self.predicate);
+        Box::new(move |rows| {
+            let result = predicate.evaluate(rows)?.into_array(rows.num_rows())?;
+            Ok(result.as_boolean().clone())
+        })
+    }
+}

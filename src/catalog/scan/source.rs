@@ -1,0 +1,67 @@
+//! What a scan reads from: one collection at one version.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+
+use crate::error::Result;
+use crate::storage::collection::Collection;
+use crate::storage::engine::Engine;
+use crate::storage::schema::{FieldId, SegmentId, Version};
+use crate::storage::segment::{ROW_COLUMN, SegmentReader};
+
+/// The name of the column with the segment of each row.
+pub const SEGMENT_COLUMN: &str = "_segment";
+
+/// One collection at one version.
+#[derive(Debug)]
+pub struct ScanSource {
+    /// Where its files are.
+    pub engine: Arc<Engine>,
+    /// Its schema and segments.
+    pub collection: Arc<Collection>,
+    /// The version.
+    pub version: Version,
+}
+
+/// A column of a scan's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputColumn {
+    /// A column of the collection.
+    Stored(FieldId),
+    /// The id of the row's segment.
+    Segment,
+    /// The place of the row in its segment.
+    Row,
+}
+
+impl ScanSource {
+    /// The columns that can be read: those of the collection, then the row address.
+    pub fn columns(&self, with_row_address: bool) -> Vec<OutputColumn> {
+        let columns = self.collection.schema.columns.iter();
+        let mut columns: Vec<_> = columns.map(|c| OutputColumn::Stored(c.id)).collect();
+        if with_row_address {
+            columns.extend([OutputColumn::Segment, OutputColumn::Row]);
+        }
+        columns
+    }
+
+    /// The Arrow schema of these columns.
+    pub fn arrow_schema(&self, columns: &[OutputColumn]) -> SchemaRef {
+        let schema = &self.collection.schema;
+        let field = |column: &OutputColumn| match column {
+            OutputColumn::Stored(id) => schema.column_by_id(*id).map(|c| c.arrow_field()),
+            OutputColumn::Segment => Some(Field::new(SEGMENT_COLUMN, DataType::UInt64, false)),
+            OutputColumn::Row => Some(Field::new(ROW_COLUMN, DataType::UInt32, false)),
+        };
+        let fields: Vec<FieldRef> = columns.iter().filter_map(field).map(Arc::new).collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The sealed segment, open.
+    pub fn open_segment(&self, id: SegmentId) -> Result<Arc<SegmentReader>> {
+        let path = self.engine.store.segment_path(self.collection.id, id);
+        let label = format!("collection \"{}\", segment {id}", self.collection.name);
+        self.engine.segments.open(id, &path, &label)
+    }
+}

@@ -1,0 +1,146 @@
+//! The system tables `shelfmark.*`: what the newest version (or the pinned one) holds, as rows.
+
+mod columns;
+mod rows;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::catalog::{MemTable, SchemaProvider, Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::options::{PinnedSnapshot, ShelfmarkOptions};
+use crate::settings::Settings;
+use crate::storage::engine::Engine;
+use crate::storage::snapshot::Snapshot;
+
+/// The SQL schema of the system tables.
+pub const SYSTEM_SCHEMA: &str = "shelfmark";
+
+/// The system tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SystemTable {
+    Collections,
+    Segments,
+    PartitionStats,
+    Compactions,
+    Versions,
+    Settings,
+}
+
+impl SystemTable {
+    const ALL: [Self; 6] = [
+        Self::Collections,
+        Self::Segments,
+        Self::PartitionStats,
+        Self::Compactions,
+        Self::Versions,
+        Self::Settings,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Collections => "collections",
+            Self::Segments => "segments",
+            Self::PartitionStats => "partition_stats",
+            Self::Compactions => "compactions",
+            Self::Versions => "versions",
+            Self::Settings => "settings",
+        }
+    }
+
+    fn rows(
+        self,
+        engine: &Engine,
+        snapshot: &Snapshot,
+        settings: &Settings,
+    ) -> Result<RecordBatch> {
+        let columns = match self {
+            Self::Collections => rows::collections(snapshot),
+            Self::Segments => rows::segments(snapshot, &engine.store),
+            Self::PartitionStats => rows::partition_stats(snapshot),
+            Self::Compactions => rows::compactions(snapshot),
+            Self::Versions => rows::versions(&engine.committer.versions()),
+            Self::Settings => rows::settings(settings),
+        };
+        columns.into_batch()
+    }
+}
+
+/// The SQL schema of the system tables.
+#[derive(Debug)]
+pub struct SystemSchema {
+    engine: Arc<Engine>,
+}
+
+impl SystemSchema {
+    /// The system tables of a database.
+    pub fn new(engine: Arc<Engine>) -> Self {
+        Self { engine }
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for SystemSchema {
+    fn table_names(&self) -> Vec<String> {
+        let names = SystemTable::ALL.iter().map(|t| t.name().to_string());
+        names.collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let Some(table) = SystemTable::ALL.into_iter().find(|t| t.name() == name) else {
+            return Ok(None);
+        };
+        let none = table.rows(&self.engine, &Snapshot::empty(), &Settings::default())?;
+        Ok(Some(Arc::new(SystemTableProvider {
+            engine: Arc::clone(&self.engine),
+            table,
+            schema: none.schema(),
+        })))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        SystemTable::ALL.iter().any(|t| t.name() == name)
+    }
+}
+
+/// A system table, computed when it is scanned.
+#[derive(Debug)]
+struct SystemTableProvider {
+    engine: Arc<Engine>,
+    table: SystemTable,
+    schema: SchemaRef,
+}
+
+#[async_trait]
+impl TableProvider for SystemTableProvider {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let snapshot = match state.config().get_extension::<PinnedSnapshot>() {
+            Some(pinned) => Arc::clone(&pinned.0),
+            None => self.engine.committer.snapshot(),
+        };
+        let settings = ShelfmarkOptions::settings_of(state.config_options());
+        let rows = self.table.rows(&self.engine, &snapshot, &settings)?;
+        let table = MemTable::try_new(Arc::clone(&self.schema), vec![vec![rows]])?;
+        table.scan(state, projection, filters, limit).await
+    }
+}

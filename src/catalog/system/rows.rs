@@ -1,0 +1,296 @@
+//! The rows of each system table.
+
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+
+use super::columns::Columns;
+use crate::settings::Settings;
+use crate::storage::change::{JobKind, JobRecord, JobState};
+use crate::storage::collection::{Collection, Segment};
+use crate::storage::committer::VersionInfo;
+use crate::storage::growing::GrowingSegment;
+use crate::storage::schema::{CollectionOptions, CollectionSchema, Column, FieldId, SegmentId};
+use crate::storage::snapshot::Snapshot;
+use crate::storage::stats::{Bound, ColumnStats, VectorStats};
+use crate::storage::store::Store;
+
+pub(super) fn collections(snapshot: &Snapshot) -> Columns {
+    let all = || snapshot.collections();
+    let rows = |c: &Collection| -> u64 {
+        let sealed: u64 = c.segments().map(|s| s.rows).sum();
+        sealed + c.growing().iter().map(|g| g.rows).sum::<u64>()
+    };
+    let bytes = |c: &Collection| -> u64 {
+        let sealed: u64 = c.segments().map(|s| s.bytes).sum();
+        sealed + c.growing().iter().map(|g| g.bytes).sum::<u64>()
+    };
+    Columns::default()
+        .text("collection", all().map(|c| c.name.name.clone()))
+        .text("schema_name", all().map(|c| c.name.schema.clone()))
+        .number("collection_id", all().map(|c| c.id.0))
+        .number("rows", all().map(|c| rows(c)))
+        .number("live_rows", all().map(|c| c.live_rows()))
+        .number("segments", all().map(|c| c.segments().len() as u64))
+        .number("growing_segments", all().map(|c| c.growing().len() as u64))
+        .number("bytes", all().map(|c| bytes(c)))
+        .text(
+            "clustering_key",
+            all().map(|c| names(&c.schema, &c.schema.clustering_key)),
+        )
+        .text(
+            "primary_key",
+            all().map(|c| names(&c.schema, &c.schema.primary_key)),
+        )
+        .text(
+            "partition_key",
+            all().map(|c| names(&c.schema, c.schema.partition_key.as_slice())),
+        )
+        .number("schema_version", all().map(|c| c.schema_version.0))
+        .text("options", all().map(|c| options(&c.options)))
+}
+
+/// The names of some columns; `None` for none.
+fn names(schema: &CollectionSchema, fields: &[FieldId]) -> Option<String> {
+    let columns = fields.iter().filter_map(|id| schema.column_by_id(*id));
+    let names: Vec<&str> = columns.map(|c| c.name.as_str()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn options(options: &CollectionOptions) -> String {
+    format!(
+        "segment_bytes_max={}, segment_rows_max={}, row_group_rows_max={}, auto_compaction={}",
+        options.segment_bytes_max,
+        options.segment_rows_max,
+        options.row_group_rows_max,
+        if options.auto_compaction { "on" } else { "off" },
+    )
+}
+
+/// A segment of either kind.
+enum AnySegment<'a> {
+    Growing(&'a GrowingSegment),
+    Sealed(&'a Segment),
+}
+
+impl AnySegment<'_> {
+    fn id(&self) -> SegmentId {
+        match self {
+            Self::Growing(s) => s.id,
+            Self::Sealed(s) => s.id,
+        }
+    }
+
+    fn rows(&self) -> u64 {
+        match self {
+            Self::Growing(s) => s.rows,
+            Self::Sealed(s) => s.rows,
+        }
+    }
+
+    fn live_rows(&self) -> u64 {
+        match self {
+            Self::Growing(s) => s.live_rows(),
+            Self::Sealed(s) => s.live_rows(),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Growing(s) => s.bytes,
+            Self::Sealed(s) => s.bytes,
+        }
+    }
+
+    fn state(&self) -> String {
+        let state = match self {
+            Self::Growing(_) => "growing",
+            Self::Sealed(_) => "sealed",
+        };
+        state.to_string()
+    }
+
+    fn sealed(&self) -> Option<&Segment> {
+        match self {
+            Self::Growing(_) => None,
+            Self::Sealed(s) => Some(s),
+        }
+    }
+}
+
+pub(super) fn segments(snapshot: &Snapshot, store: &Store) -> Columns {
+    let of = |c| {
+        let sealed = Collection::segments(c).map(move |s| (c, AnySegment::Sealed(s)));
+        let growing = c.growing().iter();
+        sealed.chain(growing.map(move |g| (c, AnySegment::Growing(g))))
+    };
+    let all: Vec<_> = snapshot.collections().flat_map(|c| of(c)).collect();
+    let path = |c: &Collection, s: &Segment| {
+        let path = store.segment_path(c.id, s.id);
+        let relative = path.strip_prefix(store.root()).unwrap_or(&path);
+        relative.display().to_string()
+    };
+    let sorted_by = |c: &Collection, s: &Segment| names(&c.schema, &s.sorted_by);
+    let each = || all.iter();
+    Columns::default()
+        .text("collection", each().map(|(c, _)| c.name.to_string()))
+        .number("segment_id", each().map(|(_, s)| s.id().0))
+        .text("state", each().map(|(_, s)| s.state()))
+        .number("rows", each().map(|(_, s)| s.rows()))
+        .number("live_rows", each().map(|(_, s)| s.live_rows()))
+        .number(
+            "deleted_rows",
+            each().map(|(_, s)| s.rows() - s.live_rows()),
+        )
+        .number("bytes", each().map(|(_, s)| s.bytes()))
+        .text("sorted_by", each().map(|(c, s)| sorted_by(c, s.sealed()?)))
+        .number("run", each().map(|(_, s)| s.sealed()?.run.map(|run| run.0)))
+        .number(
+            "created_version",
+            each().map(|(_, s)| s.sealed().map(|s| s.created.0)),
+        )
+        .text("file", each().map(|(c, s)| s.sealed().map(|s| path(c, s))))
+}
+
+/// The statistics of one column of one segment.
+enum AnyStats<'a> {
+    Scalar(&'a ColumnStats),
+    Vector(&'a VectorStats),
+}
+
+pub(super) fn partition_stats(snapshot: &Snapshot) -> Columns {
+    let mut all: Vec<(&Collection, &Segment, &Column, AnyStats)> = Vec::new();
+    for collection in snapshot.collections() {
+        for segment in collection.segments() {
+            for column in &collection.schema.columns {
+                let vectors = segment.stats.vectors.iter();
+                let vector = vectors.into_iter().find(|v| v.field == column.id);
+                let scalar = segment.stats.column(column.id).map(AnyStats::Scalar);
+                if let Some(stats) = scalar.or(vector.map(AnyStats::Vector)) {
+                    all.push((collection, segment, column, stats));
+                }
+            }
+        }
+    }
+    let scalar = |stats: &AnyStats<'_>| match stats {
+        AnyStats::Scalar(stats) => Some((*stats).clone()),
+        AnyStats::Vector(_) => None,
+    };
+    let bound = |column: &Column, bound: Option<Bound>| {
+        bound.and_then(|b| bound_text(&b, &column.column_type.arrow_type()))
+    };
+    let nulls = |stats: &AnyStats<'_>| match stats {
+        AnyStats::Scalar(stats) => stats.null_count,
+        AnyStats::Vector(stats) => stats.null_count,
+    };
+    let radius = |stats: &AnyStats<'_>| match stats {
+        AnyStats::Scalar(_) => None,
+        AnyStats::Vector(stats) => Some(stats.radius),
+    };
+    let each = || all.iter();
+    Columns::default()
+        .text("collection", each().map(|(c, ..)| c.name.to_string()))
+        .number("segment_id", each().map(|(_, s, ..)| s.id.0))
+        .text("column_name", each().map(|(_, _, c, _)| c.name.clone()))
+        .text(
+            "min_value",
+            each().map(|(_, _, c, s)| bound(c, scalar(s)?.min)),
+        )
+        .text(
+            "max_value",
+            each().map(|(_, _, c, s)| bound(c, scalar(s)?.max)),
+        )
+        .flag(
+            "min_exact",
+            each().map(|(.., s)| scalar(s).map(|s| s.min_exact)),
+        )
+        .flag(
+            "max_exact",
+            each().map(|(.., s)| scalar(s).map(|s| s.max_exact)),
+        )
+        .number("null_count", each().map(|(.., s)| nulls(s)))
+        .number(
+            "nan_count",
+            each().map(|(.., s)| scalar(s).map(|s| s.nan_count)),
+        )
+        .number("rows", each().map(|(_, s, ..)| s.rows))
+        .double("radius", each().map(|(.., s)| radius(s)))
+}
+
+/// A bound as a query would show the value.
+fn bound_text(bound: &Bound, data_type: &DataType) -> Option<String> {
+    if let Bound::Bytes(bytes) = bound {
+        let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
+        return Some(format!("\\x{digits}"));
+    }
+    let value = bound.to_scalar(data_type).ok()?;
+    match value.cast_to(&DataType::Utf8).ok()? {
+        ScalarValue::Utf8(text) => text,
+        _ => None,
+    }
+}
+
+pub(super) fn compactions(snapshot: &Snapshot) -> Columns {
+    let all = || snapshot.jobs();
+    let count = |columns: Columns, name: &str, of: fn(&JobRecord) -> u64| {
+        columns.number(name, all().map(|j| of(j)))
+    };
+    let columns = Columns::default()
+        .number("compaction_id", all().map(|j| j.id.0))
+        .text("collection", all().map(|j| j.collection_name.clone()))
+        .number("collection_id", all().map(|j| j.collection.0))
+        .text("kind", all().map(|j| kind_text(j.kind).to_string()))
+        .text("state", all().map(|j| state_text(j.state).to_string()))
+        .instant("created_at", all().map(|j| j.created_ms))
+        .instant("started_at", all().map(|j| j.started_ms))
+        .instant("finished_at", all().map(|j| j.finished_ms));
+    let columns = count(columns, "segments_in", |j| j.segments_in);
+    let columns = count(columns, "segments_out", |j| j.segments_out);
+    let columns = count(columns, "rows_in", |j| j.rows_in);
+    let columns = count(columns, "rows_out", |j| j.rows_out);
+    let columns = count(columns, "bytes_in", |j| j.bytes_in);
+    let columns = count(columns, "bytes_out", |j| j.bytes_out);
+    count(columns, "deletes_rebased", |j| j.deletes_rebased)
+        .double("depth_before", all().map(|j| j.depth_before))
+        .double("depth_after", all().map(|j| j.depth_after))
+        .text("reason", all().map(|j| j.reason.clone()))
+}
+
+/// The kind of a job as SQL shows it.
+pub fn kind_text(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Seal => "seal",
+        JobKind::Merge => "merge",
+        JobKind::Cluster => "cluster",
+    }
+}
+
+/// The state of a job as SQL shows it.
+pub fn state_text(state: JobState) -> &'static str {
+    match state {
+        JobState::Queued => "queued",
+        JobState::Running => "running",
+        JobState::Succeeded => "succeeded",
+        JobState::NothingToDo => "nothing_to_do",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "cancelled",
+    }
+}
+
+pub(super) fn versions(versions: &[VersionInfo]) -> Columns {
+    let all = || versions.iter();
+    Columns::default()
+        .number("version", all().map(|v| v.version.0))
+        .instant("created_at", all().map(|v| v.timestamp_ms))
+        .text("summary", all().map(|v| v.summary.clone()))
+        .flag("retained", all().map(|v| Some(v.retained)))
+}
+
+pub(super) fn settings(settings: &Settings) -> Columns {
+    let list = settings.list();
+    let all = || list.iter();
+    Columns::default()
+        .text("name", all().map(|s| format!("shelfmark.{}", s.name)))
+        .text("value", all().map(|s| s.value.clone()))
+        .text("default", all().map(|s| s.default.clone()))
+        .text("description", all().map(|s| s.description.to_string()))
+}

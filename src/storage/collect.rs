@@ -380,3 +380,94 @@ pub(super) fn radius_of<T: Copy + Into<f64>>(
     // A sum of 16,000 squares in double precision errs by less than one part in 10^11.
     (greatest.sqrt() * (1.0 + 1e-11)).next_up()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn text(bound: (Option<Bound>, bool)) -> (Option<String>, bool) {
+        let text = bound.0.map(|bound| match bound {
+            Bound::Text(text) => text,
+            other => panic!("{other:?}"),
+        });
+        (text, bound.1)
+    }
+
+    #[test]
+    fn long_text_is_cut_down_for_the_lower_bound_and_up_for_the_upper() {
+        let a = |n: usize| "a".repeat(n);
+        let max = |n: usize| char::MAX.to_string().repeat(n);
+        let cases = [
+            (a(64), Some(a(64)), Some(a(64)), true),
+            (a(65), Some(a(64)), Some(a(63) + "b"), false),
+            // A character that would be cut in two stays out.
+            (
+                a(63) + "\u{e9}\u{e9}",
+                Some(a(63)),
+                Some(a(62) + "b"),
+                false,
+            ),
+            // Surrogates are no characters.
+            (
+                a(61) + "\u{d7ff}z",
+                Some(a(61) + "\u{d7ff}"),
+                Some(a(61) + "\u{e000}"),
+                false,
+            ),
+            // The next character takes a byte more than there is room for.
+            (
+                a(63) + "\u{7f}z",
+                Some(a(63) + "\u{7f}"),
+                Some(a(62) + "b"),
+                false,
+            ),
+            (
+                a(60) + &max(2),
+                Some(a(60) + &max(1)),
+                Some(a(59) + "b"),
+                false,
+            ),
+            // Nothing short is above.
+            (max(20), Some(max(16)), None, false),
+        ];
+        for (value, min, max, exact) in cases {
+            let bound = || Bound::Text(value.clone());
+            assert_eq!(text(lower_bound(bound())), (min.clone(), exact), "{value}");
+            assert_eq!(text(upper_bound(bound())), (max.clone(), exact), "{value}");
+            assert!(min.is_none_or(|min| min <= value));
+            assert!(max.is_none_or(|max| max >= value && max.len() <= BOUND_BYTES_MAX));
+        }
+    }
+
+    #[test]
+    fn long_bytes_are_cut_likewise() {
+        let mut value = vec![1; 62];
+        value.extend([0xff; 10]);
+        let upper = upper_bound(Bound::Bytes(value.clone())).0;
+        let mut wanted = vec![1; 61];
+        wanted.push(2);
+        assert_eq!(upper, Some(Bound::Bytes(wanted)));
+        assert_eq!(upper_bound(Bound::Bytes(vec![0xff; 65])), (None, false));
+        assert_eq!(
+            upper_bound(Bound::Bytes(vec![0xff; 64])),
+            (Some(Bound::Bytes(vec![0xff; 64])), true)
+        );
+    }
+
+    #[test]
+    fn the_radius_is_never_too_small() {
+        let centroid = [0.1f32, 0.2, 0.3];
+        let vectors = [[1.0f32, 2.0, 3.0], [0.1, 0.2, 0.3]];
+        let radius = radius_of(vectors.iter().flatten().copied(), &centroid);
+        let exact = (0..3)
+            .map(|i| (f64::from(vectors[0][i]) - f64::from(centroid[i])).powi(2))
+            .sum::<f64>()
+            .sqrt();
+        assert!(radius >= exact && radius < exact * 1.000_001);
+        assert_eq!(
+            radius_of([f32::NAN, 0.0, 0.0].into_iter(), &centroid),
+            f64::INFINITY
+        );
+    }
+}

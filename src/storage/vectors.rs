@@ -8,16 +8,20 @@
 //! ```
 //! Only the headers are read when the pages are opened, and the definition levels of pages that have NULLs.
 
-use arrow::array::BooleanBufferBuilder;
-use arrow::buffer::{MutableBuffer, NullBuffer};
-use arrow::datatypes::DataType;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, BooleanBufferBuilder, FixedSizeListArray, Float16Array, Float32Array,
+};
+use arrow::buffer::{Buffer, MutableBuffer, NullBuffer};
+use arrow::datatypes::{DataType, Field};
 use half::f16;
 use parquet::basic::{Compression, Type};
 use parquet::file::page_index::offset_index::PageLocation;
 
 use super::collect::radius_of;
 use super::page_header::{self, PageHeader};
-use super::schema::FieldId;
+use super::schema::{FieldId, LIST_ELEMENT};
 use super::segment::{SegmentFile, SegmentReader};
 use crate::error::{Error, Result};
 
@@ -68,14 +72,14 @@ impl VectorPage {
     }
 }
 
-/// The pages of a vector column.
-#[derive(Debug)]
+/// The pages of a vector column. Clones share the page table.
+#[derive(Debug, Clone)]
 pub struct VectorPages {
-    label: String,
+    label: Arc<str>,
     file: SegmentFile,
     element: ElementType,
     dimensions: usize,
-    pages: Vec<VectorPage>,
+    pages: Arc<Vec<VectorPage>>,
 }
 
 impl VectorPages {
@@ -87,13 +91,14 @@ impl VectorPages {
         let Some((leaf, element, dimensions, nullable)) = vector_leaf(reader, field) else {
             return Ok(None);
         };
-        let mut pages = Self {
-            label: reader.label().to_string(),
+        let empty = Self {
+            label: reader.label().into(),
             file: reader.file().clone(),
             element,
             dimensions,
-            pages: Vec::new(),
+            pages: Arc::default(),
         };
+        let mut pages = Vec::new();
         let Some(index) = reader.metadata().offset_index() else {
             return Ok(None);
         };
@@ -110,13 +115,16 @@ impl VectorPages {
                 let first = range.start + location.first_row_index as u32;
                 let next = locations.get(i + 1);
                 let end = next.map_or(range.end, |l| range.start + l.first_row_index as u32);
-                let Some(page) = pages.open_page(location, first..end, nullable)? else {
+                let Some(page) = empty.open_page(location, first..end, nullable)? else {
                     return Ok(None);
                 };
-                pages.pages.push(page);
+                pages.push(page);
             }
         }
-        Ok(Some(pages))
+        Ok(Some(Self {
+            pages: Arc::new(pages),
+            ..empty
+        }))
     }
 
     fn open_page(
@@ -200,6 +208,24 @@ impl VectorPages {
             .then_some(nulls)
     }
 
+    /// The same pages with a count of bytes of their own.
+    pub fn with_own_count(&self) -> Self {
+        self.with_file(self.file.with_own_count())
+    }
+
+    /// Bytes read through these pages.
+    pub fn bytes_read(&self) -> u64 {
+        self.file.bytes_read()
+    }
+
+    /// The same pages, their bytes counted by another handle of the same file.
+    pub(super) fn with_file(&self, file: SegmentFile) -> Self {
+        Self {
+            file,
+            ..self.clone()
+        }
+    }
+
     /// The pages in the order of their rows.
     pub fn pages(&self) -> &[VectorPage] {
         &self.pages
@@ -213,6 +239,16 @@ impl VectorPages {
     /// Elements of a vector.
     pub fn dimensions(&self) -> usize {
         self.dimensions
+    }
+
+    /// The Arrow type of the column.
+    pub fn data_type(&self) -> DataType {
+        let element = match self.element {
+            ElementType::Float32 => DataType::Float32,
+            ElementType::Float16 => DataType::Float16,
+        };
+        let child = Field::new(LIST_ELEMENT, element, false);
+        DataType::FixedSizeList(Arc::new(child), self.dimensions as i32)
     }
 
     /// Bytes of a vector.
@@ -272,6 +308,23 @@ impl VectorPages {
         }
         let nulls = valid.map(|mut valid| NullBuffer::new(valid.finish()));
         Ok(nulls.filter(|nulls| nulls.null_count() > 0))
+    }
+
+    /// The vectors of `rows` (ascending places in the file) as an array of the column's type.
+    ///
+    /// # Errors
+    /// Those of [`VectorPages::gather`].
+    pub fn gather_array(&self, rows: &[u32]) -> Result<ArrayRef> {
+        let mut target = MutableBuffer::from_len_zeroed(rows.len() * self.vector_bytes());
+        let nulls = self.gather(rows, target.as_slice_mut())?;
+        let values: ArrayRef = match self.element {
+            ElementType::Float32 => Arc::new(Float32Array::new(Buffer::from(target).into(), None)),
+            ElementType::Float16 => Arc::new(Float16Array::new(Buffer::from(target).into(), None)),
+        };
+        let child = Field::new(LIST_ELEMENT, values.data_type().clone(), false);
+        let dimensions = self.dimensions as i32;
+        let list = FixedSizeListArray::try_new(Arc::new(child), dimensions, values, nulls)?;
+        Ok(Arc::new(list))
     }
 
     fn gather_page(

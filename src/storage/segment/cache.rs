@@ -74,3 +74,42 @@ impl SegmentCache {
         reader
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::storage::schema::{CollectionOptions, CollectionSchema, FieldId};
+    use crate::storage::writer::{SegmentLayout, SegmentWriter};
+
+    #[test]
+    fn the_least_recently_used_is_closed_first() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let schema = CollectionSchema {
+            columns: vec![],
+            primary_key: vec![],
+            clustering_key: vec![],
+            partition_key: None,
+            next_field_id: FieldId(1),
+        };
+        let layout = SegmentLayout {
+            schema: &schema,
+            options: &CollectionOptions::default(),
+            sorted_by: &[],
+            nan_fields: &HashSet::new(),
+        };
+        let writer = SegmentWriter::try_new(file.reopen().unwrap(), layout).unwrap();
+        assert_eq!(writer.finish().unwrap().rows, 0);
+        let cache = SegmentCache::new(2);
+        let open = |id| cache.open(SegmentId(id), file.path(), "segment").unwrap();
+        let (first, second) = (open(1), open(2));
+        assert!(Arc::ptr_eq(&first, &open(1)));
+        open(3);
+        assert!(Arc::ptr_eq(&first, &open(1)));
+        assert!(!Arc::ptr_eq(&second, &open(2)));
+        cache.remove(SegmentId(1));
+        assert!(!Arc::ptr_eq(&first, &open(1)));
+    }
+}

@@ -1,5 +1,6 @@
 //! An open segment: a Parquet file read by field id, with only the bytes that are asked for.
 
+mod bloom;
 mod bounds;
 mod cache;
 mod file;
@@ -7,6 +8,7 @@ mod read;
 mod reader;
 mod selection;
 
+pub use bloom::bloom_may_contain;
 pub use cache::SegmentCache;
 pub(super) use file::{SegmentFile, checked, parquet_error};
 pub use read::{ReadRequest, RowFilter, SegmentBatches};

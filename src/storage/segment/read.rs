@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatchOptions, UInt32Array};
+use arrow::array::{AsArray, BooleanArray, RecordBatchOptions, UInt32Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use parking_lot::Mutex;
@@ -22,6 +22,7 @@ use super::{ROW_COLUMN, SegmentReader};
 use crate::error::{Error, Result};
 use crate::storage::adapt::{adapt_batch, projected_schema};
 use crate::storage::schema::{CollectionSchema, FieldId};
+use crate::storage::vectors::VectorPages;
 
 /// Chooses rows from a batch of the filter's columns; NULL is no.
 pub type RowFilter = Box<dyn Fn(&RecordBatch) -> Result<BooleanArray> + Send>;
@@ -68,15 +69,26 @@ pub struct SegmentBatches {
     reader: Arc<SegmentReader>,
     file: SegmentFile,
     schema: Arc<CollectionSchema>,
-    fields: Vec<FieldId>,
     output: SchemaRef,
     row_number: bool,
+    /// The output's columns in order: vectors in raw pages are copied from there, the others are decoded.
+    columns: Vec<Source>,
+    /// The columns that are decoded.
+    decoded: Vec<FieldId>,
     filter: Option<(Vec<FieldId>, Arc<Mutex<RowFilter>>)>,
     /// Whether a panic comes from the filter rather than from the file.
     in_filter: Arc<AtomicBool>,
     batch_size: usize,
     row_groups: std::vec::IntoIter<(usize, Option<RowSelection>)>,
     current: Option<ParquetRecordBatchReader>,
+}
+
+/// Where a column of the output comes from.
+enum Source {
+    /// The column at this place of the decoded ones.
+    Decoded(usize),
+    /// Raw pages.
+    Pages(VectorPages),
 }
 
 impl SegmentBatches {
@@ -90,13 +102,31 @@ impl SegmentBatches {
             fields
         };
         let row_groups = split_rows(&reader, &request.row_groups, request.rows)?;
+        let file = reader.file().with_own_count();
+        let mut decoded = Vec::new();
+        let mut columns = Vec::with_capacity(request.fields.len());
+        for (place, field) in request.fields.iter().enumerate() {
+            let pages = match output.field(place).data_type() {
+                DataType::FixedSizeList(_, _) => reader.vector_pages(*field)?,
+                _ => None,
+            };
+            let of_type = |p: &Arc<VectorPages>| &p.data_type() == output.field(place).data_type();
+            columns.push(match pages.filter(of_type) {
+                Some(pages) => Source::Pages(pages.with_file(file.clone())),
+                None => {
+                    decoded.push(*field);
+                    Source::Decoded(decoded.len() - 1)
+                }
+            });
+        }
         Ok(Self {
-            file: reader.file().with_own_count(),
+            file,
             reader,
             schema: request.schema,
-            fields: request.fields,
             output,
             row_number: request.row_number,
+            columns,
+            decoded,
             filter: request
                 .filter
                 .map(|(f, filter)| (f, Arc::new(Mutex::new(filter)))),
@@ -138,12 +168,12 @@ impl SegmentBatches {
         row_group: usize,
         rows: Option<RowSelection>,
     ) -> Result<ParquetRecordBatchReader> {
-        let metadata = self.reader.arrow_metadata(self.row_number).clone();
+        let metadata = self.reader.arrow_metadata(self.numbers_rows()).clone();
         let mut builder =
             ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), metadata)
                 .with_batch_size(self.batch_size)
                 .with_row_groups(vec![row_group])
-                .with_projection(self.mask(&self.fields));
+                .with_projection(self.mask(&self.decoded));
         if let Some(rows) = rows {
             builder = builder.with_row_selection(rows);
         }
@@ -183,18 +213,34 @@ impl SegmentBatches {
 
     fn finish(&self, batch: Result<RecordBatch, ArrowError>) -> Result<RecordBatch> {
         let batch = batch.map_err(|error| self.error(ParquetError::from(error)))?;
-        let adapted = adapt_batch(&batch, &self.schema, &self.fields)
+        let decoded = adapt_batch(&batch, &self.schema, &self.decoded)
             .map_err(|error| error.context(self.reader.label()))?;
-        if !self.row_number {
-            return Ok(adapted);
+        let numbers = match self.numbers_rows() {
+            true => row_numbers(&batch)?,
+            false => UInt32Array::new_null(0),
+        };
+        let mut columns = Vec::with_capacity(self.output.fields().len());
+        for source in &self.columns {
+            columns.push(match source {
+                Source::Decoded(place) => Arc::clone(decoded.column(*place)),
+                Source::Pages(pages) => pages.gather_array(numbers.values())?,
+            });
         }
-        let mut columns = adapted.columns().to_vec();
-        columns.push(row_numbers(&batch)?);
+        if self.row_number {
+            columns.push(Arc::new(numbers));
+        }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let output = SchemaRef::clone(&self.output);
-        Ok(RecordBatch::try_new_with_options(
-            output, columns, &options,
-        )?)
+        let finished = RecordBatch::try_new_with_options(output, columns, &options);
+        finished.map_err(|error| {
+            Error::corrupted(format!("{}: rows do not fit: {error}", self.reader.label()))
+        })
+    }
+
+    /// Whether the Parquet reader has to number the rows: for the output, or to find the vectors.
+    fn numbers_rows(&self) -> bool {
+        let pages = |source: &Source| matches!(source, Source::Pages(_));
+        self.row_number || self.columns.iter().any(pages)
     }
 
     fn error(&self, error: ParquetError) -> Error {
@@ -218,13 +264,11 @@ impl Iterator for SegmentBatches {
 }
 
 /// The row numbers that the Parquet reader put last.
-fn row_numbers(batch: &RecordBatch) -> Result<ArrayRef> {
+fn row_numbers(batch: &RecordBatch) -> Result<UInt32Array> {
     let last = batch.columns().last();
     let numbers = last.ok_or_else(|| Error::internal("a batch has no row numbers"))?;
-    if batch.num_rows() == 0 {
-        return Ok(Arc::new(UInt32Array::from(Vec::<u32>::new())));
-    }
-    Ok(cast(numbers, &DataType::UInt32)?)
+    let numbers = cast(numbers, &DataType::UInt32)?;
+    Ok(numbers.as_primitive::<UInt32Type>().clone())
 }
 
 /// The selection of each row group's own rows.

@@ -7,6 +7,7 @@ pub mod collection;
 pub mod committer;
 pub mod engine;
 pub mod growing;
+mod levels;
 mod page_header;
 pub mod schema;
 pub mod segment;

@@ -20,6 +20,7 @@ use parquet::basic::{Compression, Type};
 use parquet::file::page_index::offset_index::PageLocation;
 
 use super::collect::radius_of;
+use super::levels::for_each_run;
 use super::page_header::{self, PageHeader};
 use super::schema::{FieldId, LIST_ELEMENT};
 use super::segment::{SegmentFile, SegmentReader};
@@ -468,55 +469,4 @@ fn vector_leaf(
     };
     let dimensions = usize::try_from(*dimensions).ok().filter(|d| *d > 0)?;
     Some((leaf, element, dimensions, nullable))
-}
-
-/// Calls `run` with each level and how often it repeats, `levels` in all, from Parquet's hybrid of runs and bit-packed
-/// groups of eight; `None` when the bytes end early or `run` says so.
-fn for_each_run(
-    mut bytes: &[u8],
-    bits: u32,
-    levels: u64,
-    mut run: impl FnMut(u8, u64) -> Option<()>,
-) -> Option<()> {
-    let mut left = levels;
-    while left > 0 {
-        let head = varint(&mut bytes)?;
-        if head & 1 == 0 {
-            let (level, rest) = bytes.split_first()?;
-            bytes = rest;
-            let count = (head >> 1).min(left);
-            if count == 0 {
-                return None;
-            }
-            run(*level, count)?;
-            left -= count;
-            continue;
-        }
-        let packed = usize::try_from((head >> 1).checked_mul(u64::from(bits))?).ok()?;
-        let (packed, rest) = bytes.split_at_checked(packed)?;
-        bytes = rest;
-        if packed.is_empty() {
-            return None;
-        }
-        for byte in packed {
-            for place in (0..8).step_by(bits as usize).take(left.min(8) as usize) {
-                run((byte >> place) & ((1 << bits) - 1), 1)?;
-                left -= 1;
-            }
-        }
-    }
-    Some(())
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }

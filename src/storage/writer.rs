@@ -8,7 +8,8 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::RecordBatchOptions;
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -21,11 +22,11 @@ use parquet::schema::types::ColumnPath;
 
 use super::collect::StatsCollector;
 use super::schema::{
-    CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, LIST_ELEMENT,
+    CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, LIST_ELEMENT, field_id,
 };
 use super::segment::{SegmentReader, parquet_error};
 use super::stats::{BOUND_BYTES_MAX, SegmentStats};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 
 /// Where a page of vectors ends: after the row that reaches it.
 pub const VECTOR_PAGE_BYTES: usize = 1 << 20;
@@ -100,23 +101,36 @@ impl SegmentWriter {
     /// Writes rows of the collection's `arrow_schema()`, in the order of `sorted_by`.
     ///
     /// # Errors
-    /// 58030 or 53100 when the file cannot be written, 54000 past 2^32 rows, XX000 for rows of another schema.
+    /// 58030 or 53100 when the file cannot be written, 54000 past 2^32 rows, XX000 for rows of another schema
+    /// (other field ids, other types, NULL where none may be).
     pub fn write(&mut self, rows: &RecordBatch) -> Result<()> {
-        if rows.schema_ref().fields() != self.schema.fields() {
-            return Err(Error::internal(
-                "rows for a segment are not of the collection's schema",
-            ));
-        }
+        let rows = &self.in_schema(rows)?;
         self.rows += rows.num_rows() as u64;
         if self.rows > u64::from(u32::MAX) {
             let message = "a segment cannot have more than 4294967295 rows";
-            return Err(Error::limit(
-                crate::error::sqlstate::PROGRAM_LIMIT_EXCEEDED,
-                message,
-            ));
+            return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
         }
         self.collector.add(rows)?;
         self.writer.write(rows).map_err(write_error)
+    }
+
+    /// The rows with the collection's own fields: operators that they came through may have lost metadata.
+    fn in_schema(&self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let wrong = |why: &dyn std::fmt::Display| {
+            Error::internal(format!(
+                "rows for a segment are not of the collection's schema: {why}"
+            ))
+        };
+        let fields = rows.schema_ref().fields().iter().zip(self.schema.fields());
+        for (field, wanted) in fields {
+            if field_id(field).is_some_and(|id| Some(id) != field_id(wanted)) {
+                return Err(wrong(&format!("{} for {}", field.name(), wanted.name())));
+            }
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        let schema = SchemaRef::clone(&self.schema);
+        RecordBatch::try_new_with_options(schema, rows.columns().to_vec(), &options)
+            .map_err(|error| wrong(&error))
     }
 
     /// Rows written so far.
@@ -168,7 +182,7 @@ impl SegmentWriter {
 
 fn write_error(error: ParquetError) -> Error {
     match parquet_error(LABEL, error) {
-        error if error.sqlstate() == crate::error::sqlstate::DATA_CORRUPTED => {
+        error if error.sqlstate() == sqlstate::DATA_CORRUPTED => {
             Error::internal(error.message().to_string()).with_source(error)
         }
         error => error,
@@ -251,7 +265,7 @@ fn scalar_properties(
     }
     if matches!(
         column.column_type.arrow_type(),
-        arrow::datatypes::DataType::Utf8 | arrow::datatypes::DataType::Binary
+        DataType::Utf8 | DataType::Binary
     ) {
         // The default of V2 pages, DELTA_BYTE_ARRAY, saves shared prefixes, which zstd does too, and decodes slowly.
         builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY);

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::schema::FieldId;
@@ -174,7 +175,11 @@ fn column_range(collection: &Collection, segment: &Segment, field: FieldId) -> (
     let Some(stats) = segment.stats.column(field) else {
         let column = collection.schema.column_by_id(field);
         let missing = column.and_then(|c| c.missing.clone());
-        let edge = missing.map_or(Edge::Null, Edge::Value);
+        let edge = match missing {
+            None => Edge::Null,
+            Some(Bound::Float(bits)) if f64::from_bits(bits).is_nan() => Edge::Nan,
+            Some(value) => Edge::Value(value),
+        };
         return (edge.clone(), edge);
     };
     let has_value = stats.null_count + stats.nan_count < segment.rows;
@@ -204,17 +209,23 @@ pub struct ClusteringInformation {
     pub depth: Depth,
 }
 
+/// Overlap and depth of some segments by `key`, most significant column first.
+pub fn depth_of<'a>(
+    collection: &Collection,
+    segments: impl Iterator<Item = &'a Segment>,
+    key: &[FieldId],
+) -> Depth {
+    let ranges: Vec<_> = segments.map(|s| key_range(collection, s, key)).collect();
+    measure(&ranges)
+}
+
 /// How well the collection's sealed segments are clustered by `key`, most significant column first.
 pub fn clustering_information(collection: &Collection, key: &[FieldId]) -> ClusteringInformation {
-    let ranges: Vec<_> = collection
-        .segments()
-        .map(|s| key_range(collection, s, key))
-        .collect();
-    let unclustered = |s: &&std::sync::Arc<Segment>| s.run.is_none() || *s.sorted_by != *key;
+    let unclustered = |s: &&Arc<Segment>| s.run.is_none() || *s.sorted_by != *key;
     ClusteringInformation {
-        total_segments: ranges.len() as u64,
+        total_segments: collection.segments().len() as u64,
         unclustered_segments: collection.segments().filter(unclustered).count() as u64,
-        depth: measure(&ranges),
+        depth: depth_of(collection, collection.segments().map(|s| &**s), key),
     }
 }
 

@@ -6,5 +6,17 @@
 //! measures how well it all went.
 
 pub mod depth;
+mod gather;
+mod input;
+pub mod jobs;
 pub mod policy;
 pub mod ranges;
+pub mod run;
+pub mod scheduler;
+mod sort;
+mod write;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

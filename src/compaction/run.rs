@@ -1,0 +1,306 @@
+//! Carries out a choice: read, sort, cut, write, and replace inputs by outputs in one commit.
+
+use std::sync::Arc;
+
+use datafusion::error::DataFusionError;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+
+use super::depth::{Depth, depth_of};
+use super::input::Input;
+use super::jobs::{Phase, Task};
+use super::policy::{Choice, Group, Request, Run, Work, choose};
+use super::sort::{SortLimits, SortOrder, sorted};
+use super::write::{GroupWriter, Outputs};
+use crate::error::{Error, ErrorKind, Result, sqlstate};
+use crate::storage::change::{Change, JobRecord, JobState, NewSegment, Replace};
+use crate::storage::collection::{Collection, Segment};
+use crate::storage::engine::Engine;
+use crate::storage::schema::{CollectionId, Version};
+use crate::storage::snapshot::Snapshot;
+use crate::storage::transaction::Transaction;
+
+/// Sorted batches that may wait for the writer.
+const BATCHES_AHEAD: usize = 2;
+
+/// Carries out a job up to its end, which is committed together with what it did. Answers its last record.
+///
+/// # Errors
+/// When it fails or is cancelled (57014) nothing has changed, and its end is not recorded yet.
+pub async fn run(
+    engine: &Arc<Engine>,
+    mut job: JobRecord,
+    request: Request,
+    task: &Task,
+) -> Result<JobRecord> {
+    let prepared = match prepare(engine, &job, request, task).await? {
+        Ok(prepared) => prepared,
+        Err(reason) => {
+            job.state = JobState::NothingToDo;
+            job.reason = reason;
+            job.finished_ms = Some(now_ms());
+            record(engine, &job).await?;
+            return Ok(job);
+        }
+    };
+    task.enter(Phase::Committing);
+    task.check()?;
+    commit(engine, prepared).await
+}
+
+/// Outputs that wait to replace their inputs.
+pub(super) struct Prepared {
+    /// What was read.
+    snapshot: Arc<Snapshot>,
+    collection: Arc<Collection>,
+    work: Work,
+    outputs: Outputs,
+    job: JobRecord,
+}
+
+/// Chooses inputs and writes outputs; the reason when there is nothing to do.
+pub(super) async fn prepare(
+    engine: &Arc<Engine>,
+    job: &JobRecord,
+    request: Request,
+    task: &Task,
+) -> Result<Result<Prepared, String>> {
+    let mut job = job.clone();
+    let snapshot = engine.committer.snapshot();
+    let collection = Arc::clone(find(&snapshot, &job)?);
+    let work = match choose(&collection, request, &engine.settings, now_ms())? {
+        Choice::Work(work) => work,
+        Choice::NothingToDo(reason) => return Ok(Err(reason)),
+    };
+    let snapshot = freeze(engine, &collection, &work, snapshot).await?;
+    let collection = Arc::clone(find(&snapshot, &job)?);
+    let outputs = Outputs::new(Arc::clone(engine), collection.id);
+    let outputs = write_groups(engine, &collection, &work, outputs, &mut job, task).await?;
+    Ok(Ok(Prepared {
+        snapshot,
+        collection,
+        work,
+        outputs,
+        job,
+    }))
+}
+
+/// Commits a job's record alone.
+///
+/// # Errors
+/// 58030 when the log cannot be written.
+pub async fn record(engine: &Engine, job: &JobRecord) -> Result<()> {
+    let version = engine.committer.snapshot().version();
+    let transaction = Transaction::new(version, vec![Change::Job(job.clone())]);
+    engine.committer.commit(transaction).await.map(|_| ())
+}
+
+/// Milliseconds since 1970 UTC.
+pub fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |d| d.as_millis() as i64)
+}
+
+fn find<'a>(snapshot: &'a Snapshot, job: &JobRecord) -> Result<&'a Arc<Collection>> {
+    snapshot.collection_by_id(job.collection).ok_or_else(|| {
+        let name = &job.collection_name;
+        Error::conflict(format!("collection \"{name}\" was dropped meanwhile"))
+    })
+}
+
+/// Ends the growth of growing inputs; the answer has all rows that they will ever have.
+async fn freeze(
+    engine: &Engine,
+    collection: &Collection,
+    work: &Work,
+    mut snapshot: Arc<Snapshot>,
+) -> Result<Arc<Snapshot>> {
+    for id in work.inputs() {
+        if collection.growing_segment(id).is_some() {
+            snapshot = engine.committer.freeze(collection.id, id).await?;
+        }
+    }
+    Ok(snapshot)
+}
+
+async fn write_groups(
+    engine: &Arc<Engine>,
+    collection: &Arc<Collection>,
+    work: &Work,
+    mut outputs: Outputs,
+    job: &mut JobRecord,
+    task: &Task,
+) -> Result<Outputs> {
+    let mut groups = Vec::new();
+    for group in &work.groups {
+        let open = |id: &_| Input::find(engine, collection, *id);
+        let inputs: Vec<Input> = group.inputs.iter().map(open).collect::<Result<_>>()?;
+        job.segments_in += inputs.len() as u64;
+        job.rows_in += inputs.iter().map(|i| i.weight().rows).sum::<u64>();
+        job.bytes_in += inputs.iter().map(Input::bytes).sum::<u64>();
+        groups.push((group, Arc::new(inputs)));
+    }
+    job.reason.clone_from(&work.reason);
+    task.set_rows(job.rows_in);
+    for (group, inputs) in groups {
+        outputs = write_group(engine, collection, group, inputs, outputs, job, task).await?;
+    }
+    Ok(outputs)
+}
+
+/// Sorts on this thread while another gathers and encodes.
+async fn write_group(
+    engine: &Arc<Engine>,
+    collection: &Arc<Collection>,
+    group: &Group,
+    inputs: Arc<Vec<Input>>,
+    mut outputs: Outputs,
+    job: &JobRecord,
+    task: &Task,
+) -> Result<Outputs> {
+    task.enter(Phase::Sorting);
+    let order = Arc::new(SortOrder::try_new(&collection.schema)?);
+    let limits = SortLimits {
+        memory_bytes: engine.settings.compaction_memory_budget.0,
+        spill_directory: engine.store.tmp_dir(),
+    };
+    let (mut stream, _pool) = sorted(&inputs, &order, &limits, task)?;
+    let run = match group.run {
+        Run::None => None,
+        Run::Same(run) => Some(run),
+        Run::New => Some(job.id),
+    };
+    let mut writer = GroupWriter::try_new(
+        Arc::clone(engine),
+        Arc::clone(collection),
+        inputs,
+        order,
+        run,
+        task.clone(),
+    )?;
+    let (sender, mut receiver) = mpsc::channel(BATCHES_AHEAD);
+    let writing = tokio::task::spawn_blocking(move || -> Result<Outputs> {
+        while let Some(batch) = receiver.blocking_recv() {
+            match batch {
+                Some(batch) => writer.push(batch, &mut outputs)?,
+                None => {
+                    writer.finish(&mut outputs)?;
+                    return Ok(outputs);
+                }
+            }
+        }
+        Err(Error::internal("the sort of a compaction ended early"))
+    });
+    let sorting = async {
+        while let Some(batch) = stream.next().await {
+            task.enter(Phase::Writing);
+            still_wanted(engine, collection)?;
+            if sender.send(Some(batch.map_err(sort_error)?)).await.is_err() {
+                // The writer has failed, and says why.
+                break;
+            }
+        }
+        let _ = sender.send(None).await;
+        Ok::<(), Error>(())
+    };
+    let sorted = sorting.await;
+    drop(sender);
+    let written = writing
+        .await
+        .map_err(|e| Error::internal(format!("the writer of a compaction ended early: {e}")))?;
+    sorted.and(written)
+}
+
+fn sort_error(error: DataFusionError) -> Error {
+    let error = Error::from(error);
+    if error.sqlstate() == sqlstate::OUT_OF_MEMORY {
+        return error.with_hint("Raise compaction.memory_budget: a few rows do not fit.");
+    }
+    error
+}
+
+/// That the collection still wants the outputs: it was not dropped, truncated or given another clustering key.
+fn still_wanted(engine: &Engine, collection: &Collection) -> Result<()> {
+    let snapshot = engine.committer.snapshot();
+    let name = &collection.name;
+    let Some(now) = snapshot.collection_by_id(collection.id) else {
+        let message = format!("collection \"{name}\" was dropped meanwhile");
+        return Err(Error::conflict(message));
+    };
+    if now.schema.clustering_key != collection.schema.clustering_key {
+        let message = format!("the clustering key of \"{name}\" was changed meanwhile");
+        return Err(Error::conflict(message).with_hint("Start the compaction again."));
+    }
+    Ok(())
+}
+
+/// Replaces inputs by outputs, and records the job's end with it.
+pub(super) async fn commit(engine: &Engine, prepared: Prepared) -> Result<JobRecord> {
+    let Prepared {
+        snapshot,
+        collection,
+        work,
+        mut outputs,
+        mut job,
+    } = prepared;
+    still_wanted(engine, &collection)?;
+    let segments = outputs.segments();
+    job.state = JobState::Succeeded;
+    job.finished_ms = Some(now_ms());
+    job.segments_out = segments.len() as u64;
+    job.rows_out = segments.iter().map(|s| s.rows).sum();
+    job.bytes_out = segments.iter().map(|s| s.bytes).sum();
+    if !collection.schema.clustering_key.is_empty() {
+        job.depth_before = Some(depth(&collection, collection.segments()).average_depth);
+        job.depth_after = Some(depth_after(&collection, &work, segments).average_depth);
+    }
+    let replace = Replace {
+        collection: collection.id,
+        inputs: work.inputs().collect(),
+        outputs: segments.to_vec(),
+    };
+    let changes = vec![Change::Replace(replace), Change::Job(job.clone())];
+    let mut transaction = Transaction::new(snapshot.version(), changes);
+    transaction.row_maps = outputs.take_row_maps();
+    let committed = match engine.committer.commit(transaction).await {
+        Ok(committed) => {
+            outputs.keep();
+            committed
+        }
+        Err(error) if error.kind() == ErrorKind::Unavailable => {
+            // The commit may be in the log nevertheless; what nothing names goes when the database is opened.
+            outputs.keep();
+            return Err(error);
+        }
+        Err(error) => return Err(why(engine, collection.id, error)),
+    };
+    let recorded = committed.job(job.id).map(|j| JobRecord::clone(j));
+    Ok(recorded.unwrap_or(job))
+}
+
+/// Says in the words of the one who waits why the commit was refused.
+fn why(engine: &Engine, id: CollectionId, error: Error) -> Error {
+    let snapshot = engine.committer.snapshot();
+    match snapshot.collection_by_id(id) {
+        None => Error::conflict("the collection was dropped meanwhile"),
+        Some(c) if c.segments().len() == 0 && c.growing().is_empty() => {
+            Error::conflict(format!("collection \"{}\" was truncated meanwhile", c.name))
+        }
+        Some(_) => error,
+    }
+}
+
+fn depth<'a>(collection: &Collection, segments: impl Iterator<Item = &'a Arc<Segment>>) -> Depth {
+    let key = &collection.schema.clustering_key;
+    depth_of(collection, segments.map(|s| &**s), key)
+}
+
+fn depth_after(collection: &Collection, work: &Work, outputs: &[NewSegment]) -> Depth {
+    let gone: std::collections::HashSet<_> = work.inputs().collect();
+    let staying = collection.segments().filter(|s| !gone.contains(&s.id));
+    let coming = outputs
+        .iter()
+        .map(|s| Arc::new(Segment::from_new(s, Version(0))));
+    let all: Vec<Arc<Segment>> = staying.cloned().chain(coming).collect();
+    depth(collection, all.iter())
+}

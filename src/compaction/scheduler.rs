@@ -1,0 +1,494 @@
+//! Runs compactions in the background: those that are asked for, and those that are due.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use parking_lot::{Condvar, Mutex};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, watch};
+
+use super::jobs::{Progress, Task};
+use super::policy::{Choice, JobOptions, Request, choose};
+use super::run::{now_ms, record, run};
+use crate::error::{Error, ErrorKind, Result, sqlstate};
+use crate::storage::change::{Change, JobKind, JobRecord, JobState};
+use crate::storage::collection::Collection;
+use crate::storage::engine::Engine;
+use crate::storage::schema::{CollectionId, JobId};
+use crate::storage::transaction::Transaction;
+
+/// The most jobs at work at the same time: each has a memory budget of its own.
+const JOBS_RUNNING_MAX: u64 = 2;
+/// The least time between two looks for what is due.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// The most time between two looks: rows get old without a commit.
+const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(1);
+/// How long a collection is left alone after its automatic job failed; doubled by every further failure.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
+/// The most doublings of [`RETRY_AFTER`].
+const RETRY_DOUBLINGS_MAX: u32 = 8;
+/// How long closing waits for jobs to stop.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A cheap handle on the background jobs of a database. When the last one goes, jobs are stopped.
+#[derive(Debug, Clone)]
+pub struct Scheduler {
+    owner: Arc<Owner>,
+}
+
+#[derive(Debug)]
+struct Owner {
+    shared: Arc<Shared>,
+    runtime: Option<Runtime>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    engine: Arc<Engine>,
+    closing: AtomicBool,
+    running: Semaphore,
+    jobs: Mutex<Jobs>,
+    /// Told when a job has ended.
+    ended: Condvar,
+}
+
+/// Jobs that have not ended. A collection has at most one at work; others wait for its lock in order.
+#[derive(Debug, Default)]
+struct Jobs {
+    live: BTreeMap<JobId, Live>,
+    locks: HashMap<CollectionId, Arc<tokio::sync::Mutex<()>>>,
+    failures: HashMap<CollectionId, Failures>,
+}
+
+#[derive(Debug)]
+struct Live {
+    record: JobRecord,
+    task: Task,
+    end: watch::Sender<Option<JobRecord>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Failures {
+    count: u32,
+    again: Instant,
+}
+
+impl Scheduler {
+    /// Starts the background threads. Jobs that a crash interrupted are recorded as failed.
+    ///
+    /// # Errors
+    /// 58030 when threads cannot be started or the log cannot be written.
+    pub fn open(engine: Arc<Engine>) -> Result<Self> {
+        fail_interrupted(&engine)?;
+        let running = engine
+            .settings
+            .compaction_worker_pool_size
+            .clamp(1, JOBS_RUNNING_MAX);
+        // Sorting keeps a thread busy; one more looks for what is due and tells of timeouts.
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(running as usize + 1)
+            .thread_name("compaction")
+            .enable_time()
+            .build()
+            .map_err(|e| Error::io("start the threads of compaction", e))?;
+        let shared = Arc::new(Shared {
+            engine,
+            closing: AtomicBool::new(false),
+            running: Semaphore::new(running as usize),
+            jobs: Mutex::default(),
+            ended: Condvar::new(),
+        });
+        let scheduler = Self {
+            owner: Arc::new(Owner {
+                shared: Arc::clone(&shared),
+                runtime: Some(runtime),
+            }),
+        };
+        let settings = &shared.engine.settings;
+        if settings.compaction_enable && settings.compaction_auto {
+            let handle = scheduler.handle()?;
+            scheduler.handle()?.spawn(look_after(shared, handle));
+        }
+        Ok(scheduler)
+    }
+
+    /// Asks for a compaction. The answer comes when the job is durably queued; while a job of the same kind is
+    /// queued or at work for the collection, it is that job's.
+    ///
+    /// # Errors
+    /// 42P01 when there is no such collection, 55000 for clustering without a clustering key and when compaction is
+    /// turned off, 58030 when the log cannot be written.
+    pub async fn submit(
+        &self,
+        collection: CollectionId,
+        kind: JobKind,
+        options: JobOptions,
+    ) -> Result<JobId> {
+        let shared = &self.owner.shared;
+        if !shared.engine.settings.compaction_enable {
+            let message = "compaction is turned off";
+            return Err(
+                Error::invalid(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+                    .with_hint("Open the database with compaction.enable = on."),
+            );
+        }
+        let snapshot = shared.engine.committer.snapshot();
+        let found = snapshot.collection_by_id(collection).ok_or_else(|| {
+            Error::not_found(sqlstate::UNDEFINED_TABLE, "the collection does not exist")
+        })?;
+        let request = Request { kind, options };
+        choose(found, request, &shared.engine.settings, now_ms())?;
+        let (job, is_new) = shared.enlist(found, request)?;
+        if is_new {
+            if let Err(error) = record(&shared.engine, &job).await {
+                shared.forget(&job);
+                return Err(error);
+            }
+            self.handle()?
+                .spawn(work(Arc::clone(shared), job.id, request));
+        }
+        Ok(job.id)
+    }
+
+    /// Waits until the job has ended, and answers its record.
+    ///
+    /// # Errors
+    /// 42704 when there is no such job, 57014 when `timeout` passes before.
+    pub async fn wait(&self, id: JobId, timeout: Option<Duration>) -> Result<JobRecord> {
+        let shared = &self.owner.shared;
+        let live = shared.jobs.lock().live.get(&id).map(|l| l.end.subscribe());
+        let Some(mut end) = live else {
+            let snapshot = shared.engine.committer.snapshot();
+            return snapshot
+                .job(id)
+                .map(|j| JobRecord::clone(j))
+                .ok_or_else(|| unknown(id));
+        };
+        // Timers are those of our own threads: the caller may have none.
+        let waiting = self.handle()?.spawn(async move {
+            let ended = end.wait_for(Option::is_some);
+            match timeout {
+                Some(limit) => match tokio::time::timeout(limit, ended).await {
+                    Ok(ended) => ended.map(|r| r.clone()).unwrap_or_default(),
+                    Err(_) => None,
+                },
+                None => ended.await.map(|r| r.clone()).unwrap_or_default(),
+            }
+        });
+        let closed = |_| Error::internal("the scheduler of compactions was closed");
+        waiting.await.map_err(closed)?.ok_or_else(|| {
+            let message = format!("compaction {id} has not ended within the time given");
+            Error::new(ErrorKind::Cancelled, sqlstate::QUERY_CANCELED, message)
+                .with_hint("It goes on; SHOW COMPACTION STATE tells how far it is.")
+        })
+    }
+
+    /// Asks a job to stop. It ends within a batch; nothing changes then.
+    ///
+    /// # Errors
+    /// 42704 when there is no such job, 55000 when it has ended.
+    pub fn cancel(&self, id: JobId) -> Result<()> {
+        let shared = &self.owner.shared;
+        if let Some(live) = shared.jobs.lock().live.get(&id) {
+            live.task.cancel();
+            return Ok(());
+        }
+        let snapshot = shared.engine.committer.snapshot();
+        snapshot.job(id).ok_or_else(|| unknown(id))?;
+        let message = format!("compaction {id} has ended already");
+        Err(Error::invalid(
+            sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            message,
+        ))
+    }
+
+    /// How far a job is that has not ended.
+    pub fn progress(&self, id: JobId) -> Option<Progress> {
+        let jobs = self.owner.shared.jobs.lock();
+        jobs.live.get(&id).map(|l| l.task.progress())
+    }
+
+    fn handle(&self) -> Result<tokio::runtime::Handle> {
+        let runtime = self.owner.runtime.as_ref();
+        let handle = runtime.map(|r| r.handle().clone());
+        handle.ok_or_else(|| Error::internal("the scheduler of compactions was closed"))
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.closing.store(true, Ordering::Relaxed);
+        for live in self.shared.jobs.lock().live.values() {
+            live.task.cancel();
+        }
+        let Some(runtime) = self.runtime.take() else {
+            return;
+        };
+        let shared = Arc::clone(&self.shared);
+        // A runtime may not be dropped on a thread of another one, which may be where we are.
+        let closer = std::thread::spawn(move || {
+            let deadline = Instant::now() + CLOSE_TIMEOUT;
+            let mut jobs = shared.jobs.lock();
+            while !jobs.live.is_empty() {
+                if shared.ended.wait_until(&mut jobs, deadline).timed_out() {
+                    tracing::warn!("compactions did not stop in time");
+                    break;
+                }
+            }
+            drop(jobs);
+            runtime.shutdown_timeout(CLOSE_TIMEOUT);
+        });
+        if closer.join().is_err() {
+            tracing::warn!("the threads of compaction did not stop");
+        }
+    }
+}
+
+impl Shared {
+    /// The job that the request is for: a new one, or the one that is queued or at work already.
+    fn enlist(&self, collection: &Collection, request: Request) -> Result<(JobRecord, bool)> {
+        let mut jobs = self.jobs.lock();
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Error::internal("the database is being closed"));
+        }
+        let same =
+            |l: &&Live| l.record.collection == collection.id && l.record.kind == request.kind;
+        if let Some(live) = jobs.live.values().find(same) {
+            return Ok((live.record.clone(), false));
+        }
+        let record = new_record(
+            JobId(self.engine.committer.allocate_id()),
+            collection,
+            request,
+        );
+        let live = Live {
+            record: record.clone(),
+            task: Task::default(),
+            end: watch::Sender::new(None),
+        };
+        jobs.live.insert(record.id, live);
+        Ok((record, true))
+    }
+
+    /// Takes an ended job from the live ones, and tells those who wait.
+    fn forget(&self, job: &JobRecord) {
+        let mut jobs = self.jobs.lock();
+        if let Some(live) = jobs.live.remove(&job.id) {
+            live.end.send_replace(Some(job.clone()));
+        }
+        let idle = !jobs
+            .live
+            .values()
+            .any(|l| l.record.collection == job.collection);
+        if idle {
+            jobs.locks.remove(&job.collection);
+        }
+        self.ended.notify_all();
+    }
+
+    fn lock_of(&self, collection: CollectionId) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(self.jobs.lock().locks.entry(collection).or_default())
+    }
+
+    fn is_busy(&self, collection: CollectionId) -> bool {
+        let jobs = self.jobs.lock();
+        let failed = jobs.failures.get(&collection);
+        failed.is_some_and(|f| Instant::now() < f.again)
+            || jobs
+                .live
+                .values()
+                .any(|l| l.record.collection == collection)
+    }
+
+    fn note_end(&self, collection: CollectionId, failed: bool) {
+        let mut jobs = self.jobs.lock();
+        if !failed {
+            jobs.failures.remove(&collection);
+            return;
+        }
+        let count = jobs.failures.get(&collection).map_or(0, |f| f.count);
+        let doublings = count.min(RETRY_DOUBLINGS_MAX);
+        let failures = Failures {
+            count: count + 1,
+            again: Instant::now() + RETRY_AFTER * 2_u32.pow(doublings),
+        };
+        jobs.failures.insert(collection, failures);
+    }
+}
+
+/// The record of a job that begins.
+pub(super) fn new_record(id: JobId, collection: &Collection, request: Request) -> JobRecord {
+    let reason = if request.options.automatic {
+        "started by itself"
+    } else {
+        "asked for"
+    };
+    JobRecord {
+        id,
+        collection: collection.id,
+        collection_name: collection.name.to_string(),
+        kind: request.kind,
+        state: JobState::Queued,
+        created_ms: now_ms(),
+        started_ms: None,
+        finished_ms: None,
+        segments_in: 0,
+        segments_out: 0,
+        rows_in: 0,
+        rows_out: 0,
+        bytes_in: 0,
+        bytes_out: 0,
+        depth_before: None,
+        depth_after: None,
+        deletes_rebased: 0,
+        reason: reason.to_string(),
+    }
+}
+
+fn unknown(id: JobId) -> Error {
+    let message = format!("compaction {id} does not exist");
+    Error::not_found(sqlstate::UNDEFINED_OBJECT, message)
+        .with_hint("SHOW COMPACTIONS lists those that are remembered.")
+}
+
+/// Records as failed what was queued or at work when the database ended without being closed.
+fn fail_interrupted(engine: &Engine) -> Result<()> {
+    let snapshot = engine.committer.snapshot();
+    let open = |j: &&Arc<JobRecord>| matches!(j.state, JobState::Queued | JobState::Running);
+    let changes: Vec<Change> = snapshot
+        .jobs()
+        .filter(open)
+        .map(|job| {
+            let mut job = JobRecord::clone(job);
+            job.state = JobState::Failed;
+            job.finished_ms = Some(now_ms());
+            job.reason = "interrupted: the database ended while the job was not done".to_string();
+            Change::Job(job)
+        })
+        .collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let transaction = Transaction::new(snapshot.version(), changes);
+    futures::executor::block_on(engine.committer.commit(transaction)).map(|_| ())
+}
+
+/// Carries a job from its place in the queue to its end.
+async fn work(shared: Arc<Shared>, id: JobId, request: Request) {
+    let Some((mut job, task)) = shared
+        .jobs
+        .lock()
+        .live
+        .get(&id)
+        .map(|l| (l.record.clone(), l.task.clone()))
+    else {
+        return;
+    };
+    let result = AssertUnwindSafe(take_turn(&shared, &mut job, request, &task))
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_| Err(Error::internal("the worker panicked")));
+    let failed = result
+        .as_ref()
+        .is_err_and(|e| e.kind() != ErrorKind::Cancelled);
+    if request.options.automatic {
+        shared.note_end(job.collection, failed);
+    }
+    let ended = match result {
+        Ok(ended) => ended,
+        Err(error) => end_with(&shared, job, &error).await,
+    };
+    tracing::info!(
+        job = ended.id.0,
+        collection = ended.collection_name,
+        kind = ?ended.kind,
+        state = ?ended.state,
+        rows = ended.rows_out,
+        bytes = ended.bytes_out,
+        reason = ended.reason,
+        "compaction ended"
+    );
+    shared.forget(&ended);
+}
+
+/// Waits for the collection and for a free worker, then runs the job.
+async fn take_turn(
+    shared: &Shared,
+    job: &mut JobRecord,
+    request: Request,
+    task: &Task,
+) -> Result<JobRecord> {
+    let lock = shared.lock_of(job.collection);
+    let turn = async { (lock.lock().await, shared.running.acquire().await) };
+    let _turn = tokio::select! {
+        turn = turn => turn,
+        error = task.cancelled() => return Err(error),
+    };
+    task.check()?;
+    job.state = JobState::Running;
+    job.started_ms = Some(now_ms());
+    record(&shared.engine, job).await?;
+    run(&shared.engine, job.clone(), request, task).await
+}
+
+/// Records why a job ended without having changed anything.
+async fn end_with(shared: &Shared, mut job: JobRecord, error: &Error) -> JobRecord {
+    job.finished_ms = Some(now_ms());
+    (job.state, job.reason) = match error.kind() {
+        ErrorKind::Cancelled if shared.closing.load(Ordering::Relaxed) => {
+            (JobState::Cancelled, "the database was closed".to_string())
+        }
+        ErrorKind::Cancelled => (JobState::Cancelled, "cancelled on request".to_string()),
+        _ => {
+            let hint = error.hint().map(|h| format!(" ({h})")).unwrap_or_default();
+            (JobState::Failed, format!("{}{hint}", error.message()))
+        }
+    };
+    if let Err(error) = record(&shared.engine, &job).await {
+        tracing::warn!(%error, job = job.id.0, "the end of a compaction could not be recorded");
+    }
+    job
+}
+
+/// Starts what is due, as commits come and rows get old.
+async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Handle) {
+    let mut versions = shared.engine.committer.subscribe();
+    while !shared.closing.load(Ordering::Relaxed) {
+        let changed = tokio::time::timeout(LOOK_INTERVAL_MAX, versions.changed()).await;
+        if matches!(changed, Ok(Err(_))) {
+            return;
+        }
+        start_due(&shared, &handle);
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+fn start_due(shared: &Arc<Shared>, handle: &tokio::runtime::Handle) {
+    let snapshot = shared.engine.committer.snapshot();
+    for collection in snapshot.collections() {
+        if !collection.options.auto_compaction || shared.is_busy(collection.id) {
+            continue;
+        }
+        let due = [JobKind::Seal, JobKind::Merge].map(|kind| Request {
+            kind,
+            options: JobOptions {
+                automatic: true,
+                full: false,
+            },
+        });
+        let is_due = |request: &Request| {
+            let choice = choose(collection, *request, &shared.engine.settings, now_ms());
+            matches!(choice, Ok(Choice::Work(_)))
+        };
+        let Some(request) = due.into_iter().find(is_due) else {
+            continue;
+        };
+        if let Ok((job, true)) = shared.enlist(collection, request) {
+            handle.spawn(work(Arc::clone(shared), job.id, request));
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Sorts narrow rows by the clustering key within a memory budget; what does not fit is spilled.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, PrimitiveArray, RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, FieldRef, Float32Type, Float64Type, Schema, SchemaRef,
+};
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::{
+    GreedyMemoryPool, MemoryPool, PeakRecordingPool, TrackConsumersPool,
+};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
+use datafusion::prelude::SessionConfig;
+use futures::stream;
+
+use super::input::{Batches, Input, Narrow};
+use super::jobs::Task;
+use super::ranges::Weight;
+use crate::error::{Error, Result};
+use crate::storage::growing::batch_bytes;
+use crate::storage::schema::CollectionSchema;
+
+/// Bytes of a batch that is read or merged.
+const BATCH_BYTES: u64 = 2 << 20;
+/// The most rows of a batch.
+const BATCH_ROWS_MAX: u64 = 4_096;
+/// The part of the budget that one batch may take: a merge holds several.
+const BATCH_PART_OF_BUDGET: u64 = 32;
+
+/// The limits of one sort.
+#[derive(Debug, Clone)]
+pub struct SortLimits {
+    /// Bytes of memory that sorting may use.
+    pub memory_bytes: u64,
+    /// Where to spill.
+    pub spill_directory: PathBuf,
+}
+
+/// Narrow rows with the columns by which they are sorted.
+#[derive(Debug, Clone)]
+pub struct SortOrder {
+    narrow: Narrow,
+    schema: SchemaRef,
+    /// Float columns of the key, of which a copy with one zero and one NaN comes after the narrow columns.
+    floats: Vec<usize>,
+    /// The clustering key.
+    key: Vec<usize>,
+    /// What decides between equal keys, so that the same rows always sort alike.
+    ties: Vec<usize>,
+}
+
+impl SortOrder {
+    /// The order of a collection: by its clustering key, else as the rows come.
+    ///
+    /// # Errors
+    /// None in practice: the columns are the collection's own.
+    pub fn try_new(schema: &Arc<CollectionSchema>) -> Result<Self> {
+        let narrow = Narrow::try_new(schema)?;
+        let place = |id| narrow.index_of(id);
+        let columns: Vec<usize> = schema
+            .clustering_key
+            .iter()
+            .copied()
+            .filter_map(place)
+            .collect();
+        let mut ties: Vec<usize> = schema
+            .primary_key
+            .iter()
+            .copied()
+            .filter_map(place)
+            .collect();
+        ties.retain(|i| !columns.contains(i));
+        ties.extend([narrow.input_index(), narrow.row_index()]);
+        let mut fields: Vec<FieldRef> = narrow.arrow_schema().fields().to_vec();
+        let mut floats = Vec::new();
+        let mut key = Vec::new();
+        for index in columns {
+            if fields[index].data_type().is_floating() {
+                let name = format!("shelfmark.key{}", floats.len());
+                let data_type = fields[index].data_type().clone();
+                key.push(fields.len());
+                floats.push(index);
+                fields.push(Arc::new(Field::new(name, data_type, true)));
+            } else {
+                key.push(index);
+            }
+        }
+        Ok(Self {
+            narrow,
+            schema: Arc::new(Schema::new(fields)),
+            floats,
+            key,
+            ties,
+        })
+    }
+
+    /// The narrow rows.
+    pub fn narrow(&self) -> &Narrow {
+        &self.narrow
+    }
+
+    /// The key's columns in sorted batches, most significant first; empty for none.
+    pub fn key_columns<'a>(&self, batch: &'a RecordBatch) -> Vec<&'a ArrayRef> {
+        self.key.iter().map(|i| batch.column(*i)).collect()
+    }
+
+    /// Types of the key's columns.
+    pub fn key_types(&self) -> Vec<DataType> {
+        let field = |i: &usize| self.schema.field(*i).data_type().clone();
+        self.key.iter().map(field).collect()
+    }
+
+    /// Adds the columns that are sorted by in place of float columns.
+    fn with_sort_keys(&self, rows: RecordBatch) -> Result<RecordBatch> {
+        if self.floats.is_empty() {
+            return Ok(rows);
+        }
+        let mut columns = rows.columns().to_vec();
+        for index in &self.floats {
+            columns.push(one_zero_one_nan(rows.column(*index)));
+        }
+        Ok(RecordBatch::try_new(
+            SchemaRef::clone(&self.schema),
+            columns,
+        )?)
+    }
+
+    /// Ascending, NULL last: by the key, then by what breaks ties. `None` without a key.
+    fn ordering(&self) -> Option<LexOrdering> {
+        if self.key.is_empty() {
+            return None;
+        }
+        let options = arrow::compute::SortOptions {
+            descending: false,
+            nulls_first: false,
+        };
+        let by = |index: &usize| {
+            let column = Column::new(self.schema.field(*index).name(), *index);
+            PhysicalSortExpr::new(Arc::new(column) as Arc<dyn PhysicalExpr>, options)
+        };
+        LexOrdering::new(self.key.iter().chain(&self.ties).map(by))
+    }
+}
+
+/// Arrow orders -0.0 before 0.0 and knows many NaNs; SQL knows one of each, and orders NaN above all numbers.
+fn one_zero_one_nan(column: &ArrayRef) -> ArrayRef {
+    fn unify<T: ArrowPrimitiveType>(
+        column: &PrimitiveArray<T>,
+        unify: impl Fn(T::Native) -> T::Native,
+    ) -> ArrayRef {
+        Arc::new(column.unary::<_, T>(unify))
+    }
+    match column.data_type() {
+        DataType::Float32 => unify(column.as_primitive::<Float32Type>(), |v| {
+            if v.is_nan() { f32::NAN } else { v + 0.0 }
+        }),
+        DataType::Float64 => unify(column.as_primitive::<Float64Type>(), |v| {
+            if v.is_nan() { f64::NAN } else { v + 0.0 }
+        }),
+        _ => ArrayRef::clone(column),
+    }
+}
+
+/// The narrow rows of the inputs, sorted. Memory is that of the pool, which is given along to see its peak.
+///
+/// # Errors
+/// 58030 when the spill directory cannot be written; later errors come from the stream, 53200 when the budget does
+/// not hold even a few rows.
+pub fn sorted(
+    inputs: &Arc<Vec<Input>>,
+    order: &Arc<SortOrder>,
+    limits: &SortLimits,
+    task: &Task,
+) -> Result<(SendableRecordBatchStream, Arc<PeakRecordingPool>)> {
+    let batch_bytes_max = BATCH_BYTES.min(limits.memory_bytes / BATCH_PART_OF_BUDGET);
+    let source = Arc::new(Source {
+        inputs: Arc::clone(inputs),
+        order: Arc::clone(order),
+        batch_rows: batch_rows(inputs, order.narrow.vector_bytes(), batch_bytes_max),
+        batch_bytes_max: batch_bytes_max.max(1),
+        task: task.clone(),
+    });
+    let greedy = GreedyMemoryPool::new(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX));
+    let tracked = TrackConsumersPool::new(greedy, NonZeroUsize::MIN.saturating_add(2));
+    let pool = Arc::new(PeakRecordingPool::new(Arc::new(tracked)));
+    let Some(ordering) = order.ordering() else {
+        return Ok((source.stream(), pool));
+    };
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::clone(&pool) as Arc<dyn MemoryPool>)
+        .with_temp_file_path(&limits.spill_directory)
+        .with_max_temp_directory_size(u64::MAX)
+        .build_arc()?;
+    let mut config = SessionConfig::new()
+        .with_batch_size(source.batch_rows)
+        .with_target_partitions(1);
+    let execution = &mut config.options_mut().execution;
+    let reserve = usize::try_from(limits.memory_bytes / 8).unwrap_or(usize::MAX);
+    execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(reserve);
+    let context = TaskContext::default()
+        .with_session_config(config)
+        .with_runtime(runtime);
+    let schema = SchemaRef::clone(&order.schema);
+    let partitions = vec![source as Arc<dyn PartitionStream>];
+    let scan = StreamingTableExec::try_new(schema, partitions, None, [], false, None)?;
+    let sort = SortExec::new(ordering, Arc::new(scan));
+    Ok((sort.execute(0, Arc::new(context))?, pool))
+}
+
+/// Rows of a batch so that it takes about `bytes`, by the average of the inputs without their vectors.
+fn batch_rows(inputs: &[Input], vector_bytes: u64, bytes: u64) -> usize {
+    let weights = inputs.iter().map(Input::weight);
+    let total = weights.fold(Weight::default(), Weight::plus);
+    let per_row = (total.bytes / total.rows.max(1))
+        .saturating_sub(vector_bytes)
+        .max(1);
+    usize::try_from((bytes / per_row).clamp(16, BATCH_ROWS_MAX)).unwrap_or(1)
+}
+
+/// The inputs as a stream for the sort.
+struct Source {
+    inputs: Arc<Vec<Input>>,
+    order: Arc<SortOrder>,
+    batch_rows: usize,
+    batch_bytes_max: u64,
+    task: Task,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Source({} segments)", self.inputs.len())
+    }
+}
+
+impl Source {
+    fn stream(&self) -> SendableRecordBatchStream {
+        let schema = SchemaRef::clone(&self.order.schema);
+        let batches = self.batches().map(|batch| batch.map_err(Into::into));
+        Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(batches)))
+    }
+
+    fn batches(&self) -> impl Iterator<Item = Result<RecordBatch>> + Send + use<> {
+        let inputs = Arc::clone(&self.inputs);
+        let order = Arc::clone(&self.order);
+        let batch_rows = self.batch_rows;
+        let task = self.task.clone();
+        let bytes_max = self.batch_bytes_max;
+        let read = move |place: usize| -> Batches {
+            match order.narrow.read(&inputs[place], place as u32, batch_rows) {
+                Ok(batches) => {
+                    let order = Arc::clone(&order);
+                    Box::new(batches.map(move |b| order.with_sort_keys(b?)))
+                }
+                Err(error) => Box::new(std::iter::once(Err(error))),
+            }
+        };
+        (0..self.inputs.len())
+            .flat_map(read)
+            .map(move |batch| {
+                let batch = batch?;
+                task.check()?;
+                task.add_rows(batch.num_rows() as u64);
+                Ok(batch)
+            })
+            .flat_map(move |batch| split(batch, bytes_max))
+    }
+}
+
+impl PartitionStream for Source {
+    fn schema(&self) -> &SchemaRef {
+        &self.order.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        self.stream()
+    }
+}
+
+/// Halves of halves of a batch until each takes at most `bytes_max`, copied so that each owns only its own bytes.
+fn split(batch: Result<RecordBatch>, bytes_max: u64) -> Vec<Result<RecordBatch>> {
+    let batch = match batch {
+        Ok(batch) => batch,
+        Err(error) => return vec![Err(error)],
+    };
+    if batch_bytes(&batch) <= bytes_max || batch.num_rows() < 2 {
+        return vec![Ok(batch)];
+    }
+    let mut pieces = Vec::new();
+    let mut rest = vec![batch];
+    while let Some(piece) = rest.pop() {
+        if batch_bytes(&piece) > bytes_max && piece.num_rows() > 1 {
+            let half = piece.num_rows() / 2;
+            rest.push(piece.slice(half, piece.num_rows() - half));
+            rest.push(piece.slice(0, half));
+            continue;
+        }
+        let all = UInt32Array::from_iter_values(0..piece.num_rows() as u32);
+        pieces.push(take_record_batch(&piece, &all).map_err(Error::from));
+    }
+    pieces
+}

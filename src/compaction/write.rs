@@ -1,0 +1,383 @@
+//! Writes sorted rows as segments: cuts the stream, gathers whole rows, remembers where each row went.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::SortOptions;
+use arrow::datatypes::{DataType, UInt32Type};
+use arrow::row::{OwnedRow, RowConverter, SortField};
+use roaring::RoaringBitmap;
+
+use super::gather::Gatherer;
+use super::input::Input;
+use super::jobs::Task;
+use super::ranges::{Cutter, Limits, Step, Weight};
+use super::sort::SortOrder;
+use crate::error::{Error, Result};
+use crate::storage::change::NewSegment;
+use crate::storage::collect::nan_fields;
+use crate::storage::collection::Collection;
+use crate::storage::engine::Engine;
+use crate::storage::schema::{CollectionId, FieldId, JobId, SegmentId};
+use crate::storage::stats::Bound;
+use crate::storage::store::NewFile;
+use crate::storage::transaction::RowMap;
+use crate::storage::writer::{SegmentLayout, SegmentWriter};
+
+/// The most rows that are gathered at once: a few megabytes of vectors.
+const GATHER_ROWS_MAX: usize = 2_048;
+
+/// The new segments of a job. Their files are removed when they are dropped without having been kept.
+pub struct Outputs {
+    engine: Arc<Engine>,
+    collection: CollectionId,
+    segments: Vec<NewSegment>,
+    row_maps: Vec<RowMap>,
+}
+
+impl Outputs {
+    /// No segments yet.
+    pub fn new(engine: Arc<Engine>, collection: CollectionId) -> Self {
+        Self {
+            engine,
+            collection,
+            segments: Vec::new(),
+            row_maps: Vec::new(),
+        }
+    }
+
+    /// The segments so far.
+    pub fn segments(&self) -> &[NewSegment] {
+        &self.segments
+    }
+
+    /// Gives up the row maps for the commit.
+    pub fn take_row_maps(&mut self) -> Vec<RowMap> {
+        std::mem::take(&mut self.row_maps)
+    }
+
+    /// Leaves the files where they are: a commit names them, or may do so.
+    pub fn keep(mut self) {
+        self.segments.clear();
+    }
+}
+
+impl Drop for Outputs {
+    fn drop(&mut self) {
+        for segment in &self.segments {
+            if let Err(error) = self
+                .engine
+                .store
+                .remove_segment(self.collection, segment.id)
+            {
+                tracing::warn!(%error, segment = segment.id.0, "a file of a failed compaction stays");
+            }
+        }
+    }
+}
+
+/// Writes the rows of one group of inputs.
+pub struct GroupWriter {
+    engine: Arc<Engine>,
+    collection: Arc<Collection>,
+    inputs: Arc<Vec<Input>>,
+    order: Arc<SortOrder>,
+    gatherer: Gatherer,
+    run: Option<JobId>,
+    nan_fields: HashSet<FieldId>,
+    task: Task,
+    steps: Steps,
+    cutter: Cutter,
+    /// Where segments end, in rows from the start of the stream.
+    cuts: VecDeque<u64>,
+    /// Sorted rows that are not written, because a cut may still fall before them.
+    waiting: VecDeque<RecordBatch>,
+    /// Rows written.
+    written: u64,
+    maps: Vec<Vec<(u32, u32)>>,
+    open: Option<OpenSegment>,
+}
+
+struct OpenSegment {
+    id: SegmentId,
+    file: NewFile,
+    writer: SegmentWriter,
+}
+
+impl GroupWriter {
+    /// A writer for the rows of `inputs`, which come in `order`.
+    ///
+    /// # Errors
+    /// 0A000 for a key of a type that has no order.
+    pub fn try_new(
+        engine: Arc<Engine>,
+        collection: Arc<Collection>,
+        inputs: Arc<Vec<Input>>,
+        order: Arc<SortOrder>,
+        run: Option<JobId>,
+        task: Task,
+    ) -> Result<Self> {
+        let limits = super::policy::limits(&collection);
+        let weights = inputs.iter().map(Input::weight);
+        let planned = weights.fold(Weight::default(), Weight::plus);
+        let schema = Arc::clone(&collection.schema);
+        let gatherer = Gatherer::new(Arc::clone(&inputs), schema, order.narrow());
+        let maps = inputs
+            .iter()
+            .map(|input| vec![RowMap::DROPPED; input.rows() as usize]);
+        Ok(Self {
+            maps: maps.collect(),
+            nan_fields: fields_with_nan(&collection, &inputs),
+            steps: Steps::try_new(&order.key_types())?,
+            cutter: Cutter::new(Limits { ..limits }, planned),
+            engine,
+            collection,
+            inputs,
+            order,
+            gatherer,
+            run,
+            task,
+            cuts: VecDeque::new(),
+            waiting: VecDeque::new(),
+            written: 0,
+            open: None,
+        })
+    }
+
+    /// Takes the next sorted rows, and writes those whose segment is certain.
+    ///
+    /// # Errors
+    /// 57014 when the task is cancelled, 58030 or 53100 for what the disk says, XX001 for inputs that are damaged.
+    pub fn push(&mut self, narrow: RecordBatch, outputs: &mut Outputs) -> Result<()> {
+        self.task.check()?;
+        let steps = self.steps.next(&self.order, &narrow)?;
+        let mut cuts = Vec::new();
+        for (step, bytes) in steps.into_iter().zip(self.row_bytes(&narrow)) {
+            self.cutter.push(step, bytes, &mut cuts);
+        }
+        self.cuts.extend(cuts);
+        self.waiting.push_back(narrow);
+        self.drain(self.cutter.settled(), outputs)
+    }
+
+    /// Writes what is left, and gives the group's row maps to `outputs`.
+    ///
+    /// # Errors
+    /// As [`GroupWriter::push`].
+    pub fn finish(mut self, outputs: &mut Outputs) -> Result<()> {
+        self.drain(u64::MAX, outputs)?;
+        self.end_segment(outputs)?;
+        for (input, to) in self.inputs.iter().zip(self.maps) {
+            let live = input.weight().rows;
+            let carried = to.iter().filter(|t| **t != RowMap::DROPPED).count() as u64;
+            if carried != live {
+                return Err(Error::internal(format!(
+                    "segment {} has {live} live rows, {carried} were written",
+                    input.id()
+                )));
+            }
+            outputs.row_maps.push(RowMap {
+                input: input.id(),
+                read_deletes: RoaringBitmap::clone(input.deletes()),
+                to,
+            });
+        }
+        Ok(())
+    }
+
+    /// Bytes that each row takes in memory, its vectors included.
+    fn row_bytes(&self, narrow: &RecordBatch) -> Vec<u64> {
+        let columns = &narrow.columns()[..self.order.narrow().input_index()];
+        let mut bytes = vec![self.order.narrow().vector_bytes(); narrow.num_rows()];
+        for column in columns {
+            add_value_bytes(column, &mut bytes);
+        }
+        bytes
+    }
+
+    /// Writes waiting rows before row `settled` of the stream.
+    fn drain(&mut self, settled: u64, outputs: &mut Outputs) -> Result<()> {
+        while let Some(batch) = self.waiting.pop_front() {
+            if self.cuts.front() == Some(&self.written) {
+                self.cuts.pop_front();
+                self.end_segment(outputs)?;
+            }
+            let cut = self.cuts.front().copied().unwrap_or(u64::MAX);
+            let most = (settled.min(cut) - self.written).min(GATHER_ROWS_MAX as u64) as usize;
+            if most == 0 {
+                self.waiting.push_front(batch);
+                break;
+            }
+            let rows = most.min(batch.num_rows());
+            self.write(&batch.slice(0, rows), outputs)?;
+            if rows < batch.num_rows() {
+                let rest = batch.slice(rows, batch.num_rows() - rows);
+                self.waiting.push_front(rest);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, narrow: &RecordBatch, outputs: &Outputs) -> Result<()> {
+        if narrow.num_rows() == 0 {
+            return Ok(());
+        }
+        self.task.check()?;
+        let rows = self.gatherer.gather(narrow)?;
+        if self.open.is_none() {
+            self.open = Some(self.begin_segment()?);
+        }
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        let first = open.writer.rows() as u32;
+        open.writer.write(&rows)?;
+        self.written += narrow.num_rows() as u64;
+        self.task.add_rows(narrow.num_rows() as u64);
+        self.remember(narrow, outputs.segments.len() as u32, first);
+        Ok(())
+    }
+
+    /// Notes that the rows went to consecutive rows of an output.
+    fn remember(&mut self, narrow: &RecordBatch, output: u32, first: u32) {
+        let column = |index: usize| narrow.column(index).as_primitive::<UInt32Type>().values();
+        let inputs = column(self.order.narrow().input_index());
+        let rows = column(self.order.narrow().row_index());
+        for (i, (input, row)) in inputs.iter().zip(rows.iter()).enumerate() {
+            self.maps[*input as usize][*row as usize] = (output, first + i as u32);
+        }
+    }
+
+    fn begin_segment(&self) -> Result<OpenSegment> {
+        let id = SegmentId(self.engine.committer.allocate_id());
+        let mut file = self.engine.store.create_segment(self.collection.id, id)?;
+        let handle = file
+            .file()
+            .try_clone()
+            .map_err(|e| Error::io("use the file of a new segment", e))?;
+        let layout = SegmentLayout {
+            schema: &self.collection.schema,
+            options: &self.collection.options,
+            sorted_by: &self.collection.schema.clustering_key,
+            nan_fields: &self.nan_fields,
+        };
+        Ok(OpenSegment {
+            id,
+            file,
+            writer: SegmentWriter::try_new(handle, layout)?,
+        })
+    }
+
+    fn end_segment(&mut self, outputs: &mut Outputs) -> Result<()> {
+        let Some(open) = self.open.take() else {
+            return Ok(());
+        };
+        let written = open.writer.finish()?;
+        open.file.publish()?;
+        outputs.segments.push(NewSegment {
+            id: open.id,
+            rows: written.rows,
+            bytes: written.bytes,
+            crc32c: written.crc32c,
+            sorted_by: self.collection.schema.clustering_key.clone(),
+            run: self.run,
+            stats: Arc::new(written.stats),
+            deletes: RoaringBitmap::new(),
+        });
+        Ok(())
+    }
+}
+
+/// Float columns in which an input has a NaN.
+fn fields_with_nan(collection: &Collection, inputs: &[Input]) -> HashSet<FieldId> {
+    let mut fields = HashSet::new();
+    for input in inputs {
+        match input {
+            Input::Sealed(sealed) => {
+                let columns = sealed.segment.stats.columns.iter();
+                fields.extend(columns.filter(|c| c.nan_count > 0).map(|c| c.field));
+            }
+            Input::Growing(growing) => fields.extend(nan_fields(growing.batches())),
+        }
+    }
+    let is_nan = |bound: &Bound| matches!(bound, Bound::Float(v) if f64::from_bits(*v).is_nan());
+    let columns = collection.schema.columns.iter();
+    let added_as_nan = columns.filter(|c| c.missing.as_ref().is_some_and(is_nan));
+    fields.extend(added_as_nan.map(|c| c.id));
+    fields
+}
+
+/// Adds to `bytes` what each value of a column takes in memory.
+fn add_value_bytes(column: &dyn Array, bytes: &mut [u64]) {
+    let add_lengths = |bytes: &mut [u64], offsets: &[i32]| {
+        for (row, ends) in bytes.iter_mut().zip(offsets.windows(2)) {
+            *row += (ends[1] - ends[0]) as u64 + 4;
+        }
+    };
+    match column.data_type() {
+        DataType::Utf8 => add_lengths(bytes, column.as_string::<i32>().value_offsets()),
+        DataType::Binary => add_lengths(bytes, column.as_binary::<i32>().value_offsets()),
+        data_type => {
+            let all = || column.to_data().get_slice_memory_size().unwrap_or(0) as u64;
+            let each = match data_type.primitive_width() {
+                Some(width) => width as u64,
+                None => all() / (bytes.len() as u64).max(1),
+            };
+            bytes.iter_mut().for_each(|row| *row += each);
+        }
+    }
+}
+
+/// How each row's key stands to the key before, across batches.
+struct Steps {
+    converter: Option<RowConverter>,
+    last: Option<(OwnedRow, bool)>,
+}
+
+impl Steps {
+    fn try_new(types: &[DataType]) -> Result<Self> {
+        let options = SortOptions {
+            descending: false,
+            nulls_first: false,
+        };
+        let field = |t: &DataType| SortField::new_with_options(t.clone(), options);
+        let converter = match types {
+            [] => None,
+            _ => Some(RowConverter::new(types.iter().map(field).collect())?),
+        };
+        Ok(Self {
+            converter,
+            last: None,
+        })
+    }
+
+    fn next(&mut self, order: &SortOrder, batch: &RecordBatch) -> Result<Vec<Step>> {
+        let Some(converter) = &self.converter else {
+            return Ok(vec![Step::Next; batch.num_rows()]);
+        };
+        let columns: Vec<_> = order.key_columns(batch).into_iter().cloned().collect();
+        let keys = converter.convert_columns(&columns)?;
+        let is_null = |row: usize| columns[0].is_null(row);
+        let step = |same: bool, null_before: bool, null: bool| match (same, null && !null_before) {
+            (true, _) => Step::Same,
+            (false, true) => Step::Null,
+            (false, false) => Step::Next,
+        };
+        let mut steps = Vec::with_capacity(batch.num_rows());
+        for row in 0..batch.num_rows() {
+            let (same, null_before) = match row.checked_sub(1) {
+                Some(before) => (keys.row(before) == keys.row(row), is_null(before)),
+                None => match &self.last {
+                    Some((last, null)) => (last.row() == keys.row(0), *null),
+                    None => (false, false),
+                },
+            };
+            steps.push(step(same, null_before, is_null(row)));
+        }
+        if let Some(last) = batch.num_rows().checked_sub(1) {
+            self.last = Some((keys.row(last).owned(), is_null(last)));
+        }
+        Ok(steps)
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,10 @@ pub struct Commit {
 }
 
 /// What a commit can do.
-#[derive(Debug, Clone)]
+///
+/// The log has it as JSON; rows and bitmaps, which serde skips, travel beside it (`codec`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Change {
     /// A SQL schema appears.
     CreateSchema(String),
@@ -47,7 +51,7 @@ pub enum Change {
     /// Sealed segments come whole (bulk COPY).
     AddSegments(CollectionId, Vec<NewSegment>),
     /// Rows of one segment go; the bitmap has their places in it.
-    Delete(CollectionId, SegmentId, RoaringBitmap),
+    Delete(CollectionId, SegmentId, #[serde(skip)] RoaringBitmap),
     /// Segments are replaced by others with the same rows (seal, merge, cluster).
     Replace(Replace),
     /// A compaction job begins or ends.
@@ -121,14 +125,19 @@ pub struct View {
 }
 
 /// Rows for a growing segment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Append {
     /// The collection.
     pub collection: CollectionId,
-    /// The growing segment; the committer chooses it.
+    /// The growing segment; 0 leaves the choice to the committer.
     pub segment: SegmentId,
     /// The rows; fields carry their field ids.
+    #[serde(skip, default = "no_rows")]
     pub rows: RecordBatch,
+}
+
+fn no_rows() -> RecordBatch {
+    RecordBatch::new_empty(Arc::new(Schema::empty()))
 }
 
 /// A sealed segment as it enters the database. Its file is durable before the commit is.
@@ -154,7 +163,7 @@ pub struct NewSegment {
 }
 
 /// Inputs that become outputs with the same live rows.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Replace {
     /// The collection.
     pub collection: CollectionId,

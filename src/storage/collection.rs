@@ -11,6 +11,7 @@ use super::schema::{
     CollectionId, CollectionOptions, CollectionSchema, FieldId, JobId, SegmentId, Version,
 };
 use super::stats::{PartitionStats, SegmentStats};
+use crate::error::{Error, Result};
 
 /// A sealed segment: an immutable Parquet file, and which of its rows are deleted.
 #[derive(Debug, Clone)]
@@ -51,9 +52,33 @@ impl Segment {
         }
     }
 
+    /// The segment as a commit could bring it.
+    pub fn to_new(&self) -> NewSegment {
+        NewSegment {
+            id: self.id,
+            rows: self.rows,
+            bytes: self.bytes,
+            crc32c: self.crc32c,
+            sorted_by: self.sorted_by.to_vec(),
+            run: self.run,
+            stats: Arc::clone(&self.stats),
+            deletes: (*self.deletes).clone(),
+        }
+    }
+
     /// Rows that are not deleted.
     pub fn live_rows(&self) -> u64 {
         self.rows - self.deletes.len()
+    }
+}
+
+/// That a segment has the rows.
+pub(super) fn check_rows(rows: &RoaringBitmap, of: u64, segment: SegmentId) -> Result<()> {
+    match rows.max() {
+        Some(max) if u64::from(max) >= of => Err(Error::corrupted(format!(
+            "a delete names row {max} of segment {segment}, which has {of} rows"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -136,9 +161,15 @@ impl Collection {
         self.stats = Arc::default();
     }
 
-    pub(super) fn insert_segment(&mut self, segment: Segment) {
+    /// Puts a segment in.
+    ///
+    /// # Errors
+    /// XX001 for deletes of rows that it does not have.
+    pub(super) fn insert_segment(&mut self, segment: Segment) -> Result<()> {
+        check_rows(&segment.deletes, segment.rows, segment.id)?;
         self.segments.insert_mut(segment.id, Arc::new(segment));
         self.stats = Arc::default();
+        Ok(())
     }
 
     /// Replaces a segment by the same one with other deletes: its statistics stay.

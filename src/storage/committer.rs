@@ -1,28 +1,35 @@
-//! The committer: the only writer of the log, and so of the database.
+//! The committer: a handle on the only writer of the log, and so of the database.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::change::{Change, Commit};
+use super::checkpoint;
+use super::codec::read_commits;
+use super::conflict::Prepared;
+use super::history::History;
+pub use super::history::VersionInfo;
+use super::replay::replay;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
 use super::store::Store;
-use super::transaction::Transaction;
+pub use super::transaction::{RowMap, Transaction};
+use super::vacuum::{self, Vacuumed};
+use super::writer_thread::{Recovered, Request, WriterThread};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::settings::Settings;
 
-/// The most versions that can be queried besides the newest.
-const HISTORY_VERSIONS_MAX: usize = 1_000;
+/// Transactions that may wait for the writer; more wait outside.
+const QUEUE_MAX: usize = 1_024;
 
 /// How the committer keeps its log and its history.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommitterOptions {
-    /// How long versions can be queried after a newer one came.
+    /// How long a version can be queried after a newer one came.
     pub retention: Duration,
     /// Bytes of log after which a checkpoint is written.
     pub checkpoint_log_bytes: u64,
@@ -40,20 +47,8 @@ impl From<&Settings> for CommitterOptions {
     }
 }
 
-/// What `shelfmark.versions` says of a version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VersionInfo {
-    /// The version.
-    pub version: Version,
-    /// When it was made, milliseconds since 1970 UTC.
-    pub timestamp_ms: i64,
-    /// What its commit did, in a few words.
-    pub summary: String,
-    /// Whether it can still be queried.
-    pub retained: bool,
-}
-
-/// A cheap handle on the one thread that writes.
+/// A cheap handle on the one thread that writes. The thread ends, and the store is free again, when the last handle
+/// is dropped.
 #[derive(Debug, Clone)]
 pub struct Committer {
     inner: Arc<Inner>,
@@ -61,32 +56,65 @@ pub struct Committer {
 
 #[derive(Debug)]
 struct Inner {
-    _store: Arc<Store>,
-    next_id: AtomicU64,
-    published: RwLock<Arc<Snapshot>>,
-    state: Mutex<State>,
-    versions: watch::Sender<Version>,
+    shared: Arc<Shared>,
+    requests: Option<mpsc::Sender<Request>>,
+    thread: Option<JoinHandle<()>>,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    history: VecDeque<(Arc<Snapshot>, VersionInfo)>,
-    frozen: HashSet<SegmentId>,
+/// What the handles and the thread have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) store: Arc<Store>,
+    pub(super) next_id: AtomicU64,
+    pub(super) published: RwLock<Arc<Snapshot>>,
+    pub(super) history: Mutex<History>,
+    pub(super) versions: watch::Sender<Version>,
+    /// Why nothing can be written any more.
+    pub(super) failed: OnceLock<String>,
+}
+
+impl Shared {
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.published.read())
+    }
+
+    /// The error of everything that would write after a failure.
+    pub(super) fn unavailable(&self) -> Error {
+        let why = self.failed.get().map_or("its writer ended", String::as_str);
+        let message = format!("the database is read-only: {why}");
+        Error::new(ErrorKind::Unavailable, sqlstate::IO_ERROR, message)
+            .with_hint("Reopen the database: that shows whether the last transactions were kept.")
+    }
 }
 
 impl Committer {
-    /// Recovers the database from its checkpoint and log, and starts the thread.
+    /// Recovers the database from its newest checkpoint and the log after it, and starts the thread.
     ///
     /// # Errors
     /// XX001 naming file and offset for bytes that are not what was written, 58030 for what the disk says.
-    pub fn open(store: Arc<Store>, _options: CommitterOptions) -> Result<Self> {
-        let snapshot = Arc::new(Snapshot::empty());
-        let inner = Inner {
-            _store: store,
-            next_id: AtomicU64::new(snapshot.next_id()),
+    pub fn open(store: Arc<Store>, options: CommitterOptions) -> Result<Self> {
+        let (snapshot, recovered) = recover(&store)?;
+        let files = vacuum::segment_files(&store)?;
+        vacuum::remove_stale(&store, &vacuum::stale(&snapshot, &files))?;
+        // Ids that a crash left on disk are passed over, although their files are gone.
+        let used = files.iter().map(|f| f.collection.0.max(f.segment.0) + 1);
+        let next_id = used.fold(snapshot.next_id(), u64::max);
+
+        let snapshot = Arc::new(snapshot);
+        let shared = Arc::new(Shared {
+            store,
+            next_id: AtomicU64::new(next_id),
+            history: Mutex::new(History::new(Arc::clone(&snapshot), options.retention)),
             versions: watch::Sender::new(snapshot.version()),
             published: RwLock::new(snapshot),
-            state: Mutex::default(),
+            failed: OnceLock::new(),
+        });
+        let (requests, queue) = mpsc::channel(QUEUE_MAX);
+        let thread = WriterThread::start(Arc::clone(&shared), options, recovered, queue)?;
+        let inner = Inner {
+            shared,
+            requests: Some(requests),
+            thread: Some(thread),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -95,7 +123,7 @@ impl Committer {
 
     /// The newest durable version.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        Arc::clone(&self.inner.published.read())
+        self.inner.shared.snapshot()
     }
 
     /// A recent version.
@@ -103,90 +131,57 @@ impl Committer {
     /// # Errors
     /// 72000 when it is no longer kept, 42704 when it is yet to come.
     pub fn snapshot_at(&self, version: Version) -> Result<Arc<Snapshot>> {
-        let newest = self.snapshot();
-        if version == newest.version() {
-            return Ok(newest);
+        let history = self.inner.shared.history.lock();
+        if let Some(found) = history.get(version) {
+            return Ok(Arc::clone(found));
         }
-        if version > newest.version() {
-            let message = format!(
-                "version {version} does not exist; the newest is {}",
-                newest.version()
-            );
+        let newest = history.newest().version();
+        if version > newest {
+            let message = format!("version {version} does not exist; the newest is {newest}");
             return Err(Error::not_found(sqlstate::UNDEFINED_OBJECT, message));
         }
-        let state = self.inner.state.lock();
-        let found = state.history.iter().find(|(s, _)| s.version() == version);
-        found.map(|(s, _)| Arc::clone(s)).ok_or_else(|| {
-            let message = format!("version {version} is no longer kept");
+        let message = format!("version {version} is no longer kept");
+        Err(
             Error::new(ErrorKind::NotFound, sqlstate::SNAPSHOT_TOO_OLD, message)
-        })
+                .with_hint("SELECT * FROM shelfmark.versions shows which are."),
+        )
     }
 
     /// What is known of recent versions, oldest first.
     pub fn versions(&self) -> Vec<VersionInfo> {
-        let state = self.inner.state.lock();
-        state.history.iter().map(|(_, info)| info.clone()).collect()
+        self.inner.shared.history.lock().infos()
     }
 
-    /// A number that no collection, segment or job of this database has had.
+    /// A number that no collection, segment or job of this database has had. A number that came into no commit and
+    /// no file may be given again after a reopen: nobody can know it then.
     pub fn allocate_id(&self) -> u64 {
-        self.inner.next_id.fetch_add(1, Ordering::Relaxed)
+        self.inner.shared.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Tells of every new version.
+    /// Tells of every new version; of several that come together only the last.
     pub fn subscribe(&self) -> watch::Receiver<Version> {
-        self.inner.versions.subscribe()
+        self.inner.shared.versions.subscribe()
     }
 
-    /// Commits a transaction; the answer comes when it is durable, and is the snapshot that has it.
+    /// Commits a transaction; the answer comes when it is durable, and is the snapshot that it made.
     ///
-    /// A transaction without changes makes no version. After an error of kind [`ErrorKind::Unavailable`], and when
-    /// the future is dropped, the commit may still be in the log: files it names must stay. After any other error it
-    /// has not happened.
+    /// A transaction without changes makes no version. After an error of kind [`ErrorKind::Unavailable`] or
+    /// [`ErrorKind::LimitExceeded`], and when the future is dropped, the commit may still be in the log: segment files
+    /// that it names must stay (the next open removes those that no version names). After any other error it has not
+    /// happened, and the caller removes its files.
     ///
     /// # Errors
-    /// 40001 when a concurrent commit won, the errors of [`Snapshot::apply`], 58030 when the log cannot be written.
+    /// 40001 when a concurrent commit won, the errors of [`Snapshot::apply`], 58030 when the log cannot be written,
+    /// 53100 when the disk is full, 54000 for a transaction too large for one commit.
     pub async fn commit(&self, transaction: Transaction) -> Result<Arc<Snapshot>> {
-        let mut state = self.inner.state.lock();
-        let current = self.snapshot();
-        if transaction.changes.is_empty() {
-            return Ok(current);
+        // Encoded here, so that the one writing thread does not have to.
+        let prepared = Prepared::new(transaction)?;
+        if prepared.is_empty() {
+            return Ok(self.snapshot());
         }
-        let mut changes = transaction.changes;
-        for change in &mut changes {
-            if let Change::Append(append) = change
-                && append.segment == SegmentId(0)
-            {
-                let collection = current.collection_by_id(append.collection);
-                let open = collection.and_then(|c| {
-                    let mut newest_first = c.growing().iter().rev();
-                    newest_first.find(|g| !state.frozen.contains(&g.id))
-                });
-                append.segment = match open {
-                    Some(segment) => segment.id,
-                    None => SegmentId(self.allocate_id()),
-                };
-            }
-        }
-        let commit = Commit {
-            version: Version(current.version().0 + 1),
-            timestamp_ms: now_ms().max(current.timestamp_ms()),
-            changes,
-        };
-        let next = Arc::new(current.apply(&commit)?);
-        let info = VersionInfo {
-            version: next.version(),
-            timestamp_ms: next.timestamp_ms(),
-            summary: String::new(),
-            retained: true,
-        };
-        state.history.push_back((Arc::clone(&next), info));
-        if state.history.len() > HISTORY_VERSIONS_MAX {
-            state.history.pop_front();
-        }
-        *self.inner.published.write() = Arc::clone(&next);
-        self.inner.versions.send_replace(next.version());
-        Ok(next)
+        let (answer, answered) = oneshot::channel();
+        let request = Request::Commit(Box::new(prepared), answer);
+        self.request(request, answered).await
     }
 
     /// Ends the growth of a growing segment: later rows go to another. The answer has all rows it will ever have.
@@ -198,22 +193,367 @@ impl Committer {
         collection: CollectionId,
         segment: SegmentId,
     ) -> Result<Arc<Snapshot>> {
-        let mut state = self.inner.state.lock();
-        let snapshot = self.snapshot();
-        let found = snapshot
-            .collection_by_id(collection)
-            .and_then(|c| c.growing_segment(segment));
-        if found.is_none() {
-            return Err(Error::conflict(format!(
-                "growing segment {segment} is gone"
-            )));
-        }
-        state.frozen.insert(segment);
-        Ok(snapshot)
+        let (answer, answered) = oneshot::channel();
+        let request = Request::Freeze(collection, segment, answer);
+        self.request(request, answered).await
+    }
+
+    /// Deletes the files of segments that no version needs which anybody can reach.
+    ///
+    /// # Errors
+    /// 58030 for what the disk says; what is left is tried again next time.
+    pub fn vacuum(&self) -> Result<Vacuumed> {
+        let shared = &self.inner.shared;
+        let (newest, unreachable) = {
+            let mut history = shared.history.lock();
+            history.trim(now_ms());
+            (Arc::clone(history.newest()), history.take_unreachable())
+        };
+        vacuum::remove_unreachable(&shared.store, &newest, unreachable).map_err(|(left, error)| {
+            shared.history.lock().retire(left);
+            error
+        })
+    }
+
+    async fn request(
+        &self,
+        request: Request,
+        answered: oneshot::Receiver<Result<Arc<Snapshot>>>,
+    ) -> Result<Arc<Snapshot>> {
+        let unavailable = || self.inner.shared.unavailable();
+        let requests = self.inner.requests.as_ref().ok_or_else(unavailable)?;
+        requests.send(request).await.map_err(|_| unavailable())?;
+        answered.await.unwrap_or_else(|_| Err(unavailable()))
     }
 }
 
-fn now_ms() -> i64 {
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.requests = None;
+        if let Some(thread) = self.thread.take() {
+            // The thread holds the store, and with it the lock of the directory.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The newest good checkpoint and the commits after it.
+fn recover(store: &Store) -> Result<(Snapshot, Recovered)> {
+    let mut snapshot = checkpoint::read_newest(store)?;
+    let from = snapshot.version();
+    let bytes = replay(&store.log_dir(), from, |payload| {
+        for commit in read_commits(payload)? {
+            if commit.version <= snapshot.version() {
+                continue;
+            }
+            snapshot = snapshot.apply(&commit).map_err(|e| {
+                let version = commit.version;
+                Error::corrupted(format!("commit {version} does not fit: {e}")).with_source(e)
+            })?;
+        }
+        Ok(snapshot.version())
+    })?;
+    let recovered = Recovered {
+        log_bytes: bytes,
+        commits: snapshot.version().0 - from.0,
+    };
+    tracing::info!(
+        version = %snapshot.version(),
+        checkpoint = %from,
+        log_bytes = bytes,
+        "database opened"
+    );
+    Ok((snapshot, recovered))
+}
+
+/// Milliseconds since 1970 UTC.
+pub(super) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |d| d.as_millis() as i64)
+    since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
+    use super::*;
+    use crate::storage::change::{Change, Replace};
+    use crate::storage::testing::{
+        append, delete, growing_ids, name, new_collection, new_segment, same,
+    };
+
+    fn options() -> CommitterOptions {
+        CommitterOptions::from(&Settings::default())
+    }
+
+    fn open(path: &Path) -> Committer {
+        open_with(path, options())
+    }
+
+    fn open_with(path: &Path, options: CommitterOptions) -> Committer {
+        Committer::open(Arc::new(Store::open(path).unwrap()), options).unwrap()
+    }
+
+    async fn commit(committer: &Committer, changes: Vec<Change>) -> Result<Arc<Snapshot>> {
+        let read = committer.snapshot().version();
+        committer.commit(Transaction::new(read, changes)).await
+    }
+
+    /// A committer with an empty collection 1.
+    async fn with_book(path: &Path) -> Committer {
+        let committer = open(path);
+        assert_eq!(committer.allocate_id(), 1);
+        let create = Change::CreateCollection(new_collection(1, "book"));
+        commit(&committer, vec![create]).await.unwrap();
+        committer
+    }
+
+    fn ids(snapshot: &Snapshot) -> Vec<i64> {
+        growing_ids(snapshot.collection(&name("book")).unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_was_committed_is_there_after_every_reopen() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut committer = with_book(dir.path()).await;
+        for round in 0..4 {
+            let before = committer.snapshot();
+            for id in 0..5 {
+                let change = append(1, &[round * 5 + id]);
+                commit(&committer, vec![change]).await.unwrap();
+            }
+            let segment = committer
+                .snapshot()
+                .collection(&name("book"))
+                .unwrap()
+                .growing()[0]
+                .id;
+            let row = u32::try_from(round).unwrap();
+            commit(&committer, vec![delete(1, segment.0, &[row])])
+                .await
+                .unwrap();
+            assert_eq!(ids(&before).len(), round as usize * 4);
+            let snapshot = committer.snapshot();
+            let next_id = snapshot.next_id();
+            drop(committer);
+            committer = open(dir.path());
+            same(&committer.snapshot(), &snapshot);
+            assert!(committer.allocate_id() >= next_id);
+        }
+        assert_eq!(ids(&committer.snapshot()), (4..20).collect::<Vec<_>>());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn many_committers_share_writes_and_each_gets_its_own_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let committer = with_book(dir.path()).await;
+        let tasks: Vec<_> = (0..64)
+            .map(|task| {
+                let committer = committer.clone();
+                tokio::spawn(async move {
+                    let mut versions = Vec::new();
+                    for round in 0..10 {
+                        let change = append(1, &[task * 10 + round]);
+                        let snapshot = commit(&committer, vec![change]).await.unwrap();
+                        assert!(ids(&snapshot).contains(&(task * 10 + round)));
+                        versions.push(snapshot.version().0);
+                    }
+                    versions
+                })
+            })
+            .collect();
+        let mut versions = Vec::new();
+        for task in tasks {
+            versions.extend(task.await.unwrap());
+        }
+        versions.sort();
+        assert_eq!(versions, (2..642).collect::<Vec<_>>());
+        let snapshot = committer.snapshot();
+        drop(committer);
+        let mut found = ids(&open(dir.path()).snapshot());
+        assert_eq!(found, ids(&snapshot));
+        found.sort();
+        assert_eq!(found, (0..640).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn checkpoints_replace_the_log_behind_them() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(with_book(dir.path()).await);
+        let options = CommitterOptions {
+            checkpoint_commits: 7,
+            ..options()
+        };
+        let mut committer = open_with(dir.path(), options.clone());
+        for id in 0..100 {
+            commit(&committer, vec![append(1, &[id])]).await.unwrap();
+            if id % 10 == 9 {
+                let snapshot = committer.snapshot();
+                drop(committer);
+                committer = open_with(dir.path(), options.clone());
+                same(&committer.snapshot(), &snapshot);
+            }
+        }
+        let snapshot = committer.snapshot();
+        drop(committer);
+        let count = |name: &str| std::fs::read_dir(dir.path().join(name)).unwrap().count();
+        assert_eq!(count("checkpoint"), 2);
+        assert!(count("log") < 10, "{} log files", count("log"));
+        // The newest checkpoint is damaged: the one before it and the log give the same.
+        let store = Store::open(dir.path()).unwrap();
+        let files = super::super::log::numbered_files(&store.checkpoint_dir(), "ckpt").unwrap();
+        let newest = &files.last().unwrap().1;
+        let mut bytes = std::fs::read(newest).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(newest, bytes).unwrap();
+        drop(store);
+        same(&open(dir.path()).snapshot(), &snapshot);
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_does_not_fit_fails_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let committer = with_book(dir.path()).await;
+        let read = committer.snapshot().version();
+        let good = committer.commit(Transaction::new(read, vec![append(1, &[1])]));
+        let bad = committer.commit(Transaction::new(
+            read,
+            vec![Change::CreateCollection(new_collection(1, "book"))],
+        ));
+        let gone = committer.commit(Transaction::new(read, vec![append(9, &[1])]));
+        let (good, bad, gone) = tokio::join!(good, bad, gone);
+        assert_eq!(ids(&good.unwrap()), [1]);
+        assert_eq!(bad.unwrap_err().sqlstate(), "42P07");
+        assert_eq!(gone.unwrap_err().sqlstate(), "40001");
+        let empty = committer.commit(Transaction::new(read, vec![])).await;
+        assert_eq!(empty.unwrap().version(), Version(2));
+    }
+
+    #[tokio::test]
+    async fn the_same_key_twice_is_a_conflict_and_later_it_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let committer = with_book(dir.path()).await;
+        let read = committer.snapshot().version();
+        let insert = |read, keys: Vec<u64>| {
+            let mut transaction = Transaction::new(read, vec![append(1, &[1])]);
+            transaction.keys = vec![(CollectionId(1), Arc::new(keys))];
+            committer.commit(transaction)
+        };
+        insert(read, vec![1, 5, 9]).await.unwrap();
+        insert(read, vec![2, 6]).await.unwrap();
+        let error = insert(read, vec![0, 6, 7]).await.unwrap_err();
+        assert_eq!(error.sqlstate(), "40001");
+        let read = committer.snapshot().version();
+        insert(read, vec![0, 6, 7]).await.unwrap();
+        assert!(insert(Version(0), vec![100]).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_frozen_segment_grows_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let committer = with_book(dir.path()).await;
+        commit(&committer, vec![append(1, &[1, 2])]).await.unwrap();
+        let first = committer
+            .snapshot()
+            .collection(&name("book"))
+            .unwrap()
+            .growing()[0]
+            .id;
+        let frozen = committer.freeze(CollectionId(1), first).await.unwrap();
+        assert_eq!(ids(&frozen), [1, 2]);
+        let two = vec![append(1, &[3]), append(1, &[4])];
+        let after = commit(&committer, two).await.unwrap();
+        let book = after.collection(&name("book")).unwrap();
+        assert_eq!(book.growing().len(), 2);
+        assert_eq!(book.growing_segment(first).unwrap().rows, 2);
+        let missing = committer.freeze(CollectionId(1), SegmentId(99)).await;
+        assert_eq!(missing.unwrap_err().sqlstate(), "40001");
+        // Sealing it is a replace that no append can disturb.
+        let mut seal = Transaction::new(
+            frozen.version(),
+            vec![Change::Replace(Replace {
+                collection: CollectionId(1),
+                inputs: vec![first],
+                outputs: vec![new_segment(50, 2)],
+            })],
+        );
+        seal.row_maps = vec![RowMap {
+            input: first,
+            read_deletes: Default::default(),
+            to: vec![(0, 1), (0, 0)],
+        }];
+        // A delete that lands before the seal is carried, one that lands after it is sent on.
+        commit(&committer, vec![delete(1, first.0, &[0])])
+            .await
+            .unwrap();
+        let sealed = committer.commit(seal).await.unwrap();
+        let segment = |s: &Snapshot| {
+            let book = s.collection(&name("book")).unwrap();
+            book.segment(SegmentId(50))
+                .unwrap()
+                .deletes
+                .iter()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(segment(&sealed), [1]);
+        let late = Transaction::new(frozen.version(), vec![delete(1, first.0, &[1])]);
+        let after = committer.commit(late).await.unwrap();
+        assert_eq!(segment(&after), [0, 1]);
+        let twice = Transaction::new(frozen.version(), vec![delete(1, first.0, &[1])]);
+        let error = committer.commit(twice).await.unwrap_err();
+        assert_eq!(error.sqlstate(), "40001");
+        drop(committer);
+        same(&open(dir.path()).snapshot(), &after);
+    }
+
+    #[tokio::test]
+    async fn versions_can_be_queried_and_vacuum_spares_their_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let committer = with_book(dir.path()).await;
+        let store = Arc::clone(&committer.inner.shared.store);
+        let file = store.create_segment(CollectionId(1), SegmentId(7)).unwrap();
+        file.publish().unwrap();
+        let add = Change::AddSegments(CollectionId(1), vec![new_segment(7, 3)]);
+        commit(&committer, vec![add]).await.unwrap();
+        let read = committer.snapshot().version();
+        commit(&committer, vec![Change::Truncate(CollectionId(1))])
+            .await
+            .unwrap();
+        assert_eq!(committer.vacuum().unwrap().files, 0);
+        let past = committer.snapshot_at(read).unwrap();
+        assert_eq!(past.collection(&name("book")).unwrap().live_rows(), 3);
+        let future = committer.snapshot_at(Version(99)).unwrap_err();
+        assert_eq!(future.sqlstate(), "42704");
+        drop(committer);
+        drop(store);
+        let reopened = open_with(
+            dir.path(),
+            CommitterOptions {
+                retention: Duration::ZERO,
+                ..options()
+            },
+        );
+        let gone = reopened.snapshot_at(read).unwrap_err();
+        assert_eq!(gone.sqlstate(), "72000");
+        assert!(!dir.path().join("segments/1/7.parquet").exists());
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_write_the_database_is_read_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let committer = with_book(dir.path()).await;
+        let shared = &committer.inner.shared;
+        shared.failed.set("sync failed".to_string()).unwrap();
+        let error = commit(&committer, vec![append(1, &[1])]).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.sqlstate()),
+            (ErrorKind::Unavailable, "58030")
+        );
+        assert_eq!(committer.snapshot().version(), Version(1));
+        drop(committer);
+        let reopened = open(dir.path());
+        commit(&reopened, vec![append(1, &[1])]).await.unwrap();
+    }
 }

@@ -4,6 +4,7 @@ use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use roaring::RoaringBitmap;
 
+use super::collection::check_rows;
 use super::schema::SegmentId;
 use crate::error::Result;
 
@@ -40,6 +41,26 @@ impl GrowingSegment {
             deletes: RoaringBitmap::new(),
             batches: Vec::new(),
         }
+    }
+
+    /// The segment as a checkpoint kept it.
+    pub(super) fn restore(
+        id: SegmentId,
+        created_ms: i64,
+        bytes: u64,
+        deletes: RoaringBitmap,
+        batches: Vec<RecordBatch>,
+    ) -> Result<Self> {
+        let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
+        check_rows(&deletes, rows, id)?;
+        Ok(Self {
+            id,
+            rows,
+            bytes,
+            created_ms,
+            deletes,
+            batches,
+        })
     }
 
     /// The rows in order of arrival. Batches written before an ALTER have the columns of their time; match by field id.

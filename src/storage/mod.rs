@@ -2,18 +2,31 @@
 
 pub mod adapt;
 pub mod change;
+mod checkpoint;
+mod checkpointer;
+mod codec;
 pub mod collect;
 pub mod collection;
 pub mod committer;
+mod conflict;
+pub mod deletes;
 pub mod engine;
 pub mod growing;
+mod history;
 mod levels;
+mod log;
 mod page_header;
+mod replay;
 pub mod schema;
 pub mod segment;
 pub mod snapshot;
 pub mod stats;
 pub mod store;
 pub mod transaction;
+pub mod vacuum;
 pub mod vectors;
 pub mod writer;
+mod writer_thread;
+
+#[cfg(test)]
+mod testing;

@@ -8,7 +8,7 @@ use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 use super::change::{
     AlterCollection, Append, Change, Commit, JobRecord, NewCollection, QualifiedName, Replace, View,
 };
-use super::collection::{Collection, Segment};
+use super::collection::{Collection, Segment, check_rows};
 use super::growing::GrowingSegment;
 use super::schema::{CollectionId, JobId, SegmentId, Version};
 use crate::error::{Error, Result, sqlstate};
@@ -53,6 +53,35 @@ impl Snapshot {
             views: RedBlackTreeMapSync::new_sync(),
             jobs: RedBlackTreeMapSync::new_sync(),
         }
+    }
+
+    /// A snapshot without anything in it, not even a schema: a checkpoint fills it.
+    pub(super) fn restore(version: Version, timestamp_ms: i64, next_id: u64) -> Self {
+        Self {
+            version,
+            timestamp_ms,
+            next_id,
+            schemas: HashTrieSetSync::new_sync(),
+            ..Self::empty()
+        }
+    }
+
+    pub(super) fn put_schema(&mut self, name: String) {
+        self.schemas.insert_mut(name);
+    }
+
+    pub(super) fn put_view(&mut self, view: Arc<View>) {
+        self.views.insert_mut(view.name.clone(), view);
+    }
+
+    pub(super) fn put_job(&mut self, job: Arc<JobRecord>) {
+        self.jobs.insert_mut(job.id, job);
+    }
+
+    pub(super) fn put_collection(&mut self, collection: Arc<Collection>) {
+        self.names
+            .insert_mut(collection.name.clone(), collection.id);
+        self.collections.insert_mut(collection.id, collection);
     }
 
     /// The version.
@@ -155,9 +184,9 @@ impl Snapshot {
             Change::AddSegments(id, segments) => {
                 segments.iter().for_each(|s| self.use_id(s.id.0));
                 self.update(*id, |c, version| {
-                    segments
-                        .iter()
-                        .for_each(|s| c.insert_segment(Segment::from_new(s, version)));
+                    for segment in segments {
+                        c.insert_segment(Segment::from_new(segment, version))?;
+                    }
                     Ok(())
                 })
             }
@@ -297,7 +326,7 @@ impl Snapshot {
                 }
             }
             for output in &replace.outputs {
-                collection.insert_segment(Segment::from_new(output, version));
+                collection.insert_segment(Segment::from_new(output, version))?;
             }
             Ok(())
         })
@@ -326,6 +355,7 @@ impl Snapshot {
 
 fn delete_rows(collection: &mut Collection, id: SegmentId, rows: &RoaringBitmap) -> Result<()> {
     if let Some(growing) = collection.growing_segment(id) {
+        check_rows(rows, growing.rows, id)?;
         let mut next = GrowingSegment::clone(growing);
         add_deletes(&mut next.deletes, rows, id)?;
         collection.put_growing(next);
@@ -334,6 +364,7 @@ fn delete_rows(collection: &mut Collection, id: SegmentId, rows: &RoaringBitmap)
     let segment = collection.segment(id).ok_or_else(|| {
         Error::conflict(format!("segment {id} of \"{}\" is gone", collection.name))
     })?;
+    check_rows(rows, segment.rows, id)?;
     let mut next = Segment::clone(segment);
     let mut deletes = RoaringBitmap::clone(&next.deletes);
     add_deletes(&mut deletes, rows, id)?;

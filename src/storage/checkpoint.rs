@@ -1,0 +1,311 @@
+//! Checkpoints: a whole snapshot in one file, so that opening need not read all of the log.
+//!
+//! ```text
+//! file = "SHELFCKP" | format u32 | crc32c u32 of what follows | record*     checkpoint/<version, 20 digits>.ckpt
+//! ```
+//! The records (`codec`) are one head, then schemas, views, jobs, and per collection its segments, sealed and growing.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::buffer::Buffer;
+use serde::{Deserialize, Serialize};
+
+use super::change::{JobRecord, NewCollection, NewSegment, View};
+use super::codec::{Attachments, Reader, Record, encode_bitmap, encode_rows};
+use super::collection::{Collection, Segment};
+use super::growing::GrowingSegment;
+use super::log::{files, numbered_files};
+use super::schema::{CollectionId, SegmentId, Version};
+use super::snapshot::Snapshot;
+use super::store::{Store, io, remove, sync_directory};
+use crate::error::{Error, Result};
+
+const MAGIC: &[u8; 8] = b"SHELFCKP";
+const FORMAT: u32 = 1;
+const HEADER_BYTES: usize = 16;
+
+/// One record of a checkpoint.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Entry {
+    Head {
+        version: Version,
+        timestamp_ms: i64,
+        next_id: u64,
+        /// How many records follow.
+        entries: u64,
+    },
+    Schema(String),
+    View(View),
+    Job(Box<JobRecord>),
+    Collection {
+        new: NewCollection,
+        schema_version: Version,
+    },
+    /// Attached: its deletes.
+    Segment {
+        collection: CollectionId,
+        created: Version,
+        segment: NewSegment,
+    },
+    /// Attached: its deletes, then its batches.
+    Growing {
+        collection: CollectionId,
+        segment: SegmentId,
+        created_ms: i64,
+        bytes: u64,
+    },
+}
+
+/// Writes a checkpoint durably, then removes what it makes needless: checkpoints older than the one before it, and
+/// log files that the one before it does not need. The answer is the number of bytes.
+///
+/// # Errors
+/// 58030 or 53100 for what the disk says; whatever was there can still be opened.
+pub(super) fn write(store: &Store, snapshot: &Snapshot) -> Result<u64> {
+    let bytes = encode(snapshot)?;
+    let path = path(&store.checkpoint_dir(), snapshot.version());
+    let mut file = store.create(path.clone())?;
+    file.file()
+        .write_all(&bytes)
+        .map_err(|e| io("write", &path, e))?;
+    file.publish_over()?;
+    remove_needless(store)?;
+    Ok(bytes.len() as u64)
+}
+
+/// The newest good checkpoint; the empty snapshot when there is none. A bad one is passed over: the log since the
+/// one before it is still there.
+///
+/// # Errors
+/// 58030 for what the disk says.
+pub(super) fn read_newest(store: &Store) -> Result<Snapshot> {
+    let directory = store.checkpoint_dir();
+    for (version, path) in numbered_files(&directory, "ckpt")?.into_iter().rev() {
+        let bytes = fs::read(&path).map_err(|e| io("read", &path, e))?;
+        match decode(bytes) {
+            Ok(snapshot) if snapshot.version() == version => {
+                // A name seen may be a name that never reached the disk; the log before it may go only after that.
+                sync_directory(&directory)?;
+                return Ok(snapshot);
+            }
+            Ok(_) => tracing::warn!(path = %path.display(), "checkpoint is of another version"),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "checkpoint is damaged"),
+        }
+    }
+    Ok(Snapshot::empty())
+}
+
+fn path(directory: &Path, version: Version) -> PathBuf {
+    directory.join(format!("{:020}.ckpt", version.0))
+}
+
+fn remove_needless(store: &Store) -> Result<()> {
+    let checkpoints = numbered_files(&store.checkpoint_dir(), "ckpt")?;
+    let [older @ .., (fallback, _), _newest] = checkpoints.as_slice() else {
+        return Ok(());
+    };
+    for (_, path) in older {
+        remove(path)?;
+    }
+    let logs = files(&store.log_dir())?;
+    for pair in logs.windows(2) {
+        // All commits of a file come before the first commit of the next.
+        if pair[1].0.0 <= fallback.0 + 1 {
+            remove(&pair[0].1)?;
+        }
+    }
+    for (version, path) in numbered_files(&store.log_dir(), "torn")? {
+        if version <= *fallback {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+fn encode(snapshot: &Snapshot) -> Result<Vec<u8>> {
+    let mut records = Vec::new();
+    let mut put = |entry: &Entry, attachments| {
+        records.push(Record::new(entry, attachments)?);
+        Ok::<_, Error>(())
+    };
+    for schema in snapshot.schemas() {
+        put(&Entry::Schema(schema.clone()), vec![])?;
+    }
+    for view in snapshot.views() {
+        put(&Entry::View(View::clone(view)), vec![])?;
+    }
+    for job in snapshot.jobs() {
+        put(&Entry::Job(Box::new(JobRecord::clone(job))), vec![])?;
+    }
+    for collection in snapshot.collections() {
+        encode_collection(collection, &mut put)?;
+    }
+    let head = Entry::Head {
+        version: snapshot.version(),
+        timestamp_ms: snapshot.timestamp_ms(),
+        next_id: snapshot.next_id(),
+        entries: records.len() as u64,
+    };
+    let mut bytes = vec![0; HEADER_BYTES];
+    Record::new(&head, vec![])?.write(&mut bytes);
+    records.iter().for_each(|r| r.write(&mut bytes));
+    bytes[..8].copy_from_slice(MAGIC);
+    bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[HEADER_BYTES..]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    Ok(bytes)
+}
+
+fn encode_collection(
+    collection: &Collection,
+    put: &mut impl FnMut(&Entry, Vec<Vec<u8>>) -> Result<()>,
+) -> Result<()> {
+    let new = NewCollection {
+        id: collection.id,
+        name: collection.name.clone(),
+        schema: (*collection.schema).clone(),
+        options: collection.options.clone(),
+    };
+    let schema_version = collection.schema_version;
+    put(
+        &Entry::Collection {
+            new,
+            schema_version,
+        },
+        vec![],
+    )?;
+    for segment in collection.segments() {
+        let entry = Entry::Segment {
+            collection: collection.id,
+            created: segment.created,
+            segment: segment.to_new(),
+        };
+        put(&entry, vec![encode_bitmap(&segment.deletes)])?;
+    }
+    for growing in collection.growing() {
+        let entry = Entry::Growing {
+            collection: collection.id,
+            segment: growing.id,
+            created_ms: growing.created_ms,
+            bytes: growing.bytes,
+        };
+        let mut attachments = vec![encode_bitmap(&growing.deletes)];
+        for batch in growing.batches() {
+            attachments.push(encode_rows(batch)?);
+        }
+        put(&entry, attachments)?;
+    }
+    Ok(())
+}
+
+fn decode(bytes: Vec<u8>) -> Result<Snapshot> {
+    let wrong = |why| Error::corrupted(format!("checkpoint {why}"));
+    if bytes.len() < HEADER_BYTES || &bytes[..8] != MAGIC {
+        return Err(wrong("does not begin as one"));
+    }
+    if bytes[8..12] != FORMAT.to_le_bytes() {
+        return Err(wrong("has another format"));
+    }
+    if bytes[12..16] != crc32c::crc32c(&bytes[HEADER_BYTES..]).to_le_bytes() {
+        return Err(wrong("is damaged"));
+    }
+    let mut reader = Reader::new(Buffer::from_vec(bytes).slice(HEADER_BYTES));
+    let mut restore = Restore::default();
+    while !reader.is_empty() {
+        let (entry, mut attachments) = reader.record::<Entry>()?;
+        restore.entry(entry, &mut attachments)?;
+        attachments.end()?;
+    }
+    restore.finish()
+}
+
+/// A snapshot while its entries come in.
+#[derive(Debug, Default)]
+struct Restore {
+    head: Option<(Version, i64, u64, u64)>,
+    entries: u64,
+    schemas: Vec<String>,
+    views: Vec<View>,
+    jobs: Vec<JobRecord>,
+    collections: HashMap<CollectionId, Collection>,
+}
+
+impl Restore {
+    fn entry(&mut self, entry: Entry, attachments: &mut Attachments) -> Result<()> {
+        self.entries += 1;
+        match entry {
+            Entry::Head {
+                version,
+                timestamp_ms,
+                next_id,
+                entries,
+            } => self.head = Some((version, timestamp_ms, next_id, entries)),
+            Entry::Schema(name) => self.schemas.push(name),
+            Entry::View(view) => self.views.push(view),
+            Entry::Job(job) => self.jobs.push(*job),
+            Entry::Collection {
+                new,
+                schema_version,
+            } => {
+                let collection = Collection::new(&new, schema_version);
+                self.collections.insert(new.id, collection);
+            }
+            Entry::Segment {
+                collection,
+                created,
+                mut segment,
+            } => {
+                segment.deletes = attachments.bitmap()?;
+                let segment = Segment::from_new(&segment, created);
+                self.collection(collection)?.insert_segment(segment)?;
+            }
+            Entry::Growing {
+                collection,
+                segment,
+                created_ms,
+                bytes,
+            } => {
+                let deletes = attachments.bitmap()?;
+                let mut batches = Vec::new();
+                while attachments.len() > 0 {
+                    batches.push(attachments.rows()?);
+                }
+                let growing =
+                    GrowingSegment::restore(segment, created_ms, bytes, deletes, batches)?;
+                self.collection(collection)?.put_growing(growing);
+            }
+        }
+        Ok(())
+    }
+
+    fn collection(&mut self, id: CollectionId) -> Result<&mut Collection> {
+        let found = self.collections.get_mut(&id);
+        found.ok_or_else(|| Error::corrupted("checkpoint has a segment of no collection"))
+    }
+
+    fn finish(self) -> Result<Snapshot> {
+        let (version, timestamp_ms, next_id, entries) = self
+            .head
+            .filter(|(.., entries)| entries + 1 == self.entries)
+            .ok_or_else(|| Error::corrupted("checkpoint is not whole"))?;
+        debug_assert!(entries < self.entries);
+        let mut snapshot = Snapshot::restore(version, timestamp_ms, next_id);
+        self.schemas
+            .into_iter()
+            .for_each(|s| snapshot.put_schema(s));
+        self.views
+            .into_iter()
+            .for_each(|v| snapshot.put_view(Arc::new(v)));
+        self.jobs
+            .into_iter()
+            .for_each(|j| snapshot.put_job(Arc::new(j)));
+        let collections = self.collections.into_values();
+        collections.for_each(|c| snapshot.put_collection(Arc::new(c)));
+        Ok(snapshot)
+    }
+}

@@ -1,0 +1,80 @@
+//! The thread that writes checkpoints while commits go on.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use super::checkpoint;
+use super::committer::CommitterOptions;
+use super::snapshot::Snapshot;
+use super::store::Store;
+use super::writer_thread::Recovered;
+use crate::error::{Error, Result};
+
+/// A handle on the thread, and the count of what was committed since it was last given work.
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    since: Recovered,
+    log_bytes_max: u64,
+    commits_max: u64,
+    work: Option<SyncSender<Arc<Snapshot>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    /// Starts the thread.
+    pub(super) fn start(
+        store: Arc<Store>,
+        options: &CommitterOptions,
+        since: Recovered,
+    ) -> Result<Self> {
+        // Without room in the channel a snapshot is offered only when the thread waits for one.
+        let (work, waiting) = sync_channel(0);
+        let thread = Builder::new()
+            .name("shelfmark-checkpoint".into())
+            .spawn(move || run(&store, &waiting))
+            .map_err(|e| Error::io("start the checkpoint thread", e))?;
+        Ok(Self {
+            since,
+            log_bytes_max: options.checkpoint_log_bytes,
+            commits_max: options.checkpoint_commits,
+            work: Some(work),
+            thread: Some(thread),
+        })
+    }
+
+    /// Counts a group of commits; whether a checkpoint of `newest` began.
+    pub(super) fn wrote(&mut self, newest: &Arc<Snapshot>, commits: u64, bytes: u64) -> bool {
+        self.since.commits += commits;
+        self.since.log_bytes += bytes;
+        let due =
+            self.since.commits >= self.commits_max || self.since.log_bytes >= self.log_bytes_max;
+        let work = self.work.as_ref().filter(|_| due);
+        // While one is written, the next waits for a later commit.
+        if work.is_none_or(|w| w.try_send(Arc::clone(newest)).is_err()) {
+            return false;
+        }
+        self.since = Recovered::default();
+        true
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        self.work = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(store: &Store, waiting: &Receiver<Arc<Snapshot>>) {
+    while let Ok(snapshot) = waiting.recv() {
+        let version = snapshot.version();
+        match checkpoint::write(store, &snapshot) {
+            Ok(bytes) => tracing::info!(%version, bytes, "checkpoint written"),
+            // The log has everything: only opening takes longer.
+            Err(error) => tracing::error!(%version, %error, "checkpoint not written"),
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Recent versions: which can be queried, and which segment files nobody can reach any more.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::change::{Change, Commit};
+use super::growing::batch_bytes;
+use super::schema::{CollectionId, SegmentId, Version};
+use super::snapshot::Snapshot;
+
+/// The most versions that can be queried.
+const VERSIONS_MAX: usize = 1_000;
+/// Bytes of rows that may have been appended since the oldest version that can be queried: their memory is shared
+/// with older versions, and could not be freed.
+const APPENDED_BYTES_MAX: u64 = 256 << 20;
+
+/// What `shelfmark.versions` says of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionInfo {
+    /// The version.
+    pub version: Version,
+    /// When it was made, milliseconds since 1970 UTC.
+    pub timestamp_ms: i64,
+    /// What its commit did, in a few words.
+    pub summary: String,
+    /// Whether it can still be queried.
+    pub retained: bool,
+}
+
+/// A sealed segment that the newest version does not have any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Retired {
+    /// The version that removed it.
+    pub(super) version: Version,
+    /// Its collection.
+    pub(super) collection: CollectionId,
+    /// Its identity.
+    pub(super) segment: SegmentId,
+}
+
+/// The newest version and those before it that are kept or still in somebody's hands.
+#[derive(Debug)]
+pub(super) struct History {
+    retention: Duration,
+    kept: VecDeque<Kept>,
+    /// Bytes that the commits of `kept` appended.
+    appended_bytes: u64,
+    /// Versions that cannot be queried any more, oldest first.
+    dropped: VecDeque<VersionInfo>,
+    /// The snapshots of `dropped`, and of versions whose words are forgotten, as long as somebody holds them.
+    held: Vec<Weak<Snapshot>>,
+    retired: Vec<Retired>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    snapshot: Arc<Snapshot>,
+    info: VersionInfo,
+    appended_bytes: u64,
+}
+
+impl History {
+    /// A history that begins with the version found at open.
+    pub(super) fn new(opened: Arc<Snapshot>, retention: Duration) -> Self {
+        let info = VersionInfo {
+            version: opened.version(),
+            timestamp_ms: opened.timestamp_ms(),
+            summary: "open".to_string(),
+            retained: true,
+        };
+        let first = Kept {
+            snapshot: opened,
+            info,
+            appended_bytes: 0,
+        };
+        Self {
+            retention,
+            kept: [first].into(),
+            appended_bytes: 0,
+            dropped: VecDeque::new(),
+            held: Vec::new(),
+            retired: Vec::new(),
+        }
+    }
+
+    /// The newest version.
+    pub(super) fn newest(&self) -> &Arc<Snapshot> {
+        let newest = self.kept.back();
+        &newest
+            .expect("invariant: the newest version is kept")
+            .snapshot
+    }
+
+    /// Puts the version that `commit` made after the newest.
+    pub(super) fn push(&mut self, snapshot: Arc<Snapshot>, commit: &Commit) {
+        let before = Arc::clone(self.newest());
+        self.retired.extend(retired(&before, commit));
+        let appended_bytes = commit.changes.iter().map(appended_bytes).sum();
+        self.appended_bytes += appended_bytes;
+        let now_ms = snapshot.timestamp_ms();
+        let info = VersionInfo {
+            version: snapshot.version(),
+            timestamp_ms: now_ms,
+            summary: summary(&snapshot, &before, &commit.changes),
+            retained: true,
+        };
+        self.kept.push_back(Kept {
+            snapshot,
+            info,
+            appended_bytes,
+        });
+        self.trim(now_ms);
+    }
+
+    /// Drops the versions that were superseded longer ago than the retention, or are too many.
+    pub(super) fn trim(&mut self, now_ms: i64) {
+        let retention_ms = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
+        while let Some(superseded) = self.kept.get(1) {
+            let age_ms = now_ms.saturating_sub(superseded.info.timestamp_ms);
+            let many = self.kept.len() > VERSIONS_MAX || self.appended_bytes > APPENDED_BYTES_MAX;
+            if age_ms <= retention_ms && !many {
+                break;
+            }
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.kept.pop_front() else {
+            return;
+        };
+        self.appended_bytes -= oldest.appended_bytes;
+        if Arc::strong_count(&oldest.snapshot) > 1 {
+            self.held.retain(|s| s.strong_count() > 0);
+            self.held.push(Arc::downgrade(&oldest.snapshot));
+        }
+        self.dropped.push_back(VersionInfo {
+            retained: false,
+            ..oldest.info
+        });
+        if self.dropped.len() > VERSIONS_MAX {
+            self.dropped.pop_front();
+        }
+    }
+
+    /// The version, if it is kept.
+    pub(super) fn get(&self, version: Version) -> Option<&Arc<Snapshot>> {
+        let first = self.kept.front()?.info.version;
+        let at = version.0.checked_sub(first.0)?;
+        let kept = self.kept.get(usize::try_from(at).ok()?);
+        kept.map(|k| &k.snapshot)
+    }
+
+    /// What is known of versions, oldest first.
+    pub(super) fn infos(&self) -> Vec<VersionInfo> {
+        let kept = self.kept.iter().map(|k| &k.info);
+        self.dropped.iter().chain(kept).cloned().collect()
+    }
+
+    /// The oldest version that anybody can reach.
+    pub(super) fn oldest_reachable(&mut self) -> Version {
+        self.held.retain(|s| s.strong_count() > 0);
+        let held = self.held.iter().filter_map(Weak::upgrade);
+        let kept = self.kept.iter().map(|k| k.info.version);
+        let versions = held.map(|s| s.version()).chain(kept);
+        versions.min().unwrap_or_default()
+    }
+
+    /// Takes out the retired segments that nobody can reach.
+    pub(super) fn take_unreachable(&mut self) -> Vec<Retired> {
+        let oldest = self.oldest_reachable();
+        let unreachable = |r: &mut Retired| r.version <= oldest;
+        self.retired.extract_if(.., unreachable).collect()
+    }
+
+    /// Puts back what could not be deleted.
+    pub(super) fn retire(&mut self, segments: impl IntoIterator<Item = Retired>) {
+        self.retired.extend(segments);
+    }
+}
+
+/// The sealed segments that a commit takes away.
+fn retired(before: &Snapshot, commit: &Commit) -> Vec<Retired> {
+    let mut retired = Vec::new();
+    for change in &commit.changes {
+        let (collection, inputs) = match change {
+            Change::DropCollection(id) | Change::Truncate(id) => (*id, None),
+            Change::Replace(replace) => (replace.collection, Some(&replace.inputs)),
+            _ => continue,
+        };
+        let found = before.collection_by_id(collection);
+        let segments = found.into_iter().flat_map(|c| c.segments());
+        let gone = segments.filter(|s| inputs.is_none_or(|i| i.contains(&s.id)));
+        retired.extend(gone.map(|s| Retired {
+            version: commit.version,
+            collection,
+            segment: s.id,
+        }));
+    }
+    retired
+}
+
+fn appended_bytes(change: &Change) -> u64 {
+    match change {
+        Change::Append(append) => batch_bytes(&append.rows),
+        _ => 0,
+    }
+}
+
+/// A commit in a few words.
+fn summary(after: &Snapshot, before: &Snapshot, changes: &[Change]) -> String {
+    const CHANGES_MAX: usize = 3;
+    let name = |id: &CollectionId| {
+        let found = after
+            .collection_by_id(*id)
+            .or_else(|| before.collection_by_id(*id));
+        found.map_or_else(|| format!("collection {id}"), |c| c.name.to_string())
+    };
+    let mut words: Vec<String> = changes
+        .iter()
+        .take(CHANGES_MAX)
+        .map(|c| words(c, &name))
+        .collect();
+    if changes.len() > CHANGES_MAX {
+        words.push(format!("{} more", changes.len() - CHANGES_MAX));
+    }
+    words.join(", ")
+}
+
+fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
+    match change {
+        Change::CreateSchema(schema) => format!("create schema {schema}"),
+        Change::DropSchema(schema) => format!("drop schema {schema}"),
+        Change::CreateCollection(new) => format!("create {}", new.name),
+        Change::DropCollection(id) => format!("drop {}", name(id)),
+        Change::AlterCollection(alter) => format!("alter {}", name(&alter.id)),
+        Change::Truncate(id) => format!("truncate {}", name(id)),
+        Change::CreateView(view) => format!("create view {}", view.name),
+        Change::DropView(view) => format!("drop view {view}"),
+        Change::Append(append) => format!(
+            "insert {} rows into {}",
+            append.rows.num_rows(),
+            name(&append.collection)
+        ),
+        Change::AddSegments(id, segments) => format!(
+            "insert {} rows in {} segments into {}",
+            segments.iter().map(|s| s.rows).sum::<u64>(),
+            segments.len(),
+            name(id)
+        ),
+        Change::Delete(id, _, rows) => format!("delete {} rows from {}", rows.len(), name(id)),
+        Change::Replace(replace) => format!(
+            "replace {} segments of {} by {}",
+            replace.inputs.len(),
+            name(&replace.collection),
+            replace.outputs.len()
+        ),
+        Change::Job(job) => format!("compaction {}", job.id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::storage::change::Replace;
+    use crate::storage::testing::{append, new_collection, new_segment};
+
+    fn commit(snapshot: &Snapshot, timestamp_ms: i64, changes: Vec<Change>) -> Commit {
+        Commit {
+            version: Version(snapshot.version().0 + 1),
+            timestamp_ms,
+            changes,
+        }
+    }
+
+    fn push(history: &mut History, timestamp_ms: i64, changes: Vec<Change>) {
+        let commit = commit(history.newest(), timestamp_ms, changes);
+        let next = Arc::new(history.newest().apply(&commit).unwrap());
+        history.push(next, &commit);
+    }
+
+    #[test]
+    fn a_segment_is_unreachable_when_its_last_reader_is_gone() {
+        let id = CollectionId(1);
+        let opened = Arc::new(Snapshot::empty());
+        let mut history = History::new(opened, Duration::from_millis(10));
+        let create = Change::CreateCollection(new_collection(1, "book"));
+        let load = Change::AddSegments(id, vec![new_segment(2, 5), new_segment(3, 5)]);
+        push(&mut history, 0, vec![create, load]);
+        let reader = Arc::clone(history.newest());
+        let replace = |input, output| {
+            Change::Replace(Replace {
+                collection: id,
+                inputs: vec![SegmentId(input)],
+                outputs: vec![new_segment(output, 5)],
+            })
+        };
+        push(&mut history, 5, vec![replace(2, 4)]);
+        assert_eq!(history.take_unreachable(), []);
+        history.trim(16);
+        assert_eq!(history.take_unreachable(), []);
+        assert!(history.get(Version(1)).is_none());
+        drop(reader);
+        let gone = history.take_unreachable();
+        let segments: Vec<_> = gone.iter().map(|r| r.segment.0).collect();
+        assert_eq!(segments, [2]);
+        push(&mut history, 20, vec![Change::Truncate(id)]);
+        history.trim(i64::MAX);
+        let mut segments: Vec<_> = history
+            .take_unreachable()
+            .iter()
+            .map(|r| r.segment.0)
+            .collect();
+        segments.sort();
+        assert_eq!(segments, [3, 4]);
+    }
+
+    #[test]
+    fn versions_are_kept_for_a_time_and_told_in_words() {
+        let mut history = History::new(Arc::new(Snapshot::empty()), Duration::from_secs(1));
+        let mut new = append(1, &[1, 2]);
+        if let Change::Append(a) = &mut new {
+            a.segment = SegmentId(9);
+        }
+        let create = Change::CreateCollection(new_collection(1, "book"));
+        push(&mut history, 1_000, vec![create]);
+        push(&mut history, 2_500, vec![new]);
+        let infos = history.infos();
+        let told: Vec<_> = infos
+            .iter()
+            .map(|i| (i.version.0, i.summary.as_str(), i.retained))
+            .collect();
+        let expected = [
+            (0, "open", false),
+            (1, "create book", true),
+            (2, "insert 2 rows into book", true),
+        ];
+        assert_eq!(told, expected);
+        assert_eq!(history.get(Version(2)).unwrap().version(), Version(2));
+        assert!(history.get(Version(3)).is_none());
+        history.trim(3_501);
+        assert!(history.get(Version(1)).is_none());
+    }
+}

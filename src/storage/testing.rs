@@ -1,0 +1,136 @@
+//! Small values that storage tests share.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, Int64Array};
+use arrow::datatypes::Int64Type;
+use arrow::record_batch::RecordBatch;
+
+use super::change::{Append, Change, NewCollection, NewSegment, QualifiedName};
+use super::collection::Collection;
+use super::schema::{
+    CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, SegmentId,
+};
+use super::snapshot::Snapshot;
+
+/// The schema of one column `id BIGINT`.
+pub(crate) fn schema() -> CollectionSchema {
+    CollectionSchema {
+        columns: vec![Column {
+            id: FieldId(1),
+            name: "id".into(),
+            column_type: ColumnType::BigInt,
+            nullable: false,
+            default: None,
+            missing: None,
+        }],
+        primary_key: vec![FieldId(1)],
+        clustering_key: vec![FieldId(1)],
+        partition_key: None,
+        next_field_id: FieldId(2),
+    }
+}
+
+/// A collection with [`schema`].
+pub(crate) fn new_collection(id: u64, name: &str) -> NewCollection {
+    NewCollection {
+        id: CollectionId(id),
+        name: QualifiedName::new("public", name),
+        schema: schema(),
+        options: CollectionOptions::default(),
+    }
+}
+
+/// A sealed segment without a file.
+pub(crate) fn new_segment(id: u64, rows: u64) -> NewSegment {
+    NewSegment {
+        id: SegmentId(id),
+        rows,
+        bytes: rows * 8,
+        crc32c: 0,
+        sorted_by: vec![FieldId(1)],
+        run: None,
+        stats: Arc::default(),
+        deletes: Default::default(),
+    }
+}
+
+/// Rows of [`schema`].
+pub(crate) fn rows(ids: &[i64]) -> RecordBatch {
+    let ids = Int64Array::from(ids.to_vec());
+    RecordBatch::try_new(schema().arrow_schema(), vec![Arc::new(ids)]).unwrap()
+}
+
+/// An append whose segment the committer chooses.
+pub(crate) fn append(collection: u64, ids: &[i64]) -> Change {
+    Change::Append(Append {
+        collection: CollectionId(collection),
+        segment: SegmentId(0),
+        rows: rows(ids),
+    })
+}
+
+/// Every growing row that is not deleted, in order.
+pub(crate) fn growing_ids(collection: &Collection) -> Vec<i64> {
+    let mut ids = Vec::new();
+    for segment in collection.growing() {
+        let batches = segment.batches().iter();
+        let all = batches.flat_map(|b| b.column(0).as_primitive::<Int64Type>().values().to_vec());
+        let live = all
+            .enumerate()
+            .filter(|(row, _)| !segment.deletes.contains(*row as u32));
+        ids.extend(live.map(|(_, id)| id));
+    }
+    ids
+}
+
+/// The name `public.<name>`.
+pub(crate) fn name(name: &str) -> QualifiedName {
+    QualifiedName::new("public", name)
+}
+
+/// A delete of rows by their places.
+pub(crate) fn delete(collection: u64, segment: u64, rows: &[u32]) -> Change {
+    let rows = rows.iter().copied().collect();
+    Change::Delete(CollectionId(collection), SegmentId(segment), rows)
+}
+
+/// That two snapshots have the same content.
+pub(crate) fn same(found: &Snapshot, expected: &Snapshot) {
+    assert_eq!(describe(found), describe(expected));
+}
+
+/// Everything that a snapshot has, as text.
+pub(crate) fn describe(snapshot: &Snapshot) -> String {
+    let mut text = format!(
+        "version {} at {} next id {}\n",
+        snapshot.version(),
+        snapshot.timestamp_ms(),
+        snapshot.next_id()
+    );
+    let mut schemas: Vec<_> = snapshot.schemas().collect();
+    schemas.sort();
+    let views: Vec<_> = snapshot.views().collect();
+    let jobs: Vec<_> = snapshot.jobs().collect();
+    text += &format!("{schemas:?}\n{views:?}\n{jobs:?}\n");
+    for c in snapshot.collections() {
+        let segments: Vec<_> = c.segments().collect();
+        let (name, since) = (&c.name, c.schema_version);
+        text += &format!(
+            "{name} {:?} {since} {:?} {segments:?}\n",
+            c.schema, c.options
+        );
+        for g in c.growing() {
+            let rows: Vec<_> = g
+                .batches()
+                .iter()
+                .flat_map(|b| b.columns().to_vec())
+                .collect();
+            let all = arrow::compute::concat(&rows.iter().map(|r| &**r).collect::<Vec<_>>());
+            let (id, created, deletes) = (g.id, g.created_ms, &g.deletes);
+            text += &format!("{id} {created} {} {deletes:?} {:?}\n", g.rows, all.unwrap());
+        }
+    }
+    text
+}

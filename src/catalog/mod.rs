@@ -1,5 +1,6 @@
 //! Collections as DataFusion sees them: pruning, scans, tables, the catalog and the system tables.
 
+pub mod clustering;
 pub mod options;
 pub mod provider;
 pub mod prune;

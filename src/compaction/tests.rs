@@ -221,6 +221,31 @@ async fn a_collection_that_changed_meanwhile_fails_the_job_and_leaves_no_files()
 }
 
 #[tokio::test]
+async fn deletes_that_land_meanwhile_are_neither_lost_nor_undone() {
+    let shelf = Shelf::open(quiet(), rows_max(100), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    for books in mixed(500).chunks(120) {
+        shelf.insert(books);
+        compact(&scheduler, &shelf, JobKind::Seal).await;
+    }
+    shelf.insert(
+        &(500..540)
+            .map(|id| Book::new(id, id as f64))
+            .collect::<Vec<_>>(),
+    );
+    assert!((0..20).all(|id| shelf.delete(id * 3)));
+    let waiting = prepared(&shelf).await;
+    let meanwhile: Vec<i64> = (0..60).map(|id| id * 9 + 1).collect();
+    assert!(meanwhile.iter().all(|id| shelf.delete(*id)));
+    shelf.insert(&[Book::new(9_999, 1.0)]);
+    let expected = shelf.rows();
+    let job = commit(&shelf.engine, waiting).await.unwrap();
+    assert_same(&shelf.rows(), &expected);
+    assert_eq!(job.deletes_rebased, meanwhile.len() as u64);
+    assert!(shelf.delete(2) && shelf.delete(9_999));
+}
+
+#[tokio::test]
 async fn jobs_are_known_by_their_ids() {
     let shelf = Shelf::open(quiet(), rows_max(100), &[KEY]);
     let scheduler = scheduler(&shelf);

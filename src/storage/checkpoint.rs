@@ -85,14 +85,21 @@ pub(super) fn write(store: &Store, snapshot: &Snapshot) -> Result<u64> {
 /// 58030 for what the disk says.
 pub(super) fn read_newest(store: &Store) -> Result<Snapshot> {
     let directory = store.checkpoint_dir();
-    for (version, path) in numbered_files(&directory, "ckpt")?.into_iter().rev() {
+    let snapshot = newest_in(&directory)?;
+    // A name seen may be a name that never reached the disk; the log before it may go only after that.
+    sync_directory(&directory)?;
+    Ok(snapshot)
+}
+
+/// As [`read_newest`], without writing anything.
+///
+/// # Errors
+/// 58030 for what the disk says.
+pub(super) fn newest_in(directory: &Path) -> Result<Snapshot> {
+    for (version, path) in numbered_files(directory, "ckpt")?.into_iter().rev() {
         let bytes = fs::read(&path).map_err(|e| io("read", &path, e))?;
         match decode(bytes) {
-            Ok(snapshot) if snapshot.version() == version => {
-                // A name seen may be a name that never reached the disk; the log before it may go only after that.
-                sync_directory(&directory)?;
-                return Ok(snapshot);
-            }
+            Ok(snapshot) if snapshot.version() == version => return Ok(snapshot),
             Ok(_) => tracing::warn!(path = %path.display(), "checkpoint is of another version"),
             Err(error) => tracing::warn!(path = %path.display(), %error, "checkpoint is damaged"),
         }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arrow::buffer::Buffer;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -241,17 +242,9 @@ impl Drop for Inner {
 fn recover(store: &Store) -> Result<(Snapshot, Recovered)> {
     let mut snapshot = checkpoint::read_newest(store)?;
     let from = snapshot.version();
-    let bytes = replay(&store.log_dir(), from, |payload| {
-        for commit in read_commits(payload)? {
-            if commit.version <= snapshot.version() {
-                continue;
-            }
-            snapshot = snapshot.apply(&commit).map_err(|e| {
-                let version = commit.version;
-                Error::corrupted(format!("commit {version} does not fit: {e}")).with_source(e)
-            })?;
-        }
-        Ok(snapshot.version())
+    let log_dir = store.log_dir();
+    let bytes = replay(&log_dir, from, |payload| {
+        apply_frame(&mut snapshot, payload)
     })?;
     let recovered = Recovered {
         log_bytes: bytes,
@@ -264,6 +257,23 @@ fn recover(store: &Store) -> Result<(Snapshot, Recovered)> {
         "database opened"
     );
     Ok((snapshot, recovered))
+}
+
+/// Applies the commits of a frame that are newer than the snapshot; the answer is its version then.
+///
+/// # Errors
+/// XX001 for a frame that was not written by us, or a commit that does not fit.
+pub(super) fn apply_frame(snapshot: &mut Snapshot, payload: Buffer) -> Result<Version> {
+    for commit in read_commits(payload)? {
+        if commit.version <= snapshot.version() {
+            continue;
+        }
+        *snapshot = snapshot.apply(&commit).map_err(|e| {
+            let version = commit.version;
+            Error::corrupted(format!("commit {version} does not fit: {e}")).with_source(e)
+        })?;
+    }
+    Ok(snapshot.version())
 }
 
 /// Milliseconds since 1970 UTC.

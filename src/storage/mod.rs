@@ -13,6 +13,7 @@ pub mod deletes;
 pub mod engine;
 pub mod growing;
 mod history;
+pub mod inspect;
 mod levels;
 mod log;
 mod page_header;

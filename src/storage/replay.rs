@@ -36,8 +36,23 @@ struct Frame<'a> {
 pub(super) fn replay(
     directory: &Path,
     after: Version,
-    mut apply: impl FnMut(Buffer) -> Result<Version>,
+    apply: impl FnMut(Buffer) -> Result<Version>,
 ) -> Result<u64> {
+    let replay = read(directory, after, apply)?;
+    replay.rewrite_last()?;
+    sync_directory(directory)?;
+    Ok(replay.bytes)
+}
+
+/// As [`replay`], without writing anything.
+///
+/// # Errors
+/// As [`replay`].
+pub(super) fn read(
+    directory: &Path,
+    after: Version,
+    mut apply: impl FnMut(Buffer) -> Result<Version>,
+) -> Result<Replay> {
     let files = files(directory)?;
     // The last file that begins at or before the first wanted commit has it; older files are not needed.
     let start = files
@@ -52,13 +67,11 @@ pub(super) fn replay(
     for (first, path) in &files[start..] {
         replay.file(path, *first, &mut apply)?;
     }
-    replay.rewrite_last()?;
-    sync_directory(directory)?;
-    Ok(replay.bytes)
+    Ok(replay)
 }
 
 /// How far a replay has come.
-struct Replay {
+pub(super) struct Replay {
     newest: Version,
     /// Bytes of the frames so far.
     bytes: u64,

@@ -9,7 +9,7 @@ use super::schema::{CollectionId, SegmentId};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 
 /// First line of `LOCK`: what the directory is, and the format of its files.
-const MARK: &str = "shelfmark 1\n";
+pub(super) const MARK: &str = "shelfmark 1\n";
 const DIRECTORIES: [&str; 5] = ["log", "checkpoint", "segments", "indexes", "tmp"];
 
 /// One database directory, owned by this process as long as the value lives.
@@ -89,9 +89,7 @@ impl Store {
 
     /// The file of a sealed segment.
     pub fn segment_path(&self, collection: CollectionId, segment: SegmentId) -> PathBuf {
-        self.segments_dir()
-            .join(collection.to_string())
-            .join(format!("{segment}.parquet"))
+        segment_path(&self.root, collection, segment)
     }
 
     /// A new segment file, invisible until it is published.
@@ -244,6 +242,12 @@ pub(super) fn remove(path: &Path) -> Result<()> {
 /// An I/O error while doing `verb` to `path`.
 pub(super) fn io(verb: &str, path: &Path, source: std::io::Error) -> Error {
     Error::io(format_args!("{verb} {}", path.display()), source)
+}
+
+/// The file of a sealed segment below a database directory.
+pub(super) fn segment_path(root: &Path, collection: CollectionId, segment: SegmentId) -> PathBuf {
+    let directory = root.join("segments").join(collection.to_string());
+    directory.join(format!("{segment}.parquet"))
 }
 
 /// That the directory is a database of ours, or empty, or one whose making was interrupted.

@@ -199,7 +199,8 @@ impl Committer {
         self.request(request, answered).await
     }
 
-    /// Deletes the files of segments that no version needs which anybody can reach.
+    /// Deletes the files of segments that no version needs which anybody can reach. Whoever has an [`super::engine::Engine`]
+    /// calls its vacuum, which closes the files too.
     ///
     /// # Errors
     /// 58030 for what the disk says; what is left is tried again next time.
@@ -290,7 +291,7 @@ mod tests {
     use super::*;
     use crate::storage::change::{Change, Replace};
     use crate::storage::testing::{
-        append, delete, growing_ids, name, new_collection, new_segment, same,
+        append, delete, describe, growing_ids, name, new_collection, new_segment, same,
     };
 
     fn options() -> CommitterOptions {
@@ -423,6 +424,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn any_prefix_of_the_log_is_a_prefix_of_history() {
+        let dir = tempfile::tempdir().unwrap();
+        let committer = with_book(dir.path()).await;
+        let mut history = vec![describe(&Snapshot::empty())];
+        history.push(describe(&committer.snapshot()));
+        for id in 0..8 {
+            let snapshot = commit(&committer, vec![append(1, &[id, id])])
+                .await
+                .unwrap();
+            history.push(describe(&snapshot));
+            let segment = snapshot.collection(&name("book")).unwrap().growing()[0].id;
+            let row = u32::try_from(id).unwrap();
+            let change = delete(1, segment.0, &[row]);
+            history.push(describe(&commit(&committer, vec![change]).await.unwrap()));
+        }
+        drop(committer);
+        let log = dir.path().join("log/00000000000000000001.log");
+        let bytes = std::fs::read(&log).unwrap();
+        let end = bytes.iter().rposition(|b| *b != 0).unwrap() + 8;
+        let mut found = std::collections::BTreeSet::new();
+        for length in (32..end).step_by(37).chain([end]) {
+            std::fs::write(&log, &bytes[..length]).unwrap();
+            let snapshot = open(dir.path()).snapshot();
+            let version = snapshot.version().0;
+            assert_eq!(describe(&snapshot), history[version as usize]);
+            found.insert(version);
+        }
+        assert_eq!(found, (0..history.len() as u64).collect());
+    }
+
+    #[tokio::test]
     async fn a_transaction_that_does_not_fit_fails_alone() {
         let dir = tempfile::tempdir().unwrap();
         let committer = with_book(dir.path()).await;
@@ -531,7 +563,7 @@ mod tests {
         commit(&committer, vec![Change::Truncate(CollectionId(1))])
             .await
             .unwrap();
-        assert_eq!(committer.vacuum().unwrap().files, 0);
+        assert_eq!(committer.vacuum().unwrap(), Vacuumed::default());
         let past = committer.snapshot_at(read).unwrap();
         assert_eq!(past.collection(&name("book")).unwrap().live_rows(), 3);
         let future = committer.snapshot_at(Version(99)).unwrap_err();

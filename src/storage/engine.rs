@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::committer::{Committer, CommitterOptions};
 use super::segment::SegmentCache;
 use super::store::Store;
+use super::vacuum::Vacuumed;
 use crate::error::Result;
 use crate::settings::Settings;
 
@@ -39,5 +40,17 @@ impl Engine {
             segments: SegmentCache::new(SEGMENTS_OPEN_MAX),
             settings: Arc::new(settings),
         })
+    }
+
+    /// Deletes the files of segments that no version needs which anybody can reach.
+    ///
+    /// # Errors
+    /// 58030 for what the disk says; what is left is tried again next time.
+    pub fn vacuum(&self) -> Result<Vacuumed> {
+        let vacuumed = self.committer.vacuum()?;
+        for segment in &vacuumed.segments {
+            self.segments.remove(*segment);
+        }
+        Ok(vacuumed)
     }
 }

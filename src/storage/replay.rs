@@ -223,3 +223,163 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     number.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(number)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use super::super::log::{Frame as NewFrame, LogWriter, file_path};
+    use super::*;
+    use crate::storage::store::Store;
+
+    /// A log whose frames say which versions they have, in files cut behind their last frame.
+    struct Log {
+        dir: tempfile::TempDir,
+        /// The last version of every frame.
+        frames: Vec<u64>,
+    }
+
+    impl Log {
+        /// One file per slice, one frame per number of commits.
+        fn new(files: &[&[u64]]) -> Self {
+            let mut log = Self {
+                dir: tempfile::tempdir().unwrap(),
+                frames: vec![0],
+            };
+            drop(Store::open(log.dir.path()).unwrap());
+            files.iter().for_each(|frames| log.write(frames));
+            log
+        }
+
+        fn write(&mut self, frames: &[u64]) {
+            let store = Arc::new(Store::open(self.dir.path()).unwrap());
+            let mut writer = LogWriter::new(store);
+            let first = self.last() + 1;
+            let mut end = FILE_HEADER_BYTES as u64;
+            for commits in frames {
+                let first = self.last() + 1;
+                let mut frame = NewFrame::new(Version(first));
+                for version in first..first + commits {
+                    frame.payload().extend(version.to_le_bytes());
+                }
+                frame.payload().extend(b"odd");
+                writer.reserve(&frame).unwrap();
+                end += writer.append(frame).unwrap();
+                self.frames.push(first + commits - 1);
+            }
+            let file = OpenOptions::new().write(true).open(self.file(first));
+            file.unwrap().set_len(end + 64).unwrap();
+        }
+
+        fn last(&self) -> u64 {
+            *self.frames.last().unwrap()
+        }
+
+        fn file(&self, first: u64) -> PathBuf {
+            file_path(&self.dir.path().join("log"), Version(first))
+        }
+
+        fn read(&self, after: u64) -> Result<u64> {
+            let mut newest = after;
+            replay(&self.dir.path().join("log"), Version(after), |payload| {
+                for version in payload.as_slice()[..payload.len() - 3].chunks(8) {
+                    let version = u64::from_le_bytes(version.try_into().unwrap());
+                    assert!(version <= newest + 1, "{version} after {newest}");
+                    newest = newest.max(version);
+                }
+                Ok(Version(newest))
+            })?;
+            Ok(newest)
+        }
+    }
+
+    #[test]
+    fn all_frames_of_all_files_come_in_order() {
+        let log = Log::new(&[&[1, 3, 2], &[1], &[5, 5]]);
+        for after in 0..=17 {
+            assert_eq!(log.read(after).unwrap(), 17);
+        }
+        assert_eq!(Log::new(&[]).read(0).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_write_torn_at_any_byte_never_happened() {
+        let log = Log::new(&[&[1, 2], &[1, 3]]);
+        let file = log.file(4);
+        let whole = fs::read(&file).unwrap();
+        let begin = FILE_HEADER_BYTES + 32;
+        for torn in begin..whole.len() - 64 {
+            for filling in [0, 0xaa] {
+                let mut bytes = whole.clone();
+                bytes[torn..].fill(filling);
+                let cut = whole[..torn].to_vec();
+                for bytes in [bytes, cut] {
+                    fs::write(&file, bytes).unwrap();
+                    let newest = log.read(0).unwrap();
+                    let padding_only = torn >= whole.len() - 64 - 5;
+                    assert!(
+                        newest == 4 || padding_only && newest == 7,
+                        "{torn}: {newest}"
+                    );
+                }
+            }
+        }
+        // The database goes on in a new file; the torn frame stays behind it.
+        fs::write(&file, &whole[..begin + 20]).unwrap();
+        let mut log = log;
+        *log.frames.last_mut().unwrap() = 4;
+        log.write(&[2]);
+        assert_eq!(log.read(0).unwrap(), 6);
+    }
+
+    #[test]
+    fn a_file_whose_first_frame_is_torn_is_put_aside() {
+        let mut log = Log::new(&[&[2], &[3]]);
+        let file = log.file(3);
+        let bytes = fs::read(&file).unwrap();
+        fs::write(&file, &bytes[..FILE_HEADER_BYTES + 20]).unwrap();
+        *log.frames.last_mut().unwrap() = 2;
+        assert_eq!(log.read(0).unwrap(), 2);
+        log.write(&[4]);
+        assert_eq!(log.read(0).unwrap(), 6);
+        assert!(file.with_extension("torn").exists());
+    }
+
+    #[test]
+    fn a_damaged_byte_is_found_or_was_never_acknowledged() {
+        let log = Log::new(&[&[1, 2, 3], &[1, 2]]);
+        for first in [1, 7] {
+            let file = log.file(first);
+            let whole = fs::read(&file).unwrap();
+            for at in 0..whole.len() {
+                for mask in [0x01, 0x80, 0xff] {
+                    let mut bytes = whole.clone();
+                    bytes[at] ^= mask;
+                    fs::write(&file, &bytes).unwrap();
+                    match log.read(0) {
+                        Ok(newest) => assert!([7, 9].contains(&newest), "{first} {at}: {newest}"),
+                        Err(error) => {
+                            assert_eq!(error.sqlstate(), "XX001");
+                            let name = format!("{first:020}.log");
+                            assert!(error.message().contains(&name), "{error}");
+                        }
+                    }
+                }
+            }
+            fs::write(&file, &whole).unwrap();
+        }
+        assert_eq!(log.read(0).unwrap(), 9);
+    }
+
+    #[test]
+    fn a_missing_file_is_found() {
+        let log = Log::new(&[&[1, 2], &[1], &[2]]);
+        fs::remove_file(log.file(4)).unwrap();
+        assert_eq!(log.read(0).unwrap_err().sqlstate(), "XX001");
+        assert_eq!(log.read(3).unwrap_err().sqlstate(), "XX001");
+        assert_eq!(log.read(4).unwrap(), 6);
+        fs::remove_file(log.file(1)).unwrap();
+        assert_eq!(log.read(0).unwrap_err().sqlstate(), "XX001");
+    }
+}

@@ -10,11 +10,11 @@ use super::store::{Store, io, remove};
 use crate::error::{Error, Result};
 
 /// What a vacuum deleted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Vacuumed {
-    /// Files.
-    pub files: u64,
-    /// Their bytes.
+    /// The segments whose files are gone.
+    pub segments: Vec<SegmentId>,
+    /// Bytes of the files.
     pub bytes: u64,
 }
 
@@ -92,7 +92,7 @@ pub(super) fn remove_unreachable(
         if let Err(error) = remove(&path) {
             return Err((segments[at..].to_vec(), error));
         }
-        done.files += 1;
+        done.segments.push(retired.segment);
         done.bytes += bytes;
         if newest.collection_by_id(retired.collection).is_none() {
             // The last file's directory goes too; with other files in it, it stays.

@@ -1,6 +1,8 @@
 //! Collections as DataFusion sees them: pruning, scans, tables, the catalog and the system tables.
 
 pub mod clustering;
+#[cfg(test)]
+mod equivalence;
 pub mod options;
 pub mod provider;
 pub mod prune;

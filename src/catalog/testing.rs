@@ -57,7 +57,11 @@ pub fn clustered(columns: Vec<Column>) -> CollectionSchema {
 impl TestDb {
     pub fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let engine = Engine::open(directory.path(), Settings::default()).unwrap();
+        let settings = Settings {
+            compaction_auto: false,
+            ..Settings::default()
+        };
+        let engine = Engine::open(directory.path(), settings).unwrap();
         Self {
             engine: Arc::new(engine),
             _directory: directory,
@@ -70,11 +74,12 @@ impl TestDb {
         self.engine.committer.commit(transaction).await.unwrap();
     }
 
-    /// A collection with small row groups.
+    /// A collection with small row groups, and small segments where compaction makes them.
     pub async fn create(&self, name: &str, schema: CollectionSchema) -> CollectionId {
         let id = CollectionId(self.engine.committer.allocate_id());
         let options = CollectionOptions {
             row_group_rows_max: 64,
+            segment_rows_max: 100,
             ..CollectionOptions::default()
         };
         let new = NewCollection {

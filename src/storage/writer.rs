@@ -270,6 +270,10 @@ fn scalar_properties(
         // The default of V2 pages, DELTA_BYTE_ARRAY, saves shared prefixes, which zstd does too, and decodes slowly.
         builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_LENGTH_BYTE_ARRAY);
     }
+    if layout.schema.primary_key == [column.id] {
+        // Every value differs: a dictionary would hold them all, uncompressed by what they have in common.
+        builder = builder.set_column_dictionary_enabled(path.clone(), false);
+    }
     let key = layout.schema.primary_key.contains(&column.id)
         || layout.schema.clustering_key.contains(&column.id);
     // A bloom filter of floats would tell -0.0 from 0.0.

@@ -1,6 +1,7 @@
 //! What the engine's parts cost, each beside the bound that the machine sets.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
@@ -8,16 +9,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringArray,
+};
+use arrow::buffer::MutableBuffer;
+use arrow::datatypes::{DataType, Field};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use shelfmark::settings::Settings;
 use shelfmark::storage::change::{Append, Change, NewCollection, QualifiedName};
 use shelfmark::storage::engine::Engine;
 use shelfmark::storage::schema::{
-    CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, SegmentId,
-    Version,
+    CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, LIST_ELEMENT,
+    SegmentId, Version,
 };
+use shelfmark::storage::segment::{ReadRequest, SegmentReader};
 use shelfmark::storage::transaction::Transaction;
+use shelfmark::storage::writer::{SegmentLayout, SegmentWriter};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -160,5 +167,103 @@ fn log_append(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, log_append);
+/// Rows of the `seal` group: few, so that a run is short; bytes per second do not depend on them.
+const SEALED_ROWS: usize = 20_000;
+
+/// `book (id BIGINT, title TEXT, embeddings VECTOR(768))` with its rows, in batches as a scan gives them.
+fn vectors() -> (CollectionSchema, Vec<RecordBatch>) {
+    let mut schema = book(CollectionId(1)).schema;
+    schema.columns.push(Column {
+        id: FieldId(3),
+        name: "embeddings".to_string(),
+        column_type: ColumnType::Vector(768),
+        nullable: true,
+        default: None,
+        missing: None,
+    });
+    let batch = |first: usize| {
+        let rows = first..first + 5_000;
+        let titles = rows.clone().map(|i| format!("book number {i}"));
+        let values = rows
+            .clone()
+            .flat_map(|i| (0..768).map(move |d| ((i * 769 + d) as f32).sin()));
+        let list = FixedSizeListArray::new(
+            Arc::new(Field::new(LIST_ELEMENT, DataType::Float32, false)),
+            768,
+            Arc::new(Float32Array::from_iter_values(values)),
+            None,
+        );
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(rows.map(|i| i as i64).collect::<Int64Array>()),
+            Arc::new(StringArray::from_iter_values(titles)),
+            Arc::new(list),
+        ];
+        RecordBatch::try_new(schema.arrow_schema(), columns).unwrap()
+    };
+    let batches = (0..SEALED_ROWS).step_by(5_000).map(batch).collect();
+    (schema, batches)
+}
+
+fn write_segment(file: File, schema: &CollectionSchema, batches: &[RecordBatch]) -> u64 {
+    let layout = SegmentLayout {
+        schema,
+        options: &CollectionOptions::default(),
+        sorted_by: &[FieldId(1)],
+        nan_fields: &HashSet::new(),
+    };
+    let mut writer = SegmentWriter::try_new(file, layout).unwrap();
+    for batch in batches {
+        writer.write(batch).unwrap();
+    }
+    writer.finish().unwrap().bytes
+}
+
+/// Writing a segment with its statistics, and reading its vectors back; the bound is the raw bytes of the vectors.
+fn seal(criterion: &mut Criterion) {
+    let (schema, batches) = vectors();
+    let directory = directory();
+    let path = directory.path().join("segment.parquet");
+    let create = || {
+        File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+    };
+    let mut group = criterion.benchmark_group("seal");
+    group.throughput(Throughput::Bytes((SEALED_ROWS * 768 * 4) as u64));
+    group.sample_size(10);
+    group.bench_function("write", |b| {
+        b.iter(|| {
+            std::fs::remove_file(&path).ok();
+            let file = create().unwrap();
+            write_segment(file, &schema, &batches)
+        });
+    });
+    // A run of one benchmark alone has not written it.
+    if !path.exists() {
+        write_segment(create().unwrap(), &schema, &batches);
+    }
+    let schema = Arc::new(schema);
+    let reader = SegmentReader::open(&path, "segment").unwrap();
+    group.bench_function("read vectors as batches", |b| {
+        b.iter(|| {
+            let request = ReadRequest::all(&reader, Arc::clone(&schema), vec![FieldId(3)]);
+            let batches = reader.read(request).unwrap();
+            batches.map(|b| b.unwrap().num_rows()).sum::<usize>()
+        });
+    });
+    let pages = reader.vector_pages(FieldId(3)).unwrap().unwrap();
+    let mut buffer = MutableBuffer::new(0);
+    group.bench_function("read raw pages", |b| {
+        b.iter(|| {
+            for page in 0..pages.pages().len() {
+                black_box(pages.read_page(page, &mut buffer).unwrap());
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, log_append, seal);
 criterion_main!(benches);

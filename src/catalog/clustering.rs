@@ -63,13 +63,9 @@ fn usage() -> Error {
 }
 
 fn text_of(argument: &Expr) -> Option<&str> {
+    use ScalarValue::{LargeUtf8, Utf8, Utf8View};
     match argument {
-        Expr::Literal(value, _) => match value {
-            ScalarValue::Utf8(text)
-            | ScalarValue::Utf8View(text)
-            | ScalarValue::LargeUtf8(text) => text.as_deref(),
-            _ => None,
-        },
+        Expr::Literal(Utf8(text) | Utf8View(text) | LargeUtf8(text), _) => text.as_deref(),
         _ => None,
     }
 }

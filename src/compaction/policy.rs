@@ -1,6 +1,7 @@
 //! What to compact: a pure choice from a collection as it is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::depth::key_range;
 use super::ranges::{Limits, Weight};
@@ -205,10 +206,12 @@ fn merge(collection: &Collection, options: JobOptions, settings: &Settings) -> C
         || loose.len() >= AUTO_MERGE_SEGMENTS_MIN
         || loose.iter().any(|c| c.purge);
     if worth_it {
-        groups.extend(fill(&loose, limits, Run::None));
-    }
-    if !options.automatic {
-        add_growing(&mut groups, &loose, collection, limits);
+        let growing = if options.automatic {
+            &[]
+        } else {
+            collection.growing()
+        };
+        groups.extend(fill_loose(&loose, growing, limits));
     }
     if groups.is_empty() {
         return Choice::NothingToDo(
@@ -244,17 +247,17 @@ fn merge_run(
         match candidate(segment, limits, settings) {
             Some(candidate) => neighbours.push(candidate),
             None => {
-                groups.extend(fill(&neighbours, limits, Run::Same(run)));
+                groups.extend(fill_run(&neighbours, limits, run));
                 neighbours.clear();
             }
         }
     }
-    groups.extend(fill(&neighbours, limits, Run::Same(run)));
+    groups.extend(fill_run(&neighbours, limits, run));
     groups
 }
 
-/// Puts neighbours together until a segment is full; keeps the groups that make fewer segments or purge dead rows.
-fn fill(candidates: &[Candidate], limits: Limits, run: Run) -> Vec<Group> {
+/// Puts neighbours of a run together until a segment is full; keeps the groups that make fewer segments or purge dead rows.
+fn fill_run(candidates: &[Candidate], limits: Limits, run: JobId) -> Vec<Group> {
     let mut groups = Vec::new();
     let mut rest = candidates;
     while !rest.is_empty() {
@@ -268,46 +271,68 @@ fn fill(candidates: &[Candidate], limits: Limits, run: Run) -> Vec<Group> {
         rest = after;
         if group.len() > 1 || group[0].purge {
             let inputs = group.iter().map(|c| c.segment.id).collect();
-            groups.push(Group { inputs, run });
+            groups.push(Group {
+                inputs,
+                run: Run::Same(run),
+            });
         }
     }
     groups
 }
 
-/// Adds the growing rows: to a group or a small segment with room for them, else by themselves.
-fn add_growing(
-    groups: &mut Vec<Group>,
-    loose: &[Candidate],
-    collection: &Collection,
+/// Puts each segment into the first group with room for it, and the growing rows last. A second merge then finds
+/// nothing to do: no two groups fit together.
+fn fill_loose(
+    candidates: &[Candidate],
+    growing: &[Arc<GrowingSegment>],
     limits: Limits,
-) {
-    let growing: Vec<SegmentId> = collection.growing().iter().map(|g| g.id).collect();
-    if growing.is_empty() {
-        return;
+) -> Vec<Group> {
+    let mut bins: Vec<Bin> = Vec::new();
+    for candidate in candidates {
+        let bin = Bin {
+            inputs: vec![candidate.segment.id],
+            weight: candidate.weight,
+            worth_it: candidate.purge,
+        };
+        bin.put_into(&mut bins, limits);
     }
-    let weights = collection.growing().iter().map(|g| growing_weight(g));
-    let weight = weights.fold(Weight::default(), Weight::plus);
-    let has_room = |inputs: &[SegmentId]| {
-        let members = loose.iter().filter(|c| inputs.contains(&c.segment.id));
-        let all = members.fold(weight, |sum, c| sum.plus(c.weight));
-        all.part_of(limits) <= MERGE_FILL
-    };
-    let room = groups
-        .iter_mut()
-        .find(|g| g.run == Run::None && has_room(&g.inputs));
-    if let Some(group) = room {
-        group.inputs.extend(growing);
-        return;
+    if !growing.is_empty() {
+        let weights = growing.iter().map(|g| growing_weight(g));
+        let bin = Bin {
+            inputs: growing.iter().map(|g| g.id).collect(),
+            weight: weights.fold(Weight::default(), Weight::plus),
+            worth_it: true,
+        };
+        bin.put_into(&mut bins, limits);
     }
-    let taken = |id: SegmentId| groups.iter().any(|g| g.inputs.contains(&id));
-    let partner = loose.iter().map(|c| c.segment.id);
-    let mut inputs: Vec<SegmentId> = partner
-        .filter(|id| !taken(*id) && has_room(&[*id]))
-        .take(1)
-        .collect();
-    inputs.extend(growing);
-    let run = Run::None;
-    groups.push(Group { inputs, run });
+    let worth_it = bins.into_iter().filter(|b| b.worth_it);
+    worth_it
+        .map(|b| Group {
+            inputs: b.inputs,
+            run: Run::None,
+        })
+        .collect()
+}
+
+/// Segments that together make one.
+struct Bin {
+    inputs: Vec<SegmentId>,
+    weight: Weight,
+    worth_it: bool,
+}
+
+impl Bin {
+    fn put_into(self, bins: &mut Vec<Self>, limits: Limits) {
+        let has_room = |b: &&mut Self| b.weight.plus(self.weight).part_of(limits) <= MERGE_FILL;
+        match bins.iter_mut().find(has_room) {
+            Some(bin) => {
+                bin.inputs.extend(self.inputs);
+                bin.weight = bin.weight.plus(self.weight);
+                bin.worth_it = true;
+            }
+            None => bins.push(self),
+        }
+    }
 }
 
 fn cluster(collection: &Collection, options: JobOptions) -> Result<Choice> {

@@ -52,8 +52,9 @@ pub enum Step {
     Null,
 }
 
-/// NULL keys get segments of their own when they fill at least this part of one; fewer stay with the greatest keys,
-/// where they cost nothing (NULL satisfies no comparison) but make `IS NULL` read those keys too.
+/// NULL keys get segments of their own when they fill at least this part of one and not everything fits into one;
+/// fewer stay with the greatest keys, where they cost nothing (NULL satisfies no comparison) but make `IS NULL` read
+/// those keys too.
 const NULL_PART_MIN: f64 = 0.25;
 /// Room for the rounding of sums of fractions.
 const EPSILON: f64 = 1e-9;
@@ -143,7 +144,8 @@ impl Cutter {
         let fill = self.closed.part_of(self.limits);
         let left = self.planned.minus(self.cut).minus(self.closed);
         let left = left.part_of(self.limits);
-        let nulls = step == Step::Null && left >= NULL_PART_MIN;
+        let several = self.planned.part_of(self.limits) > 1.0;
+        let nulls = several && step == Step::Null && left >= NULL_PART_MIN;
         let next_group = self.last_group.min(left);
         heavy || nulls || fill + next_group / 2.0 + EPSILON >= self.target
     }
@@ -161,7 +163,12 @@ impl Cutter {
     fn plan(&mut self) {
         let left = self.planned.minus(self.cut).part_of(self.limits);
         let segments = (left - EPSILON).ceil().max(1.0);
-        self.target = (left / segments).clamp(EPSILON, 1.0);
+        // The last segment takes all that comes, whatever was planned, until it is full.
+        self.target = if segments > 1.0 {
+            left / segments
+        } else {
+            f64::INFINITY
+        };
     }
 }
 
@@ -250,11 +257,28 @@ mod tests {
 
     #[test]
     fn many_nulls_have_segments_of_their_own_few_do_not() {
-        let mut keys: Vec<_> = (0..40).map(Some).collect();
-        keys.extend([None; 30]);
-        assert_eq!(sizes(&ends(LIMITS, &keys, 1)), [40, 30]);
-        keys.truncate(50);
-        assert_eq!(sizes(&ends(LIMITS, &keys, 1)), [50]);
+        let mut keys: Vec<_> = (0..80).map(Some).collect();
+        keys.extend([None; 60]);
+        assert_eq!(sizes(&ends(LIMITS, &keys, 1)), [70, 10, 60]);
+        keys.truncate(110);
+        assert_eq!(sizes(&ends(LIMITS, &keys, 1)), [55, 25, 30]);
+        keys.truncate(100);
+        assert_eq!(sizes(&ends(LIMITS, &keys, 1)), [100]);
+        keys.truncate(1);
+        keys.extend([None; 80]);
+        assert_eq!(sizes(&ends(LIMITS, &keys, 1)), [81]);
+    }
+
+    #[test]
+    fn more_rows_than_planned_fill_the_last_segment() {
+        let planned = Weight {
+            rows: 40,
+            bytes: 40,
+        };
+        let mut cutter = Cutter::new(LIMITS, planned);
+        let mut cuts = Vec::new();
+        (0..110).for_each(|_| cutter.push(Step::Next, 1, &mut cuts));
+        assert_eq!(cuts, [100]);
     }
 
     #[test]

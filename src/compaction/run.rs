@@ -164,7 +164,7 @@ async fn write_group(
         memory_bytes: engine.settings.compaction_memory_budget.0,
         spill_directory: engine.store.tmp_dir(),
     };
-    let (mut stream, _pool) = sorted(&inputs, &order, &limits, task)?;
+    let (mut stream, pool) = sorted(&inputs, &order, &limits, task)?;
     let run = match group.run {
         Run::None => None,
         Run::Same(run) => Some(run),
@@ -205,6 +205,12 @@ async fn write_group(
     };
     let sorted = sorting.await;
     drop(sender);
+    drop(stream);
+    tracing::debug!(
+        job = job.id.0,
+        bytes = pool.max_reserved(),
+        "sorted within memory"
+    );
     let written = writing
         .await
         .map_err(|e| Error::internal(format!("the writer of a compaction ended early: {e}")))?;

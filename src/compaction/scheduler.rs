@@ -31,6 +31,8 @@ const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(1);
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// The most doublings of [`RETRY_AFTER`].
 const RETRY_DOUBLINGS_MAX: u32 = 8;
+/// How often files are looked for whose retention is over.
+const VACUUM_INTERVAL: Duration = Duration::from_secs(60);
 /// How long closing waits for jobs to stop.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -108,11 +110,8 @@ impl Scheduler {
                 runtime: Some(runtime),
             }),
         };
-        let settings = &shared.engine.settings;
-        if settings.compaction_enable && settings.compaction_auto {
-            let handle = scheduler.handle()?;
-            scheduler.handle()?.spawn(look_after(shared, handle));
-        }
+        let handle = scheduler.handle()?;
+        handle.clone().spawn(look_after(shared, handle));
         Ok(scheduler)
     }
 
@@ -413,6 +412,7 @@ async fn work(shared: Arc<Shared>, id: JobId, request: Request) {
         "compaction ended"
     );
     shared.forget(&ended);
+    vacuum(&shared.engine);
 }
 
 /// Waits for the collection and for a free worker, then runs the job.
@@ -454,16 +454,40 @@ async fn end_with(shared: &Shared, mut job: JobRecord, error: &Error) -> JobReco
     job
 }
 
-/// Starts what is due, as commits come and rows get old.
+/// Starts what is due, as commits come and rows get old, and deletes files that are no longer needed.
 async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Handle) {
     let mut versions = shared.engine.committer.subscribe();
+    let settings = &shared.engine.settings;
+    let automatic = settings.compaction_enable && settings.compaction_auto;
+    let mut vacuumed = Instant::now();
     while !shared.closing.load(Ordering::Relaxed) {
         let changed = tokio::time::timeout(LOOK_INTERVAL_MAX, versions.changed()).await;
         if matches!(changed, Ok(Err(_))) {
             return;
         }
-        start_due(&shared, &handle);
+        if automatic {
+            start_due(&shared, &handle);
+        }
+        if vacuumed.elapsed() >= VACUUM_INTERVAL {
+            vacuum(&shared.engine);
+            vacuumed = Instant::now();
+        }
         tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Deletes the files of replaced segments whose retention is over.
+fn vacuum(engine: &Engine) {
+    match engine.vacuum() {
+        Ok(done) if done.segments.is_empty() => {}
+        Ok(done) => {
+            tracing::info!(
+                segments = done.segments.len(),
+                bytes = done.bytes,
+                "vacuumed"
+            );
+        }
+        Err(error) => tracing::warn!(%error, "files of replaced segments stay for now"),
     }
 }
 

@@ -310,3 +310,85 @@ fn split(batch: Result<RecordBatch>, bytes_max: u64) -> Vec<Result<RecordBatch>>
     }
     pieces
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arrow::array::{Array, Float32Array, Float64Array};
+    use futures::StreamExt;
+
+    use super::*;
+    use crate::compaction::testing::{Book, KEY, Shelf, quiet, rows_max};
+    use crate::storage::schema::SegmentId;
+
+    #[test]
+    fn one_zero_and_one_nan_are_left() {
+        let odd = f64::from_bits(0xFFF8_0000_0000_0001);
+        let column: ArrayRef = Arc::new(Float64Array::from(vec![Some(-0.0), None, Some(odd)]));
+        let unified = one_zero_one_nan(&column);
+        let values = unified.as_primitive::<Float64Type>();
+        assert_eq!(values.value(0).to_bits(), 0.0_f64.to_bits());
+        assert_eq!(values.value(2).to_bits(), f64::NAN.to_bits());
+        assert_eq!(values.null_count(), 1);
+        let column: ArrayRef = Arc::new(Float32Array::from(vec![-0.0, -f32::NAN]));
+        let unified = one_zero_one_nan(&column);
+        let values = unified.as_primitive::<Float32Type>();
+        assert_eq!(values.value(0).to_bits(), 0.0_f32.to_bits());
+        assert_eq!(values.value(1).to_bits(), f32::NAN.to_bits());
+    }
+
+    #[test]
+    fn wide_batches_are_split_into_copies() {
+        let schema = Schema::new(vec![Field::new("t", DataType::Utf8, false)]);
+        let texts = arrow::array::StringArray::from_iter_values(vec!["x".repeat(100); 64]);
+        let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(texts)]).unwrap();
+        let pieces: Vec<RecordBatch> = split(Ok(batch), 1_000)
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(pieces.iter().map(RecordBatch::num_rows).sum::<usize>(), 64);
+        assert!(pieces.iter().all(|p| p.get_array_memory_size() < 4_000));
+    }
+
+    #[tokio::test]
+    async fn memory_stays_within_the_budget_and_spill_files_go() {
+        let shelf = Shelf::open(quiet(), rows_max(1_000), &[KEY]);
+        for part in 0..20 {
+            let books: Vec<Book> = (0..2_000)
+                .map(|i| {
+                    let id = part * 2_000 + i;
+                    let mut book = Book::new(id, ((id * 7_919) % 10_007) as f64);
+                    book.title = Some(format!("{id} {}", "x".repeat(500)));
+                    book
+                })
+                .collect();
+            shelf.insert(&books);
+        }
+        let collection = shelf.current();
+        let growing: Vec<SegmentId> = collection.growing().iter().map(|g| g.id).collect();
+        let find = |id: &SegmentId| Input::find(&shelf.engine, &collection, *id).unwrap();
+        let inputs = Arc::new(growing.iter().map(find).collect::<Vec<_>>());
+        let order = Arc::new(SortOrder::try_new(&collection.schema).unwrap());
+        let spill = tempfile::tempdir().unwrap();
+        let limits = SortLimits {
+            memory_bytes: 8 << 20,
+            spill_directory: spill.path().to_path_buf(),
+        };
+        let (mut stream, pool) = sorted(&inputs, &order, &limits, &Task::default()).unwrap();
+        let (mut rows, mut last) = (0, f64::NEG_INFINITY);
+        let mut spilled = false;
+        while let Some(batch) = stream.next().await {
+            let batch = batch.unwrap();
+            let keys = order.key_columns(&batch)[0].as_primitive::<Float64Type>();
+            assert!(keys.values().is_sorted() && keys.value(0) >= last);
+            last = keys.value(keys.len() - 1);
+            rows += batch.num_rows();
+            spilled |= std::fs::read_dir(spill.path()).unwrap().count() > 0;
+        }
+        assert_eq!(rows, 40_000);
+        assert!(spilled);
+        assert!(pool.max_reserved() <= 8 << 20, "{}", pool.max_reserved());
+        drop(stream);
+        assert_eq!(std::fs::read_dir(spill.path()).unwrap().count(), 0);
+    }
+}

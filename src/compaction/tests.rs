@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::depth::clustering_information;
 use super::jobs::Task;
 use super::policy::{JobOptions, Request};
@@ -176,7 +178,10 @@ async fn huge_texts_are_spilled_within_the_budget() {
 async fn prepared(shelf: &Shelf) -> Prepared {
     let request = Request {
         kind: JobKind::Cluster,
-        options: JobOptions::default(),
+        options: JobOptions {
+            full: true,
+            automatic: false,
+        },
     };
     let id = JobId(shelf.engine.committer.allocate_id());
     let job = new_record(id, &shelf.current(), request);
@@ -260,4 +265,224 @@ async fn jobs_are_known_by_their_ids() {
     assert_eq!(scheduler.cancel(job.id).unwrap_err().sqlstate(), "55000");
     assert_eq!(scheduler.wait(job.id, TIMEOUT).await.unwrap(), job);
     assert!(scheduler.progress(job.id).is_none());
+}
+
+#[tokio::test]
+async fn asking_again_while_a_job_runs_gives_the_running_job() {
+    let shelf = Shelf::open(quiet(), rows_max(1_000), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    shelf.insert(&mixed(20_000));
+    let options = JobOptions::default();
+    let submit = |kind| scheduler.submit(shelf.collection, kind, options);
+    let first = submit(JobKind::Cluster).await.unwrap();
+    let merge = submit(JobKind::Merge).await.unwrap();
+    let again = submit(JobKind::Cluster).await.unwrap();
+    assert_eq!(first, again);
+    assert_ne!(first, merge);
+    let state = |id| shelf.engine.committer.snapshot().job(id).unwrap().state;
+    assert!(matches!(state(merge), JobState::Queued | JobState::Running));
+    let progress = scheduler.progress(first).unwrap();
+    assert!(progress.rows_done <= progress.rows_total);
+    let clustered = scheduler.wait(first, TIMEOUT).await.unwrap();
+    let merged = scheduler.wait(merge, TIMEOUT).await.unwrap();
+    assert_eq!(clustered.state, JobState::Succeeded);
+    assert!(merged.started_ms >= clustered.finished_ms);
+    assert_eq!(state(merge), merged.state);
+}
+
+#[tokio::test]
+async fn a_cancelled_job_changes_nothing_and_leaves_no_files() {
+    let shelf = Shelf::open(quiet(), rows_max(1_000), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    shelf.insert(&mixed(50_000));
+    let before = shelf.rows();
+    let options = JobOptions::default();
+    let id = scheduler
+        .submit(shelf.collection, JobKind::Cluster, options)
+        .await
+        .unwrap();
+    let waiting = scheduler.submit(shelf.collection, JobKind::Merge, options);
+    let waiting = waiting.await.unwrap();
+    let short = scheduler.wait(waiting, Some(Duration::ZERO)).await;
+    assert_eq!(short.unwrap_err().sqlstate(), "57014");
+    scheduler.cancel(waiting).unwrap();
+    let waiting = scheduler.wait(waiting, TIMEOUT).await.unwrap();
+    assert_eq!(waiting.state, JobState::Cancelled);
+    scheduler.cancel(id).unwrap();
+    let job = scheduler.wait(id, TIMEOUT).await.unwrap();
+    assert_eq!(
+        (job.state, &*job.reason),
+        (JobState::Cancelled, "cancelled on request")
+    );
+    assert_eq!(shelf.files(), 0);
+    assert_same(&shelf.rows(), &before);
+}
+
+#[tokio::test]
+async fn closing_stops_jobs_and_opening_fails_what_was_interrupted() {
+    let shelf = Shelf::open(quiet(), rows_max(1_000), &[KEY]);
+    shelf.insert(&mixed(50_000));
+    let first = scheduler(&shelf);
+    let options = JobOptions::default();
+    let id = first
+        .submit(shelf.collection, JobKind::Cluster, options)
+        .await
+        .unwrap();
+    drop(first);
+    let job = JobRecord::clone(shelf.engine.committer.snapshot().job(id).unwrap());
+    assert_eq!(
+        (job.state, &*job.reason),
+        (JobState::Cancelled, "the database was closed")
+    );
+    assert_eq!(shelf.files(), 0);
+
+    let mut crashed = job.clone();
+    crashed.state = JobState::Running;
+    shelf.commit(Change::Job(crashed));
+    let second = scheduler(&shelf);
+    let job = second.wait(id, TIMEOUT).await.unwrap();
+    assert_eq!(job.state, JobState::Failed);
+    assert!(job.reason.starts_with("interrupted"), "{}", job.reason);
+}
+
+#[tokio::test]
+async fn growing_rows_and_small_segments_are_looked_after() {
+    let mut settings = quiet();
+    settings.compaction_auto = true;
+    settings.set("growing.max_age", "20ms").unwrap();
+    let shelf = Shelf::open(settings, rows_max(1_000), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    for books in mixed(90).chunks(10) {
+        shelf.insert(books);
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    }
+    let before = shelf.rows();
+    for _ in 0..200 {
+        let collection = shelf.current();
+        if collection.growing().is_empty() && collection.segments().len() < 8 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let collection = shelf.current();
+    assert!(collection.growing().is_empty());
+    assert!(collection.segments().len() < 8);
+    assert_same(&shelf.rows(), &before);
+    drop(scheduler);
+}
+
+#[tokio::test]
+async fn deletes_and_inserts_go_on_while_jobs_run() {
+    let shelf = Shelf::open(quiet(), rows_max(500), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    for books in mixed(6_000).chunks(1_000) {
+        shelf.insert(books);
+        compact(&scheduler, &shelf, JobKind::Seal).await;
+    }
+    let mut expected = shelf.rows();
+    for round in 0..4_i64 {
+        let id = scheduler
+            .submit(shelf.collection, JobKind::Cluster, JobOptions::default())
+            .await
+            .unwrap();
+        for i in 0..10 {
+            let gone = round * 1_000 + i * 77;
+            assert!(shelf.delete(gone));
+            expected.retain(|row| !row.starts_with(&format!("{gone}|")));
+            shelf.insert(&[Book::new(100_000 + gone, i as f64)]);
+        }
+        let job = scheduler.wait(id, TIMEOUT).await.unwrap();
+        assert_eq!(job.state, JobState::Succeeded, "{}", job.reason);
+        let old: Vec<String> = shelf
+            .rows()
+            .into_iter()
+            .filter(|r| r.split('|').next().unwrap().len() < 6)
+            .collect();
+        assert_same(&old, &expected);
+    }
+    assert_eq!(shelf.rows().len(), 6_000);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn any_collection_keeps_its_rows(
+        books in prop::collection::vec(book(), 0..300),
+        parts in 1_usize..6,
+        segment_rows in 5_u64..120,
+        kinds in prop::collection::vec(0_u8..3, 1..4),
+        deletes in prop::collection::vec(0_i64..300, 0..60),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(keeps_rows(books, parts, segment_rows, kinds, deletes));
+    }
+}
+
+fn book() -> impl Strategy<Value = Book> {
+    let key = prop_oneof![
+        Just(None),
+        Just(Some(f64::NAN)),
+        Just(Some(-0.0)),
+        Just(Some(0.0)),
+        Just(Some(f64::MIN)),
+        (-5_i32..5).prop_map(|v| Some(f64::from(v))),
+        any::<f64>().prop_map(Some),
+    ];
+    let title = prop::option::of("[a-c]{0,3}|x{2000}");
+    (key, title, any::<bool>()).prop_map(|(key, title, has_embedding)| Book {
+        id: 0,
+        key,
+        title,
+        has_embedding,
+    })
+}
+
+async fn keeps_rows(
+    mut books: Vec<Book>,
+    parts: usize,
+    segment_rows: u64,
+    kinds: Vec<u8>,
+    deletes: Vec<i64>,
+) {
+    let shelf = Shelf::open(quiet(), rows_max(segment_rows), &[KEY, TITLE]);
+    let scheduler = scheduler(&shelf);
+    books
+        .iter_mut()
+        .zip(0..)
+        .for_each(|(book, id)| book.id = id);
+    for part in books.chunks(books.len().div_ceil(parts).max(1)) {
+        shelf.insert(part);
+        compact(&scheduler, &shelf, JobKind::Seal).await;
+    }
+    deletes.iter().take(30).for_each(|id| {
+        shelf.delete(*id);
+    });
+    for kind in kinds {
+        let before = shelf.rows();
+        let kind = [JobKind::Seal, JobKind::Merge, JobKind::Cluster][usize::from(kind)];
+        let job = compact(&scheduler, &shelf, kind).await;
+        assert!(
+            matches!(job.state, JobState::Succeeded | JobState::NothingToDo),
+            "{}",
+            job.reason
+        );
+        assert_same(&shelf.rows(), &before);
+        let again = compact(&scheduler, &shelf, kind).await;
+        assert_eq!(
+            again.state,
+            JobState::NothingToDo,
+            "{kind:?}: {}",
+            again.reason
+        );
+    }
+    let waiting = shelf.current().live_rows() > 0;
+    if waiting {
+        let full = prepared(&shelf).await;
+        deletes.iter().skip(30).for_each(|id| {
+            shelf.delete(*id);
+        });
+        let expected = shelf.rows();
+        commit(&shelf.engine, full).await.unwrap();
+        assert_same(&shelf.rows(), &expected);
+    }
 }

@@ -166,10 +166,10 @@ impl Committer {
 
     /// Commits a transaction; the answer comes when it is durable, and is the snapshot that it made.
     ///
-    /// A transaction without changes makes no version. After an error of kind [`ErrorKind::Unavailable`] or
-    /// [`ErrorKind::LimitExceeded`], and when the future is dropped, the commit may still be in the log: segment files
-    /// that it names must stay (the next open removes those that no version names). After any other error it has not
-    /// happened, and the caller removes its files.
+    /// A transaction without changes makes no version. After an error of kind [`ErrorKind::Unavailable`], and when the
+    /// future is dropped, the commit may still be in the log: segment files that it names must stay (the next open
+    /// removes those that no version names). After any other error it has not happened, and the caller removes its
+    /// files.
     ///
     /// # Errors
     /// 40001 when a concurrent commit won, the errors of [`Snapshot::apply`], 58030 when the log cannot be written,

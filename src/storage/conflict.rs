@@ -20,13 +20,16 @@ use super::change::{Append, Change, Replace};
 use super::codec::Record;
 use super::collection::Collection;
 use super::deletes::{Replaced, check_map, rebase};
+use super::log::FRAME_BYTES_MAX;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
 use super::transaction::{RowMap, Transaction};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 
 /// Hashes of inserted keys that are kept to find transactions that insert the same.
 const KEYS_MAX: usize = 8 << 20;
+/// The most bytes that one transaction may bring: half a frame, so that those it is grouped with fit too.
+const COMMIT_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
 
 /// A transaction with its changes encoded by its caller's thread.
 #[derive(Debug)]
@@ -35,8 +38,6 @@ pub(super) struct Prepared {
     changes: Vec<(Change, Record)>,
     row_maps: Vec<RowMap>,
     keys: Vec<(CollectionId, Arc<Vec<u64>>)>,
-    /// Bytes of the records.
-    pub(super) bytes: usize,
 }
 
 impl Prepared {
@@ -47,15 +48,20 @@ impl Prepared {
             changes: Vec::with_capacity(transaction.changes.len()),
             row_maps: transaction.row_maps,
             keys: transaction.keys,
-            bytes: 0,
         };
+        let mut bytes = 0;
         for change in transaction.changes {
             if let Change::Replace(replace) = &change {
                 check_replace(replace, &prepared.row_maps)?;
             }
             let record = Record::of_change(&change)?;
-            prepared.bytes += record.len();
+            bytes += record.len();
             prepared.changes.push((change, record));
+        }
+        if bytes > COMMIT_BYTES_MAX {
+            let message = format!("the transaction has {bytes} bytes, too many for one commit");
+            return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
+                .with_hint("Load large data with COPY, or split the transaction."));
         }
         Ok(prepared)
     }

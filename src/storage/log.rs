@@ -144,9 +144,8 @@ impl LogWriter {
     /// 53100 when the disk is full, 58030 for what else it says, 54000 for a frame of absurd size.
     pub(super) fn reserve(&mut self, frame: &Frame) -> Result<()> {
         if frame.len() > FRAME_BYTES_MAX {
-            let message = "the transaction has too many bytes for one commit";
-            return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
-                .with_hint("Load large data with COPY, or split the transaction."));
+            let message = "a group of commits has too many bytes";
+            return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
         }
         if self.open.as_ref().is_some_and(|f| f.end >= FILE_BYTES_MAX) {
             self.rotate();

@@ -257,14 +257,15 @@ fn check_ours(root: &Path) -> Result<()> {
         let entry = entry.map_err(|e| io("read", root, e))?;
         names.push(entry.file_name());
     }
-    if names.iter().any(|n| n == "LOCK") {
+    // LOCK says what it is before anything else is made beside it.
+    if fs::metadata(root.join("LOCK")).is_ok_and(|lock| lock.len() > 0) {
         return Ok(());
     }
-    names.retain(|n| n != "lost+found");
+    names.retain(|n| n != "lost+found" && n != "LOCK");
     if names.is_empty() {
         return Ok(());
     }
-    Err(foreign(root, "it is not empty and has no LOCK file"))
+    Err(foreign(root, "it is not empty, and no LOCK file says so"))
 }
 
 fn lock(root: &Path) -> Result<File> {
@@ -338,6 +339,8 @@ mod tests {
         fs::write(dir.path().join("thesis.txt"), "precious").unwrap();
         assert_eq!(Store::open(dir.path()).unwrap_err().sqlstate(), "55000");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        fs::write(dir.path().join("LOCK"), "").unwrap();
+        assert_eq!(Store::open(dir.path()).unwrap_err().sqlstate(), "55000");
         fs::write(dir.path().join("LOCK"), "somebody else's").unwrap();
         assert_eq!(Store::open(dir.path()).unwrap_err().sqlstate(), "55000");
         assert_eq!(

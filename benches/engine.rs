@@ -15,6 +15,9 @@ use arrow::array::{
 use arrow::buffer::MutableBuffer;
 use arrow::datatypes::{DataType, Field};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use datafusion::common::DFSchema;
+use datafusion::prelude::SessionContext;
+use shelfmark::catalog::prune::may_match;
 use shelfmark::settings::Settings;
 use shelfmark::storage::change::{Append, Change, NewCollection, QualifiedName};
 use shelfmark::storage::engine::Engine;
@@ -23,6 +26,7 @@ use shelfmark::storage::schema::{
     SegmentId, Version,
 };
 use shelfmark::storage::segment::{ReadRequest, SegmentReader};
+use shelfmark::storage::stats::{Bound, ColumnStats, PartitionStats, SegmentStats};
 use shelfmark::storage::transaction::Transaction;
 use shelfmark::storage::writer::{SegmentLayout, SegmentWriter};
 use tempfile::TempDir;
@@ -265,5 +269,59 @@ fn seal(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, log_append, seal);
+/// PartitionStats of 10,000 segments of `book`, 1,000 keys and as many titles each, in the order of the key.
+fn partition_stats(schema: &CollectionSchema) -> PartitionStats {
+    let stats = |field, min, max| ColumnStats {
+        field,
+        min: Some(min),
+        max: Some(max),
+        min_exact: true,
+        max_exact: true,
+        null_count: 0,
+        nan_count: 0,
+    };
+    let title = |id: i64| Bound::Text(format!("The {id:09}th book of the library"));
+    let segments: Vec<SegmentStats> = (0..10_000)
+        .map(|i| (i * 1_000, i * 1_000 + 999))
+        .map(|(first, last)| SegmentStats {
+            columns: vec![
+                stats(FieldId(1), Bound::Int(first), Bound::Int(last)),
+                stats(FieldId(2), title(first), title(last)),
+            ],
+            ..SegmentStats::default()
+        })
+        .collect();
+    let segments: Vec<_> = segments.iter().map(|stats| (1_000, stats)).collect();
+    PartitionStats::build(schema, &segments)
+}
+
+fn prune(criterion: &mut Criterion) {
+    let schema = book(CollectionId(1)).schema;
+    let arrow = schema.arrow_schema();
+    let stats = partition_stats(&schema);
+    let context = SessionContext::new();
+    let fields = DFSchema::try_from(Arc::clone(&arrow)).unwrap();
+    let long_list = (0..1_000).map(|i| (i * 9_973).to_string());
+    let long_list = format!("id IN ({})", long_list.collect::<Vec<_>>().join(", "));
+    let mut group = criterion.benchmark_group("prune");
+    group.throughput(Throughput::Elements(stats.containers as u64));
+    for (name, sql) in [
+        ("range", "id > 2000000 AND id < 2400000"),
+        (
+            "nested",
+            "(id < 5000 OR id > 9990000) AND NOT (title < 'The 5' AND id <> 7)",
+        ),
+        ("prefix", "title LIKE 'The 0012%'"),
+        ("in_1000", &long_list),
+    ] {
+        let expr = context.parse_sql_expr(sql, &fields).unwrap();
+        let predicate = context.create_physical_expr(expr, &fields).unwrap();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| may_match(black_box(&predicate), &arrow, &stats))
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, log_append, seal, prune);
 criterion_main!(benches);

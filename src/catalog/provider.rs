@@ -12,8 +12,9 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::LogicalPlan;
 use parking_lot::RwLock;
 
-use super::system::{SYSTEM_SCHEMA, SystemSchema};
+use super::system::{SYSTEM_SCHEMA, SystemSchema, SystemSource};
 use super::table::CollectionTable;
+use crate::compaction::scheduler::Scheduler;
 use crate::error::Error;
 use crate::storage::change::{QualifiedName, View};
 use crate::storage::engine::Engine;
@@ -37,6 +38,7 @@ pub trait ViewPlanner: Send + Sync + 'static {
 #[derive(Clone)]
 pub struct ShelfmarkCatalog {
     engine: Arc<Engine>,
+    scheduler: Option<Scheduler>,
     views: Option<Arc<dyn ViewPlanner>>,
     with_row_address: bool,
 }
@@ -54,9 +56,16 @@ impl ShelfmarkCatalog {
     pub fn new(engine: Arc<Engine>) -> Self {
         Self {
             engine,
+            scheduler: None,
             views: None,
             with_row_address: false,
         }
+    }
+
+    /// The same catalog, whose table of compactions shows how far they are.
+    pub fn with_scheduler(mut self, scheduler: Scheduler) -> Self {
+        self.scheduler = Some(scheduler);
+        self
     }
 
     /// The same catalog with views.
@@ -92,7 +101,11 @@ impl CatalogProvider for ShelfmarkCatalog {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         if name == SYSTEM_SCHEMA && self.has_system_schema() {
-            return Some(Arc::new(SystemSchema::new(Arc::clone(&self.engine))));
+            let source = SystemSource {
+                engine: Arc::clone(&self.engine),
+                scheduler: self.scheduler.clone(),
+            };
+            return Some(Arc::new(SystemSchema::new(source)));
         }
         let schema = || UserSchema {
             catalog: self.clone(),

@@ -15,6 +15,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::options::{PinnedSnapshot, ShelfmarkOptions};
+use crate::compaction::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::storage::engine::Engine;
 use crate::storage::snapshot::Snapshot;
@@ -56,15 +57,16 @@ impl SystemTable {
 
     fn rows(
         self,
-        engine: &Engine,
+        source: &SystemSource,
         snapshot: &Snapshot,
         settings: &Settings,
     ) -> Result<RecordBatch> {
+        let engine = &source.engine;
         let columns = match self {
             Self::Collections => rows::collections(snapshot),
             Self::Segments => rows::segments(snapshot, &engine.store),
             Self::PartitionStats => rows::partition_stats(snapshot),
-            Self::Compactions => rows::compactions(snapshot),
+            Self::Compactions => rows::compactions(snapshot, source.scheduler.as_ref()),
             Self::Versions => rows::versions(&engine.committer.versions()),
             Self::Settings => rows::settings(settings),
         };
@@ -72,16 +74,25 @@ impl SystemTable {
     }
 }
 
+/// What the system tables are computed from.
+#[derive(Debug, Clone)]
+pub struct SystemSource {
+    /// The database.
+    pub engine: Arc<Engine>,
+    /// Its background jobs, for the progress of those that run.
+    pub scheduler: Option<Scheduler>,
+}
+
 /// The SQL schema of the system tables.
 #[derive(Debug)]
 pub struct SystemSchema {
-    engine: Arc<Engine>,
+    source: SystemSource,
 }
 
 impl SystemSchema {
     /// The system tables of a database.
-    pub fn new(engine: Arc<Engine>) -> Self {
-        Self { engine }
+    pub fn new(source: SystemSource) -> Self {
+        Self { source }
     }
 }
 
@@ -96,9 +107,9 @@ impl SchemaProvider for SystemSchema {
         let Some(table) = SystemTable::ALL.into_iter().find(|t| t.name() == name) else {
             return Ok(None);
         };
-        let none = table.rows(&self.engine, &Snapshot::empty(), &Settings::default())?;
+        let none = table.rows(&self.source, &Snapshot::empty(), &Settings::default())?;
         Ok(Some(Arc::new(SystemTableProvider {
-            engine: Arc::clone(&self.engine),
+            source: self.source.clone(),
             table,
             schema: none.schema(),
         })))
@@ -112,7 +123,7 @@ impl SchemaProvider for SystemSchema {
 /// A system table, computed when it is scanned.
 #[derive(Debug)]
 struct SystemTableProvider {
-    engine: Arc<Engine>,
+    source: SystemSource,
     table: SystemTable,
     schema: SchemaRef,
 }
@@ -136,10 +147,10 @@ impl TableProvider for SystemTableProvider {
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let snapshot = match state.config().get_extension::<PinnedSnapshot>() {
             Some(pinned) => Arc::clone(&pinned.0),
-            None => self.engine.committer.snapshot(),
+            None => self.source.engine.committer.snapshot(),
         };
         let settings = ShelfmarkOptions::settings_of(state.config_options());
-        let rows = self.table.rows(&self.engine, &snapshot, &settings)?;
+        let rows = self.table.rows(&self.source, &snapshot, &settings)?;
         let table = MemTable::try_new(Arc::clone(&self.schema), vec![vec![rows]])?;
         table.scan(state, projection, filters, limit).await
     }

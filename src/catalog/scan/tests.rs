@@ -7,11 +7,17 @@ use arrow::array::{
     ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringArray,
 };
 use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::{col, lit};
 
+use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::table::CollectionTable;
 use crate::catalog::testing::*;
-use crate::storage::schema::{CollectionId, CollectionSchema, ColumnType};
+use crate::error::Error;
+use crate::storage::change::{AlterCollection, Change};
+use crate::storage::schema::{CollectionId, CollectionSchema, ColumnType, FieldId};
+use crate::storage::stats::Bound;
 
 fn schema() -> CollectionSchema {
     clustered(vec![
@@ -251,7 +257,7 @@ async fn dml_hooks_point_to_the_statement() {
             Ok(frame) => frame.collect().await.unwrap_err(),
             Err(error) => error,
         };
-        let error = crate::error::Error::from(error);
+        let error = Error::from(error);
         assert_eq!(error.sqlstate(), "0A000", "{sql}: {error}");
     }
 }
@@ -306,4 +312,119 @@ async fn views_of_the_system_tables() {
     assert!(query(&context, sql).await.contains("| true |"));
     let sql = "SELECT table_schema FROM information_schema.tables WHERE table_name = 'book'";
     assert!(query(&context, sql).await.contains("| public "));
+}
+
+#[tokio::test]
+async fn columns_that_came_went_or_changed_their_name() {
+    let db = TestDb::new();
+    let id = book(&db).await;
+    let mut altered = schema();
+    altered.columns[0].name = "number".to_string();
+    altered.columns.remove(1);
+    let mut added = column(4, "title", ColumnType::Text);
+    added.missing = Some(Bound::Text("none".into()));
+    altered.columns.push(added);
+    altered
+        .columns
+        .push(column(5, "shelf", ColumnType::Integer));
+    altered.next_field_id = FieldId(6);
+    db.commit(vec![Change::AlterCollection(AlterCollection {
+        id,
+        name: None,
+        schema: Some(altered),
+        options: None,
+    })])
+    .await;
+    let context = db.context();
+    for prune in ["on", "off"] {
+        query(
+            &context,
+            &format!("SET shelfmark.enable_segment_prune = {prune}"),
+        )
+        .await;
+        for (predicate, expected) in [
+            ("number = 123", 1),
+            ("title = 'none'", 1010),
+            ("title = 't5'", 0),
+            ("title LIKE 'no%' AND number > 900", 109),
+            ("shelf IS NULL AND number BETWEEN 995 AND 1004", 10),
+            ("shelf = 3", 0),
+        ] {
+            for columns in ["number", "*", "embedding"] {
+                let sql = format!("SELECT {columns} FROM book WHERE {predicate}");
+                assert_eq!(
+                    run(&context, &sql).await.1,
+                    expected,
+                    "{sql}, pruning {prune}"
+                );
+            }
+        }
+    }
+    query(&context, "SET shelfmark.enable_segment_prune = on").await;
+    let (plan, _) = run(&context, "SELECT number FROM book WHERE title = 't5'").await;
+    assert!(
+        scan_line(&plan).contains("pruned=10 (by title)"),
+        "{}",
+        scan_line(&plan)
+    );
+}
+
+/// Keys 0 to 1000 in 100 clustered segments: the shares that the model's documentation gives.
+#[tokio::test]
+async fn the_filters_of_the_models_documentation() {
+    let db = TestDb::new();
+    let id = db.create("book", schema()).await;
+    for first in (0..1000).step_by(10) {
+        db.add_segment(id, &rows(first..first + 10)).await;
+    }
+    let context = db.context();
+    for (predicate, pruned) in [
+        ("key > 200 AND key < 800", 40),
+        ("key > 200 AND key < 600", 60),
+        ("key > 200 AND key < 400", 80),
+        ("key = 990", 99),
+    ] {
+        let (plan, _) = run(&context, &format!("SELECT key FROM book WHERE {predicate}")).await;
+        let line = scan_line(&plan);
+        assert!(
+            line.contains(&format!("segments=100, pruned={pruned} (by key)")),
+            "{line}"
+        );
+    }
+}
+
+/// A plan that is kept reads the rows of the day, and refuses when the columns are others.
+#[tokio::test]
+async fn a_kept_plan_reads_the_newest_or_the_pinned_version() {
+    let db = TestDb::new();
+    let id = book(&db).await;
+    let context = db.context();
+    let plan = context.sql("SELECT count(*) AS n FROM book").await.unwrap();
+    let plan = plan.logical_plan().clone();
+    let answer = async |state: SessionState| {
+        let frame = DataFrame::new(state, plan.clone());
+        frame.to_string().await
+    };
+    let before = db.engine.committer.snapshot();
+    db.append(id, &rows(2000..2005)).await;
+    assert!(answer(context.state()).await.unwrap().contains("| 1015 |"));
+    let mut pinned = context.state();
+    pinned
+        .config_mut()
+        .set_extension(Arc::new(PinnedSnapshot(before)));
+    assert!(answer(pinned).await.unwrap().contains("| 1010 |"));
+    let mut altered = schema();
+    altered.columns.pop();
+    db.commit(vec![Change::AlterCollection(AlterCollection {
+        id,
+        name: None,
+        schema: Some(altered),
+        options: None,
+    })])
+    .await;
+    let error = Error::from(answer(context.state()).await.unwrap_err());
+    assert_eq!(error.sqlstate(), "0A000", "{error}");
+    db.commit(vec![Change::DropCollection(id)]).await;
+    let error = Error::from(answer(context.state()).await.unwrap_err());
+    assert_eq!(error.sqlstate(), "42P01", "{error}");
 }

@@ -4,6 +4,8 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
 use super::columns::Columns;
+use crate::compaction::jobs::Progress;
+use crate::compaction::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::storage::change::{JobKind, JobRecord, JobState};
 use crate::storage::collection::{Collection, Segment};
@@ -229,8 +231,10 @@ fn bound_text(bound: &Bound, data_type: &DataType) -> Option<String> {
     }
 }
 
-pub(super) fn compactions(snapshot: &Snapshot) -> Columns {
+pub(super) fn compactions(snapshot: &Snapshot, scheduler: Option<&Scheduler>) -> Columns {
     let all = || snapshot.jobs();
+    let progress = |j: &JobRecord| scheduler.and_then(|s| s.progress(j.id));
+    let phase = |j: &JobRecord| progress(j).map(|p| p.phase.name().to_string());
     let count = |columns: Columns, name: &str, of: fn(&JobRecord) -> u64| {
         columns.number(name, all().map(|j| of(j)))
     };
@@ -240,6 +244,8 @@ pub(super) fn compactions(snapshot: &Snapshot) -> Columns {
         .number("collection_id", all().map(|j| j.collection.0))
         .text("kind", all().map(|j| kind_text(j.kind).to_string()))
         .text("state", all().map(|j| state_text(j.state).to_string()))
+        .text("phase", all().map(|j| phase(j)))
+        .double("progress", all().map(|j| done(j.state, progress(j))))
         .instant("created_at", all().map(|j| j.created_ms))
         .instant("started_at", all().map(|j| j.started_ms))
         .instant("finished_at", all().map(|j| j.finished_ms));
@@ -255,8 +261,18 @@ pub(super) fn compactions(snapshot: &Snapshot) -> Columns {
         .text("reason", all().map(|j| j.reason.clone()))
 }
 
+/// The part of a job that is done, 0 to 1; `None` where that is not known.
+fn done(state: JobState, progress: Option<Progress>) -> Option<f64> {
+    match progress {
+        Some(p) if p.rows_total > 0 => Some(p.rows_done as f64 / p.rows_total as f64),
+        Some(_) => Some(0.0),
+        None if matches!(state, JobState::Succeeded | JobState::NothingToDo) => Some(1.0),
+        None => None,
+    }
+}
+
 /// The kind of a job as SQL shows it.
-pub fn kind_text(kind: JobKind) -> &'static str {
+fn kind_text(kind: JobKind) -> &'static str {
     match kind {
         JobKind::Seal => "seal",
         JobKind::Merge => "merge",
@@ -265,7 +281,7 @@ pub fn kind_text(kind: JobKind) -> &'static str {
 }
 
 /// The state of a job as SQL shows it.
-pub fn state_text(state: JobState) -> &'static str {
+fn state_text(state: JobState) -> &'static str {
     match state {
         JobState::Queued => "queued",
         JobState::Running => "running",

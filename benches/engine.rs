@@ -10,16 +10,22 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::{
-    ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringArray, UInt32Array,
 };
 use arrow::buffer::MutableBuffer;
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use datafusion::common::DFSchema;
 use datafusion::prelude::SessionContext;
+use roaring::RoaringBitmap;
 use shelfmark::catalog::prune::may_match;
+use shelfmark::compaction::policy::JobOptions;
+use shelfmark::compaction::scheduler::Scheduler;
 use shelfmark::settings::Settings;
-use shelfmark::storage::change::{Append, Change, NewCollection, QualifiedName};
+use shelfmark::storage::change::{
+    Append, Change, JobKind, JobState, NewCollection, NewSegment, QualifiedName,
+};
 use shelfmark::storage::engine::Engine;
 use shelfmark::storage::schema::{
     CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, LIST_ELEMENT,
@@ -28,7 +34,7 @@ use shelfmark::storage::schema::{
 use shelfmark::storage::segment::{ReadRequest, SegmentReader};
 use shelfmark::storage::stats::{Bound, ColumnStats, PartitionStats, SegmentStats};
 use shelfmark::storage::transaction::Transaction;
-use shelfmark::storage::writer::{SegmentLayout, SegmentWriter};
+use shelfmark::storage::writer::{SegmentLayout, SegmentWriter, WrittenSegment};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -73,7 +79,7 @@ fn book(id: CollectionId) -> NewCollection {
 
 /// One-row commits into a database of its own.
 struct Inserts {
-    engine: Engine,
+    engine: Arc<Engine>,
     collection: NewCollection,
     next: AtomicI64,
     _directory: TempDir,
@@ -82,7 +88,7 @@ struct Inserts {
 impl Inserts {
     async fn new() -> Self {
         let directory = directory();
-        let engine = Engine::open(directory.path(), Settings::default()).unwrap();
+        let engine = Arc::new(Engine::open(directory.path(), Settings::default()).unwrap());
         let collection = book(CollectionId(engine.committer.allocate_id()));
         let create = vec![Change::CreateCollection(collection.clone())];
         let transaction = Transaction::new(Version(0), create);
@@ -208,7 +214,7 @@ fn vectors() -> (CollectionSchema, Vec<RecordBatch>) {
     (schema, batches)
 }
 
-fn write_segment(file: File, schema: &CollectionSchema, batches: &[RecordBatch]) -> u64 {
+fn write_segment(file: File, schema: &CollectionSchema, batches: &[RecordBatch]) -> WrittenSegment {
     let layout = SegmentLayout {
         schema,
         options: &CollectionOptions::default(),
@@ -219,7 +225,7 @@ fn write_segment(file: File, schema: &CollectionSchema, batches: &[RecordBatch])
     for batch in batches {
         writer.write(batch).unwrap();
     }
-    writer.finish().unwrap().bytes
+    writer.finish().unwrap()
 }
 
 /// Writing a segment with its statistics, and reading its vectors back; the bound is the raw bytes of the vectors.
@@ -323,5 +329,68 @@ fn prune(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, log_append, seal, prune);
+/// A database with segments whose keys all span the whole range.
+async fn scattered(schema: &CollectionSchema, batches: &[RecordBatch]) -> (Inserts, CollectionId) {
+    let database = Inserts::new().await;
+    let engine = &database.engine;
+    let mut collection = book(CollectionId(engine.committer.allocate_id()));
+    collection.name = QualifiedName::new("public", "vectors");
+    collection.schema = schema.clone();
+    let all = concat_batches(batches[0].schema_ref(), batches).unwrap();
+    let mut changes = vec![Change::CreateCollection(collection.clone())];
+    for part in 0..4_u32 {
+        let rows = UInt32Array::from_iter_values((part..all.num_rows() as u32).step_by(4));
+        let id = SegmentId(engine.committer.allocate_id());
+        let mut file = engine.store.create_segment(collection.id, id).unwrap();
+        let handle = file.file().try_clone().unwrap();
+        let rows = take_record_batch(&all, &rows).unwrap();
+        let written = write_segment(handle, schema, &[rows]);
+        file.publish().unwrap();
+        let segment = NewSegment {
+            id,
+            rows: written.rows,
+            bytes: written.bytes,
+            crc32c: written.crc32c,
+            sorted_by: vec![FieldId(1)],
+            run: None,
+            stats: Arc::new(written.stats),
+            deletes: RoaringBitmap::new(),
+        };
+        changes.push(Change::AddSegments(collection.id, vec![segment]));
+    }
+    let version = engine.committer.snapshot().version();
+    let transaction = Transaction::new(version, changes);
+    engine.committer.commit(transaction).await.unwrap();
+    (database, collection.id)
+}
+
+async fn cluster_for(rounds: u64, schema: &CollectionSchema, batches: &[RecordBatch]) -> Duration {
+    let mut spent = Duration::ZERO;
+    for _ in 0..rounds {
+        let (database, collection) = scattered(schema, batches).await;
+        let scheduler = Scheduler::open(Arc::clone(&database.engine)).unwrap();
+        let options = JobOptions::default();
+        let start = Instant::now();
+        let job = scheduler.submit(collection, JobKind::Cluster, options);
+        let job = scheduler.wait(job.await.unwrap(), None).await.unwrap();
+        spent += start.elapsed();
+        assert_eq!(job.state, JobState::Succeeded, "{}", job.reason);
+    }
+    spent
+}
+
+/// Redistributing rows by key range, from segments that all overlap; the bound is writing the rows (`seal`).
+fn cluster(criterion: &mut Criterion) {
+    let (schema, batches) = vectors();
+    let runtime = runtime();
+    let mut group = criterion.benchmark_group("cluster");
+    group.throughput(Throughput::Bytes((SEALED_ROWS * 768 * 4) as u64));
+    group.sample_size(10);
+    group.bench_function("four overlapping segments", |b| {
+        b.iter_custom(|rounds| runtime.block_on(cluster_for(rounds, &schema, &batches)));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, log_append, seal, prune, cluster);
 criterion_main!(benches);

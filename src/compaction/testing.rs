@@ -186,7 +186,11 @@ impl Shelf {
 
     /// All live rows with their places, segment by segment, in stored order.
     pub fn located(&self) -> Vec<(SegmentId, u32, String)> {
-        let collection = self.current();
+        self.located_in(&self.current())
+    }
+
+    /// All live rows of a version, with their places.
+    pub fn located_in(&self, collection: &Collection) -> Vec<(SegmentId, u32, String)> {
         let fields: Vec<FieldId> = collection.schema.columns.iter().map(|c| c.id).collect();
         let mut all = Vec::new();
         for segment in collection.segments() {

@@ -268,6 +268,23 @@ async fn jobs_are_known_by_their_ids() {
 }
 
 #[tokio::test]
+async fn readers_of_an_earlier_version_are_undisturbed() {
+    let mut settings = quiet();
+    settings.set("retention_duration", "0s").unwrap();
+    let shelf = Shelf::open(settings, rows_max(100), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    shelf.insert(&mixed(300));
+    compact(&scheduler, &shelf, JobKind::Seal).await;
+    let snapshot = shelf.engine.committer.snapshot();
+    let earlier = snapshot.collection_by_id(shelf.collection).unwrap();
+    let before = shelf.located_in(earlier);
+    shelf.insert(&mixed(1));
+    compact(&scheduler, &shelf, JobKind::Cluster).await;
+    shelf.engine.vacuum().unwrap();
+    assert_eq!(shelf.located_in(earlier), before);
+}
+
+#[tokio::test]
 async fn asking_again_while_a_job_runs_gives_the_running_job() {
     let shelf = Shelf::open(quiet(), rows_max(1_000), &[KEY]);
     let scheduler = scheduler(&shelf);

@@ -96,6 +96,7 @@ struct Inner {
     kind: ErrorKind,
     sqlstate: &'static str,
     message: String,
+    detail: Option<String>,
     hint: Option<String>,
     /// Line and column of the statement's text, both from 1.
     position: Option<(u64, u64)>,
@@ -109,6 +110,7 @@ impl Error {
             kind,
             sqlstate,
             message: message.into(),
+            detail: None,
             hint: None,
             position: None,
             source: None,
@@ -177,6 +179,12 @@ impl Error {
         Self::new(kind, sqlstate, format!("could not {what}: {source}")).with_source(source)
     }
 
+    /// Adds what the message leaves out, such as the key that is there already.
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.inner.detail = Some(detail.into());
+        self
+    }
+
     /// Adds what the user can do.
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.inner.hint = Some(hint.into());
@@ -204,6 +212,17 @@ impl Error {
         self
     }
 
+    /// Puts a place behind the message (`column "id"`).
+    pub fn with_place(mut self, place: impl fmt::Display) -> Self {
+        self.inner.message = format!("{} ({place})", self.inner.message);
+        self
+    }
+
+    /// The same error of the UDF crate.
+    pub fn from_vector(error: &VectorError) -> Self {
+        Self::invalid(error.sqlstate, error.message.clone())
+    }
+
     /// What a caller does about it.
     pub fn kind(&self) -> ErrorKind {
         self.inner.kind
@@ -217,6 +236,11 @@ impl Error {
     /// The message alone.
     pub fn message(&self) -> &str {
         &self.inner.message
+    }
+
+    /// What the message leaves out, where there is more to say.
+    pub fn detail(&self) -> Option<&str> {
+        self.inner.detail.as_deref()
     }
 
     /// What the user can do, where we know it.
@@ -303,7 +327,7 @@ fn external(boxed: Box<dyn std::error::Error + Send + Sync>) -> Result<Error, Da
         Err(boxed) => boxed,
     };
     let boxed = match boxed.downcast::<VectorError>() {
-        Ok(vector) => return Ok(from_vector(&vector)),
+        Ok(vector) => return Ok(Error::from_vector(&vector)),
         Err(boxed) => boxed,
     };
     match boxed.downcast::<DataFusionError>() {
@@ -312,19 +336,19 @@ fn external(boxed: Box<dyn std::error::Error + Send + Sync>) -> Result<Error, Da
     }
 }
 
-fn from_vector(error: &VectorError) -> Error {
-    Error::invalid(error.sqlstate, error.message.clone())
-}
-
 /// A shared error cannot be moved out; its message and code can be copied.
 fn copy_shared(shared: &DataFusionError) -> Error {
     let root = shared.find_root();
     if let DataFusionError::External(boxed) = root {
         if let Some(own) = boxed.downcast_ref::<Error>() {
-            return Error::new(own.kind(), own.sqlstate(), own.message());
+            let mut copy = Error::new(own.kind(), own.sqlstate(), own.message());
+            copy.inner.detail = own.inner.detail.clone();
+            copy.inner.hint = own.inner.hint.clone();
+            copy.inner.position = own.inner.position;
+            return copy;
         }
         if let Some(vector) = boxed.downcast_ref::<VectorError>() {
-            return from_vector(vector);
+            return Error::from_vector(vector);
         }
     }
     let (kind, sqlstate) = code_of(root);

@@ -1,5 +1,6 @@
-//! Collections as DataFusion sees them: pruning, scans, tables, the catalog and the system tables.
+//! Collections as DataFusion sees them: pruning, scans, tables, writes, the catalog and the system tables.
 
+pub mod assign;
 pub mod clustering;
 #[cfg(test)]
 mod equivalence;

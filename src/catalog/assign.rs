@@ -1,0 +1,18 @@
+//! Assignment casts: what a value becomes when it is stored in a column, as Postgres has it.
+//!
+//! [`Assignment`] takes whole batches, [`assign`] one array. Text goes through the input function of the column's
+//! type, because neither DataFusion's literals nor files say whether a text was meant as one.
+
+mod batch;
+mod cast;
+mod datetime;
+mod error;
+mod list;
+mod number;
+mod output;
+mod parse;
+
+pub use batch::Assignment;
+pub use cast::{assign, check_assignable};
+pub use error::RowError;
+pub use output::text_of;

@@ -1,0 +1,97 @@
+//! Whole batches into the columns of a collection.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Schema, SchemaRef};
+
+use super::cast::{assign, check_assignable};
+use super::error::RowError;
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::change::QualifiedName;
+use crate::storage::schema::{CollectionSchema, Column};
+
+/// The casts and NOT NULL checks for rows of a collection; source columns match by place.
+#[derive(Debug, Clone)]
+pub struct Assignment {
+    relation: String,
+    schema: Arc<CollectionSchema>,
+    arrow: SchemaRef,
+}
+
+impl Assignment {
+    /// The assignment of rows to all columns of the collection.
+    pub fn new(relation: &QualifiedName, schema: Arc<CollectionSchema>) -> Self {
+        Self {
+            relation: relation.name.clone(),
+            arrow: schema.arrow_schema(),
+            schema,
+        }
+    }
+
+    /// That rows of the schema can be assigned at all.
+    ///
+    /// # Errors
+    /// 42601 for another number of columns, 42804 for types that do not go together.
+    pub fn check(&self, source: &Schema) -> Result<()> {
+        let (have, want) = (source.fields().len(), self.schema.columns.len());
+        if have != want {
+            let more = if have > want {
+                "expressions"
+            } else {
+                "target columns"
+            };
+            let less = if have > want {
+                "target columns"
+            } else {
+                "expressions"
+            };
+            let message = format!("INSERT has more {more} than {less}");
+            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+        }
+        let pairs = source.fields().iter().zip(&self.schema.columns);
+        pairs
+            .into_iter()
+            .try_for_each(|(field, column)| check_assignable(field.data_type(), column))
+    }
+
+    /// The schema of what comes out: the collection's.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.arrow
+    }
+
+    /// The rows as the collection stores them.
+    ///
+    /// # Errors
+    /// The SQLSTATE of Postgres for the first value that does not fit its column, 23502 for a NULL in a column that
+    /// has none.
+    pub fn batch(&self, source: &RecordBatch) -> Result<RecordBatch, RowError> {
+        let mut arrays = Vec::with_capacity(self.schema.columns.len());
+        for (column, array) in self.schema.columns.iter().zip(source.columns()) {
+            let array = assign(array, column)?;
+            self.check_not_null(column, &array)?;
+            arrays.push(array);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(source.num_rows()));
+        Ok(RecordBatch::try_new_with_options(
+            Arc::clone(&self.arrow),
+            arrays,
+            &options,
+        )?)
+    }
+
+    fn check_not_null(&self, column: &Column, array: &dyn Array) -> Result<(), RowError> {
+        let required = !column.nullable || self.schema.primary_key.contains(&column.id);
+        if !required || array.null_count() == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+            column.name, self.relation
+        );
+        Err(RowError {
+            row: (0..array.len()).find(|row| array.is_null(*row)),
+            error: Error::invalid(sqlstate::NOT_NULL_VIOLATION, message),
+        })
+    }
+}

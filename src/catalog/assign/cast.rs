@@ -1,0 +1,364 @@
+//! The assignment cast of one array.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray,
+    FixedSizeListArray, PrimitiveArray, StringArray, StringBuilder, new_null_array,
+};
+use arrow::buffer::NullBuffer;
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type,
+    Int32Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
+    TimestampNanosecondType,
+};
+
+use super::error::{RowError, shorten};
+use super::number::{cast_or_overflow, to_number};
+use super::{datetime, list, output, parse};
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::schema::{Column, ColumnType};
+
+/// The array as the column stores it; NULLs pass, see [`super::Assignment`] for NOT NULL.
+///
+/// # Errors
+/// The SQLSTATE of Postgres for the first value that does not fit; 42804 when no value of the type can.
+pub fn assign(source: &ArrayRef, column: &Column) -> Result<ArrayRef, RowError> {
+    check_assignable(source.data_type(), column)?;
+    to_type(source, &column.column_type).map_err(|e| RowError {
+        row: e.row,
+        error: in_column(e.error, column),
+    })
+}
+
+/// The same error, with the column's name behind its message.
+fn in_column(error: Error, column: &Column) -> Error {
+    error.with_place(format!("column \"{}\"", column.name))
+}
+
+/// That values of the type can be assigned to the column.
+///
+/// # Errors
+/// 42804 when they cannot without an explicit cast.
+pub fn check_assignable(source: &DataType, column: &Column) -> Result<()> {
+    if is_assignable(source, &column.column_type) {
+        return Ok(());
+    }
+    let message = format!(
+        "column \"{}\" is of type {} but expression is of type {source}",
+        column.name, column.column_type
+    );
+    Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message)
+        .with_hint("You will need to rewrite or cast the expression."))
+}
+
+fn is_assignable(source: &DataType, target: &ColumnType) -> bool {
+    use ColumnType as C;
+    match source {
+        DataType::Dictionary(_, values) => return is_assignable(values, target),
+        DataType::RunEndEncoded(_, values) => return is_assignable(values.data_type(), target),
+        DataType::Null => return true,
+        text if is_text(text) => return true,
+        _ => {}
+    }
+    let bytes = is_bytes(source);
+    let moment = matches!(source, DataType::Timestamp(..) | DataType::Date64);
+    match target {
+        C::Boolean => source == &DataType::Boolean,
+        C::TinyInt | C::SmallInt | C::Integer | C::BigInt => source.is_numeric(),
+        C::Real | C::Double | C::Numeric(..) => source.is_numeric(),
+        C::Text | C::Varchar(_) => true,
+        C::Date => moment || source == &DataType::Date32,
+        C::Timestamp | C::TimestampTz => moment || source == &DataType::Date32,
+        C::Time => moment || matches!(source, DataType::Time32(_) | DataType::Time64(_)),
+        C::Bytea => bytes,
+        C::Uuid => bytes,
+        C::Json => source.is_nested(),
+        C::Vector(_) | C::HalfVec(_) => list::element_type(source)
+            .is_some_and(|element| element.is_numeric() || element.is_null()),
+        C::Array(inner) => {
+            list::element_type(source).is_some_and(|element| is_assignable(element, inner))
+        }
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+fn is_bytes(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Binary
+            | DataType::LargeBinary
+            | DataType::BinaryView
+            | DataType::FixedSizeBinary(_)
+    )
+}
+
+/// The array as the type; the caller has checked that the types go together.
+pub(super) fn to_type(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, RowError> {
+    let source = plain(source)?;
+    if source.data_type().is_null() {
+        return Ok(all_null(target, source.len()));
+    }
+    if source.data_type() == &DataType::Utf8 {
+        return from_text(source.as_string::<i32>(), target);
+    }
+    use ColumnType as C;
+    match target {
+        C::Boolean => Ok(source),
+        C::TinyInt | C::SmallInt | C::Integer | C::BigInt => to_number(&source, target),
+        C::Real | C::Double | C::Numeric(..) => to_number(&source, target),
+        C::Text | C::Varchar(_) => from_text(&output::text_of(&source)?, target),
+        C::Json => Ok(Arc::new(output::json_of(&source)?)),
+        C::Bytea => Ok(source),
+        C::Uuid => uuid_from_bytes(source.as_binary::<i32>()),
+        C::Date | C::Time | C::Timestamp | C::TimestampTz => to_moment(&source, target),
+        C::Vector(_) | C::HalfVec(_) => list::to_vector(&source, target),
+        C::Array(inner) => list::to_array(&source, inner),
+    }
+}
+
+/// Without dictionaries, runs, views and 64-bit offsets.
+fn plain(source: &ArrayRef) -> Result<ArrayRef, RowError> {
+    let target = match source.data_type() {
+        DataType::Dictionary(_, values) => {
+            return plain(&cast(source, values)?);
+        }
+        DataType::RunEndEncoded(_, values) => {
+            return plain(&cast(source, values.data_type())?);
+        }
+        DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+            DataType::Binary
+        }
+        DataType::LargeList(field) | DataType::ListView(field) | DataType::LargeListView(field) => {
+            DataType::List(Arc::clone(field))
+        }
+        _ => return Ok(Arc::clone(source)),
+    };
+    if source.get_buffer_memory_size() > i32::MAX as usize
+        && value_bytes(source) > i32::MAX as usize
+    {
+        return Err(Error::limit(
+            sqlstate::PROGRAM_LIMIT_EXCEEDED,
+            "the values of one batch take more than 2 GiB",
+        )
+        .into());
+    }
+    Ok(cast(source, &target)?)
+}
+
+/// Bytes that the values of views or large arrays take when laid out one after the other.
+fn value_bytes(source: &ArrayRef) -> usize {
+    match source.data_type() {
+        DataType::Utf8View => source.as_string_view().lengths().map(|n| n as usize).sum(),
+        DataType::BinaryView => source.as_binary_view().lengths().map(|n| n as usize).sum(),
+        _ => source.to_data().get_slice_memory_size().unwrap_or(0),
+    }
+}
+
+/// A column of NULLs; the elements below a NULL vector are zeros, for they may not be NULL.
+fn all_null(target: &ColumnType, rows: usize) -> ArrayRef {
+    let data_type = target.arrow_type();
+    match &data_type {
+        DataType::FixedSizeList(field, n) => {
+            let zeros = match field.data_type() {
+                DataType::Float32 => new_zeros::<Float32Type>(rows * *n as usize),
+                _ => new_zeros::<arrow::datatypes::Float16Type>(rows * *n as usize),
+            };
+            let nulls = Some(NullBuffer::new_null(rows));
+            Arc::new(FixedSizeListArray::new(Arc::clone(field), *n, zeros, nulls))
+        }
+        _ => new_null_array(&data_type, rows),
+    }
+}
+
+fn new_zeros<T: ArrowPrimitiveType>(len: usize) -> ArrayRef {
+    Arc::new(PrimitiveArray::<T>::new(
+        vec![T::Native::default(); len].into(),
+        None,
+    ))
+}
+
+fn from_text(texts: &StringArray, target: &ColumnType) -> Result<ArrayRef, RowError> {
+    use ColumnType as C;
+    let name = target.to_string();
+    match target {
+        C::Boolean => {
+            let mut values = Vec::with_capacity(texts.len());
+            for (row, text) in texts.iter().enumerate() {
+                let value = text.map(parse::boolean).transpose();
+                values.push(value.map_err(|e| RowError::new(row, e))?);
+            }
+            Ok(Arc::new(BooleanArray::from(values)))
+        }
+        C::TinyInt => each::<Int8Type>(texts, target, |t| parse::integer(t, &name)),
+        C::SmallInt => each::<Int16Type>(texts, target, |t| parse::integer(t, &name)),
+        C::Integer => each::<Int32Type>(texts, target, |t| parse::integer(t, &name)),
+        C::BigInt => each::<Int64Type>(texts, target, |t| parse::integer(t, &name)),
+        C::Real => each::<Float32Type>(texts, target, parse::real),
+        C::Double => each::<Float64Type>(texts, target, parse::double),
+        C::Numeric(p, s) => each::<Decimal128Type>(texts, target, |t| parse::decimal(t, *p, *s)),
+        C::Date => each::<Date32Type>(texts, target, datetime::parse_date),
+        C::Time => each::<Time64MicrosecondType>(texts, target, datetime::parse_time),
+        C::Timestamp => each::<TimestampMicrosecondType>(texts, target, datetime::parse_timestamp),
+        C::TimestampTz => {
+            each::<TimestampMicrosecondType>(texts, target, datetime::parse_timestamptz)
+        }
+        C::Text => checked(texts, |_| Ok(())),
+        C::Varchar(n) => checked(texts, |t| parse::varchar(t, *n)),
+        C::Json => checked(texts, parse::json),
+        C::Uuid => {
+            let mut builder = StringBuilder::with_capacity(texts.len(), texts.len() * 36);
+            for (row, text) in texts.iter().enumerate() {
+                let uuid = text.map(parse::uuid).transpose();
+                builder.append_option(uuid.map_err(|e| RowError::new(row, e))?);
+            }
+            Ok(Arc::new(builder.finish()))
+        }
+        C::Bytea => {
+            let mut builder = BinaryBuilder::with_capacity(texts.len(), texts.values().len());
+            for (row, text) in texts.iter().enumerate() {
+                let bytes = text.map(parse::bytea).transpose();
+                builder.append_option(bytes.map_err(|e| RowError::new(row, e))?);
+            }
+            Ok(Arc::new(builder.finish()))
+        }
+        C::Vector(_) | C::HalfVec(_) => list::vector_from_text(texts, target),
+        C::Array(inner) => list::array_from_text(texts, inner),
+    }
+}
+
+fn each<T: ArrowPrimitiveType>(
+    texts: &StringArray,
+    target: &ColumnType,
+    value_of: impl Fn(&str) -> Result<T::Native>,
+) -> Result<ArrayRef, RowError> {
+    let mut values = Vec::with_capacity(texts.len());
+    for (row, text) in texts.iter().enumerate() {
+        values.push(match text {
+            Some(text) => value_of(text).map_err(|e| RowError::new(row, e))?,
+            None => T::Native::default(),
+        });
+    }
+    let array = PrimitiveArray::<T>::new(values.into(), texts.nulls().cloned())
+        .with_data_type(target.arrow_type());
+    Ok(Arc::new(array))
+}
+
+/// The texts themselves, when each passes; no text may hold the character 0.
+fn checked(texts: &StringArray, check: impl Fn(&str) -> Result<()>) -> Result<ArrayRef, RowError> {
+    let (first, last) = (texts.value_offsets()[0], texts.value_offsets()[texts.len()]);
+    let zero_inside = texts.values()[first as usize..last as usize].contains(&0);
+    for (row, text) in texts.iter().enumerate() {
+        let Some(text) = text else { continue };
+        check(text).map_err(|e| RowError::new(row, e))?;
+        if zero_inside && text.contains('\0') {
+            let message = "invalid byte sequence for encoding \"UTF8\": 0x00";
+            let error = Error::invalid(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, message);
+            return Err(RowError::new(row, error));
+        }
+    }
+    Ok(Arc::new(texts.clone()))
+}
+
+fn uuid_from_bytes(bytes: &BinaryArray) -> Result<ArrayRef, RowError> {
+    let mut builder = StringBuilder::with_capacity(bytes.len(), bytes.len() * 36);
+    for (row, value) in bytes.iter().enumerate() {
+        let Some(value) = value else {
+            builder.append_null();
+            continue;
+        };
+        let uuid = uuid::Uuid::from_slice(value).map_err(|_| {
+            let shown = shorten(&format!("{value:02x?}"));
+            let message = format!("a uuid has 16 bytes, not {}: {shown}", value.len());
+            RowError::new(
+                row,
+                Error::invalid(sqlstate::INVALID_TEXT_REPRESENTATION, message),
+            )
+        })?;
+        builder.append_value(uuid.hyphenated().to_string());
+    }
+    Ok(Arc::new(builder.finish()))
+}
+
+/// Dates and times from one another; a zone that is not written is UTC.
+fn to_moment(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, RowError> {
+    let overflow = |name: &'static str| {
+        move || {
+            let message = format!("{name} out of range");
+            Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message)
+        }
+    };
+    let name = match target {
+        ColumnType::Date => "date",
+        ColumnType::Time => "time",
+        _ => "timestamp",
+    };
+    check_days(source, overflow(name))?;
+    let source = in_micros(source, overflow(name))?;
+    let cast = cast_or_overflow(&source, &target.arrow_type(), overflow(name))?;
+    match cast.data_type() {
+        DataType::Date32 => check_days(&cast, overflow(name))?,
+        DataType::Timestamp(..) => {
+            let micros = cast.as_primitive::<TimestampMicrosecondType>();
+            let outside = |v: &i64| !(datetime::MICROS_MIN..=datetime::MICROS_MAX).contains(v);
+            let bad = micros.values().iter().enumerate();
+            for (row, _) in bad.filter(|(row, v)| outside(v) && !micros.is_null(*row)) {
+                return Err(RowError::new(row, overflow(name)()));
+            }
+        }
+        _ => {}
+    }
+    Ok(cast)
+}
+
+/// Timestamps in microseconds without a zone, rounded down (Arrow rounds towards 1970).
+fn in_micros(source: &ArrayRef, overflow: impl Fn() -> Error) -> Result<ArrayRef, RowError> {
+    match source.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let nanos = source.as_primitive::<TimestampNanosecondType>();
+            let micros = nanos.unary::<_, TimestampMicrosecondType>(|v| v.div_euclid(1000));
+            Ok(Arc::new(micros))
+        }
+        DataType::Timestamp(unit, _) => {
+            let local = cast_or_overflow(source, &DataType::Timestamp(*unit, None), &overflow)?;
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+            cast_or_overflow(&local, &micros, overflow)
+        }
+        DataType::Date64 => {
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+            cast_or_overflow(source, &micros, overflow)
+        }
+        _ => Ok(Arc::clone(source)),
+    }
+}
+
+/// Dates that Arrow can neither print nor turn into microseconds are refused.
+fn check_days(dates: &ArrayRef, overflow: impl Fn() -> Error) -> Result<(), RowError> {
+    if dates.data_type() != &DataType::Date32 {
+        return Ok(());
+    }
+    let dates = dates.as_primitive::<Date32Type>();
+    let range = datetime::DAYS_MIN..=datetime::DAYS_MAX;
+    let bad = |(row, v): &(usize, &i32)| !range.contains(&i64::from(**v)) && !dates.is_null(*row);
+    match dates.values().iter().enumerate().find(bad) {
+        Some((row, _)) => Err(RowError::new(row, overflow())),
+        None => Ok(()),
+    }
+}
+
+/// The field of an array's elements.
+pub(super) fn element_field(inner: &ColumnType) -> Arc<Field> {
+    Arc::new(Field::new(
+        crate::storage::schema::LIST_ELEMENT,
+        inner.arrow_type(),
+        true,
+    ))
+}

@@ -2,6 +2,13 @@
 
 pub mod catalog;
 pub mod compaction;
+pub mod database;
 pub mod error;
 pub mod settings;
+pub mod sql;
 pub mod storage;
+
+pub use database::Database;
+pub use error::{Error, ErrorKind, Result};
+pub use settings::Settings;
+pub use sql::{Outcome, Session, Tag};

@@ -2,6 +2,7 @@
 
 pub mod assign;
 pub mod clustering;
+pub mod dml;
 #[cfg(test)]
 mod equivalence;
 pub mod options;

@@ -203,6 +203,31 @@ pub enum JobState {
     Cancelled,
 }
 
+impl JobKind {
+    /// The kind as users read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Seal => "seal",
+            Self::Merge => "merge",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+impl JobState {
+    /// The state as users read it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::NothingToDo => "nothing_to_do",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// What is known of a compaction job; its history is durable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobRecord {

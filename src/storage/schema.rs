@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use super::stats::Bound;
+use crate::settings::Settings;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -285,6 +286,18 @@ impl Default for CollectionOptions {
             segment_rows_max: 1_000_000,
             row_group_rows_max: 16_384,
             auto_compaction: true,
+        }
+    }
+}
+
+impl CollectionOptions {
+    /// The options of a new collection that names none.
+    pub fn from_settings(settings: &Settings) -> Self {
+        Self {
+            segment_bytes_max: settings.segment_max_size.0,
+            segment_rows_max: settings.segment_max_rows,
+            row_group_rows_max: settings.segment_row_group_rows,
+            ..Self::default()
         }
     }
 }

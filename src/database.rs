@@ -1,0 +1,185 @@
+//! A database: the engine, its background work and its sessions, wired together.
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::{Arc, OnceLock, Weak};
+
+use async_trait::async_trait;
+use datafusion::config::Dialect;
+use datafusion::execution::context::{QueryPlanner, SessionConfig, SessionContext, SessionState};
+use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
+use parking_lot::RwLock;
+
+use crate::catalog::options::ShelfmarkOptions;
+use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
+use crate::compaction::scheduler::Scheduler;
+use crate::error::{Error, Result};
+use crate::settings::Settings;
+use crate::sql::Session;
+use crate::sql::command::CommandPlanner;
+use crate::sql::plan_view;
+use crate::storage::change::View;
+use crate::storage::engine::Engine;
+use crate::storage::snapshot::DEFAULT_SCHEMA;
+
+/// How many of the largest users of memory an error names.
+const TOP_CONSUMERS: usize = 5;
+
+/// An open database. Clones are the same database; it closes when the last of them and of its sessions is dropped.
+#[derive(Clone)]
+pub struct Database {
+    core: Arc<Core>,
+}
+
+/// What all sessions of a database share.
+pub(crate) struct Core {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) scheduler: Scheduler,
+    /// Held while a definition is read, changed and committed.
+    pub(crate) ddl: tokio::sync::Mutex<()>,
+    runtime: Arc<RuntimeEnv>,
+    /// The directory of a temporary database, removed with it. Last, so that the engine closes before.
+    _temporary: Option<tempfile::TempDir>,
+}
+
+impl Database {
+    /// Opens the database in a directory, which is made if it does not exist, and recovers what was committed.
+    ///
+    /// # Errors
+    /// 55006 when another process has it open, XX001 for damaged files, 58030 for I/O errors.
+    pub async fn open(path: impl AsRef<Path>, settings: Settings) -> Result<Self> {
+        Self::open_in(path.as_ref(), settings, None).await
+    }
+
+    /// A database in a temporary directory, which goes when the database is closed.
+    ///
+    /// # Errors
+    /// 58030 when the directory cannot be made.
+    pub async fn temporary(settings: Settings) -> Result<Self> {
+        let directory = tempfile::Builder::new()
+            .prefix("shelfmark-")
+            .tempdir()
+            .map_err(|e| Error::io("make a temporary directory", e))?;
+        let path = directory.path().join("data");
+        Self::open_in(&path, settings, Some(directory)).await
+    }
+
+    async fn open_in(
+        path: &Path,
+        settings: Settings,
+        temporary: Option<tempfile::TempDir>,
+    ) -> Result<Self> {
+        let path = path.to_path_buf();
+        let opening = tokio::task::spawn_blocking(move || {
+            let engine = Arc::new(Engine::open(path, settings)?);
+            let scheduler = Scheduler::open(Arc::clone(&engine))?;
+            Ok::<_, Error>((engine, scheduler))
+        });
+        let (engine, scheduler) = opening
+            .await
+            .map_err(|e| Error::internal(format!("opening stopped: {e}")))??;
+        let runtime = runtime_env(&engine)?;
+        let ddl = tokio::sync::Mutex::new(());
+        let core = Core {
+            scheduler,
+            engine,
+            ddl,
+            runtime,
+            _temporary: temporary,
+        };
+        Ok(Self {
+            core: Arc::new(core),
+        })
+    }
+
+    /// A new session with the default settings.
+    pub fn session(&self) -> Session {
+        Session::new(Arc::clone(&self.core), self.context())
+    }
+
+    /// The engine below: snapshots, segments and the commit log.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.core.engine
+    }
+
+    fn context(&self) -> SessionContext {
+        let engine = Arc::clone(&self.core.engine);
+        let views = Arc::new(Views::default());
+        let catalog =
+            ShelfmarkCatalog::new(Arc::clone(&engine)).with_views(Arc::clone(&views) as _);
+        let builder = SessionStateBuilder::new()
+            .with_config(session_config(&engine))
+            .with_runtime_env(Arc::clone(&self.core.runtime))
+            .with_catalog_list(Arc::new(ShelfmarkCatalogList::with_catalog(catalog)))
+            .with_default_features()
+            .with_query_planner(Arc::new(Planner));
+        let state = shelfmark_udfs::with_vector_support(builder).build();
+        let context = SessionContext::new_with_state(state);
+        views.session.get_or_init(|| context.state_weak_ref());
+        context
+    }
+}
+
+/// The configuration of a new session.
+pub(crate) fn session_config(engine: &Engine) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_information_schema(true)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
+        .with_option_extension(ShelfmarkOptions::from_settings(&engine.settings));
+    let options = config.options_mut();
+    options.sql_parser.dialect = Dialect::PostgreSQL;
+    // Our columns are Utf8; views would only be cast back and forth.
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.time_zone = Some("UTC".into());
+    config
+}
+
+fn runtime_env(engine: &Engine) -> Result<Arc<RuntimeEnv>> {
+    let limit = engine.settings.memory_limit.0 as usize;
+    let top = NonZeroUsize::MIN.saturating_add(TOP_CONSUMERS - 1);
+    let pool = TrackConsumersPool::new(GreedyMemoryPool::new(limit), top);
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(pool))
+        .with_temp_file_path(engine.store.tmp_dir())
+        .build_arc()?;
+    Ok(runtime)
+}
+
+/// DataFusion's physical planner with our nodes.
+#[derive(Debug)]
+struct Planner;
+
+#[async_trait]
+impl QueryPlanner for Planner {
+    async fn create_physical_plan(
+        &self,
+        logical_plan: &LogicalPlan,
+        session: &dyn datafusion::catalog::Session,
+    ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
+        let planner =
+            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(CommandPlanner)]);
+        planner.create_physical_plan(logical_plan, session).await
+    }
+}
+
+/// Plans views by the session that looks them up. The session owns the catalog that owns this, hence weak.
+#[derive(Default)]
+struct Views {
+    session: OnceLock<Weak<RwLock<SessionState>>>,
+}
+
+#[async_trait]
+impl ViewPlanner for Views {
+    async fn plan_view(&self, view: &View) -> datafusion::error::Result<LogicalPlan> {
+        let session = self.session.get().and_then(Weak::upgrade);
+        let session = session.ok_or_else(|| Error::internal("the session is closed"))?;
+        let state = session.read().clone();
+        Ok(plan_view(&state, view).await?)
+    }
+}

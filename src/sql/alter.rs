@@ -1,0 +1,248 @@
+//! ALTER TABLE: a new schema for the same segments.
+
+use datafusion::common::{ScalarValue, TableReference};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::prelude::{Expr, col, lit};
+use datafusion::sql::sqlparser::ast::Ident;
+
+use super::ddl::{add_column, clustering_columns, find_collection, qualify, set_options};
+use super::parser::fold;
+use super::session::{Planning, Session, Tag, done};
+use super::statement::{Alter, AlterAction, ColumnDefinition};
+use crate::catalog::assign::assign;
+use crate::error::{Error, ErrorKind, Result, sqlstate};
+use crate::storage::change::{AlterCollection, Change, QualifiedName};
+use crate::storage::collection::Collection;
+use crate::storage::schema::{CollectionSchema, Column, FieldId};
+use crate::storage::stats::Bound;
+
+/// ALTER TABLE.
+pub(super) fn plan(session: &Session, alter: Alter) -> Result<(Tag, LogicalPlan)> {
+    let name = qualify(&alter.name, &session.search_path())?;
+    let session = session.clone();
+    let alter = std::sync::Arc::new(alter);
+    done("ALTER TABLE", format!("Alter: {name}"), move || {
+        let (session, name) = (session.clone(), name.clone());
+        let alter = std::sync::Arc::clone(&alter);
+        async move { run(&session, &name, &alter).await }
+    })
+}
+
+async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<()> {
+    let _ddl = session.inner.core.ddl.lock().await;
+    let planning = Planning::new(session);
+    let collection = match find_collection(&planning.snapshot, name) {
+        Ok(collection) => collection,
+        Err(e) if alter.if_exists && e.kind() == ErrorKind::NotFound => {
+            session.notice(format!("{}, skipping", e.message()));
+            return Ok(());
+        }
+        Err(e) => return Err(e),
+    };
+    let mut next = Next {
+        name: None,
+        schema: (*collection.schema).clone(),
+        options: collection.options.clone(),
+    };
+    for action in &alter.actions {
+        apply(&planning, collection, &mut next, action).await?;
+    }
+    let change = AlterCollection {
+        id: collection.id,
+        name: next.name,
+        schema: (next.schema != *collection.schema).then_some(next.schema),
+        options: (next.options != collection.options).then_some(next.options),
+    };
+    if change.name.is_none() && change.schema.is_none() && change.options.is_none() {
+        return Ok(());
+    }
+    session
+        .commit(&planning.snapshot, vec![Change::AlterCollection(change)])
+        .await
+}
+
+/// The collection as it will be.
+struct Next {
+    name: Option<QualifiedName>,
+    schema: CollectionSchema,
+    options: crate::storage::schema::CollectionOptions,
+}
+
+async fn apply(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    next: &mut Next,
+    action: &AlterAction,
+) -> Result<()> {
+    let old_name = || next.name.clone().unwrap_or_else(|| collection.name.clone());
+    match action {
+        AlterAction::AddColumn {
+            column,
+            if_not_exists,
+        } => {
+            let name = fold(&column.name);
+            if *if_not_exists && next.schema.column(&name).is_some() {
+                let text = format!("column \"{name}\" already exists, skipping");
+                planning.session.notice(text);
+                return Ok(());
+            }
+            add(planning, collection, &mut next.schema, column).await
+        }
+        AlterAction::DropColumn { name, if_exists } => {
+            if *if_exists && next.schema.column(&fold(name)).is_none() {
+                let text = format!("column \"{}\" does not exist, skipping", fold(name));
+                planning.session.notice(text);
+                return Ok(());
+            }
+            drop(&mut next.schema, name)
+        }
+        AlterAction::RenameColumn(from, to) => rename(&mut next.schema, from, to),
+        AlterAction::Rename(to) => {
+            next.name = Some(QualifiedName::new(old_name().schema, fold(to)));
+            Ok(())
+        }
+        AlterAction::SetSchema(to) => {
+            super::ddl::check_writable(&fold(to))?;
+            next.name = Some(QualifiedName::new(fold(to), old_name().name));
+            Ok(())
+        }
+        AlterAction::ClusterBy(names) => {
+            next.schema.clustering_key = clustering_columns(&next.schema, names)?;
+            Ok(())
+        }
+        AlterAction::SetOptions(options) => set_options(&mut next.options, options),
+        AlterAction::SetDefault(name, default) => {
+            if let Some((_, text)) = default {
+                planning.constant(text)?;
+            }
+            let column = column_mut(&mut next.schema, name)?;
+            column.default = default.as_ref().map(|(_, text)| text.clone());
+            Ok(())
+        }
+        AlterAction::SetNullable(name, nullable) => {
+            set_nullable(planning, collection, &mut next.schema, name, *nullable).await
+        }
+    }
+}
+
+fn column_mut<'a>(schema: &'a mut CollectionSchema, name: &Ident) -> Result<&'a mut Column> {
+    let name = fold(name);
+    schema
+        .columns
+        .iter_mut()
+        .find(|c| c.name == name)
+        .ok_or_else(|| {
+            let message = format!("column \"{name}\" does not exist");
+            Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
+        })
+}
+
+/// Rows that exist get the default's value of now, without being rewritten.
+async fn add(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    schema: &mut CollectionSchema,
+    definition: &ColumnDefinition,
+) -> Result<()> {
+    add_column(schema, definition)?;
+    let Some(column) = schema.columns.last_mut() else {
+        return Err(Error::internal("the added column is missing"));
+    };
+    if let Some(text) = &column.default {
+        let value = planning.evaluate(text).await?;
+        let array = assign(&value.to_array()?, column).map_err(|e| e.error)?;
+        let value = ScalarValue::try_from_array(&array, 0)?;
+        column.missing = Bound::from_scalar(&value);
+        if column.missing.is_none() && !value.is_null() {
+            return Err(Error::unsupported(format!(
+                "a DEFAULT for the new column \"{}\" of type {} is not supported",
+                column.name, column.column_type
+            ))
+            .with_hint("Add the column without DEFAULT, then ALTER COLUMN .. SET DEFAULT."));
+        }
+    }
+    if !column.nullable && column.missing.is_none() && collection.live_rows() > 0 {
+        return Err(holds_nulls(column, collection));
+    }
+    Ok(())
+}
+
+fn holds_nulls(column: &Column, collection: &Collection) -> Error {
+    let message = format!(
+        "column \"{}\" of relation \"{}\" contains null values",
+        column.name, collection.name
+    );
+    Error::invalid(sqlstate::NOT_NULL_VIOLATION, message)
+}
+
+fn drop(schema: &mut CollectionSchema, name: &Ident) -> Result<()> {
+    let id = column_mut(schema, name)?.id;
+    let keys: [(&str, &[FieldId]); 3] = [
+        ("primary", &schema.primary_key),
+        ("clustering", &schema.clustering_key),
+        ("partition", schema.partition_key.as_slice()),
+    ];
+    if let Some((kind, _)) = keys.iter().find(|(_, key)| key.contains(&id)) {
+        let message = format!(
+            "cannot drop column \"{}\" because the {kind} key depends on it",
+            fold(name)
+        );
+        return Err(Error::invalid(
+            sqlstate::DEPENDENT_OBJECTS_STILL_EXIST,
+            message,
+        ));
+    }
+    if schema.columns.len() == 1 {
+        return Err(Error::unsupported(
+            "the last column of a collection cannot be dropped",
+        ));
+    }
+    schema.columns.retain(|c| c.id != id);
+    Ok(())
+}
+
+fn rename(schema: &mut CollectionSchema, from: &Ident, to: &Ident) -> Result<()> {
+    let to = fold(to);
+    if schema.column(&to).is_some() {
+        let message = format!("column \"{to}\" already exists");
+        return Err(Error::exists(sqlstate::DUPLICATE_COLUMN, message));
+    }
+    column_mut(schema, from)?.name = to;
+    Ok(())
+}
+
+async fn set_nullable(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    schema: &mut CollectionSchema,
+    name: &Ident,
+    nullable: bool,
+) -> Result<()> {
+    let primary = schema.primary_key.clone();
+    let column = column_mut(schema, name)?;
+    if nullable && primary.contains(&column.id) {
+        let message = format!("column \"{}\" is in a primary key", column.name);
+        return Err(Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message));
+    }
+    if !nullable && column.nullable {
+        // The name that the rows are read under is the one before this statement.
+        if let Some(stored) = collection.schema.column_by_id(column.id) {
+            let is_null = col(format!("\"{}\"", stored.name.replace('"', "\"\""))).is_null();
+            if planning.count(collection, is_null).await? > 0 {
+                return Err(holds_nulls(column, collection));
+            }
+        }
+    }
+    column.nullable = nullable;
+    Ok(())
+}
+
+impl Planning<'_> {
+    /// How many rows of the collection match.
+    async fn count(&self, collection: &Collection, filter: Expr) -> Result<usize> {
+        let name = &collection.name;
+        let table = TableReference::partial(name.schema.clone(), name.name.clone());
+        let frame = self.session.context().table(table).await?;
+        Ok(frame.filter(filter)?.select(vec![lit(1)])?.count().await?)
+    }
+}

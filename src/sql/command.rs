@@ -1,0 +1,225 @@
+//! Commands as plan nodes: they have a fixed schema, and act when their node is executed.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DFSchema, DFSchemaRef, Result as DataFusionResult, plan_err};
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{
+    Expr, Extension, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties,
+    SendableRecordBatchStream,
+};
+use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+use futures::future::BoxFuture;
+use futures::{FutureExt, stream};
+
+use crate::error::Result;
+
+/// What a command does when its node is executed: its rows, in the node's schema.
+pub type Action = Arc<dyn Fn() -> BoxFuture<'static, Result<RecordBatch>> + Send + Sync>;
+
+/// A command in a logical plan.
+#[derive(Clone)]
+pub struct CommandNode {
+    label: String,
+    action: Action,
+    schema: DFSchemaRef,
+}
+
+impl CommandNode {
+    /// A plan of one command. `label` is what EXPLAIN shows.
+    ///
+    /// # Errors
+    /// When the schema names a column twice.
+    pub fn plan(
+        label: impl Into<String>,
+        schema: SchemaRef,
+        action: Action,
+    ) -> Result<LogicalPlan> {
+        let schema = Arc::new(DFSchema::try_from(schema)?);
+        let node = Arc::new(Self {
+            label: label.into(),
+            action,
+            schema,
+        });
+        Ok(LogicalPlan::Extension(Extension { node }))
+    }
+}
+
+impl fmt::Debug for CommandNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandNode")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
+
+// Two commands are the same only if they are one: acting twice is not acting once.
+impl PartialEq for CommandNode {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.action, &other.action)
+    }
+}
+
+impl Eq for CommandNode {}
+
+impl Hash for CommandNode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.label.hash(state);
+    }
+}
+
+impl PartialOrd for CommandNode {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self == other).then_some(Ordering::Equal)
+    }
+}
+
+impl UserDefinedLogicalNodeCore for CommandNode {
+    fn name(&self) -> &str {
+        "Command"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        Vec::new()
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.label)
+    }
+
+    fn with_exprs_and_inputs(
+        &self,
+        exprs: Vec<Expr>,
+        inputs: Vec<LogicalPlan>,
+    ) -> DataFusionResult<Self> {
+        if exprs.is_empty() && inputs.is_empty() {
+            return Ok(self.clone());
+        }
+        plan_err!("a command has no inputs")
+    }
+}
+
+/// Makes [`CommandExec`] of [`CommandNode`].
+#[derive(Debug, Default)]
+pub struct CommandPlanner;
+
+#[async_trait]
+impl ExtensionPlanner for CommandPlanner {
+    async fn plan_extension(
+        &self,
+        _planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        _logical_inputs: &[&LogicalPlan],
+        _physical_inputs: &[Arc<dyn ExecutionPlan>],
+        _session: &dyn Session,
+        _planning: &PhysicalPlanningContext,
+    ) -> DataFusionResult<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(node) = node.as_any().downcast_ref::<CommandNode>() else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(CommandExec::new(node))))
+    }
+}
+
+/// Runs a command when it is polled.
+struct CommandExec {
+    label: String,
+    action: Action,
+    properties: Arc<PlanProperties>,
+}
+
+impl CommandExec {
+    fn new(node: &CommandNode) -> Self {
+        let schema = Arc::clone(node.schema.inner());
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(schema),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Final,
+            Boundedness::Bounded,
+        );
+        Self {
+            label: node.label.clone(),
+            action: Arc::clone(&node.action),
+            properties: Arc::new(properties),
+        }
+    }
+}
+
+impl fmt::Debug for CommandExec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandExec")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DisplayAs for CommandExec {
+    fn fmt_as(&self, _format: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "CommandExec: {}", self.label)
+    }
+}
+
+impl ExecutionPlan for CommandExec {
+    fn name(&self) -> &str {
+        "CommandExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DataFusionResult<TreeNodeRecursion>,
+    ) -> DataFusionResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(
+        &self,
+        _partition: usize,
+        _context: Arc<TaskContext>,
+    ) -> DataFusionResult<SendableRecordBatchStream> {
+        let action = Arc::clone(&self.action);
+        let rows = async move { action().await.map_err(Into::into) };
+        let schema = Arc::clone(self.properties.eq_properties.schema());
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            schema,
+            stream::once(rows.boxed()),
+        )))
+    }
+}

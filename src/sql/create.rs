@@ -1,0 +1,350 @@
+//! CREATE, DROP and TRUNCATE as commands.
+
+use std::sync::Arc;
+
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
+
+use super::ddl::{
+    check_writable, column_type_of, define_schema, find_collection, qualify, schema_name,
+    set_options, with_keys,
+};
+use super::dml::insert_plan;
+use super::parser::fold;
+use super::session::{Planning, Session, Tag, done};
+use super::statement::{CreateCollection, CreateView, Drop, DropKind};
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::change::{Change, NewCollection, QualifiedName, View};
+use crate::storage::schema::{CollectionId, CollectionOptions, CollectionSchema, Column, FieldId};
+use crate::storage::snapshot::{DEFAULT_SCHEMA, Snapshot};
+
+/// CREATE TABLE, with or without AS.
+pub(super) async fn collection(
+    planning: &Planning<'_>,
+    create: CreateCollection,
+) -> Result<(Tag, LogicalPlan)> {
+    let session = planning.session.clone();
+    let name = qualify(&create.name, &session.search_path())?;
+    check_writable(&name.schema)?;
+    let mut options = CollectionOptions::from_settings(&session.inner.core.engine.settings);
+    set_options(&mut options, &create.options)?;
+    let query = match &create.query {
+        Some(query) => Some(Arc::new(planning.query(query.clone()).await?)),
+        None => None,
+    };
+    let schema = define(&create, query.as_deref())?;
+    check_defaults(planning, &schema)?;
+    let if_not_exists = create.if_not_exists;
+    let label = format!("CreateCollection: {name}");
+    let tag = if query.is_some() {
+        "SELECT"
+    } else {
+        "CREATE TABLE"
+    };
+    done(tag, label, move || {
+        let (session, name) = (session.clone(), name.clone());
+        let (schema, options) = (schema.clone(), options.clone());
+        let query = query.clone();
+        async move {
+            let _ddl = session.inner.core.ddl.lock().await;
+            let snapshot = session.snapshot();
+            if if_not_exists && taken(&snapshot, &name) {
+                session.notice(format!("relation \"{name}\" already exists, skipping"));
+                return Ok(());
+            }
+            let id = CollectionId(session.inner.core.engine.committer.allocate_id());
+            let new = NewCollection {
+                id,
+                name: name.clone(),
+                schema,
+                options,
+            };
+            session
+                .commit(&snapshot, vec![Change::CreateCollection(new)])
+                .await?;
+            match query {
+                Some(query) => fill(&session, id, &query).await,
+                None => Ok(()),
+            }
+        }
+    })
+}
+
+/// Puts the rows of CREATE TABLE AS into their collection, which goes again if that fails.
+async fn fill(session: &Session, id: CollectionId, query: &LogicalPlan) -> Result<()> {
+    let inserted = async {
+        let snapshot = session.snapshot();
+        let collection = snapshot.collection_by_id(id).ok_or_else(|| {
+            Error::conflict("the collection was dropped while its rows were written")
+        })?;
+        let plan = insert_plan(session, collection, query.clone())?;
+        let frame = datafusion::dataframe::DataFrame::new(session.context().state(), plan);
+        frame.collect().await?;
+        Ok(())
+    };
+    let result = inserted.await;
+    if result.is_err() {
+        let snapshot = session.snapshot();
+        session
+            .commit(&snapshot, vec![Change::DropCollection(id)])
+            .await?;
+    }
+    result
+}
+
+fn taken(snapshot: &Snapshot, name: &QualifiedName) -> bool {
+    snapshot.collection(name).is_some() || snapshot.view(name).is_some()
+}
+
+/// The columns of CREATE TABLE AS come from the query; the keys from the statement.
+fn define(create: &CreateCollection, query: Option<&LogicalPlan>) -> Result<CollectionSchema> {
+    let Some(plan) = query else {
+        return define_schema(create);
+    };
+    if !create.columns.is_empty() {
+        return Err(
+            Error::unsupported("CREATE TABLE AS with a list of columns is not supported")
+                .with_hint("Name the columns in the query."),
+        );
+    }
+    let column = |(i, field): (usize, &arrow::datatypes::FieldRef)| {
+        Ok(Column {
+            id: FieldId(i as u32 + 1),
+            name: field.name().clone(),
+            column_type: column_type_of(field)?,
+            nullable: true,
+            default: None,
+            missing: None,
+        })
+    };
+    let fields = plan.schema().fields().iter().enumerate();
+    with_keys(create, fields.map(column).collect::<Result<_>>()?)
+}
+
+/// That each DEFAULT is an expression without columns.
+fn check_defaults(planning: &Planning<'_>, schema: &CollectionSchema) -> Result<()> {
+    for column in &schema.columns {
+        if let Some(text) = &column.default {
+            planning
+                .constant(text)
+                .map_err(|e| e.context(format!("default of column \"{}\"", column.name)))?;
+        }
+    }
+    Ok(())
+}
+
+impl Planning<'_> {
+    /// The plan of a query.
+    pub(super) async fn query(&self, query: Box<Query>) -> Result<LogicalPlan> {
+        let statement = Box::new(ast::Statement::Query(query));
+        Ok(self
+            .state
+            .statement_to_plan(DataFusionStatement::Statement(statement))
+            .await?)
+    }
+}
+
+/// CREATE VIEW.
+pub(super) async fn view(
+    planning: &Planning<'_>,
+    create: CreateView,
+) -> Result<(Tag, LogicalPlan)> {
+    let session = planning.session.clone();
+    let name = qualify(&create.name, &session.search_path())?;
+    check_writable(&name.schema)?;
+    let plan = planning.query(create.query.clone()).await?;
+    let columns: Vec<String> = create.columns.iter().map(fold).collect();
+    if columns.len() > plan.schema().fields().len() {
+        let message = "CREATE VIEW specifies more column names than columns";
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+    }
+    let view = View {
+        name,
+        columns,
+        query: create.text.clone(),
+    };
+    let or_replace = create.or_replace;
+    done(
+        "CREATE VIEW",
+        format!("CreateView: {}", view.name),
+        move || {
+            let (session, view) = (session.clone(), view.clone());
+            async move {
+                let _ddl = session.inner.core.ddl.lock().await;
+                let snapshot = session.snapshot();
+                if snapshot.view(&view.name).is_some() && !or_replace {
+                    let message = format!("relation \"{}\" already exists", view.name);
+                    return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
+                }
+                session
+                    .commit(&snapshot, vec![Change::CreateView(view)])
+                    .await
+            }
+        },
+    )
+}
+
+/// The plan that a view's name stands for.
+///
+/// # Errors
+/// Whatever is wrong with the query by now: a column it names may be gone.
+pub(crate) async fn plan_view(state: &SessionState, view: &View) -> Result<LogicalPlan> {
+    let statement = super::parser::parse(&view.query)?;
+    let super::statement::Statement::DataFusion(statement) = statement else {
+        return Err(Error::internal(format!(
+            "view \"{}\" is not a query",
+            view.name
+        )));
+    };
+    let plan = state.statement_to_plan(*statement).await?;
+    if view.columns.is_empty() {
+        return Ok(plan);
+    }
+    let fields = plan.schema().columns();
+    let named = fields.into_iter().enumerate().map(|(i, column)| {
+        let expr = datafusion::prelude::Expr::Column(column);
+        match view.columns.get(i) {
+            Some(name) => expr.alias(name),
+            None => expr,
+        }
+    });
+    let named: Vec<_> = named.collect();
+    Ok(LogicalPlanBuilder::from(plan).project(named)?.build()?)
+}
+
+/// CREATE SCHEMA.
+pub(super) fn schema(
+    session: &Session,
+    name: &ObjectName,
+    if_not_exists: bool,
+) -> Result<(Tag, LogicalPlan)> {
+    let session = session.clone();
+    let name = schema_name(name)?;
+    check_writable(&name)?;
+    done(
+        "CREATE SCHEMA",
+        format!("CreateSchema: {name}"),
+        move || {
+            let (session, name) = (session.clone(), name.clone());
+            async move {
+                let snapshot = session.snapshot();
+                if if_not_exists && snapshot.has_schema(&name) {
+                    session.notice(format!("schema \"{name}\" already exists, skipping"));
+                    return Ok(());
+                }
+                session
+                    .commit(&snapshot, vec![Change::CreateSchema(name)])
+                    .await
+            }
+        },
+    )
+}
+
+/// DROP TABLE, VIEW or SCHEMA.
+pub(super) fn drop(session: &Session, drop: Drop) -> Result<(Tag, LogicalPlan)> {
+    let session = session.clone();
+    let tag = match drop.kind {
+        DropKind::Table => "DROP TABLE",
+        DropKind::View => "DROP VIEW",
+        DropKind::Schema => "DROP SCHEMA",
+    };
+    let names: Vec<String> = drop.names.iter().map(ToString::to_string).collect();
+    let drop = Arc::new(drop);
+    done(tag, format!("Drop: {}", names.join(", ")), move || {
+        let (session, drop) = (session.clone(), Arc::clone(&drop));
+        async move {
+            let _ddl = session.inner.core.ddl.lock().await;
+            let snapshot = session.snapshot();
+            let mut changes = Vec::new();
+            for name in &drop.names {
+                match drop_one(&session, &snapshot, &drop, name) {
+                    Ok(more) => changes.extend(more),
+                    Err(e) if drop.if_exists && e.kind() == crate::error::ErrorKind::NotFound => {
+                        session.notice(format!("{}, skipping", e.message()));
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+            if changes.is_empty() {
+                return Ok(());
+            }
+            session.commit(&snapshot, changes).await
+        }
+    })
+}
+
+fn drop_one(
+    session: &Session,
+    snapshot: &Snapshot,
+    drop: &Drop,
+    name: &ObjectName,
+) -> Result<Vec<Change>> {
+    if drop.kind == DropKind::Schema {
+        return drop_schema(snapshot, &schema_name(name)?, drop.cascade);
+    }
+    let name = qualify(name, &session.search_path())?;
+    if drop.kind == DropKind::Table {
+        return Ok(vec![Change::DropCollection(
+            find_collection(snapshot, &name)?.id,
+        )]);
+    }
+    if snapshot.view(&name).is_none() {
+        if snapshot.collection(&name).is_some() {
+            let message = format!("\"{name}\" is not a view");
+            return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+        }
+        let message = format!("view \"{name}\" does not exist");
+        return Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message));
+    }
+    Ok(vec![Change::DropView(name)])
+}
+
+fn drop_schema(snapshot: &Snapshot, name: &str, cascade: bool) -> Result<Vec<Change>> {
+    check_writable(name)?;
+    if name == DEFAULT_SCHEMA {
+        return Err(Error::unsupported(format!(
+            "schema \"{name}\" cannot be dropped"
+        )));
+    }
+    if !snapshot.has_schema(name) {
+        let message = format!("schema \"{name}\" does not exist");
+        return Err(Error::not_found(sqlstate::INVALID_SCHEMA_NAME, message));
+    }
+    let mut changes = Vec::new();
+    if cascade {
+        let collections = snapshot.collections().filter(|c| c.name.schema == name);
+        changes.extend(collections.map(|c| Change::DropCollection(c.id)));
+        let views = snapshot.views().filter(|v| v.name.schema == name);
+        changes.extend(views.map(|v| Change::DropView(v.name.clone())));
+    }
+    changes.push(Change::DropSchema(name.to_string()));
+    Ok(changes)
+}
+
+/// TRUNCATE.
+pub(super) fn truncate(session: &Session, names: Vec<ObjectName>) -> Result<(Tag, LogicalPlan)> {
+    let session = session.clone();
+    let path = session.search_path();
+    let names: Vec<_> = names
+        .iter()
+        .map(|n| qualify(n, &path))
+        .collect::<Result<_>>()?;
+    let texts: Vec<String> = names.iter().map(ToString::to_string).collect();
+    done(
+        "TRUNCATE TABLE",
+        format!("Truncate: {}", texts.join(", ")),
+        move || {
+            let (session, names) = (session.clone(), names.clone());
+            async move {
+                let snapshot = session.snapshot();
+                let changes: Result<Vec<_>> = names
+                    .iter()
+                    .map(|n| Ok(Change::Truncate(find_collection(&snapshot, n)?.id)))
+                    .collect();
+                session.commit(&snapshot, changes?).await
+            }
+        },
+    )
+}

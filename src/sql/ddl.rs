@@ -1,0 +1,327 @@
+//! Definitions as changes: what CREATE, ALTER and DROP do to a snapshot, without doing it.
+
+use std::collections::HashSet;
+
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+
+use super::parser::{fold, name_parts};
+use super::statement::{ColumnDefinition, CreateCollection};
+use super::types::column_type;
+use crate::catalog::provider::CATALOG;
+use crate::error::{Error, Result, sqlstate};
+use crate::settings::ByteSize;
+use crate::storage::change::QualifiedName;
+use crate::storage::collection::Collection;
+use crate::storage::schema::{CollectionOptions, CollectionSchema, Column, ColumnType, FieldId};
+use crate::storage::snapshot::Snapshot;
+
+/// The most columns a collection may have, as in Postgres.
+const COLUMNS_MAX: usize = 1_600;
+/// Schemas that users cannot write to.
+const RESERVED_SCHEMAS: [&str; 3] = ["shelfmark", "information_schema", "pg_catalog"];
+
+/// The qualified name that `name` stands for, with `search_path` for a bare name.
+///
+/// # Errors
+/// 42601 for a name of more than three parts, 0A000 for one of another catalog.
+pub fn qualify(name: &ObjectName, search_path: &str) -> Result<QualifiedName> {
+    let mut parts = name_parts(name)?;
+    let relation = parts.pop().unwrap_or_default();
+    let schema = parts.pop().unwrap_or_else(|| search_path.to_string());
+    match parts.as_slice() {
+        [] => Ok(QualifiedName::new(schema, relation)),
+        [catalog] if catalog == CATALOG => Ok(QualifiedName::new(schema, relation)),
+        _ => Err(Error::unsupported(format!(
+            "cross-database references are not implemented: {name}"
+        ))),
+    }
+}
+
+/// The name of a SQL schema.
+///
+/// # Errors
+/// 42601 for a name of several parts other than our catalog's.
+pub fn schema_name(name: &ObjectName) -> Result<String> {
+    let mut parts = name_parts(name)?;
+    let schema = parts.pop().unwrap_or_default();
+    match parts.as_slice() {
+        [] => Ok(schema),
+        [catalog] if catalog == CATALOG => Ok(schema),
+        _ => Err(Error::invalid(
+            sqlstate::SYNTAX_ERROR,
+            format!("improper schema name {name}"),
+        )),
+    }
+}
+
+/// That users may make things in the SQL schema.
+///
+/// # Errors
+/// 42939 for a reserved schema.
+pub fn check_writable(schema: &str) -> Result<()> {
+    if RESERVED_SCHEMAS.contains(&schema) {
+        let message = format!("schema \"{schema}\" belongs to the system");
+        return Err(Error::invalid("42939", message));
+    }
+    Ok(())
+}
+
+/// The collection of that name.
+///
+/// # Errors
+/// 42P01 when there is none, 42809 for a view.
+pub fn find_collection<'a>(
+    snapshot: &'a Snapshot,
+    name: &QualifiedName,
+) -> Result<&'a std::sync::Arc<Collection>> {
+    if let Some(collection) = snapshot.collection(name) {
+        return Ok(collection);
+    }
+    if snapshot.view(name).is_some() {
+        let message = format!("\"{name}\" is a view, not a collection");
+        return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+    }
+    Err(Error::not_found(
+        sqlstate::UNDEFINED_TABLE,
+        format!("relation \"{name}\" does not exist"),
+    ))
+}
+
+/// The columns and keys that CREATE TABLE defines.
+///
+/// # Errors
+/// A column named twice (42701), a key of a missing column (42703), a key column of a type that has no order (42P16),
+/// a type that does not exist.
+pub fn define_schema(create: &CreateCollection) -> Result<CollectionSchema> {
+    let mut schema = empty_schema();
+    for definition in &create.columns {
+        add_column(&mut schema, definition)?;
+    }
+    with_keys(create, schema.columns)
+}
+
+fn empty_schema() -> CollectionSchema {
+    CollectionSchema {
+        columns: Vec::new(),
+        primary_key: Vec::new(),
+        clustering_key: Vec::new(),
+        partition_key: None,
+        next_field_id: FieldId(1),
+    }
+}
+
+/// A schema of `columns`, whose ids count from 1, with the keys that the statement names.
+///
+/// # Errors
+/// 42701 for a column named twice, and those of keys as in [`define_schema`].
+pub fn with_keys(create: &CreateCollection, columns: Vec<Column>) -> Result<CollectionSchema> {
+    let mut names = HashSet::new();
+    if let Some(twice) = columns.iter().find(|c| !names.insert(c.name.as_str())) {
+        let message = format!("column \"{}\" specified more than once", twice.name);
+        return Err(Error::exists(sqlstate::DUPLICATE_COLUMN, message));
+    }
+    let next_field_id = FieldId(columns.len() as u32 + 1);
+    let mut schema = CollectionSchema {
+        columns,
+        next_field_id,
+        ..empty_schema()
+    };
+    schema.primary_key = key_columns(&schema, &create.primary_key)?;
+    let in_key = schema.primary_key.clone();
+    for column in schema.columns.iter_mut().filter(|c| in_key.contains(&c.id)) {
+        if !column.column_type.is_scalar() {
+            return Err(no_order("primary", column));
+        }
+        column.nullable = false;
+    }
+    schema.clustering_key = clustering_columns(&schema, &create.clustering_key)?;
+    if let Some(name) = &create.partition_key {
+        schema.partition_key = key_columns(&schema, std::slice::from_ref(name))?.pop();
+    }
+    Ok(schema)
+}
+
+/// Adds a column with the next field id.
+///
+/// # Errors
+/// 42701 for a name that exists, 54011 for too many columns, or the type's.
+pub fn add_column(schema: &mut CollectionSchema, definition: &ColumnDefinition) -> Result<()> {
+    let name = fold(&definition.name);
+    if matches!(name.as_str(), "_segment" | "_row") {
+        let message = format!("column name \"{name}\" conflicts with a system column name");
+        return Err(Error::invalid(sqlstate::DUPLICATE_COLUMN, message));
+    }
+    if schema.column(&name).is_some() {
+        let message = format!("column \"{name}\" specified more than once");
+        return Err(Error::exists(sqlstate::DUPLICATE_COLUMN, message));
+    }
+    if schema.columns.len() >= COLUMNS_MAX {
+        let message = format!("collections can have at most {COLUMNS_MAX} columns");
+        return Err(Error::limit("54011", message));
+    }
+    schema.columns.push(Column {
+        id: schema.next_field_id,
+        name,
+        column_type: column_type(&definition.data_type)?,
+        nullable: !definition.not_null,
+        default: definition.default.as_ref().map(|(_, text)| text.clone()),
+        missing: None,
+    });
+    schema.next_field_id.0 += 1;
+    Ok(())
+}
+
+/// The columns of a key, which must exist and be named once.
+fn key_columns(schema: &CollectionSchema, names: &[Ident]) -> Result<Vec<FieldId>> {
+    let mut seen = HashSet::new();
+    names
+        .iter()
+        .map(|ident| {
+            let name = fold(ident);
+            let column = schema.column(&name).ok_or_else(|| {
+                let message = format!("column \"{name}\" named in key does not exist");
+                Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
+            })?;
+            if !seen.insert(column.id) {
+                let message = format!("column \"{name}\" appears twice in a key");
+                return Err(Error::invalid(sqlstate::DUPLICATE_COLUMN, message));
+            }
+            Ok(column.id)
+        })
+        .collect()
+}
+
+/// The columns of a clustering key.
+///
+/// # Errors
+/// 42703 for a missing column, 42P16 for one whose type has no order.
+pub fn clustering_columns(schema: &CollectionSchema, names: &[Ident]) -> Result<Vec<FieldId>> {
+    let key = key_columns(schema, names)?;
+    for column in key.iter().filter_map(|id| schema.column_by_id(*id)) {
+        if !column.column_type.is_clusterable() {
+            return Err(no_order("clustering", column));
+        }
+    }
+    Ok(key)
+}
+
+fn no_order(kind: &str, column: &Column) -> Error {
+    let (name, column_type) = (&column.name, &column.column_type);
+    let message = format!("column \"{name}\" of type {column_type} cannot be in a {kind} key");
+    Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message)
+}
+
+/// Applies `WITH (..)` or `SET (..)` options.
+///
+/// # Errors
+/// 22023 for an unknown option or a value out of range.
+pub fn set_options(options: &mut CollectionOptions, changes: &[(String, String)]) -> Result<()> {
+    for (name, value) in changes {
+        match name.as_str() {
+            "segment_max_size" | "segment.max_size" => {
+                options.segment_bytes_max = positive(name, bytes(name, value)?)?;
+            }
+            "segment_rows_max" | "segment_max_rows" | "segment.max_rows" => {
+                options.segment_rows_max = positive(name, number(name, value)?)?;
+            }
+            "row_group_rows_max" | "row_group_rows" | "segment.row_group_rows" => {
+                options.row_group_rows_max = positive(name, number(name, value)?)?;
+            }
+            "auto_compaction" => options.auto_compaction = on_off(name, value)?,
+            _ => {
+                let message = format!("unrecognized option \"{name}\"");
+                let known = "Options are segment_max_size, segment_rows_max, row_group_rows_max \
+                             and auto_compaction.";
+                return Err(
+                    Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(known)
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn bad_value(name: &str, value: &str, wanted: &str) -> Error {
+    let message = format!("invalid value \"{value}\" for option \"{name}\"");
+    Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(wanted.to_string())
+}
+
+fn positive(name: &str, value: u64) -> Result<u64> {
+    if value == 0 {
+        return Err(bad_value(name, "0", "It must be greater than zero."));
+    }
+    Ok(value)
+}
+
+fn number(name: &str, value: &str) -> Result<u64> {
+    value
+        .parse()
+        .map_err(|_| bad_value(name, value, "It is a whole number of rows."))
+}
+
+fn bytes(name: &str, value: &str) -> Result<u64> {
+    value
+        .parse::<ByteSize>()
+        .map(|size| size.0)
+        .map_err(|_| bad_value(name, value, "It is a size such as '128MiB'."))
+}
+
+/// A boolean as Postgres reads its settings.
+///
+/// # Errors
+/// 22023 for anything else.
+pub fn on_off(name: &str, value: &str) -> Result<bool> {
+    match value.to_lowercase().as_str() {
+        "on" | "true" | "yes" | "1" => Ok(true),
+        "off" | "false" | "no" | "0" => Ok(false),
+        _ => Err(bad_value(name, value, "It is on or off.")),
+    }
+}
+
+/// A column type that holds the values of an Arrow type, for CREATE TABLE AS.
+///
+/// # Errors
+/// 0A000 where there is none.
+pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
+    use ColumnType as C;
+    use arrow::datatypes::DataType as D;
+    Ok(match field.data_type() {
+        D::Boolean => C::Boolean,
+        D::Int8 => C::TinyInt,
+        D::Int16 | D::UInt8 => C::SmallInt,
+        D::Int32 | D::UInt16 => C::Integer,
+        D::Int64 | D::UInt32 => C::BigInt,
+        D::UInt64 => C::Numeric(20, 0),
+        D::Float16 | D::Float32 => C::Real,
+        D::Float64 => C::Double,
+        D::Decimal128(p, s) if *s >= 0 => C::Numeric(*p, *s),
+        D::Utf8 | D::Utf8View | D::LargeUtf8 | D::Null => C::Text,
+        D::Binary | D::BinaryView | D::LargeBinary | D::FixedSizeBinary(_) => C::Bytea,
+        D::Date32 | D::Date64 => C::Date,
+        D::Time32(_) | D::Time64(_) => C::Time,
+        D::Timestamp(_, None) => C::Timestamp,
+        D::Timestamp(_, Some(_)) => C::TimestampTz,
+        D::Dictionary(_, value) => column_type_of(&field.clone().with_data_type(*value.clone()))?,
+        D::FixedSizeList(item, n) if item.data_type() == &D::Float32 && *n > 0 => {
+            C::Vector(*n as u32)
+        }
+        D::FixedSizeList(item, n) if item.data_type() == &D::Float16 && *n > 0 => {
+            C::HalfVec(*n as u32)
+        }
+        D::List(item) | D::LargeList(item) | D::FixedSizeList(item, _) => {
+            match column_type_of(item)? {
+                scalar if scalar.is_scalar() => C::Array(Box::new(scalar)),
+                _ => return Err(no_column_type(field)),
+            }
+        }
+        _ => return Err(no_column_type(field)),
+    })
+}
+
+fn no_column_type(field: &arrow::datatypes::Field) -> Error {
+    Error::unsupported(format!(
+        "column \"{}\" of type {} cannot be stored",
+        field.name(),
+        field.data_type()
+    ))
+}

@@ -1,0 +1,268 @@
+//! The grammar of CREATE and ALTER: columns, keys, options.
+
+use datafusion::sql::sqlparser::ast::{Expr, Ident};
+use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::parser::Grammar;
+use super::statement::{
+    Alter, AlterAction, ColumnDefinition, CreateCollection, CreateView, Statement,
+};
+use super::tokens::DIALECT;
+use crate::error::{Error, Result, sqlstate};
+
+/// CREATE TABLE, after its first two words.
+pub(super) fn collection(grammar: &mut Grammar<'_>) -> Result<Statement> {
+    let if_not_exists = grammar.if_not_exists();
+    let mut create = CreateCollection {
+        name: grammar.name()?,
+        if_not_exists,
+        columns: Vec::new(),
+        primary_key: Vec::new(),
+        clustering_key: Vec::new(),
+        partition_key: None,
+        options: Vec::new(),
+        query: None,
+    };
+    if grammar.parser.consume_token(&Token::LParen) {
+        grammar.comma_separated(|g| element(g, &mut create))?;
+        grammar.parser.expect_token(&Token::RParen)?;
+    }
+    loop {
+        if grammar.accept(&["CLUSTER", "BY"]) {
+            let names = grammar.names_in_parentheses()?;
+            set_key(&mut create.clustering_key, names, "clustering")?;
+        } else if grammar.accept(&["PARTITION", "KEY"]) {
+            let names = partition_key(grammar)?;
+            create.partition_key = Some(names);
+        } else if grammar.accept(&["WITH"]) {
+            create.options.extend(grammar.options()?);
+        } else {
+            break;
+        }
+    }
+    if grammar.accept(&["AS"]) {
+        create.query = Some(grammar.parser.parse_query()?);
+    }
+    Ok(Statement::CreateCollection(Box::new(create)))
+}
+
+fn partition_key(grammar: &mut Grammar<'_>) -> Result<Ident> {
+    if grammar.parser.peek_token().token != Token::LParen {
+        return Ok(grammar.parser.parse_identifier()?);
+    }
+    let mut names = grammar.names_in_parentheses()?;
+    match (names.pop(), names.is_empty()) {
+        (Some(name), true) => Ok(name),
+        _ => Err(definition("a partition key has one column")),
+    }
+}
+
+/// A column or a table constraint.
+fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<()> {
+    if grammar.accept(&["CONSTRAINT"]) {
+        grammar.parser.parse_identifier()?;
+    }
+    let listed = |g: &Grammar<'_>, n| g.parser.peek_nth_token_ref(n).token == Token::LParen;
+    match (grammar.word(0).as_str(), grammar.word(1).as_str()) {
+        ("PRIMARY", "KEY") => {
+            grammar.skip(2);
+            let names = grammar.names_in_parentheses()?;
+            set_key(&mut create.primary_key, names, "primary")
+        }
+        ("CLUSTERING", "KEY") if listed(grammar, 2) => {
+            grammar.skip(2);
+            let names = grammar.names_in_parentheses()?;
+            set_key(&mut create.clustering_key, names, "clustering")
+        }
+        ("PARTITION", "KEY") if listed(grammar, 2) => {
+            grammar.skip(2);
+            create.partition_key = Some(partition_key(grammar)?);
+            Ok(())
+        }
+        ("UNIQUE" | "CHECK", _) if listed(grammar, 1) => Err(unsupported_constraint(grammar)),
+        ("FOREIGN", "KEY") => Err(unsupported_constraint(grammar)),
+        _ => {
+            let column = column(grammar, Some(create))?;
+            create.columns.push(column);
+            Ok(())
+        }
+    }
+}
+
+fn unsupported_constraint(grammar: &Grammar<'_>) -> Error {
+    Error::unsupported(format!("{} constraints are not supported", grammar.word(0)))
+}
+
+/// `name type [NOT NULL | DEFAULT .. | PRIMARY KEY | CLUSTERING KEY | PARTITION KEY] ..`.
+fn column(
+    grammar: &mut Grammar<'_>,
+    mut create: Option<&mut CreateCollection>,
+) -> Result<ColumnDefinition> {
+    let name = grammar.parser.parse_identifier()?;
+    let data_type = grammar.parser.parse_data_type()?;
+    let mut column = ColumnDefinition {
+        name,
+        data_type,
+        not_null: false,
+        default: None,
+    };
+    loop {
+        if grammar.accept(&["NOT", "NULL"]) {
+            column.not_null = true;
+        } else if grammar.accept(&["NULL"]) {
+            column.not_null = false;
+        } else if grammar.accept(&["DEFAULT"]) {
+            column.default = Some(default(grammar)?);
+        } else if let Some(create) = create.as_deref_mut()
+            && column_key(grammar, create, &column.name)?
+        {
+        } else if matches!(
+            grammar.word(0).as_str(),
+            "UNIQUE" | "CHECK" | "REFERENCES" | "GENERATED" | "COLLATE" | "PRIMARY"
+        ) {
+            return Err(unsupported_constraint(grammar));
+        } else {
+            return Ok(column);
+        }
+    }
+}
+
+/// The expression behind DEFAULT. It ends before NOT, so that `DEFAULT 5 NOT NULL` reads as in Postgres.
+fn default(grammar: &mut Grammar<'_>) -> Result<(Expr, String)> {
+    let precedence = DIALECT.prec_value(Precedence::Between);
+    grammar.with_text(|g| Ok(g.parser.parse_subexpr(precedence)?))
+}
+
+/// Takes a key that stands behind a column, if one does.
+fn column_key(
+    grammar: &mut Grammar<'_>,
+    create: &mut CreateCollection,
+    name: &Ident,
+) -> Result<bool> {
+    let names = vec![name.clone()];
+    if grammar.accept(&["PRIMARY", "KEY"]) {
+        set_key(&mut create.primary_key, names, "primary")?;
+    } else if grammar.accept(&["CLUSTERING", "KEY"]) {
+        set_key(&mut create.clustering_key, names, "clustering")?;
+    } else if grammar.accept(&["PARTITION", "KEY"]) {
+        if create.partition_key.replace(name.clone()).is_some() {
+            return Err(definition("a collection has one partition key"));
+        }
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
+}
+
+fn set_key(key: &mut Vec<Ident>, names: Vec<Ident>, kind: &str) -> Result<()> {
+    if !key.is_empty() {
+        return Err(
+            definition(&format!("multiple {kind} keys for one collection"))
+                .with_hint("A key of several columns is written once, in parentheses."),
+        );
+    }
+    *key = names;
+    Ok(())
+}
+
+fn definition(message: &str) -> Error {
+    Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message)
+}
+
+/// CREATE VIEW, after VIEW.
+pub(super) fn view(grammar: &mut Grammar<'_>, or_replace: bool) -> Result<Statement> {
+    let name = grammar.name()?;
+    let listed = grammar.parser.peek_token().token == Token::LParen;
+    let columns = if listed {
+        grammar.names_in_parentheses()?
+    } else {
+        Vec::new()
+    };
+    grammar.expect(&["AS"])?;
+    let (query, text) = grammar.with_text(|g| Ok(g.parser.parse_query()?))?;
+    Ok(Statement::CreateView(Box::new(CreateView {
+        name,
+        or_replace,
+        columns,
+        query,
+        text,
+    })))
+}
+
+/// ALTER TABLE, after its first two words.
+pub(super) fn alter(grammar: &mut Grammar<'_>) -> Result<Statement> {
+    let if_exists = grammar.if_exists();
+    grammar.accept(&["ONLY"]);
+    let name = grammar.name()?;
+    let actions = grammar.comma_separated(action)?;
+    Ok(Statement::Alter(Box::new(Alter {
+        name,
+        if_exists,
+        actions,
+    })))
+}
+
+fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
+    if grammar.accept(&["CLUSTER", "BY"]) {
+        if grammar.accept(&["NONE"]) {
+            return Ok(AlterAction::ClusterBy(Vec::new()));
+        }
+        return Ok(AlterAction::ClusterBy(grammar.names_in_parentheses()?));
+    }
+    if grammar.accept(&["ADD"]) {
+        grammar.accept(&["COLUMN"]);
+        let if_not_exists = grammar.if_not_exists();
+        return Ok(AlterAction::AddColumn {
+            column: column(grammar, None)?,
+            if_not_exists,
+        });
+    }
+    if grammar.accept(&["DROP"]) {
+        grammar.accept(&["COLUMN"]);
+        let if_exists = grammar.if_exists();
+        let name = grammar.parser.parse_identifier()?;
+        grammar.accept(&["RESTRICT"]);
+        return Ok(AlterAction::DropColumn { name, if_exists });
+    }
+    if grammar.accept(&["RENAME", "TO"]) {
+        return Ok(AlterAction::Rename(grammar.parser.parse_identifier()?));
+    }
+    if grammar.accept(&["RENAME"]) {
+        grammar.accept(&["COLUMN"]);
+        let from = grammar.parser.parse_identifier()?;
+        grammar.expect(&["TO"])?;
+        return Ok(AlterAction::RenameColumn(
+            from,
+            grammar.parser.parse_identifier()?,
+        ));
+    }
+    if grammar.accept(&["SET", "SCHEMA"]) {
+        return Ok(AlterAction::SetSchema(grammar.parser.parse_identifier()?));
+    }
+    if grammar.accept(&["SET"]) {
+        return Ok(AlterAction::SetOptions(grammar.options()?));
+    }
+    if grammar.accept(&["ALTER"]) {
+        return alter_column(grammar);
+    }
+    Err(grammar.unexpected("ADD, DROP, RENAME, ALTER, SET or CLUSTER BY"))
+}
+
+fn alter_column(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
+    grammar.accept(&["COLUMN"]);
+    let name = grammar.parser.parse_identifier()?;
+    if grammar.accept(&["SET", "DEFAULT"]) {
+        return Ok(AlterAction::SetDefault(name, Some(default(grammar)?)));
+    }
+    if grammar.accept(&["DROP", "DEFAULT"]) {
+        return Ok(AlterAction::SetDefault(name, None));
+    }
+    if grammar.accept(&["DROP", "NOT", "NULL"]) {
+        return Ok(AlterAction::SetNullable(name, true));
+    }
+    if grammar.accept(&["SET", "NOT", "NULL"]) {
+        return Ok(AlterAction::SetNullable(name, false));
+    }
+    Err(grammar.unexpected("SET DEFAULT, DROP DEFAULT, SET NOT NULL or DROP NOT NULL"))
+}

@@ -1,0 +1,378 @@
+//! INSERT, UPDATE and DELETE: the queries that find their rows, as inputs of the nodes that act.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::prelude::{Expr, lit};
+use datafusion::sql::sqlparser::ast::{
+    self, AssignmentTarget, FromTable, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias,
+    TableFactor, TableObject, TableWithJoins, UpdateTableFromKind,
+};
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::ddl::{check_writable, find_collection, qualify};
+use super::parser::name_parts;
+use super::session::{Planning, Session};
+use super::tokens::{DIALECT, tokenize};
+use crate::catalog::dml::{DmlNode, Operation};
+use crate::catalog::provider::ROWS_CATALOG;
+use crate::catalog::table::{ROW_COLUMN, SEGMENT_COLUMN};
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::collection::Collection;
+use crate::storage::schema::Column;
+
+/// INSERT.
+pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Result<LogicalPlan> {
+    if insert.on.is_some() {
+        return Err(Error::unsupported(
+            "INSERT .. ON CONFLICT is not supported yet",
+        ));
+    }
+    refuse_returning(insert.returning.as_ref())?;
+    let TableObject::TableName(table) = &insert.table else {
+        return Err(Error::unsupported("INSERT takes the name of a collection"));
+    };
+    let name = qualify(table, &planning.session.search_path())?;
+    check_writable(&name.schema)?;
+    let collection = Arc::clone(find_collection(&planning.snapshot, &name)?);
+    let targets = target_columns(&collection, &insert.columns)?;
+    let source = match insert.source {
+        Some(query) => planning.source(query, &targets, &collection).await?,
+        None => LogicalPlanBuilder::empty(true).build()?,
+    };
+    let given = source.schema().fields().len();
+    let targets = if insert.columns.is_empty() {
+        &targets[..given.min(targets.len())]
+    } else {
+        &targets
+    };
+    let none_given = matches!(source, LogicalPlan::EmptyRelation(_)) && given == 0;
+    if given > targets.len() {
+        let message = "INSERT has more expressions than target columns";
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+    }
+    if given < targets.len() && !none_given {
+        let message = "INSERT has more target columns than expressions";
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+    }
+    let targets = if none_given { &[][..] } else { targets };
+    let input = planning.with_defaults(source, targets, &collection)?;
+    insert_plan(planning.session, &collection, input)
+}
+
+/// The node that inserts the rows of `input`, whose columns are those of the collection in order.
+pub(super) fn insert_plan(
+    session: &Session,
+    collection: &Collection,
+    input: LogicalPlan,
+) -> Result<LogicalPlan> {
+    let engine = Arc::clone(&session.inner.core.engine);
+    Ok(DmlNode::plan(
+        engine,
+        collection.id,
+        Operation::Insert,
+        input,
+    )?)
+}
+
+fn refuse_returning(returning: Option<&Vec<SelectItem>>) -> Result<()> {
+    match returning {
+        None => Ok(()),
+        Some(_) => Err(Error::unsupported("RETURNING is not supported yet")),
+    }
+}
+
+/// Places of the columns that INSERT names; all of them where it names none.
+pub(super) fn target_columns(collection: &Collection, names: &[ObjectName]) -> Result<Vec<usize>> {
+    let columns = &collection.schema.columns;
+    if names.is_empty() {
+        return Ok((0..columns.len()).collect());
+    }
+    let mut targets = Vec::with_capacity(names.len());
+    for name in names {
+        let name = name_parts(name)?.pop().unwrap_or_default();
+        let Some(at) = columns.iter().position(|c| c.name == name) else {
+            return Err(no_column(&name, collection));
+        };
+        if targets.contains(&at) {
+            let message = format!("column \"{name}\" specified more than once");
+            return Err(Error::invalid(sqlstate::DUPLICATE_COLUMN, message));
+        }
+        targets.push(at);
+    }
+    Ok(targets)
+}
+
+fn no_column(name: &str, collection: &Collection) -> Error {
+    let message = format!(
+        "column \"{name}\" of relation \"{}\" does not exist",
+        collection.name
+    );
+    Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
+}
+
+impl Planning<'_> {
+    /// The source of an INSERT; DEFAULT in VALUES stands for the column's default.
+    async fn source(
+        &self,
+        mut query: Box<Query>,
+        targets: &[usize],
+        collection: &Collection,
+    ) -> Result<LogicalPlan> {
+        if let SetExpr::Values(values) = query.body.as_mut() {
+            for row in &mut values.rows {
+                for (i, expr) in row.content.iter_mut().enumerate() {
+                    let target = targets.get(i).map(|t| &collection.schema.columns[*t]);
+                    if let Some(column) = target
+                        && is_default(expr)
+                    {
+                        *expr = default_ast(column)?;
+                    }
+                }
+            }
+        }
+        self.query(query).await
+    }
+
+    /// Every column of the collection in order: those in `targets` from `source`, the others by their defaults.
+    pub(super) fn with_defaults(
+        &self,
+        source: LogicalPlan,
+        targets: &[usize],
+        collection: &Collection,
+    ) -> Result<LogicalPlan> {
+        let given = source.schema().columns();
+        let exprs = collection
+            .schema
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| {
+                // A join may give two columns of one name, so that each gets its own.
+                let expr = match targets.iter().position(|t| *t == at) {
+                    Some(i) => Expr::Column(given[i].clone()),
+                    None => self.default_value(column)?,
+                };
+                Ok(expr.alias(&column.name))
+            });
+        let exprs: Vec<Expr> = exprs.collect::<Result<_>>()?;
+        Ok(LogicalPlanBuilder::from(source).project(exprs)?.build()?)
+    }
+
+    /// The default of a column as an expression.
+    pub(super) fn default_value(&self, column: &Column) -> Result<Expr> {
+        match &column.default {
+            Some(text) => self.constant(text),
+            None => Ok(lit(ScalarValue::Null)),
+        }
+    }
+
+    /// An expression without columns.
+    pub(super) fn constant(&self, text: &str) -> Result<Expr> {
+        let schema = datafusion::common::DFSchema::empty();
+        let expr = self.state.create_logical_expr_from_sql_expr(
+            ast::ExprWithAlias {
+                expr: parse_expr(text)?,
+                alias: None,
+            },
+            &schema,
+        )?;
+        Ok(expr)
+    }
+
+    /// The value of an expression without columns.
+    pub(super) async fn evaluate(&self, text: &str) -> Result<ScalarValue> {
+        let plan = LogicalPlanBuilder::empty(true)
+            .project(vec![self.constant(text)?])?
+            .build()?;
+        let frame = datafusion::dataframe::DataFrame::new(self.state.clone(), plan);
+        let batches = frame.collect().await?;
+        let batch = batches
+            .first()
+            .ok_or_else(|| Error::internal("a constant has no row"))?;
+        Ok(ScalarValue::try_from_array(batch.column(0), 0)?)
+    }
+}
+
+fn parse_expr(text: &str) -> Result<ast::Expr> {
+    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokenize(text)?);
+    Ok(parser.parse_expr()?)
+}
+
+fn is_default(expr: &ast::Expr) -> bool {
+    matches!(expr, ast::Expr::Identifier(ident)
+        if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
+}
+
+fn default_ast(column: &Column) -> Result<ast::Expr> {
+    match &column.default {
+        Some(text) => parse_expr(text),
+        None => Ok(ast::Expr::Value(ast::Value::Null.into())),
+    }
+}
+
+/// DELETE: the node over a query for the addresses of the rows.
+pub(super) async fn delete(session: &Session, delete: ast::Delete) -> Result<LogicalPlan> {
+    refuse_returning(delete.returning.as_ref())?;
+    if !delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some() {
+        return Err(Error::unsupported(
+            "DELETE takes FROM, USING and WHERE only",
+        ));
+    }
+    let (FromTable::WithFromKeyword(mut from) | FromTable::WithoutKeyword(mut from)) = delete.from;
+    let [target] = from.as_mut_slice() else {
+        return Err(Error::unsupported("DELETE takes one collection"));
+    };
+    let planning = Planning::new(session);
+    let target = planning.target(target)?;
+    from.extend(delete.using.unwrap_or_default());
+    let items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
+    let query = select(items, from, delete.selection)?;
+    let input = planning.query(query).await?;
+    planning.dml(&target, Operation::Delete, input)
+}
+
+/// UPDATE: the node over a query for addresses and the new rows.
+pub(super) async fn update(session: &Session, update: ast::Update) -> Result<LogicalPlan> {
+    refuse_returning(update.returning.as_ref())?;
+    if !update.order_by.is_empty() || update.limit.is_some() {
+        return Err(Error::unsupported("UPDATE takes SET, FROM and WHERE only"));
+    }
+    let planning = Planning::new(session);
+    let mut table = update.table;
+    let target = planning.target(&mut table)?;
+    let mut new_values = assignments(&target.collection, &update.assignments)?;
+    let mut items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
+    for column in &target.collection.schema.columns {
+        let expr = match new_values.remove(&column.name) {
+            Some(expr) if is_default(&expr) => default_ast(column)?,
+            Some(expr) => expr,
+            None => target.column(&column.name),
+        };
+        items.push(SelectItem::ExprWithAlias {
+            expr,
+            alias: quoted(&column.name),
+        });
+    }
+    let mut from = vec![table];
+    if let Some(UpdateTableFromKind::BeforeSet(more) | UpdateTableFromKind::AfterSet(more)) =
+        update.from
+    {
+        from.extend(more);
+    }
+    let input = planning
+        .query(select(items, from, update.selection)?)
+        .await?;
+    planning.dml(&target, Operation::Update, input)
+}
+
+fn assignments(
+    collection: &Collection,
+    assignments: &[ast::Assignment],
+) -> Result<HashMap<String, ast::Expr>> {
+    let mut values = HashMap::new();
+    for assignment in assignments {
+        let AssignmentTarget::ColumnName(name) = &assignment.target else {
+            return Err(Error::unsupported(
+                "UPDATE .. SET (a, b) = .. is not supported",
+            ));
+        };
+        let name = name_parts(name)?.pop().unwrap_or_default();
+        if collection.schema.column(&name).is_none() {
+            return Err(no_column(&name, collection));
+        }
+        if values
+            .insert(name.clone(), assignment.value.clone())
+            .is_some()
+        {
+            let message = format!("multiple assignments to same column \"{name}\"");
+            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+        }
+    }
+    Ok(values)
+}
+
+/// The collection that a statement changes, and the name its columns go by.
+struct Target {
+    collection: Arc<Collection>,
+    alias: Ident,
+}
+
+impl Target {
+    fn column(&self, name: &str) -> ast::Expr {
+        ast::Expr::CompoundIdentifier(vec![self.alias.clone(), quoted(name)])
+    }
+
+    fn address(&self, name: &str) -> SelectItem {
+        SelectItem::ExprWithAlias {
+            expr: self.column(name),
+            alias: quoted(name),
+        }
+    }
+}
+
+impl Planning<'_> {
+    /// Makes the table of the statement the one that shows the addresses of its rows.
+    fn target(&self, table: &mut TableWithJoins) -> Result<Target> {
+        if !table.joins.is_empty() {
+            return Err(Error::unsupported("joins belong in FROM or USING"));
+        }
+        let TableFactor::Table { name, alias, .. } = &mut table.relation else {
+            return Err(Error::unsupported("only a collection can be changed"));
+        };
+        let qualified = qualify(name, &self.session.search_path())?;
+        check_writable(&qualified.schema)?;
+        let collection = Arc::clone(find_collection(&self.snapshot, &qualified)?);
+        let parts = [ROWS_CATALOG, &qualified.schema, &qualified.name];
+        *name = ObjectName::from(parts.map(quoted).to_vec());
+        let alias = alias.get_or_insert_with(|| TableAlias {
+            explicit: true,
+            name: quoted(&qualified.name),
+            columns: Vec::new(),
+            at: None,
+        });
+        Ok(Target {
+            collection,
+            alias: alias.name.clone(),
+        })
+    }
+
+    fn dml(
+        &self,
+        target: &Target,
+        operation: Operation,
+        input: LogicalPlan,
+    ) -> Result<LogicalPlan> {
+        let engine = Arc::clone(&self.session.inner.core.engine);
+        Ok(DmlNode::plan(
+            engine,
+            target.collection.id,
+            operation,
+            input,
+        )?)
+    }
+}
+
+fn quoted(name: &str) -> Ident {
+    Ident::with_quote('"', name)
+}
+
+/// `SELECT items FROM from WHERE selection`.
+fn select(
+    items: Vec<SelectItem>,
+    from: Vec<TableWithJoins>,
+    selection: Option<ast::Expr>,
+) -> Result<Box<Query>> {
+    // A parsed query has all the parts that SELECT can have and these do not.
+    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokenize("SELECT 1")?);
+    let mut query = parser.parse_query()?;
+    let SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(Error::internal("SELECT 1 is no SELECT"));
+    };
+    select.projection = items;
+    select.from = from;
+    select.selection = selection;
+    Ok(query)
+}

@@ -1,0 +1,28 @@
+//! From text to plans: tokens, statements, and the plan nodes of our own statements.
+//!
+//! The life of a statement:
+//! 1. [`tokens::tokenize`] makes tokens of the text and mends the operators that the tokenizer does not know.
+//! 2. [`parser::parse`] recognises our own statements by their first words; everything else is DataFusion's.
+//! 3. [`session::Session`] pins one snapshot, and makes a `LogicalPlan` of the statement. Our own statements are
+//!    extension nodes ([`command::CommandNode`], or those of `catalog::dml`) with fixed schemas.
+//! 4. DataFusion optimises and executes the plan; a command acts when its node is executed, not before.
+
+mod alter;
+pub mod command;
+mod compaction;
+mod copy;
+mod create;
+mod ddl;
+mod define;
+
+mod dml;
+pub mod parser;
+pub mod session;
+mod settings;
+pub mod statement;
+pub mod tokens;
+mod types;
+
+pub(crate) use create::plan_view;
+pub use session::{Outcome, Session, Tag};
+pub use tokens::{Piece, Pieces, split};

@@ -1,0 +1,749 @@
+//! The grammar of our own statements; everything else goes to DataFusion's parser.
+
+use std::time::Duration;
+
+use datafusion::sql::parser::DFParserBuilder;
+use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
+use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::define;
+use super::statement::{Compact, CopyStatement, CopySubject, Drop, DropKind, Explain, Statement};
+use super::tokens::{DIALECT, LineIndex, is_blank, tokenize};
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::schema::JobId;
+
+/// How deep expressions and queries may nest.
+const RECURSION_LIMIT: usize = 128;
+
+/// Parses one statement; a semicolon after it is allowed.
+///
+/// # Errors
+/// 42601 with the position.
+pub fn parse(text: &str) -> Result<Statement> {
+    let tokens = tokenize(text)?;
+    let parser = Parser::new(&DIALECT)
+        .with_recursion_limit(RECURSION_LIMIT)
+        .with_tokens_with_locations(tokens.clone());
+    let mut grammar = Grammar {
+        parser,
+        text,
+        tokens,
+    };
+    let statement = grammar.statement()?;
+    grammar.end()?;
+    Ok(statement)
+}
+
+/// A parser over the tokens of one statement.
+pub(super) struct Grammar<'a> {
+    pub(super) parser: Parser<'a>,
+    text: &'a str,
+    tokens: Vec<TokenWithSpan>,
+}
+
+impl Grammar<'_> {
+    fn statement(&mut self) -> Result<Statement> {
+        let first = self.word(0);
+        let second = self.word(1);
+        match (first.as_str(), second.as_str()) {
+            ("EXPLAIN", _) => self.explain(),
+            ("CREATE", _) if self.creates_ours() => self.create(),
+            ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA") => self.drop(),
+            ("ALTER", "TABLE" | "COLLECTION") => self.alter(),
+            ("TRUNCATE", _) => self.truncate(),
+            ("INSERT", _) => {
+                let token = self.parser.next_token();
+                match self.parser.parse_insert(token)? {
+                    ast::Statement::Insert(insert) => Ok(Statement::Insert(Box::new(insert))),
+                    _ => Err(Error::unsupported("this form of INSERT is not supported")),
+                }
+            }
+            ("UPDATE", _) => {
+                let token = self.parser.next_token();
+                match self.parser.parse_update(token)? {
+                    ast::Statement::Update(update) => Ok(Statement::Update(Box::new(update))),
+                    _ => Err(Error::unsupported("this form of UPDATE is not supported")),
+                }
+            }
+            ("DELETE", _) => {
+                let token = self.parser.next_token();
+                match self.parser.parse_delete(token)? {
+                    ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(delete))),
+                    _ => Err(Error::unsupported("this form of DELETE is not supported")),
+                }
+            }
+            ("COPY", _) => self.copy(),
+            ("COMPACT", _) => self.compact(),
+            ("SHOW", "COMPACTION") => self.show_compaction(),
+            ("SHOW", "COMPACTIONS") => self.show_compactions(),
+            ("SHOW", word) if !matches!(word, "TABLES" | "COLUMNS" | "FUNCTIONS" | "CREATE") => {
+                self.show()
+            }
+            ("WAIT", "FOR") => self.wait_for(),
+            ("CANCEL", "COMPACTION") => {
+                self.skip(2);
+                Ok(Statement::CancelCompaction(self.job_id()?))
+            }
+            ("SET", _) => self.set(),
+            ("RESET", _) => {
+                self.skip(1);
+                Ok(Statement::Set {
+                    name: self.setting_name()?,
+                    value: None,
+                })
+            }
+            ("BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "END" | "SAVEPOINT", _) => Err(
+                Error::unsupported("transactions of several statements are not supported yet")
+                    .with_hint("Each statement is a transaction of its own."),
+            ),
+            _ => self.other(),
+        }
+    }
+
+    /// The rest of the tokens as a statement of DataFusion's.
+    fn other(&mut self) -> Result<Statement> {
+        let rest = self.tokens[self.parser.index()..].to_vec();
+        let mut parser = DFParserBuilder::new(rest)
+            .with_dialect(&DIALECT)
+            .with_recursion_limit(RECURSION_LIMIT)
+            .build()?;
+        let statement = parser.parse_statement()?;
+        let left: Vec<_> = std::iter::from_fn(|| match parser.parser.next_token().token {
+            Token::EOF => None,
+            token => Some(token),
+        })
+        .filter(|token| *token != Token::SemiColon)
+        .collect();
+        if let Some(token) = left.first() {
+            return Err(Error::invalid(
+                sqlstate::SYNTAX_ERROR,
+                format!("syntax error at or near \"{token}\""),
+            ));
+        }
+        while self.parser.peek_token().token != Token::EOF {
+            self.parser.next_token();
+        }
+        Ok(Statement::DataFusion(Box::new(statement)))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        while self.parser.consume_token(&Token::SemiColon) {}
+        match self.parser.peek_token().token {
+            Token::EOF => Ok(()),
+            _ => Err(self.unexpected("end of statement")),
+        }
+    }
+
+    /// The nth next token as an upper-case word; empty where it is none.
+    pub(super) fn word(&self, n: usize) -> String {
+        match self.parser.peek_nth_token_ref(n).token {
+            Token::Word(ref word) if word.quote_style.is_none() => word.value.to_uppercase(),
+            _ => String::new(),
+        }
+    }
+
+    pub(super) fn skip(&mut self, tokens: usize) {
+        for _ in 0..tokens {
+            self.parser.next_token();
+        }
+    }
+
+    /// Takes the words if all of them come next.
+    pub(super) fn accept(&mut self, words: &[&str]) -> bool {
+        let here = words
+            .iter()
+            .enumerate()
+            .all(|(i, word)| self.word(i) == *word);
+        if here {
+            self.skip(words.len());
+        }
+        here
+    }
+
+    pub(super) fn expect(&mut self, words: &[&str]) -> Result<()> {
+        if self.accept(words) {
+            return Ok(());
+        }
+        Err(self.unexpected(&words.join(" ")))
+    }
+
+    pub(super) fn unexpected(&self, expected: &str) -> Error {
+        let found = self.parser.peek_token();
+        let place = found.span.start;
+        let message = match found.token {
+            Token::EOF => format!("syntax error at end of input, expected {expected}"),
+            token => format!("syntax error at or near \"{token}\", expected {expected}"),
+        };
+        let error = Error::invalid(sqlstate::SYNTAX_ERROR, message);
+        if place.line == 0 {
+            error
+        } else {
+            error.with_position(place.line, place.column)
+        }
+    }
+
+    /// Runs `parse` and gives what it read as its author wrote it as well.
+    pub(super) fn with_text<T>(
+        &mut self,
+        parse: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<(T, String)> {
+        let from = self.parser.index();
+        let value = parse(self)?;
+        let to = self.parser.index();
+        let mut read = self.tokens[from..to].iter().filter(|t| !is_blank(&t.token));
+        let Some(first) = read.next() else {
+            return Ok((value, String::new()));
+        };
+        let last = read.next_back().unwrap_or(first);
+        let text = LineIndex::new(self.text).slice(first.span.start, last.span.end);
+        Ok((value, text.to_string()))
+    }
+
+    pub(super) fn if_exists(&mut self) -> bool {
+        self.accept(&["IF", "EXISTS"])
+    }
+
+    pub(super) fn if_not_exists(&mut self) -> bool {
+        self.accept(&["IF", "NOT", "EXISTS"])
+    }
+
+    pub(super) fn name(&mut self) -> Result<ObjectName> {
+        Ok(self.parser.parse_object_name(false)?)
+    }
+
+    /// `( name, .. )`.
+    pub(super) fn names_in_parentheses(&mut self) -> Result<Vec<Ident>> {
+        Ok(self
+            .parser
+            .parse_parenthesized_column_list(IsOptional::Mandatory, false)?)
+    }
+
+    /// `( option = value, .. )`; options may have dots and may stand without a value.
+    pub(super) fn options(&mut self) -> Result<Vec<(String, String)>> {
+        self.parser.expect_token(&Token::LParen)?;
+        let mut options = Vec::new();
+        loop {
+            let mut name = self.parser.parse_identifier()?.value.to_lowercase();
+            while self.parser.consume_token(&Token::Period) {
+                name = format!(
+                    "{name}.{}",
+                    self.parser.parse_identifier()?.value.to_lowercase()
+                );
+            }
+            let _ = self.parser.consume_token(&Token::Eq);
+            let bare = matches!(self.parser.peek_token().token, Token::Comma | Token::RParen);
+            let value = if bare {
+                "true".to_string()
+            } else {
+                self.option_value()?
+            };
+            options.push((name, value));
+            if !self.parser.consume_token(&Token::Comma) {
+                break;
+            }
+        }
+        self.parser.expect_token(&Token::RParen)?;
+        Ok(options)
+    }
+
+    /// A literal or a word, as text.
+    fn option_value(&mut self) -> Result<String> {
+        let negative = self.parser.consume_token(&Token::Minus);
+        let token = self.parser.next_token();
+        let text = match token.token {
+            Token::Word(word) => word.value,
+            Token::Number(number, _) if negative => format!("-{number}"),
+            Token::Number(number, _) => number,
+            Token::SingleQuotedString(text)
+            | Token::EscapedStringLiteral(text)
+            | Token::DoubleQuotedString(text) => text,
+            _ => {
+                self.parser.prev_token();
+                return Err(self.unexpected("a value"));
+            }
+        };
+        Ok(text)
+    }
+
+    fn explain(&mut self) -> Result<Statement> {
+        self.skip(1);
+        let (mut analyze, mut verbose, mut format) = (false, false, None);
+        let listed = self.parser.peek_token().token == Token::LParen
+            && matches!(self.word(1).as_str(), "ANALYZE" | "VERBOSE" | "FORMAT");
+        if listed {
+            for (name, value) in self.options()? {
+                let on = !matches!(value.to_lowercase().as_str(), "off" | "false" | "0");
+                match name.as_str() {
+                    "analyze" => analyze = on,
+                    "verbose" => verbose = on,
+                    "format" => format = Some(value),
+                    _ => {
+                        let message = format!("unrecognized EXPLAIN option \"{name}\"");
+                        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+                    }
+                }
+            }
+        } else {
+            analyze = self.accept(&["ANALYZE"]);
+            verbose = self.accept(&["VERBOSE"]);
+            if self.accept(&["FORMAT"]) {
+                format = Some(self.option_value()?);
+            }
+        }
+        let statement = Box::new(self.statement()?);
+        Ok(Statement::Explain(Explain {
+            analyze,
+            verbose,
+            format,
+            statement,
+        }))
+    }
+
+    /// Whether CREATE makes something of ours rather than of DataFusion's.
+    fn creates_ours(&self) -> bool {
+        let words: Vec<String> = (1..4).map(|n| self.word(n)).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        matches!(
+            words.as_slice(),
+            ["TABLE" | "COLLECTION" | "VIEW" | "SCHEMA", ..] | ["OR", "REPLACE", "VIEW"]
+        )
+    }
+
+    fn create(&mut self) -> Result<Statement> {
+        self.skip(1);
+        if self.accept(&["SCHEMA"]) {
+            let if_not_exists = self.if_not_exists();
+            return Ok(Statement::CreateSchema {
+                name: self.name()?,
+                if_not_exists,
+            });
+        }
+        let or_replace = self.accept(&["OR", "REPLACE"]);
+        if self.accept(&["VIEW"]) {
+            return define::view(self, or_replace);
+        }
+        self.skip(1);
+        define::collection(self)
+    }
+
+    fn alter(&mut self) -> Result<Statement> {
+        self.skip(2);
+        define::alter(self)
+    }
+
+    fn drop(&mut self) -> Result<Statement> {
+        let kind = match self.word(1).as_str() {
+            "VIEW" => DropKind::View,
+            "SCHEMA" => DropKind::Schema,
+            _ => DropKind::Table,
+        };
+        self.skip(2);
+        let if_exists = self.if_exists();
+        let names = self.comma_separated(Self::name)?;
+        let cascade = self.accept(&["CASCADE"]);
+        self.accept(&["RESTRICT"]);
+        Ok(Statement::Drop(Drop {
+            kind,
+            names,
+            if_exists,
+            cascade,
+        }))
+    }
+
+    fn truncate(&mut self) -> Result<Statement> {
+        self.skip(1);
+        if !self.accept(&["TABLE"]) {
+            self.accept(&["COLLECTION"]);
+        }
+        Ok(Statement::Truncate(self.comma_separated(Self::name)?))
+    }
+
+    pub(super) fn comma_separated<T>(
+        &mut self,
+        mut item: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut items = vec![item(self)?];
+        while self.parser.consume_token(&Token::Comma) {
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    fn copy(&mut self) -> Result<Statement> {
+        self.skip(1);
+        let subject = if self.parser.consume_token(&Token::LParen) {
+            let query = self.parser.parse_query()?;
+            self.parser.expect_token(&Token::RParen)?;
+            CopySubject::Query(query)
+        } else {
+            let name = self.name()?;
+            let listed = self.parser.peek_token().token == Token::LParen;
+            let columns = if listed {
+                self.names_in_parentheses()?
+            } else {
+                Vec::new()
+            };
+            CopySubject::Table(name, columns)
+        };
+        let from_file = if self.accept(&["FROM"]) {
+            if matches!(subject, CopySubject::Query(_)) {
+                return Err(self.unexpected("TO: a query can only be copied to a file"));
+            }
+            true
+        } else {
+            self.expect(&["TO"])?;
+            false
+        };
+        if matches!(self.word(0).as_str(), "STDIN" | "STDOUT" | "PROGRAM") {
+            return Err(Error::unsupported("COPY reads and writes files only")
+                .with_hint("Name a file: COPY book FROM 'books.parquet'."));
+        }
+        let path = self.parser.parse_literal_string()?;
+        let options = self.copy_options()?;
+        Ok(Statement::Copy(Box::new(CopyStatement {
+            subject,
+            from_file,
+            path,
+            options,
+        })))
+    }
+
+    /// `[WITH] (FORMAT csv, HEADER, ..)`, or the words without parentheses as older Postgres has them.
+    fn copy_options(&mut self) -> Result<Vec<(String, String)>> {
+        self.accept(&["WITH"]);
+        if self.parser.peek_token().token == Token::LParen {
+            return self.options();
+        }
+        let mut options = Vec::new();
+        loop {
+            if self.accept(&["STORED", "AS"]) || self.accept(&["FORMAT"]) {
+                options.push(("format".to_string(), self.option_value()?));
+            } else if self.accept(&["CSV"]) {
+                options.push(("format".to_string(), "csv".to_string()));
+            } else if self.accept(&["HEADER"]) {
+                options.push(("header".to_string(), "true".to_string()));
+            } else if self.accept(&["OPTIONS"]) {
+                options.extend(self.options()?);
+            } else if matches!(
+                self.word(0).as_str(),
+                "DELIMITER" | "NULL" | "QUOTE" | "ESCAPE"
+            ) {
+                let name = self.word(0).to_lowercase();
+                self.skip(1);
+                self.accept(&["AS"]);
+                options.push((name, self.option_value()?));
+            } else {
+                return Ok(options);
+            }
+        }
+    }
+
+    fn compact(&mut self) -> Result<Statement> {
+        self.skip(1);
+        if !self.accept(&["TABLE"]) {
+            self.accept(&["COLLECTION"]);
+        }
+        let name = self.name()?;
+        let mut compact = Compact {
+            name,
+            clustering: false,
+            full: false,
+            wait: false,
+        };
+        if self.accept(&["WITH"]) {
+            if self.parser.peek_token().token == Token::LParen {
+                for (option, value) in self.options()? {
+                    set_compact_option(&mut compact, &option, &value)?;
+                }
+            } else {
+                self.expect(&["CLUSTERING"])?;
+                compact.clustering = true;
+            }
+        }
+        compact.full |= self.accept(&["FULL"]);
+        compact.wait |= self.accept(&["WAIT"]);
+        if compact.full && !compact.clustering {
+            let message = "FULL goes with CLUSTERING";
+            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message)
+                .with_hint("COMPACT book WITH (CLUSTERING, FULL)"));
+        }
+        Ok(Statement::Compact(compact))
+    }
+
+    fn job_id(&mut self) -> Result<JobId> {
+        Ok(JobId(self.parser.parse_literal_uint()?))
+    }
+
+    fn show_compaction(&mut self) -> Result<Statement> {
+        self.skip(2);
+        self.accept(&["STATE"]);
+        Ok(Statement::ShowCompaction(self.job_id()?))
+    }
+
+    fn show_compactions(&mut self) -> Result<Statement> {
+        self.skip(2);
+        let name = if self.accept(&["FOR"]) {
+            Some(self.name()?)
+        } else {
+            None
+        };
+        Ok(Statement::ShowCompactions(name))
+    }
+
+    fn wait_for(&mut self) -> Result<Statement> {
+        self.skip(2);
+        self.expect(&["COMPACTION"])?;
+        let job = self.job_id()?;
+        let timeout = if self.accept(&["TIMEOUT"]) {
+            let text = self.option_value()?;
+            Some(duration(&text)?)
+        } else {
+            None
+        };
+        Ok(Statement::WaitForCompaction { job, timeout })
+    }
+
+    fn setting_name(&mut self) -> Result<String> {
+        if self.accept(&["TIME", "ZONE"]) {
+            return Ok("timezone".to_string());
+        }
+        let mut name = self.parser.parse_identifier()?.value.to_lowercase();
+        while self.parser.consume_token(&Token::Period) {
+            name = format!(
+                "{name}.{}",
+                self.parser.parse_identifier()?.value.to_lowercase()
+            );
+        }
+        Ok(name)
+    }
+
+    fn set(&mut self) -> Result<Statement> {
+        self.skip(1);
+        if !self.accept(&["SESSION"]) {
+            self.accept(&["LOCAL"]);
+        }
+        let name = self.setting_name()?;
+        if name != "timezone" || !matches!(self.parser.peek_token().token, Token::Word(_)) {
+            let assigned = self.parser.consume_token(&Token::Eq) || self.accept(&["TO"]);
+            if !assigned && name != "timezone" {
+                return Err(self.unexpected("= or TO"));
+            }
+        } else {
+            self.accept(&["TO"]);
+        }
+        if self.accept(&["DEFAULT"]) {
+            return Ok(Statement::Set { name, value: None });
+        }
+        let mut values = vec![self.option_value()?];
+        while self.parser.consume_token(&Token::Comma) {
+            values.push(self.option_value()?);
+        }
+        Ok(Statement::Set {
+            name,
+            value: Some(values.join(", ")),
+        })
+    }
+
+    fn show(&mut self) -> Result<Statement> {
+        self.skip(1);
+        Ok(Statement::Show(self.setting_name()?))
+    }
+}
+
+fn set_compact_option(compact: &mut Compact, option: &str, value: &str) -> Result<()> {
+    let on = match value.to_lowercase().as_str() {
+        "true" | "on" | "1" => true,
+        "false" | "off" | "0" => false,
+        _ => {
+            let message = format!("COMPACT option \"{option}\" is on or off, not \"{value}\"");
+            return Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message));
+        }
+    };
+    match option {
+        "clustering" => compact.clustering = on,
+        "full" => compact.full = on,
+        "wait" => compact.wait = on,
+        _ => {
+            let message = format!("unrecognized COMPACT option \"{option}\"");
+            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message)
+                .with_hint("The options are CLUSTERING, FULL and WAIT."));
+        }
+    }
+    Ok(())
+}
+
+/// A duration such as '10 min' or '600s'; a bare number is milliseconds, as in Postgres.
+///
+/// # Errors
+/// 22023 for text that is none.
+pub fn duration(text: &str) -> Result<Duration> {
+    if let Ok(milliseconds) = text.trim().parse() {
+        return Ok(Duration::from_millis(milliseconds));
+    }
+    humantime::parse_duration(text.trim()).map_err(|_| {
+        Error::invalid(
+            sqlstate::INVALID_PARAMETER_VALUE,
+            format!("invalid duration \"{text}\""),
+        )
+        .with_hint("Write it like '600s', '10 min' or '2h'.")
+    })
+}
+
+/// An object name's parts, folded as SQL folds them: quoted ones stay, others are lower case.
+pub fn name_parts(name: &ObjectName) -> Result<Vec<String>> {
+    name.0
+        .iter()
+        .map(|part| part.as_ident().map(fold))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| ParserError::ParserError(format!("\"{name}\" is not a name")).into())
+}
+
+/// An identifier as SQL folds it.
+pub fn fold(ident: &Ident) -> String {
+    match ident.quote_style {
+        Some(_) => ident.value.clone(),
+        None => ident.value.to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::statement::AlterAction;
+    use super::*;
+
+    fn create(text: &str) -> super::super::statement::CreateCollection {
+        match parse(text).unwrap() {
+            Statement::CreateCollection(create) => *create,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_stand_behind_columns_or_by_themselves() {
+        let text = "CREATE TABLE IF NOT EXISTS book (id BIGINT PRIMARY KEY, key BIGINT CLUSTERING KEY,
+            var VARCHAR(1000) NOT NULL DEFAULT 'a' || 'b', e VECTOR(768)) WITH (segment_rows_max = 500);";
+        let book = create(text);
+        assert!(book.if_not_exists);
+        assert_eq!(book.columns.len(), 4);
+        assert_eq!(book.primary_key[0].value, "id");
+        assert_eq!(book.clustering_key[0].value, "key");
+        assert_eq!(book.columns[2].default.as_ref().unwrap().1, "'a' || 'b'");
+        assert!(book.columns[2].not_null);
+        assert_eq!(
+            book.options,
+            [("segment_rows_max".to_string(), "500".to_string())]
+        );
+        let other =
+            create("CREATE COLLECTION t (a INT, b INT, PRIMARY KEY (a, b)) CLUSTER BY (b, a)");
+        assert_eq!(other.clustering_key.len(), 2);
+        assert_eq!(other.primary_key.len(), 2);
+    }
+
+    #[test]
+    fn a_default_ends_before_not_null() {
+        let t = create("CREATE TABLE t (a INT DEFAULT 5 NOT NULL, b INT)");
+        assert_eq!(t.columns[0].default.as_ref().unwrap().1, "5");
+        assert!(t.columns[0].not_null);
+    }
+
+    #[test]
+    fn compactions() {
+        let compact = |text: &str| match parse(text).unwrap() {
+            Statement::Compact(c) => (c.clustering, c.full, c.wait),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(compact("COMPACT book"), (false, false, false));
+        assert_eq!(
+            compact("COMPACT book WITH CLUSTERING"),
+            (true, false, false)
+        );
+        assert_eq!(
+            compact("compact book with (clustering, full, wait)"),
+            (true, true, true)
+        );
+        assert_eq!(
+            compact("COMPACT book WITH (WAIT = off)"),
+            (false, false, false)
+        );
+        let wait = parse("WAIT FOR COMPACTION 7 TIMEOUT '10 min'").unwrap();
+        assert!(matches!(
+            wait,
+            Statement::WaitForCompaction { job: JobId(7), timeout: Some(t) } if t.as_secs() == 600
+        ));
+        assert!(matches!(
+            parse("SHOW COMPACTION STATE 3").unwrap(),
+            Statement::ShowCompaction(JobId(3))
+        ));
+    }
+
+    #[test]
+    fn alterations() {
+        let Statement::Alter(alter) = parse(
+            "ALTER TABLE t ADD COLUMN a INT, DROP b, RENAME c TO d, SET (auto_compaction = off)",
+        )
+        .unwrap() else {
+            panic!("no ALTER");
+        };
+        assert!(matches!(
+            alter.actions.as_slice(),
+            [
+                AlterAction::AddColumn { .. },
+                AlterAction::DropColumn { .. },
+                AlterAction::RenameColumn(..),
+                AlterAction::SetOptions(_)
+            ]
+        ));
+    }
+
+    #[test]
+    fn settings_and_copies() {
+        assert!(matches!(
+            parse("SET shelfmark.enable_segment_prune = off").unwrap(),
+            Statement::Set { name, value: Some(value) }
+                if name == "shelfmark.enable_segment_prune" && value == "off"
+        ));
+        let Statement::Copy(copy) =
+            parse("COPY t (a, b) FROM 'x.csv' WITH (FORMAT csv, HEADER, DELIMITER ';')").unwrap()
+        else {
+            panic!("no COPY");
+        };
+        assert!(copy.from_file);
+        assert_eq!(copy.options[1], ("header".to_string(), "true".to_string()));
+        assert_eq!(copy.options[2], ("delimiter".to_string(), ";".to_string()));
+    }
+
+    #[test]
+    fn everything_else_is_datafusions() {
+        assert!(matches!(
+            parse("SELECT a <=> b FROM t;").unwrap(),
+            Statement::DataFusion(_)
+        ));
+        assert!(matches!(
+            parse("SHOW TABLES").unwrap(),
+            Statement::DataFusion(_)
+        ));
+        let Statement::Explain(explain) = parse("EXPLAIN ANALYZE COMPACT t").unwrap() else {
+            panic!("no EXPLAIN");
+        };
+        assert!(explain.analyze && matches!(*explain.statement, Statement::Compact(_)));
+    }
+
+    #[test]
+    fn errors_say_where() {
+        for text in [
+            "SELECT 1 1 1",
+            "CREATE TABLE t (a",
+            "COMPACT",
+            "SELECT FROM WHERE",
+            "nonsense",
+        ] {
+            assert_eq!(parse(text).unwrap_err().sqlstate(), "42601", "{text}");
+        }
+        assert_eq!(
+            parse("DROP TABLE t t2").unwrap_err().position(),
+            Some((1, 14))
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! A session: one user's settings over the shared database, and the door for all SQL.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::{SessionContext, SessionState};
+use datafusion::logical_expr::{
+    ExplainOption, LogicalPlan, LogicalPlanBuilder, Statement as PlannedStatement,
+};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::command::CommandNode;
+use super::statement::{Explain, Statement};
+use super::{compaction, copy, create, dml, parser, settings};
+use crate::catalog::options::PinnedSnapshot;
+use crate::database::Core;
+use crate::error::{Error, Result};
+use crate::storage::change::Change;
+use crate::storage::committer::Transaction;
+use crate::storage::snapshot::Snapshot;
+
+/// What a statement answers besides rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tag {
+    /// Rows: SELECT and everything that shows something.
+    Rows,
+    /// A number of rows touched, in the one column `count`; the word stands before it (`INSERT 0`).
+    Count(&'static str),
+    /// Nothing but that it was done (`CREATE TABLE`).
+    Done(&'static str),
+}
+
+/// A statement that is running.
+pub struct Outcome {
+    /// What kind of answer it gives.
+    pub tag: Tag,
+    /// The columns of its rows.
+    pub schema: SchemaRef,
+    /// Its rows; the statement acts as they are read.
+    pub stream: SendableRecordBatchStream,
+}
+
+/// One user's settings over the shared database.
+///
+/// Clones are the same session.
+#[derive(Clone)]
+pub struct Session {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) core: Arc<Core>,
+    pub(super) context: SessionContext,
+    notices: Mutex<Vec<String>>,
+}
+
+impl Session {
+    pub(crate) fn new(core: Arc<Core>, context: SessionContext) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                core,
+                context,
+                notices: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Plans one statement. It acts when the rows are collected, not before.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the statement, with its SQLSTATE.
+    pub async fn sql(&self, text: &str) -> Result<DataFrame> {
+        let (_, frame) = self.prepare(text).await?;
+        Ok(frame)
+    }
+
+    /// Plans one statement and starts it.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the statement, with its SQLSTATE.
+    pub async fn run(&self, text: &str) -> Result<Outcome> {
+        let (tag, frame) = self.prepare(text).await?;
+        let stream = frame.execute_stream().await?;
+        Ok(Outcome {
+            tag,
+            schema: stream.schema(),
+            stream,
+        })
+    }
+
+    /// The DataFusion session below: functions and tables registered here are seen by [`Session::sql`].
+    pub fn context(&self) -> &SessionContext {
+        &self.inner.context
+    }
+
+    /// Takes the notices since the last call ("relation exists already, skipping").
+    pub fn take_notices(&self) -> Vec<String> {
+        std::mem::take(&mut *self.inner.notices.lock())
+    }
+
+    pub(super) fn notice(&self, text: impl Into<String>) {
+        self.inner.notices.lock().push(text.into());
+    }
+
+    async fn prepare(&self, text: &str) -> Result<(Tag, DataFrame)> {
+        let statement = parser::parse(text)?;
+        let planning = Planning::new(self);
+        let (tag, plan) = planning.statement(statement).boxed().await?;
+        if matches!(plan, LogicalPlan::Statement(_)) {
+            return Ok((tag, self.inner.context.execute_logical_plan(plan).await?));
+        }
+        Ok((tag, DataFrame::new(planning.state, plan)))
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.inner.core.engine.committer.snapshot()
+    }
+
+    /// The SQL schema of names without one.
+    pub(super) fn search_path(&self) -> String {
+        self.inner
+            .context
+            .state()
+            .config_options()
+            .catalog
+            .default_schema
+            .clone()
+    }
+
+    /// Commits changes that were made from `snapshot`.
+    pub(super) async fn commit(&self, snapshot: &Snapshot, changes: Vec<Change>) -> Result<()> {
+        let transaction = Transaction {
+            read_version: snapshot.version(),
+            changes,
+            ..Transaction::default()
+        };
+        self.inner.core.engine.committer.commit(transaction).await?;
+        Ok(())
+    }
+}
+
+/// The planning of one statement against one snapshot.
+pub(super) struct Planning<'a> {
+    pub(super) session: &'a Session,
+    pub(super) state: SessionState,
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
+impl<'a> Planning<'a> {
+    pub(super) fn new(session: &'a Session) -> Self {
+        let snapshot = session.snapshot();
+        let mut state = session.inner.context.state();
+        let pinned = PinnedSnapshot(Arc::clone(&snapshot));
+        state.config_mut().set_extension(Arc::new(pinned));
+        Self {
+            session,
+            state,
+            snapshot,
+        }
+    }
+
+    pub(super) async fn statement(&self, statement: Statement) -> Result<(Tag, LogicalPlan)> {
+        let session = self.session;
+        match statement {
+            Statement::DataFusion(statement) => {
+                let plan = self.state.statement_to_plan(*statement).await?;
+                refuse_foreign(&plan)?;
+                Ok((Tag::Rows, plan))
+            }
+            Statement::Explain(explain) => Ok((Tag::Rows, self.explain(explain).await?)),
+            Statement::Insert(insert) => {
+                Ok((Tag::Count("INSERT 0"), dml::insert(self, *insert).await?))
+            }
+            Statement::Update(update) => {
+                Ok((Tag::Count("UPDATE"), dml::update(session, *update).await?))
+            }
+            Statement::Delete(delete) => {
+                Ok((Tag::Count("DELETE"), dml::delete(session, *delete).await?))
+            }
+            Statement::Copy(statement) => {
+                Ok((Tag::Count("COPY"), copy::plan(self, *statement).await?))
+            }
+            Statement::CreateCollection(create) => create::collection(self, *create).await,
+            Statement::CreateView(view) => create::view(self, *view).await,
+            Statement::CreateSchema {
+                name,
+                if_not_exists,
+            } => create::schema(session, &name, if_not_exists),
+            Statement::Drop(drop) => create::drop(session, drop),
+            Statement::Truncate(names) => create::truncate(session, names),
+            Statement::Alter(alter) => super::alter::plan(session, *alter),
+            Statement::Compact(compact) => compaction::compact(session, &compact),
+            Statement::ShowCompaction(job) => compaction::show(session, job),
+            Statement::ShowCompactions(name) => compaction::list(self, name).await,
+            Statement::WaitForCompaction { job, timeout } => {
+                compaction::wait(session, job, timeout)
+            }
+            Statement::CancelCompaction(job) => compaction::cancel(session, job),
+            Statement::Set { name, value } => settings::set(session, name, value),
+            Statement::Show(name) => settings::show(session, &name),
+        }
+    }
+
+    /// Boxed because EXPLAIN holds a statement, whose planning may be an EXPLAIN.
+    fn explain(&self, explain: Explain) -> BoxFuture<'_, Result<LogicalPlan>> {
+        async move {
+            let (_, plan) = self.statement(*explain.statement).await?;
+            if matches!(plan, LogicalPlan::Statement(_)) {
+                return Err(Error::unsupported(
+                    "EXPLAIN of this statement is not supported",
+                ));
+            }
+            let mut option = ExplainOption::default()
+                .with_verbose(explain.verbose)
+                .with_analyze(explain.analyze);
+            if let Some(format) = explain.format {
+                option = option.with_format(format.parse()?);
+            }
+            Ok(LogicalPlanBuilder::from(plan)
+                .explain_option_format(option)?
+                .build()?)
+        }
+        .boxed()
+    }
+}
+
+/// What DataFusion would do to its own catalogs or files is not ours to allow.
+fn refuse_foreign(plan: &LogicalPlan) -> Result<()> {
+    match plan {
+        LogicalPlan::Ddl(ddl) => Err(Error::unsupported(format!(
+            "{} is not supported",
+            ddl.name()
+        ))),
+        LogicalPlan::Dml(_) | LogicalPlan::Copy(_) => {
+            Err(Error::unsupported("this statement is not supported"))
+        }
+        LogicalPlan::Statement(
+            PlannedStatement::Prepare(_)
+            | PlannedStatement::Execute(_)
+            | PlannedStatement::Deallocate(_),
+        ) => Ok(()),
+        LogicalPlan::Statement(other) => Err(Error::unsupported(format!(
+            "{} is not supported",
+            other.name()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// A command that answers with nothing but a tag.
+pub(super) fn done<F, R>(tag: &'static str, label: String, act: F) -> Result<(Tag, LogicalPlan)>
+where
+    F: Fn() -> R + Send + Sync + 'static,
+    R: Future<Output = Result<()>> + Send + 'static,
+{
+    let schema = Arc::new(Schema::empty());
+    let empty = RecordBatch::new_empty(Arc::clone(&schema));
+    let action = move || {
+        let (acting, empty) = (act(), empty.clone());
+        async move { acting.await.map(|()| empty) }.boxed()
+    };
+    Ok((
+        Tag::Done(tag),
+        CommandNode::plan(label, schema, Arc::new(action))?,
+    ))
+}
+
+/// A command that answers with one row of one text column.
+pub(super) fn text_row(label: String, column: &str, value: String) -> Result<LogicalPlan> {
+    let schema = Arc::new(Schema::new(vec![Field::new(column, DataType::Utf8, true)]));
+    let values: ArrayRef = Arc::new(StringArray::from(vec![value]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![values])?;
+    let action = move || {
+        let batch = batch.clone();
+        async move { Ok(batch) }.boxed()
+    };
+    CommandNode::plan(label, schema, Arc::new(action))
+}

@@ -1,0 +1,231 @@
+//! Statements as the parser understands them.
+
+use std::time::Duration;
+
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
+
+use crate::storage::schema::JobId;
+
+/// A statement.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    /// Anything that DataFusion plans by itself.
+    DataFusion(Box<DataFusionStatement>),
+    /// EXPLAIN [ANALYZE] of any statement.
+    Explain(Explain),
+    /// CREATE TABLE or CREATE COLLECTION.
+    CreateCollection(Box<CreateCollection>),
+    /// CREATE SCHEMA.
+    CreateSchema {
+        /// The SQL schema.
+        name: ObjectName,
+        /// Whether an existing one is fine.
+        if_not_exists: bool,
+    },
+    /// CREATE [OR REPLACE] VIEW.
+    CreateView(Box<CreateView>),
+    /// DROP TABLE, COLLECTION, VIEW or SCHEMA.
+    Drop(Drop),
+    /// TRUNCATE.
+    Truncate(Vec<ObjectName>),
+    /// ALTER TABLE or ALTER COLLECTION.
+    Alter(Box<Alter>),
+    /// INSERT.
+    Insert(Box<ast::Insert>),
+    /// UPDATE.
+    Update(Box<ast::Update>),
+    /// DELETE.
+    Delete(Box<ast::Delete>),
+    /// COPY .. FROM or COPY .. TO a file.
+    Copy(Box<CopyStatement>),
+    /// COMPACT.
+    Compact(Compact),
+    /// SHOW COMPACTION STATE n.
+    ShowCompaction(JobId),
+    /// SHOW COMPACTIONS [FOR t].
+    ShowCompactions(Option<ObjectName>),
+    /// WAIT FOR COMPACTION n [TIMEOUT '..'].
+    WaitForCompaction {
+        /// The job.
+        job: JobId,
+        /// How long at the most.
+        timeout: Option<Duration>,
+    },
+    /// CANCEL COMPACTION n.
+    CancelCompaction(JobId),
+    /// SET name = value; `None` is DEFAULT (RESET).
+    Set {
+        /// The setting, in lower case.
+        name: String,
+        /// Its value as text.
+        value: Option<String>,
+    },
+    /// SHOW name.
+    Show(String),
+}
+
+/// EXPLAIN.
+#[derive(Debug, Clone)]
+pub struct Explain {
+    /// Whether to run the statement and show what happened.
+    pub analyze: bool,
+    /// Whether to show all plans.
+    pub verbose: bool,
+    /// The format's name.
+    pub format: Option<String>,
+    /// The statement.
+    pub statement: Box<Statement>,
+}
+
+/// CREATE TABLE.
+#[derive(Debug, Clone)]
+pub struct CreateCollection {
+    /// Its name.
+    pub name: ObjectName,
+    /// Whether an existing one is fine.
+    pub if_not_exists: bool,
+    /// Its columns; may be empty with a query.
+    pub columns: Vec<ColumnDefinition>,
+    /// The primary key's columns, in whichever place they were named.
+    pub primary_key: Vec<Ident>,
+    /// The clustering key's columns.
+    pub clustering_key: Vec<Ident>,
+    /// The partition key's column.
+    pub partition_key: Option<Ident>,
+    /// WITH (option = value, ..).
+    pub options: Vec<(String, String)>,
+    /// AS query.
+    pub query: Option<Box<Query>>,
+}
+
+/// A column of CREATE TABLE or ADD COLUMN.
+#[derive(Debug, Clone)]
+pub struct ColumnDefinition {
+    /// Its name.
+    pub name: Ident,
+    /// Its type.
+    pub data_type: ast::DataType,
+    /// NOT NULL.
+    pub not_null: bool,
+    /// DEFAULT, as an expression and as its author wrote it.
+    pub default: Option<(Expr, String)>,
+}
+
+/// CREATE VIEW.
+#[derive(Debug, Clone)]
+pub struct CreateView {
+    /// Its name.
+    pub name: ObjectName,
+    /// Whether an existing view is replaced.
+    pub or_replace: bool,
+    /// Names for its columns.
+    pub columns: Vec<Ident>,
+    /// The query.
+    pub query: Box<Query>,
+    /// The query as its author wrote it.
+    pub text: String,
+}
+
+/// What DROP drops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropKind {
+    /// A collection.
+    Table,
+    /// A view.
+    View,
+    /// A SQL schema.
+    Schema,
+}
+
+/// DROP.
+#[derive(Debug, Clone)]
+pub struct Drop {
+    /// What.
+    pub kind: DropKind,
+    /// Which.
+    pub names: Vec<ObjectName>,
+    /// Whether missing ones are fine.
+    pub if_exists: bool,
+    /// Whether what depends on them goes as well.
+    pub cascade: bool,
+}
+
+/// ALTER TABLE.
+#[derive(Debug, Clone)]
+pub struct Alter {
+    /// The collection.
+    pub name: ObjectName,
+    /// Whether a missing one is fine.
+    pub if_exists: bool,
+    /// What changes, in order.
+    pub actions: Vec<AlterAction>,
+}
+
+/// A change by ALTER TABLE.
+#[derive(Debug, Clone)]
+pub enum AlterAction {
+    /// ADD COLUMN.
+    AddColumn {
+        /// The column.
+        column: ColumnDefinition,
+        /// Whether an existing one is fine.
+        if_not_exists: bool,
+    },
+    /// DROP COLUMN.
+    DropColumn {
+        /// The column.
+        name: Ident,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+    },
+    /// RENAME COLUMN a TO b.
+    RenameColumn(Ident, Ident),
+    /// RENAME TO.
+    Rename(Ident),
+    /// SET SCHEMA.
+    SetSchema(Ident),
+    /// CLUSTER BY (..); no columns is CLUSTER BY NONE.
+    ClusterBy(Vec<Ident>),
+    /// SET (option = value, ..).
+    SetOptions(Vec<(String, String)>),
+    /// ALTER COLUMN .. SET DEFAULT / DROP DEFAULT.
+    SetDefault(Ident, Option<(Expr, String)>),
+    /// ALTER COLUMN .. SET NOT NULL / DROP NOT NULL.
+    SetNullable(Ident, bool),
+}
+
+/// COMPACT.
+#[derive(Debug, Clone)]
+pub struct Compact {
+    /// The collection.
+    pub name: ObjectName,
+    /// WITH CLUSTERING.
+    pub clustering: bool,
+    /// Whether well clustered segments are rewritten too.
+    pub full: bool,
+    /// Whether the statement returns when the job has ended.
+    pub wait: bool,
+}
+
+/// COPY between a file and a collection or query.
+#[derive(Debug, Clone)]
+pub struct CopyStatement {
+    /// What is copied.
+    pub subject: CopySubject,
+    /// Whether the file is read (FROM) rather than written (TO).
+    pub from_file: bool,
+    /// The file, directory or glob.
+    pub path: String,
+    /// Options by lower-case name; a flag's value is `true`.
+    pub options: Vec<(String, String)>,
+}
+
+/// What COPY reads or writes besides the file.
+#[derive(Debug, Clone)]
+pub enum CopySubject {
+    /// A collection, and which of its columns (empty for all).
+    Table(ObjectName, Vec<Ident>),
+    /// The rows of a query.
+    Query(Box<Query>),
+}

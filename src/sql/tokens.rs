@@ -1,0 +1,247 @@
+//! Tokens of SQL text, with the operators of vectors, and the splitting of scripts.
+
+use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::tokenizer::{
+    Location, Span, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace,
+};
+
+use crate::error::{Error, Result, sqlstate};
+
+/// The dialect of all our SQL.
+pub static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
+
+/// Tokens of `text`. `<=>` and `<+>` come out as custom operators, which bind as Postgres has them; sqlparser gives
+/// the first the precedence of `=` and does not know the second.
+///
+/// # Errors
+/// 42601 with the position, for an unterminated string or comment or a character that starts no token.
+pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
+    let tokens = raw_tokens(text).map_err(|e| {
+        let Location { line, column } = e.location;
+        Error::invalid(sqlstate::SYNTAX_ERROR, e.message).with_position(line, column)
+    })?;
+    Ok(mend_operators(tokens))
+}
+
+fn raw_tokens(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
+    Tokenizer::new(&DIALECT, text).tokenize_with_location()
+}
+
+fn mend_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut mended: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        if token.token == Token::Spaceship {
+            mended.push(custom("<=>", token.span));
+            continue;
+        }
+        if token.token == Token::Gt
+            && let [.., first, second] = mended.as_slice()
+            && (&first.token, &second.token) == (&Token::Lt, &Token::Plus)
+            && first.span.end == second.span.start
+            && second.span.end == token.span.start
+        {
+            let span = Span::new(first.span.start, token.span.end);
+            mended.truncate(mended.len() - 2);
+            mended.push(custom("<+>", span));
+            continue;
+        }
+        mended.push(token);
+    }
+    mended
+}
+
+fn custom(operator: &str, span: Span) -> TokenWithSpan {
+    TokenWithSpan {
+        token: Token::CustomBinaryOperator(operator.to_string()),
+        span,
+    }
+}
+
+/// One statement of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// The text, without the semicolon.
+    pub text: String,
+    /// The line on which it begins in the script, from 1.
+    pub line: u64,
+}
+
+/// The statements of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pieces {
+    /// Statements that a semicolon ends.
+    pub complete: Vec<Piece>,
+    /// What stands after the last semicolon, if more than blanks and comments: a shell waits for its end, a script
+    /// runs it.
+    pub rest: Option<Piece>,
+}
+
+/// Splits a script at its semicolons, leaving those in strings, quoted names and comments alone.
+///
+/// A string or comment that does not end makes all from its statement's start the `rest`.
+pub fn split(text: &str) -> Pieces {
+    let index = LineIndex::new(text);
+    let mut buffer = Vec::new();
+    // The buffer keeps the tokens before an error; what follows belongs to an unfinished statement.
+    let _unfinished = Tokenizer::new(&DIALECT, text).tokenize_with_location_into_buf(&mut buffer);
+    let mut complete = Vec::new();
+    let mut start: Option<(usize, u64)> = None;
+    let mut last_semicolon = 0;
+    for token in &buffer {
+        match &token.token {
+            Token::SemiColon => {
+                let end = index.offset(token.span.start);
+                if let Some((from, line)) = start.take() {
+                    complete.push(Piece {
+                        text: text[from..end].trim_end().to_string(),
+                        line,
+                    });
+                }
+                last_semicolon = index.offset(token.span.end);
+            }
+            Token::Whitespace(_) => {}
+            _ if start.is_none() => {
+                start = Some((index.offset(token.span.start), token.span.start.line));
+            }
+            _ => {}
+        }
+    }
+    let rest = match start {
+        Some((from, line)) => Some(Piece {
+            text: text[from..].trim_end().to_string(),
+            line,
+        }),
+        None => unfinished_rest(text, last_semicolon),
+    };
+    Pieces { complete, rest }
+}
+
+/// Text behind the last semicolon that did not become tokens.
+fn unfinished_rest(text: &str, from: usize) -> Option<Piece> {
+    let rest = &text[from..];
+    let only_blank = raw_tokens(rest).is_ok_and(|tokens| {
+        tokens
+            .iter()
+            .all(|t| matches!(t.token, Token::Whitespace(_)))
+    });
+    if only_blank {
+        return None;
+    }
+    let line = text[..from].matches('\n').count() as u64 + 1;
+    Some(Piece {
+        text: rest.trim().to_string(),
+        line,
+    })
+}
+
+/// Whether the token is a comment or blank.
+pub fn is_blank(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::Whitespace(
+            Whitespace::Space
+                | Whitespace::Newline
+                | Whitespace::Tab
+                | Whitespace::SingleLineComment { .. }
+                | Whitespace::MultiLineComment(_)
+        )
+    )
+}
+
+/// Byte offsets of the lines of a text.
+pub struct LineIndex<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> LineIndex<'a> {
+    /// The lines of `text`.
+    pub fn new(text: &'a str) -> Self {
+        let starts = std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect();
+        Self { text, starts }
+    }
+
+    /// The byte offset of a place that the tokenizer gave (line and column in characters, from 1).
+    pub fn offset(&self, place: Location) -> usize {
+        let line = (place.line.max(1) - 1) as usize;
+        let Some(&start) = self.starts.get(line) else {
+            return self.text.len();
+        };
+        let column = (place.column.max(1) - 1) as usize;
+        self.text[start..]
+            .char_indices()
+            .nth(column)
+            .map_or(self.text.len(), |(at, _)| start + at)
+    }
+
+    /// The text of a span.
+    pub fn slice(&self, start: Location, end: Location) -> &'a str {
+        self.text[self.offset(start)..self.offset(end)].trim()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn operators(text: &str) -> Vec<String> {
+        let custom = |t: TokenWithSpan| match t.token {
+            Token::CustomBinaryOperator(op) => Some(op),
+            _ => None,
+        };
+        tokenize(text)
+            .unwrap()
+            .into_iter()
+            .filter_map(custom)
+            .collect()
+    }
+
+    #[test]
+    fn vector_operators_are_custom() {
+        assert_eq!(operators("a <=> b"), ["<=>"]);
+        assert_eq!(operators("a <+> b"), ["<+>"]);
+        assert_eq!(operators("a <#> b"), ["<#>"]);
+        assert!(operators("a < +b").is_empty());
+        assert!(operators("1 < + > 2").is_empty());
+    }
+
+    #[test]
+    fn scripts_split_at_real_semicolons_only() {
+        let pieces = split("SELECT ';' ; -- a; comment\nSELECT $$;$$;\n/* ; */ SELECT \"a;b\"");
+        let texts: Vec<_> = pieces
+            .complete
+            .iter()
+            .map(|p| (p.text.as_str(), p.line))
+            .collect();
+        assert_eq!(texts, [("SELECT ';'", 1), ("SELECT $$;$$", 2)]);
+        assert_eq!(
+            pieces.rest.unwrap(),
+            Piece {
+                text: "SELECT \"a;b\"".into(),
+                line: 3
+            }
+        );
+    }
+
+    #[test]
+    fn an_open_string_is_the_rest() {
+        let pieces = split("SELECT 1; SELECT 'abc; ");
+        assert_eq!(pieces.complete.len(), 1);
+        assert_eq!(pieces.rest.unwrap().text, "SELECT 'abc;");
+    }
+
+    #[test]
+    fn blanks_and_comments_are_no_statement() {
+        assert_eq!(split(" ;; -- nothing\n ").complete, []);
+        assert_eq!(split(" -- nothing\n").rest, None);
+    }
+
+    #[test]
+    fn offsets_count_characters() {
+        let text = "-- é\nSELECT 'é' ;";
+        assert_eq!(split(text).complete[0].text, "SELECT 'é'");
+    }
+}

@@ -1,0 +1,205 @@
+//! SQL's type names as column types.
+
+use datafusion::sql::sqlparser::ast::{
+    ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo,
+};
+
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::schema::{ColumnType, VECTOR_DIMENSIONS_MAX};
+
+/// Digits of NUMERIC without precision, and how many of them stand behind the point.
+const NUMERIC_DEFAULT: (u8, i8) = (38, 10);
+/// The most characters that VARCHAR(n) may be declared with, as in Postgres.
+const VARCHAR_MAX: u64 = 10_485_760;
+
+/// The column type that a type name stands for.
+///
+/// # Errors
+/// 0A000 for a type that collections do not have, 22023 for a precision or length out of range.
+pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
+    use ColumnType as C;
+    use DataType as D;
+    Ok(match data_type {
+        D::Bool | D::Boolean => C::Boolean,
+        D::TinyInt(_) => C::TinyInt,
+        D::SmallInt(_) | D::Int2(_) | D::Int16 => C::SmallInt,
+        D::Int(_) | D::Integer(_) | D::Int4(_) | D::Int32 | D::MediumInt(_) => C::Integer,
+        D::BigInt(_) | D::Int8(_) | D::Int64 => C::BigInt,
+        D::Real | D::Float4 | D::Float32 => C::Real,
+        D::Float(ExactNumberInfo::Precision(bits)) if *bits <= 24 => C::Real,
+        D::Float(_) | D::Float8 | D::Float64 | D::Double(_) | D::DoublePrecision => C::Double,
+        D::Numeric(info) | D::Decimal(info) | D::Dec(info) => numeric(*info)?,
+        D::Text | D::String(_) => C::Text,
+        D::Varchar(length)
+        | D::CharacterVarying(length)
+        | D::CharVarying(length)
+        | D::Nvarchar(length) => varchar(length.as_ref())?,
+        D::Char(length) | D::Character(length) => match length {
+            None => C::Varchar(1),
+            some => varchar(some.as_ref())?,
+        },
+        D::Date | D::Date32 => C::Date,
+        D::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => C::Time,
+        D::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) | D::Datetime(_) => {
+            C::Timestamp
+        }
+        D::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => C::TimestampTz,
+        D::Bytea | D::Bytes(_) | D::Blob(_) | D::Varbinary(_) | D::Binary(_) => C::Bytea,
+        D::Uuid => C::Uuid,
+        D::JSON | D::JSONB => C::Json,
+        D::Array(
+            ArrayElemTypeDef::SquareBracket(inner, _)
+            | ArrayElemTypeDef::AngleBracket(inner)
+            | ArrayElemTypeDef::Parenthesis(inner),
+        ) => array(inner)?,
+        D::Custom(name, arguments) => custom(&name.to_string().to_lowercase(), arguments)?,
+        other => return Err(unknown(&other.to_string())),
+    })
+}
+
+fn unknown(name: &str) -> Error {
+    Error::unsupported(format!(
+        "columns of type {} are not supported",
+        name.to_lowercase()
+    ))
+}
+
+fn out_of_range(message: String) -> Error {
+    Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message)
+}
+
+fn numeric(info: ExactNumberInfo) -> Result<ColumnType> {
+    let (precision, scale) = match info {
+        ExactNumberInfo::None => {
+            return Ok(ColumnType::Numeric(NUMERIC_DEFAULT.0, NUMERIC_DEFAULT.1));
+        }
+        ExactNumberInfo::Precision(precision) => (precision, 0),
+        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
+    };
+    if !(1..=38).contains(&precision) {
+        return Err(out_of_range(format!(
+            "NUMERIC precision {precision} must be between 1 and 38"
+        )));
+    }
+    if scale < 0 || scale.unsigned_abs() > precision {
+        let message = format!("NUMERIC scale {scale} must be between 0 and precision {precision}");
+        return Err(out_of_range(message));
+    }
+    Ok(ColumnType::Numeric(precision as u8, scale as i8))
+}
+
+fn varchar(length: Option<&CharacterLength>) -> Result<ColumnType> {
+    match length {
+        None | Some(CharacterLength::Max) => Ok(ColumnType::Text),
+        Some(CharacterLength::IntegerLength { length: 0, .. }) => Err(out_of_range(
+            "length for type varchar must be at least 1".to_string(),
+        )),
+        Some(CharacterLength::IntegerLength { length, .. }) if *length > VARCHAR_MAX => {
+            Err(out_of_range(format!(
+                "length for type varchar cannot exceed {VARCHAR_MAX}"
+            )))
+        }
+        Some(CharacterLength::IntegerLength { length, .. }) => {
+            Ok(ColumnType::Varchar(*length as u32))
+        }
+    }
+}
+
+fn array(inner: &DataType) -> Result<ColumnType> {
+    match column_type(inner)? {
+        ColumnType::Vector(_) | ColumnType::HalfVec(_) | ColumnType::Array(_) => Err(
+            Error::unsupported("arrays of arrays or vectors are not supported"),
+        ),
+        scalar => Ok(ColumnType::Array(Box::new(scalar))),
+    }
+}
+
+fn custom(name: &str, arguments: &[String]) -> Result<ColumnType> {
+    match name {
+        "vector" => Ok(ColumnType::Vector(dimensions(name, arguments)?)),
+        "halfvec" => Ok(ColumnType::HalfVec(dimensions(name, arguments)?)),
+        "bigserial" | "serial" | "smallserial" => Err(Error::unsupported(format!(
+            "{name} columns are not supported"
+        ))
+        .with_hint("Use BIGINT and give the values.")),
+        _ => Err(Error::not_found(
+            sqlstate::UNDEFINED_OBJECT,
+            format!("type \"{name}\" does not exist"),
+        )),
+    }
+}
+
+fn dimensions(name: &str, arguments: &[String]) -> Result<u32> {
+    let [text] = arguments else {
+        return Err(
+            out_of_range(format!("a column of type {name} needs its dimensions"))
+                .with_hint(format!("For example {name}(384).")),
+        );
+    };
+    match text.parse::<i64>() {
+        Ok(n) if n < 1 => Err(out_of_range(format!(
+            "dimensions for type {name} must be at least 1"
+        ))),
+        Ok(n) if n > i64::from(VECTOR_DIMENSIONS_MAX) => Err(Error::limit(
+            sqlstate::PROGRAM_LIMIT_EXCEEDED,
+            format!("{name} cannot have more than {VECTOR_DIMENSIONS_MAX} dimensions"),
+        )),
+        Ok(n) => Ok(n as u32),
+        Err(_) => Err(out_of_range(format!(
+            "invalid dimensions \"{text}\" for type {name}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::tokens::{DIALECT, tokenize};
+    use super::*;
+    use datafusion::sql::sqlparser::parser::Parser;
+
+    fn parse(text: &str) -> Result<ColumnType> {
+        let tokens = tokenize(text)?;
+        let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens);
+        column_type(&parser.parse_data_type()?)
+    }
+
+    #[test]
+    fn names_of_postgres_and_pgvector() {
+        for (text, expected) in [
+            ("boolean", ColumnType::Boolean),
+            ("int8", ColumnType::BigInt),
+            ("float", ColumnType::Double),
+            ("float(24)", ColumnType::Real),
+            ("double precision", ColumnType::Double),
+            ("numeric(10, 2)", ColumnType::Numeric(10, 2)),
+            ("numeric", ColumnType::Numeric(38, 10)),
+            ("varchar", ColumnType::Text),
+            ("character varying(20)", ColumnType::Varchar(20)),
+            ("timestamptz", ColumnType::TimestampTz),
+            ("timestamp with time zone", ColumnType::TimestampTz),
+            ("timestamp", ColumnType::Timestamp),
+            ("jsonb", ColumnType::Json),
+            ("VECTOR(768)", ColumnType::Vector(768)),
+            ("halfvec(3)", ColumnType::HalfVec(3)),
+            ("text[]", ColumnType::Array(Box::new(ColumnType::Text))),
+        ] {
+            assert_eq!(parse(text).unwrap(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_sizes_have_their_codes() {
+        for (text, code) in [
+            ("vector(0)", "22023"),
+            ("vector(40000)", "54000"),
+            ("vector", "22023"),
+            ("varchar(0)", "22023"),
+            ("numeric(39)", "22023"),
+            ("numeric(5,6)", "22023"),
+            ("colour", "42704"),
+        ] {
+            assert_eq!(parse(text).unwrap_err().sqlstate(), code, "{text}");
+        }
+    }
+}

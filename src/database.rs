@@ -15,6 +15,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use parking_lot::RwLock;
 
+use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
 use crate::compaction::scheduler::Scheduler;
@@ -120,6 +121,8 @@ impl Database {
             .with_query_planner(Arc::new(Planner));
         let state = shelfmark_udfs::with_vector_support(builder).build();
         let context = SessionContext::new_with_state(state);
+        let clustering = Arc::new(ClusteringFunction::new(engine));
+        context.register_udtf(CLUSTERING_INFORMATION, clustering);
         views.session.get_or_init(|| context.state_weak_ref());
         context
     }

@@ -69,12 +69,7 @@ pub(super) fn insert_plan(
     input: LogicalPlan,
 ) -> Result<LogicalPlan> {
     let engine = Arc::clone(&session.inner.core.engine);
-    Ok(DmlNode::plan(
-        engine,
-        collection.id,
-        Operation::Insert,
-        input,
-    )?)
+    DmlNode::plan(engine, collection.id, Operation::Insert, input)
 }
 
 fn refuse_returning(returning: Option<&Vec<SelectItem>>) -> Result<()> {
@@ -346,12 +341,7 @@ impl Planning<'_> {
         input: LogicalPlan,
     ) -> Result<LogicalPlan> {
         let engine = Arc::clone(&self.session.inner.core.engine);
-        Ok(DmlNode::plan(
-            engine,
-            target.collection.id,
-            operation,
-            input,
-        )?)
+        DmlNode::plan(engine, target.collection.id, operation, input)
     }
 }
 

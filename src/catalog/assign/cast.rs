@@ -309,8 +309,8 @@ fn to_moment(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, RowErro
         DataType::Timestamp(..) => {
             let micros = cast.as_primitive::<TimestampMicrosecondType>();
             let outside = |v: &i64| !(datetime::MICROS_MIN..=datetime::MICROS_MAX).contains(v);
-            let bad = micros.values().iter().enumerate();
-            for (row, _) in bad.filter(|(row, v)| outside(v) && !micros.is_null(*row)) {
+            let mut values = micros.values().iter().enumerate();
+            if let Some((row, _)) = values.find(|(row, v)| outside(v) && !micros.is_null(*row)) {
                 return Err(RowError::new(row, overflow(name)()));
             }
         }

@@ -149,7 +149,7 @@ pub(super) fn uuid(text: &str) -> Result<String> {
     for c in inner.chars() {
         if c == '-' {
             // A dash may follow each group of four digits.
-            if dash || digits % 4 != 0 || digits == 32 {
+            if dash || !digits.is_multiple_of(4) || digits == 32 {
                 return Err(bad());
             }
             dash = true;

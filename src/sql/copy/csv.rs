@@ -173,7 +173,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn records(text: &str) -> Result<Vec<(u64, Vec<(String, bool)>)>> {
+    /// A record's line, and its fields with whether each was quoted.
+    type Record = (u64, Vec<(String, bool)>);
+
+    fn records(text: &str) -> Result<Vec<Record>> {
         let syntax = Syntax {
             delimiter: b',',
             quote: b'"',

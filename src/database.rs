@@ -137,6 +137,8 @@ pub(crate) fn session_config(engine: &Engine) -> SessionConfig {
         .with_option_extension(ShelfmarkOptions::from_settings(&engine.settings));
     let options = config.options_mut();
     options.sql_parser.dialect = Dialect::PostgreSQL;
+    // Errors then know their place in the statement.
+    options.sql_parser.collect_spans = true;
     // Our columns are Utf8; views would only be cast back and forth.
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.time_zone = Some("UTC".into());

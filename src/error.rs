@@ -362,25 +362,30 @@ fn from_parser(error: &ParserError) -> Error {
             "the statement is nested too deeply",
         ),
         ParserError::TokenizerError(message) | ParserError::ParserError(message) => {
-            let error = Error::invalid(sqlstate::SYNTAX_ERROR, message.clone());
             match position_in(message) {
-                Some((line, column)) => error.with_position(line, column),
-                None => error,
+                Some((text, line, column)) => {
+                    Error::invalid(sqlstate::SYNTAX_ERROR, text).with_position(line, column)
+                }
+                None => Error::invalid(sqlstate::SYNTAX_ERROR, message.clone()),
             }
         }
     }
 }
 
-/// sqlparser ends its messages with " at Line: 3, Column: 14".
-fn position_in(message: &str) -> Option<(u64, u64)> {
-    let (_, place) = message.rsplit_once("Line: ")?;
+/// sqlparser ends its messages with " at Line: 3, Column: 14": what stands before, and the place.
+fn position_in(message: &str) -> Option<(&str, u64, u64)> {
+    let (text, place) = message.rsplit_once(" at Line: ")?;
     let (line, column) = place.split_once(", Column: ")?;
     let digits = |s: &str| {
         s.chars()
             .take_while(char::is_ascii_digit)
             .collect::<String>()
     };
-    Some((digits(line).parse().ok()?, digits(column).parse().ok()?))
+    Some((
+        text,
+        digits(line).parse().ok()?,
+        digits(column).parse().ok()?,
+    ))
 }
 
 fn classify(error: DataFusionError) -> Error {
@@ -389,7 +394,12 @@ fn classify(error: DataFusionError) -> Error {
     }
     let (kind, sqlstate) = code_of(error.find_root());
     let message = error.strip_backtrace();
-    Error::new(kind, sqlstate, tidy(&message)).with_source(error)
+    let span = error.diagnostic().and_then(|d| d.span);
+    let own = Error::new(kind, sqlstate, tidy(&message)).with_source(error);
+    match span.filter(|s| s.start.line > 0) {
+        Some(span) => own.with_position(span.start.line, span.start.column),
+        None => own,
+    }
 }
 
 /// DataFusion's prefixes name its own layers, which tell a user nothing.

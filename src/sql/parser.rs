@@ -109,17 +109,14 @@ impl Grammar<'_> {
             .with_recursion_limit(RECURSION_LIMIT)
             .build()?;
         let statement = parser.parse_statement()?;
-        let left: Vec<_> = std::iter::from_fn(|| match parser.parser.next_token().token {
-            Token::EOF => None,
-            token => Some(token),
-        })
-        .filter(|token| *token != Token::SemiColon)
-        .collect();
-        if let Some(token) = left.first() {
-            return Err(Error::invalid(
-                sqlstate::SYNTAX_ERROR,
-                format!("syntax error at or near \"{token}\""),
-            ));
+        let left = std::iter::from_fn(|| Some(parser.parser.next_token()))
+            .take_while(|t| t.token != Token::EOF)
+            .find(|t| t.token != Token::SemiColon);
+        if let Some(left) = left {
+            let message = format!("syntax error at or near \"{}\"", left.token);
+            let place = left.span.start;
+            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message)
+                .with_position(place.line, place.column));
         }
         while self.parser.peek_token().token != Token::EOF {
             self.parser.next_token();
@@ -736,7 +733,7 @@ mod tests {
             "SELECT 1 1 1",
             "CREATE TABLE t (a",
             "COMPACT",
-            "SELECT FROM WHERE",
+            "SELECT 1 +",
             "nonsense",
         ] {
             assert_eq!(parse(text).unwrap_err().sqlstate(), "42601", "{text}");

@@ -1,2 +1,9 @@
-//! The `shelfmark` command.
-fn main() {}
+//! The `shelfmark` program.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

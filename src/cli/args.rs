@@ -1,0 +1,120 @@
+//! What can be given on the command line.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use shelfmark::error::{ErrorKind, sqlstate};
+use shelfmark::settings::Settings;
+use shelfmark::{Error, Result};
+
+/// A columnar SQL engine for filtered vector search and analytics over clustered collections.
+#[derive(Debug, Parser)]
+#[command(name = "shelfmark", version, about)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run SQL: a prompt, or statements from files, the command line or standard input.
+    Sql(SqlArgs),
+    /// Show what a database directory holds, without writing to it.
+    Inspect(InspectArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// The database directory.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// How rows are printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SqlArgs {
+    /// Run the statements of a file and exit ("-" is standard input); may be given more than once.
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Vec<PathBuf>,
+    /// Run these statements and exit; may be given more than once, runs before files.
+    #[arg(short, long, value_name = "SQL")]
+    pub command: Vec<String>,
+    /// The database directory, made where there is none. Without it: a temporary database, removed at exit.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// A TOML file of settings.
+    #[arg(long, value_name = "FILE", env = "SHELFMARK_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// One setting, over the file's; may be given more than once. SHOW ALL and shelfmark.settings list them.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// How rows are printed.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Print rows and errors only.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+impl SqlArgs {
+    /// The settings to open the database with: the defaults, then the file's, then the flags'.
+    ///
+    /// # Errors
+    /// 42704 or 22023 for a setting that does not exist or a value that it cannot have, 58P01 for a missing file.
+    pub fn settings(&self) -> Result<Settings> {
+        let mut settings = match &self.config {
+            Some(path) => {
+                Settings::from_toml(&read(path)?).map_err(|e| e.context(path.display()))?
+            }
+            None => Settings::default(),
+        };
+        for assignment in &self.set {
+            let (name, value) = assignment.split_once('=').ok_or_else(|| {
+                let message = format!("--set {assignment} has no value");
+                Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message)
+                    .with_hint("Write --set NAME=VALUE.")
+            })?;
+            settings.set(name.trim().trim_start_matches("shelfmark."), value)?;
+        }
+        Ok(settings)
+    }
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))
+}
+
+/// The error for a file that cannot be read: 58P01 where there is none, else 58030.
+pub fn unreadable(path: &Path, error: &io::Error) -> Error {
+    let message = format!("could not read {}: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::not_found(sqlstate::UNDEFINED_FILE, message),
+        _ => Error::new(ErrorKind::Unavailable, sqlstate::IO_ERROR, message),
+    }
+}
+
+/// How rows are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Format {
+    /// Aligned columns; long values are shortened.
+    #[default]
+    Table,
+    /// Comma-separated values with a header; NULL is empty, empty text is "".
+    Csv,
+    /// One JSON array of objects.
+    Json,
+    /// One JSON object per line.
+    Ndjson,
+    /// A Markdown table; long values are shortened.
+    Markdown,
+}
+
+impl Format {
+    /// Whether a person reads it: then tags and counts are printed too, and long values are shortened.
+    pub fn is_for_reading(self) -> bool {
+        matches!(self, Self::Table | Self::Markdown)
+    }
+}

@@ -1,0 +1,93 @@
+//! The command line: `shelfmark sql` and `shelfmark inspect`.
+//!
+//! `args` is what can be given; `script` cuts input into statements and meta commands; `shell` runs them one by
+//! one, with its `variables`; `print` shows rows; `interactive` and `complete` are the prompt.
+
+mod args;
+mod complete;
+mod inspect;
+mod interactive;
+mod interrupt;
+mod meta;
+mod print;
+mod progress;
+mod report;
+mod script;
+mod shell;
+mod variables;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::Parser;
+use shelfmark::{Database, Error, Result};
+use tracing_subscriber::EnvFilter;
+
+use args::{Args, Command, SqlArgs};
+use shell::{Failure, Shell, Stop};
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    log_to_stderr();
+    let done = match args.command {
+        Command::Sql(args) => sql(&args),
+        Command::Inspect(args) => inspect::run(&args.directory, args.format).map_or_else(
+            |failure| match failure {
+                Failure::Error(e) => Err(e),
+                Failure::Stop(_) => Ok(ExitCode::SUCCESS),
+            },
+            |()| Ok(ExitCode::SUCCESS),
+        ),
+    };
+    done.unwrap_or_else(|e| {
+        report::error(&e, None);
+        ExitCode::FAILURE
+    })
+}
+
+fn log_to_stderr() {
+    let filter =
+        EnvFilter::try_from_env("SHELFMARK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn sql(args: &SqlArgs) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::io("start the runtime", e))?;
+    let database = runtime.block_on(async {
+        match &args.data {
+            Some(directory) => Database::open(directory, args.settings()?).await,
+            None => Database::temporary(args.settings()?).await,
+        }
+    })?;
+    let mut shell = Shell::new(runtime.handle().clone(), database.session(), args);
+    let stopped = run(&mut shell, args);
+    drop(shell);
+    runtime.block_on(async { drop(database) });
+    Ok(match stopped {
+        Err(Stop::Failed) => ExitCode::FAILURE,
+        Ok(()) | Err(Stop::Quit | Stop::OutputClosed) => ExitCode::SUCCESS,
+    })
+}
+
+fn run(shell: &mut Shell, args: &SqlArgs) -> Result<(), Stop> {
+    for text in &args.command {
+        shell.text(text)?;
+    }
+    for file in &args.file {
+        shell.file(file)?;
+    }
+    if !args.command.is_empty() || !args.file.is_empty() {
+        return Ok(());
+    }
+    if std::io::stdin().is_terminal() {
+        return interactive::run(shell);
+    }
+    shell.standard_input()
+}

@@ -1,0 +1,33 @@
+//! All integration tests in one binary, so that everything is linked once.
+//!
+//! `slt` runs `tests/slt`; `layout` holds the shape of the sources.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod layout;
+mod slt;
+mod text;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The files below a directory whose names end so, in order.
+fn files_below(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}

@@ -16,6 +16,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use parking_lot::RwLock;
 
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
+use crate::catalog::dml::DmlPlanner;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
 use crate::compaction::scheduler::Scheduler;
@@ -167,8 +168,10 @@ impl QueryPlanner for Planner {
         logical_plan: &LogicalPlan,
         session: &dyn datafusion::catalog::Session,
     ) -> datafusion::error::Result<Arc<dyn ExecutionPlan>> {
-        let planner =
-            DefaultPhysicalPlanner::with_extension_planners(vec![Arc::new(CommandPlanner)]);
+        let planner = DefaultPhysicalPlanner::with_extension_planners(vec![
+            Arc::new(CommandPlanner),
+            Arc::new(DmlPlanner),
+        ]);
         planner.create_physical_plan(logical_plan, session).await
     }
 }

@@ -5,10 +5,12 @@ pub mod clustering;
 pub mod dml;
 #[cfg(test)]
 mod equivalence;
+pub mod keys;
 pub mod options;
 pub mod provider;
 pub mod prune;
 pub mod scan;
+pub mod sink;
 pub mod system;
 pub mod table;
 #[cfg(test)]

@@ -8,11 +8,13 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraint, Constraints, DFSchema, Result};
+use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, conjunction_opt};
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::dml::insert_exec;
 use super::options::{PinnedSnapshot, ShelfmarkOptions};
 pub use super::scan::SEGMENT_COLUMN;
 use super::scan::{CollectionScanExec, OutputColumn, ScanRequest, ScanSource};
@@ -248,6 +250,23 @@ impl TableProvider for CollectionTable {
     ) -> Result<Vec<TableProviderFilterPushDown>> {
         // Pruning leaves rows that do not match: the filter stays above the scan.
         Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    /// Adds the rows of `input`, whose columns match those of the collection by place. Their types need only be
+    /// assignable.
+    async fn insert_into(
+        &self,
+        _state: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        operation: InsertOp,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        if operation != InsertOp::Append {
+            let message = format!("{operation} is not supported, only appending");
+            return Err(Error::unsupported(message).into());
+        }
+        let (engine, collection) = (self.engine(), self.collection());
+        let insert = insert_exec(Arc::clone(engine), Arc::clone(collection), input)?;
+        Ok(Arc::new(insert))
     }
 
     async fn delete_from(

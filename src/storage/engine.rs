@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::committer::{Committer, CommitterOptions};
+use super::key_index::KeyIndexes;
 use super::segment::SegmentCache;
 use super::store::Store;
 use super::vacuum::Vacuumed;
@@ -12,6 +13,8 @@ use crate::settings::Settings;
 
 /// The most segments that are kept open: well below the usual limit of 1,024 file descriptors.
 const SEGMENTS_OPEN_MAX: usize = 512;
+/// The most memory that the hashes of primary keys may take: 12 bytes a row, so about 22 million rows.
+const KEY_INDEX_BYTES_MAX: usize = 256 << 20;
 
 /// An open database directory.
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Engine {
     pub committer: Committer,
     /// Its open segments.
     pub segments: SegmentCache,
+    /// Its primary keys, as far as they were asked for.
+    pub keys: KeyIndexes,
     /// Its settings; a session may have its own copy with changes.
     pub settings: Arc<Settings>,
 }
@@ -38,6 +43,7 @@ impl Engine {
             store,
             committer,
             segments: SegmentCache::new(SEGMENTS_OPEN_MAX),
+            keys: KeyIndexes::new(KEY_INDEX_BYTES_MAX),
             settings: Arc::new(settings),
         })
     }
@@ -50,6 +56,7 @@ impl Engine {
         let vacuumed = self.committer.vacuum()?;
         for segment in &vacuumed.segments {
             self.segments.remove(*segment);
+            self.keys.remove(*segment);
         }
         Ok(vacuumed)
     }

@@ -14,6 +14,7 @@ pub mod engine;
 pub mod growing;
 mod history;
 pub mod inspect;
+pub mod key_index;
 mod levels;
 mod log;
 mod page_header;

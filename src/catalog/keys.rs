@@ -1,0 +1,151 @@
+//! PRIMARY KEY: that no two live rows have the same key.
+//!
+//! Keys are known by hashes. A segment whose range of keys meets the new ones is asked through an index of its
+//! hashes ([`KeyIndexes`](crate::storage::key_index::KeyIndexes)), which is built when it is first needed; a row that
+//! is found there is read, to see that it is alive and has the key indeed. Two transactions that insert the same key
+//! at the same time are told apart by the committer.
+
+mod columns;
+mod lookup;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use roaring::RoaringBitmap;
+
+pub(super) use self::columns::KeyColumns;
+use self::lookup::Lookup;
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::collection::Collection;
+use crate::storage::engine::Engine;
+use crate::storage::schema::SegmentId;
+
+/// Rows of each segment that the statement removes: their keys are free.
+pub type Removed = HashMap<SegmentId, RoaringBitmap>;
+
+/// The keys that a statement brings.
+#[derive(Debug)]
+pub struct NewKeys {
+    columns: KeyColumns,
+    /// Hashes of twice 64 bits; the upper ones find, all together decide.
+    hashes: Vec<u128>,
+    /// The first key column of the least and of the greatest key, in Arrow's row format.
+    range: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl NewKeys {
+    /// No keys yet; `None` for a collection without a primary key.
+    ///
+    /// # Errors
+    /// 0A000 for a key of a type that has no order.
+    pub fn try_new(collection: &Collection) -> Result<Option<Self>> {
+        if collection.schema.primary_key.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            columns: KeyColumns::try_new(collection)?,
+            hashes: Vec::new(),
+            range: None,
+        }))
+    }
+
+    /// Takes the keys of rows of the collection.
+    ///
+    /// # Errors
+    /// None in practice: the columns are of the key's types.
+    pub fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        let columns = self.columns.of_rows(rows)?;
+        self.hashes.extend(self.columns.hash(&columns)?);
+        let first = self.columns.first_column_rows(&columns[0])?;
+        for row in first.iter() {
+            let bytes = row.as_ref();
+            match &mut self.range {
+                None => self.range = Some((bytes.to_vec(), bytes.to_vec())),
+                Some((least, greatest)) => {
+                    if bytes < least.as_slice() {
+                        *least = bytes.to_vec();
+                    } else if bytes > greatest.as_slice() {
+                        *greatest = bytes.to_vec();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// That the statement does not bring a key twice. `rows` are those of the statement as far as they are at hand.
+    ///
+    /// # Errors
+    /// 23505 naming the key where it is at hand.
+    pub fn check_unique(&mut self, rows: &[RecordBatch]) -> Result<()> {
+        self.hashes.sort_unstable();
+        let twice = self.hashes.windows(2).find(|pair| pair[0] == pair[1]);
+        let Some(hash) = twice.map(|pair| pair[0]) else {
+            return Ok(());
+        };
+        for batch in rows {
+            let columns = self.columns.of_rows(batch)?;
+            let hashes = self.columns.hash(&columns)?;
+            if let Some(row) = hashes.iter().position(|h| *h == hash) {
+                let key = self.columns.describe(&columns, row)?;
+                return Err(self.duplicate(Some(key)));
+            }
+        }
+        Err(self.duplicate(None))
+    }
+
+    /// That no live row of the collection has one of the keys, those of `removed` apart. Reads files.
+    ///
+    /// # Errors
+    /// 23505 naming the key; XX001 or 58030 for segments that cannot be read.
+    pub fn check_absent(
+        &self,
+        engine: &Engine,
+        collection: &Collection,
+        removed: &Removed,
+    ) -> Result<()> {
+        let Some((least, greatest)) = &self.range else {
+            return Ok(());
+        };
+        let lookup = Lookup {
+            engine,
+            collection,
+            columns: &self.columns,
+            hashes: &self.hashes,
+            short: self.hashes.iter().map(|h| short(*h)).collect(),
+            removed,
+        };
+        let found = lookup.in_growing()?;
+        let found = match found {
+            Some(key) => Some(key),
+            None => lookup.in_sealed(least, greatest)?,
+        };
+        match found {
+            Some(key) => Err(self.duplicate(Some(key))),
+            None => Ok(()),
+        }
+    }
+
+    /// The hashes by which the committer finds transactions that insert the same key.
+    pub fn hashes(&self) -> Arc<Vec<u64>> {
+        Arc::new(self.hashes.iter().map(|h| short(*h)).collect())
+    }
+
+    fn duplicate(&self, key: Option<String>) -> Error {
+        let message = format!(
+            "duplicate key value violates unique constraint \"{}_pkey\"",
+            self.columns.relation()
+        );
+        let error = Error::invalid(sqlstate::UNIQUE_VIOLATION, message);
+        match key {
+            Some(key) => error.with_detail(format!("Key {key} already exists.")),
+            None => error.with_detail("The statement brings a key twice."),
+        }
+    }
+}
+
+/// The part of a hash that indexes keep. Sorted hashes have sorted parts.
+fn short(hash: u128) -> u64 {
+    (hash >> 64) as u64
+}

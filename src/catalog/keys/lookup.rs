@@ -1,0 +1,193 @@
+//! Looks for new keys among the rows of a collection.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+
+use super::columns::KeyColumns;
+use super::{Removed, short};
+use crate::error::{Error, Result};
+use crate::storage::collection::{Collection, Segment};
+use crate::storage::engine::Engine;
+use crate::storage::growing::GrowingSegment;
+use crate::storage::key_index::SealedKeys;
+use crate::storage::schema::SegmentId;
+use crate::storage::segment::{ReadRequest, SegmentReader};
+
+/// New keys, and where to look for them.
+pub(super) struct Lookup<'a> {
+    pub engine: &'a Engine,
+    pub collection: &'a Collection,
+    pub columns: &'a KeyColumns,
+    /// Sorted.
+    pub hashes: &'a [u128],
+    /// The parts of them that indexes keep.
+    pub short: Vec<u64>,
+    pub removed: &'a Removed,
+}
+
+impl Lookup<'_> {
+    /// The text of a key that a live row of a growing segment has.
+    pub fn in_growing(&self) -> Result<Option<String>> {
+        for growing in self.collection.growing() {
+            let index = self.engine.keys.growing(growing.id);
+            let mut index = index.lock();
+            let mut first = 0;
+            for batch in growing.batches() {
+                let end = first + batch.num_rows() as u64;
+                if end > index.rows() {
+                    let known = (index.rows() - first) as usize;
+                    let new = batch.slice(known, batch.num_rows() - known);
+                    let columns = self.columns.of_rows(&new)?;
+                    let hashes = self.columns.hash(&columns)?;
+                    hashes.into_iter().for_each(|hash| index.push(short(hash)));
+                }
+                first = end;
+            }
+            for hash in &self.short {
+                // The index may know rows that came after this version.
+                let rows = index
+                    .rows_of(*hash)
+                    .filter(|row| u64::from(*row) < growing.rows);
+                for row in rows {
+                    if growing.deletes.contains(row) || self.is_removed(growing.id, row) {
+                        continue;
+                    }
+                    if let Some(key) = self.if_same(&growing_row(growing, row)?)? {
+                        return Ok(Some(key));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The text of a key that a live row of a sealed segment has; the new keys' first column lies between `least`
+    /// and `greatest`.
+    pub fn in_sealed(&self, least: &[u8], greatest: &[u8]) -> Result<Option<String>> {
+        let may_hold = self.segments_in_range(least, greatest)?;
+        for (segment, may_hold) in self.collection.segments().zip(may_hold) {
+            if !may_hold {
+                continue;
+            }
+            if let Some(key) = self.in_segment(segment)? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    fn segments_in_range(&self, least: &[u8], greatest: &[u8]) -> Result<Vec<bool>> {
+        let stats = self.collection.partition_stats();
+        let first = self.columns.fields()[0];
+        let Some(bounds) = stats.column(first) else {
+            return Ok(vec![true; stats.containers]);
+        };
+        let lower = self.columns.first_column_rows(&bounds.min)?;
+        let upper = self.columns.first_column_rows(&bounds.max)?;
+        let overlaps = |i: usize| {
+            let below = !bounds.max.is_null(i) && upper.row(i).as_ref() < least;
+            let above = !bounds.min.is_null(i) && lower.row(i).as_ref() > greatest;
+            bounds.may_nan[i] || !(below || above)
+        };
+        Ok((0..stats.containers).map(overlaps).collect())
+    }
+
+    fn in_segment(&self, segment: &Segment) -> Result<Option<String>> {
+        let keys = match self.engine.keys.sealed(segment.id) {
+            Some(keys) => keys,
+            None => {
+                let keys = Arc::new(self.index(segment)?);
+                self.engine.keys.keep(segment.id, Arc::clone(&keys));
+                keys
+            }
+        };
+        let mut rows = Vec::new();
+        keys.find(&self.short, |_, row| rows.push(row));
+        rows.retain(|row| !segment.deletes.contains(*row) && !self.is_removed(segment.id, *row));
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let reader = self.open(segment)?;
+        for row in rows {
+            if let Some(key) = self.if_same(&self.sealed_row(&reader, row)?)? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_removed(&self, segment: SegmentId, row: u32) -> bool {
+        self.removed
+            .get(&segment)
+            .is_some_and(|rows| rows.contains(row))
+    }
+
+    fn open(&self, segment: &Segment) -> Result<Arc<SegmentReader>> {
+        let (id, collection) = (segment.id, self.collection);
+        let path = self.engine.store.segment_path(collection.id, id);
+        let label = format!("collection \"{}\", segment {id}", collection.name);
+        self.engine.segments.open(id, &path, &label)
+    }
+
+    /// Reads all keys of a segment.
+    fn index(&self, segment: &Segment) -> Result<SealedKeys> {
+        let reader = self.open(segment)?;
+        let schema = Arc::clone(self.columns.schema());
+        let request = ReadRequest::all(&reader, schema, self.columns.fields().to_vec());
+        let mut hashes = Vec::with_capacity(segment.rows as usize);
+        for batch in reader.read(request)? {
+            let columns = self.columns.of_rows(&batch?)?;
+            hashes.extend(self.columns.hash(&columns)?.into_iter().map(short));
+        }
+        if hashes.len() as u64 != segment.rows {
+            let (found, rows) = (hashes.len(), segment.rows);
+            let message = format!("{}: {found} keys for {rows} rows", reader.label());
+            return Err(Error::corrupted(message));
+        }
+        Ok(SealedKeys::new(&hashes))
+    }
+
+    fn sealed_row(&self, reader: &Arc<SegmentReader>, row: u32) -> Result<RecordBatch> {
+        let group = reader.row_group_of(row);
+        let before = (row - reader.row_group_range(group).start) as usize;
+        let schema = Arc::clone(self.columns.schema());
+        let mut request = ReadRequest::all(reader, schema, self.columns.fields().to_vec());
+        let after = reader.row_group_rows(group) as usize - before - 1;
+        request.row_groups = vec![group];
+        request.rows = Some(RowSelection::from(vec![
+            RowSelector::skip(before),
+            RowSelector::select(1),
+            RowSelector::skip(after),
+        ]));
+        let missing = || Error::corrupted(format!("{}: no row {row}", reader.label()));
+        let mut rows = reader.read(request)?;
+        rows.next().ok_or_else(missing)?
+    }
+
+    /// The text of the row's key when it is one of the new ones, rather than one with the same part of the hash.
+    fn if_same(&self, row: &RecordBatch) -> Result<Option<String>> {
+        let columns: Vec<ArrayRef> = self.columns.of_rows(row)?;
+        let hash = self.columns.hash(&columns)?[0];
+        match self.hashes.binary_search(&hash) {
+            Ok(_) => self.columns.describe(&columns, 0).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+}
+
+fn growing_row(growing: &GrowingSegment, row: u32) -> Result<RecordBatch> {
+    let mut first = 0;
+    for batch in growing.batches() {
+        let end = first + batch.num_rows();
+        if (row as usize) < end {
+            return Ok(batch.slice(row as usize - first, 1));
+        }
+        first = end;
+    }
+    let (id, rows) = (growing.id, growing.rows);
+    Err(Error::internal(format!(
+        "row {row} of growing segment {id}, which has {rows}"
+    )))
+}

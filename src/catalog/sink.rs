@@ -1,0 +1,263 @@
+//! Rows on their way into a collection: few travel inside the commit, many become sealed segments at once.
+
+mod segment_file;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use roaring::RoaringBitmap;
+use tokio::task::JoinHandle;
+
+use self::segment_file::{SegmentFile, write_segment};
+use super::assign::Assignment;
+use super::keys::{NewKeys, Removed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::change::{Append, Change};
+use crate::storage::collection::Collection;
+use crate::storage::engine::Engine;
+use crate::storage::growing::batch_bytes;
+use crate::storage::schema::{SegmentId, Version};
+use crate::storage::snapshot::Snapshot;
+use crate::storage::transaction::Transaction;
+
+/// Takes the rows of one statement for one collection.
+///
+/// Nothing of it can be seen before [`NewRows::commit`]; when it is dropped before, its files go.
+pub struct Sink {
+    engine: Arc<Engine>,
+    collection: Arc<Collection>,
+    assignment: Assignment,
+    keys: Option<NewKeys>,
+    rows: u64,
+    waiting: Waiting,
+    files: Vec<SegmentFile>,
+    /// The segment that is being written, while the next one is collected: two segments in memory at most.
+    writing: Option<JoinHandle<Result<SegmentFile>>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    batches: Vec<RecordBatch>,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Sink {
+    /// A sink for rows of the collection as it is now.
+    ///
+    /// # Errors
+    /// 0A000 for a primary key of a type that has no order.
+    pub fn try_new(engine: Arc<Engine>, collection: Arc<Collection>) -> Result<Self> {
+        let schema = Arc::clone(&collection.schema);
+        Ok(Self {
+            assignment: Assignment::new(&collection.name, schema),
+            keys: NewKeys::try_new(&collection)?,
+            engine,
+            collection,
+            rows: 0,
+            waiting: Waiting::default(),
+            files: Vec::new(),
+            writing: None,
+        })
+    }
+
+    /// Takes rows whose columns are those of the collection in order, of any types that can be assigned.
+    ///
+    /// # Errors
+    /// The SQLSTATE of Postgres for the first value that does not fit, 23502 for a NULL where none may be, 58030 or
+    /// 53100 for what the disk says.
+    pub async fn push(&mut self, rows: &RecordBatch) -> Result<()> {
+        let assigned = self.assignment.batch(rows).map_err(|e| e.error)?;
+        if let Some(keys) = &mut self.keys {
+            keys.add(&assigned)?;
+        }
+        self.rows += assigned.num_rows() as u64;
+        let mut rest = assigned;
+        while rest.num_rows() > 0 {
+            let fits = self.rows_that_fit(&rest);
+            self.waiting.push(rest.slice(0, fits));
+            rest = rest.slice(fits, rest.num_rows() - fits);
+            if self.is_full() {
+                self.write_waiting().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the statement's rows.
+    ///
+    /// # Errors
+    /// 23505 when a key came twice, 58030 or 53100 for what the disk says.
+    pub async fn finish(mut self) -> Result<NewRows> {
+        if let Some(keys) = &mut self.keys {
+            keys.check_unique(&self.waiting.batches)?;
+        }
+        let in_files = !self.files.is_empty() || self.writing.is_some();
+        let large = self.waiting.bytes > self.engine.settings.growing_max_size.0;
+        let mut appended = None;
+        if in_files || large {
+            self.write_waiting().await?;
+            self.end_writing().await?;
+        } else if self.waiting.rows > 0 {
+            appended = Some(concat_batches(
+                self.assignment.schema(),
+                &self.waiting.batches,
+            )?);
+        }
+        Ok(NewRows {
+            engine: self.engine,
+            collection: self.collection,
+            rows: self.rows,
+            appended,
+            files: self.files,
+            keys: self.keys.map(Arc::new),
+        })
+    }
+
+    /// How many rows of a batch the waiting segment has room for; at least one.
+    fn rows_that_fit(&self, batch: &RecordBatch) -> usize {
+        let options = &self.collection.options;
+        let rows = batch.num_rows() as u64;
+        let row_bytes = (batch_bytes(batch) / rows).max(1);
+        let bytes_left = options.segment_bytes_max.saturating_sub(self.waiting.bytes);
+        let rows_left = options.segment_rows_max.saturating_sub(self.waiting.rows);
+        rows.min(rows_left)
+            .min(bytes_left.div_ceil(row_bytes))
+            .max(1) as usize
+    }
+
+    fn is_full(&self) -> bool {
+        let options = &self.collection.options;
+        self.waiting.rows >= options.segment_rows_max
+            || self.waiting.bytes >= options.segment_bytes_max
+    }
+
+    /// Begins to write the waiting rows as a segment, when the one before is done.
+    async fn write_waiting(&mut self) -> Result<()> {
+        self.end_writing().await?;
+        let waiting = std::mem::take(&mut self.waiting);
+        if waiting.rows == 0 {
+            return Ok(());
+        }
+        let (engine, collection) = (Arc::clone(&self.engine), Arc::clone(&self.collection));
+        let write = move || write_segment(engine, &collection, &waiting.batches);
+        self.writing = Some(tokio::task::spawn_blocking(write));
+        Ok(())
+    }
+
+    async fn end_writing(&mut self) -> Result<()> {
+        if let Some(writing) = self.writing.take() {
+            let file = writing
+                .await
+                .map_err(|e| Error::internal(format!("the writer of a segment ended: {e}")))??;
+            self.files.push(file);
+        }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, batch: RecordBatch) {
+        self.rows += batch.num_rows() as u64;
+        self.bytes += batch_bytes(&batch);
+        self.batches.push(batch);
+    }
+}
+
+/// The rows of a statement, ready to be committed.
+pub struct NewRows {
+    engine: Arc<Engine>,
+    collection: Arc<Collection>,
+    rows: u64,
+    appended: Option<RecordBatch>,
+    files: Vec<SegmentFile>,
+    keys: Option<Arc<NewKeys>>,
+}
+
+impl NewRows {
+    /// How many rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Commits the rows, and the removal of others, as of `snapshot`. After a conflict it can be tried again with a
+    /// newer snapshot; after other errors there is nothing left of it.
+    ///
+    /// # Errors
+    /// 23505 when a live row has one of the keys, 40001 when a concurrent commit won or changed the collection, and
+    /// the errors of [`Committer::commit`](crate::storage::committer::Committer::commit).
+    pub async fn commit(&mut self, snapshot: &Snapshot, removed: &Arc<Removed>) -> Result<()> {
+        let id = self.collection.id;
+        let name = &self.collection.name;
+        let current = snapshot.collection_by_id(id).ok_or_else(|| {
+            Error::conflict(format!("\"{name}\" was dropped by a concurrent commit"))
+        })?;
+        if current.schema != self.collection.schema {
+            let message = format!("\"{name}\" was altered by a concurrent commit");
+            return Err(Error::conflict(message));
+        }
+        self.check_keys(current, removed).await?;
+        let transaction = self.transaction(snapshot.version(), removed);
+        // From here on the commit may be in the log even if nobody waits for its end: the files must stay.
+        let files = std::mem::take(&mut self.files);
+        let files: Vec<_> = files.into_iter().map(SegmentFile::keep).collect();
+        let result = self.engine.committer.commit(transaction).await;
+        match result {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if !matches!(
+                    error.kind(),
+                    ErrorKind::Unavailable | ErrorKind::LimitExceeded
+                ) {
+                    let files = files.into_iter();
+                    let own = |segment| SegmentFile::new(Arc::clone(&self.engine), id, segment);
+                    self.files = files.map(own).collect();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn check_keys(&self, current: &Arc<Collection>, removed: &Arc<Removed>) -> Result<()> {
+        let Some(keys) = self.keys.clone().filter(|_| self.rows > 0) else {
+            return Ok(());
+        };
+        let (engine, current) = (Arc::clone(&self.engine), Arc::clone(current));
+        let removed = Arc::clone(removed);
+        // It may have to read segments, which query workers do not wait for.
+        let check = move || keys.check_absent(&engine, &current, &removed);
+        tokio::task::spawn_blocking(check)
+            .await
+            .map_err(|e| Error::internal(format!("the check of keys ended: {e}")))?
+    }
+
+    fn transaction(&self, read_version: Version, removed: &Removed) -> Transaction {
+        let id = self.collection.id;
+        let mut deletes: Vec<(SegmentId, &RoaringBitmap)> = removed
+            .iter()
+            .map(|(segment, rows)| (*segment, rows))
+            .collect();
+        deletes.sort_unstable_by_key(|(segment, _)| *segment);
+        let deletes = deletes.into_iter();
+        let mut changes: Vec<Change> = deletes
+            .map(|(segment, rows)| Change::Delete(id, segment, rows.clone()))
+            .collect();
+        if !self.files.is_empty() {
+            let segments = self.files.iter().map(|f| f.segment().clone()).collect();
+            changes.push(Change::AddSegments(id, segments));
+        }
+        if let Some(rows) = &self.appended {
+            changes.push(Change::Append(Append {
+                collection: id,
+                segment: SegmentId(0),
+                rows: rows.clone(),
+            }));
+        }
+        let mut transaction = Transaction::new(read_version, changes);
+        if let Some(keys) = self.keys.as_ref().filter(|_| self.rows > 0) {
+            transaction.keys.push((id, keys.hashes()));
+        }
+        transaction
+    }
+}

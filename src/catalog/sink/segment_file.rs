@@ -1,0 +1,162 @@
+//! A sealed segment that no commit names yet.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{
+    SortColumn, SortOptions, concat, interleave_record_batch, lexsort_to_indices,
+};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use roaring::RoaringBitmap;
+
+use crate::error::{Error, Result};
+use crate::storage::change::NewSegment;
+use crate::storage::collect::nan_fields;
+use crate::storage::collection::Collection;
+use crate::storage::engine::Engine;
+use crate::storage::schema::{CollectionId, SegmentId};
+use crate::storage::writer::{SegmentLayout, SegmentWriter};
+
+/// Rows that are put in order at once: a few megabytes of vectors.
+const GATHER_ROWS: usize = 2_048;
+
+/// A durable file of a segment; it is removed when this is dropped.
+pub(super) struct SegmentFile {
+    engine: Arc<Engine>,
+    collection: CollectionId,
+    segment: Option<NewSegment>,
+    id: SegmentId,
+}
+
+impl SegmentFile {
+    /// Takes charge of a published file.
+    pub fn new(engine: Arc<Engine>, collection: CollectionId, segment: NewSegment) -> Self {
+        Self {
+            engine,
+            collection,
+            id: segment.id,
+            segment: Some(segment),
+        }
+    }
+
+    /// What a commit says of it.
+    pub fn segment(&self) -> &NewSegment {
+        self.segment
+            .as_ref()
+            .expect("invariant: taken by keep() alone, which consumes self")
+    }
+
+    /// Leaves the file: a commit names it, or may do so.
+    pub fn keep(mut self) -> NewSegment {
+        self.segment
+            .take()
+            .expect("invariant: taken by keep() alone, which consumes self")
+    }
+}
+
+impl Drop for SegmentFile {
+    fn drop(&mut self) {
+        if self.segment.is_none() {
+            return;
+        }
+        if let Err(error) = self.engine.store.remove_segment(self.collection, self.id) {
+            tracing::warn!(%error, segment = self.id.0, "a file of a failed statement stays");
+        }
+    }
+}
+
+/// Writes rows, sorted by the clustering key, as a durable file.
+pub(super) fn write_segment(
+    engine: Arc<Engine>,
+    collection: &Collection,
+    batches: &[RecordBatch],
+) -> Result<SegmentFile> {
+    let id = SegmentId(engine.committer.allocate_id());
+    let mut file = engine.store.create_segment(collection.id, id)?;
+    let handle = file
+        .file()
+        .try_clone()
+        .map_err(|e| Error::io("use the file of a new segment", e))?;
+    let layout = SegmentLayout {
+        schema: &collection.schema,
+        options: &collection.options,
+        sorted_by: &collection.schema.clustering_key,
+        nan_fields: &nan_fields(batches),
+    };
+    let mut writer = SegmentWriter::try_new(handle, layout)?;
+    match order(collection, batches)? {
+        None => batches.iter().try_for_each(|batch| writer.write(batch))?,
+        Some(order) => {
+            let sources: Vec<&RecordBatch> = batches.iter().collect();
+            let places = places(batches);
+            for rows in order.values().chunks(GATHER_ROWS) {
+                let rows: Vec<_> = rows.iter().map(|row| places[*row as usize]).collect();
+                writer.write(&interleave_record_batch(&sources, &rows)?)?;
+            }
+        }
+    }
+    let written = writer.finish()?;
+    file.publish()?;
+    let segment = NewSegment {
+        id,
+        rows: written.rows,
+        bytes: written.bytes,
+        crc32c: written.crc32c,
+        sorted_by: collection.schema.clustering_key.clone(),
+        run: None,
+        stats: Arc::new(written.stats),
+        deletes: RoaringBitmap::new(),
+    };
+    Ok(SegmentFile::new(engine, collection.id, segment))
+}
+
+/// The batch and the row in it of each row.
+fn places(batches: &[RecordBatch]) -> Vec<(usize, usize)> {
+    let batches = batches.iter().enumerate();
+    let of_batch = |(at, batch): (usize, &RecordBatch)| (0..batch.num_rows()).map(move |i| (at, i));
+    batches.flat_map(of_batch).collect()
+}
+
+/// The rows in the order of the clustering key, equal ones as they came; `None` when they came like that.
+fn order(collection: &Collection, batches: &[RecordBatch]) -> Result<Option<UInt32Array>> {
+    let key = collection.schema.clustering_indices();
+    if key.is_empty() {
+        return Ok(None);
+    }
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    let options = Some(SortOptions {
+        descending: false,
+        nulls_first: false,
+    });
+    let mut columns = Vec::with_capacity(key.len() + 1);
+    for index in key {
+        let parts: Vec<&dyn Array> = batches.iter().map(|b| b.column(index).as_ref()).collect();
+        columns.push(SortColumn {
+            values: one_zero(concat(&parts)?),
+            options,
+        });
+    }
+    let came: ArrayRef = Arc::new(UInt32Array::from_iter_values(0..rows as u32));
+    columns.push(SortColumn {
+        values: came,
+        options,
+    });
+    let order = lexsort_to_indices(&columns, None)?;
+    let sorted = order.values().iter().zip(0..).all(|(row, at)| *row == at);
+    Ok((!sorted).then_some(order))
+}
+
+/// -0.0 and 0.0 are equal, so the next column of the key decides between them.
+fn one_zero(column: ArrayRef) -> ArrayRef {
+    match column.data_type() {
+        DataType::Float32 => {
+            let floats = column.as_primitive::<Float32Type>();
+            Arc::new(floats.unary::<_, Float32Type>(|v| v + 0.0))
+        }
+        DataType::Float64 => {
+            let floats = column.as_primitive::<Float64Type>();
+            Arc::new(floats.unary::<_, Float64Type>(|v| v + 0.0))
+        }
+        _ => column,
+    }
+}

@@ -1,0 +1,241 @@
+//! Which rows of a segment have a key, by the hash of the key: kept in memory for segments that are asked often.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::schema::SegmentId;
+
+/// The keys of a sealed segment, deleted rows included; it never changes.
+#[derive(Debug)]
+pub struct SealedKeys {
+    /// Sorted.
+    hashes: Vec<u64>,
+    /// The row of each hash.
+    rows: Vec<u32>,
+}
+
+impl SealedKeys {
+    /// The index of a segment whose rows have these hashes, in order.
+    pub fn new(hashes: &[u64]) -> Self {
+        let mut order: Vec<(u64, u32)> = hashes.iter().copied().zip(0..).collect();
+        order.sort_unstable();
+        Self {
+            hashes: order.iter().map(|(hash, _)| *hash).collect(),
+            rows: order.iter().map(|(_, row)| *row).collect(),
+        }
+    }
+
+    /// Calls `found` with every row that has one of the sorted hashes.
+    pub fn find(&self, hashes: &[u64], mut found: impl FnMut(u64, u32)) {
+        let mut rest = 0;
+        for hash in hashes {
+            rest += gallop(&self.hashes[rest..], *hash);
+            let same = self.hashes[rest..].iter().take_while(|h| *h == hash);
+            for at in rest..rest + same.count() {
+                found(*hash, self.rows[at]);
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.hashes.len() * 12
+    }
+}
+
+/// How many of the sorted hashes are less than `hash`: cheap when it is near, logarithmic when it is far.
+fn gallop(sorted: &[u64], hash: u64) -> usize {
+    let mut step = 1;
+    while step < sorted.len() && sorted[step] < hash {
+        step *= 2;
+    }
+    let (low, high) = (step / 2, sorted.len().min(step + 1));
+    low + sorted[low..high].partition_point(|h| *h < hash)
+}
+
+/// The keys of a growing segment, as far as they were asked for.
+#[derive(Debug, Default)]
+pub struct GrowingKeys {
+    rows: u64,
+    /// The first row of each hash.
+    first: HashMap<u64, u32>,
+    /// Later rows of the same hash, where there are any.
+    more: HashMap<u64, Vec<u32>>,
+}
+
+impl GrowingKeys {
+    /// The rows that are indexed, from the first.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Indexes the next row.
+    pub fn push(&mut self, hash: u64) {
+        let row = self.rows as u32;
+        self.rows += 1;
+        match self.first.entry(hash) {
+            Entry::Occupied(_) => self.more.entry(hash).or_default().push(row),
+            Entry::Vacant(free) => {
+                free.insert(row);
+            }
+        }
+    }
+
+    /// The rows of a hash, in order.
+    pub fn rows_of(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let more = self.more.get(&hash).into_iter().flatten();
+        self.first.get(&hash).into_iter().chain(more).copied()
+    }
+
+    fn bytes(&self) -> usize {
+        self.first.len() * 24 + self.more.len() * 48
+    }
+}
+
+/// Indexes of the segments that were asked last, within a limit of memory.
+#[derive(Debug)]
+pub struct KeyIndexes {
+    bytes_max: usize,
+    cached: Mutex<Cached>,
+}
+
+#[derive(Debug, Default)]
+struct Cached {
+    clock: u64,
+    bytes: usize,
+    sealed: HashMap<SegmentId, (u64, Arc<SealedKeys>)>,
+    growing: HashMap<SegmentId, (u64, Arc<Mutex<GrowingKeys>>)>,
+}
+
+impl KeyIndexes {
+    /// A cache of about `bytes_max` bytes; an index that is in use lives on when it leaves the cache.
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            cached: Mutex::default(),
+        }
+    }
+
+    /// The index of a sealed segment, if it is there.
+    pub fn sealed(&self, id: SegmentId) -> Option<Arc<SealedKeys>> {
+        let mut cached = self.cached.lock();
+        cached.clock += 1;
+        let clock = cached.clock;
+        let (used, keys) = cached.sealed.get_mut(&id)?;
+        *used = clock;
+        Some(Arc::clone(keys))
+    }
+
+    /// Whether an index of so many rows fits without others having to go.
+    pub fn has_room(&self, rows: u64) -> bool {
+        let bytes = (rows as usize).saturating_mul(12);
+        self.cached.lock().bytes.saturating_add(bytes) <= self.bytes_max
+    }
+
+    /// Keeps the index of a sealed segment; those that were not asked for longest go.
+    pub fn keep(&self, id: SegmentId, keys: Arc<SealedKeys>) {
+        let mut cached = self.cached.lock();
+        cached.clock += 1;
+        let clock = cached.clock;
+        cached.bytes += keys.bytes();
+        if let Some((_, old)) = cached.sealed.insert(id, (clock, keys)) {
+            cached.bytes -= old.bytes();
+        }
+        while cached.bytes > self.bytes_max && cached.sealed.len() > 1 {
+            let oldest = cached.sealed.iter().min_by_key(|(_, (used, _))| *used);
+            let Some(id) = oldest.map(|(id, _)| *id) else {
+                break;
+            };
+            if let Some((_, keys)) = cached.sealed.remove(&id) {
+                cached.bytes -= keys.bytes();
+            }
+        }
+    }
+
+    /// The index of a growing segment, maybe empty yet; it is for its user to bring it up to date.
+    pub fn growing(&self, id: SegmentId) -> Arc<Mutex<GrowingKeys>> {
+        let mut cached = self.cached.lock();
+        cached.clock += 1;
+        let clock = cached.clock;
+        let (used, keys) = cached.growing.entry(id).or_default();
+        *used = clock;
+        let keys = Arc::clone(keys);
+        // Growing segments are sealed before they get large; a few are enough.
+        if cached.growing.len() > GROWING_MAX || cached.growing_bytes() > self.bytes_max {
+            let oldest = cached.growing.iter().min_by_key(|(_, (used, _))| *used);
+            let oldest = oldest.map(|(id, _)| *id).filter(|oldest| *oldest != id);
+            oldest.map(|id| cached.growing.remove(&id));
+        }
+        keys
+    }
+
+    /// Forgets a segment that is gone.
+    pub fn remove(&self, id: SegmentId) {
+        let mut cached = self.cached.lock();
+        cached.growing.remove(&id);
+        if let Some((_, keys)) = cached.sealed.remove(&id) {
+            cached.bytes -= keys.bytes();
+        }
+    }
+}
+
+/// Growing segments whose keys are kept.
+const GROWING_MAX: usize = 64;
+
+impl Cached {
+    fn growing_bytes(&self) -> usize {
+        let bytes = |(_, keys): &(u64, Arc<Mutex<GrowingKeys>>)| {
+            // One that is being brought up to date is not waited for.
+            keys.try_lock().map_or(0, |keys| keys.bytes())
+        };
+        self.growing.values().map(bytes).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_row_of_a_hash_is_found() {
+        let keys = SealedKeys::new(&[5, 3, 5, 9, 1, 5]);
+        let mut found = Vec::new();
+        keys.find(&[0, 1, 4, 5, 9, 10], |hash, row| found.push((hash, row)));
+        assert_eq!(found, [(1, 4), (5, 0), (5, 2), (5, 5), (9, 3)]);
+        SealedKeys::new(&[]).find(&[1], |_, _| panic!("an empty segment has no row"));
+    }
+
+    #[test]
+    fn galloping_is_a_binary_search() {
+        let sorted: Vec<u64> = (0..1_000).map(|i| i * 3).collect();
+        for hash in 0..3_100 {
+            let expected = sorted.partition_point(|h| *h < hash);
+            assert_eq!(gallop(&sorted, hash), expected, "{hash}");
+        }
+    }
+
+    #[test]
+    fn growing_rows_of_one_hash_stay_in_order() {
+        let mut keys = GrowingKeys::default();
+        [7, 8, 7, 7].into_iter().for_each(|hash| keys.push(hash));
+        assert_eq!(keys.rows_of(7).collect::<Vec<_>>(), [0, 2, 3]);
+        assert_eq!(keys.rows_of(9).count(), 0);
+    }
+
+    #[test]
+    fn the_cache_is_bounded_and_keeps_what_is_used() {
+        let cache = KeyIndexes::new(250);
+        for id in 1..=3 {
+            cache.keep(SegmentId(id), Arc::new(SealedKeys::new(&[1; 10])));
+            cache.sealed(SegmentId(1)).unwrap();
+        }
+        assert!(cache.sealed(SegmentId(2)).is_none());
+        assert!(cache.sealed(SegmentId(3)).is_some());
+        assert!(!cache.has_room(10));
+        cache.remove(SegmentId(3));
+        assert!(cache.has_room(10));
+    }
+}

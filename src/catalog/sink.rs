@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use self::segment_file::{SegmentFile, write_segment};
 use super::assign::Assignment;
 use super::keys::{NewKeys, Removed};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{Append, Change};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -185,17 +185,20 @@ impl NewRows {
     /// newer snapshot; after other errors there is nothing left of it.
     ///
     /// # Errors
-    /// 23505 when a live row has one of the keys, 40001 when a concurrent commit won or changed the collection, and
-    /// the errors of [`Committer::commit`](crate::storage::committer::Committer::commit).
+    /// 23505 when a live row has one of the keys, 40001 when a concurrent commit won (kind `Conflict`) or altered the
+    /// collection (kind `InvalidInput`), 42P01 when one dropped it, and the errors of [`Committer::commit`](crate::storage::committer::Committer::commit).
     pub async fn commit(&mut self, snapshot: &Snapshot, removed: &Arc<Removed>) -> Result<()> {
         let id = self.collection.id;
         let name = &self.collection.name;
+        // Neither gets better by trying again.
         let current = snapshot.collection_by_id(id).ok_or_else(|| {
-            Error::conflict(format!("\"{name}\" was dropped by a concurrent commit"))
+            let message = format!("relation \"{name}\" was dropped by a concurrent commit");
+            Error::not_found(sqlstate::UNDEFINED_TABLE, message)
         })?;
         if current.schema != self.collection.schema {
             let message = format!("\"{name}\" was altered by a concurrent commit");
-            return Err(Error::conflict(message));
+            return Err(Error::invalid(sqlstate::SERIALIZATION_FAILURE, message)
+                .with_hint("Run the statement again."));
         }
         self.check_keys(current, removed).await?;
         let transaction = self.transaction(snapshot.version(), removed);

@@ -27,6 +27,8 @@ pub struct Engine {
     pub segments: SegmentCache,
     /// Its primary keys, as far as they were asked for.
     pub keys: KeyIndexes,
+    /// Held by a statement that is run again after a conflict: those that lost once do not compete again.
+    pub retrying: tokio::sync::Mutex<()>,
     /// Its settings; a session may have its own copy with changes.
     pub settings: Arc<Settings>,
 }
@@ -44,6 +46,7 @@ impl Engine {
             committer,
             segments: SegmentCache::new(SEGMENTS_OPEN_MAX),
             keys: KeyIndexes::new(KEY_INDEX_BYTES_MAX),
+            retrying: tokio::sync::Mutex::default(),
             settings: Arc::new(settings),
         })
     }

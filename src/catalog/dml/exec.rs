@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::filter_record_batch;
@@ -20,6 +21,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, execute_stream,
 };
 use futures::StreamExt;
+use tokio::sync::MutexGuard;
 
 use super::{Operation, Target, count_schema};
 use crate::catalog::keys::Removed;
@@ -32,7 +34,9 @@ use crate::storage::schema::{SegmentId, Version};
 use crate::storage::snapshot::Snapshot;
 
 /// How often a statement is run before it reports that others were faster.
-const TRIES_MAX: usize = 20;
+const TRIES_MAX: usize = 100;
+/// The most time between a conflict and the version that won.
+const NEWER_VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Put into a session's configuration while it is inside a transaction: a statement that conflicts is not run again
 /// by itself then, because the transaction has read other rows at its own version.
@@ -207,13 +211,18 @@ impl Statement {
         }
         let mut new = sink.finish().await?;
         let removed = Arc::new(Removed::new());
-        let mut tries = 1;
-        loop {
-            match new.commit(&committer.snapshot(), &removed).await {
-                Err(e) if e.kind() == ErrorKind::Conflict && tries < TRIES_MAX => tries += 1,
+        let mut turn = None;
+        for _ in 1..TRIES_MAX {
+            let snapshot = committer.snapshot();
+            match new.commit(&snapshot, &removed).await {
+                Err(e) if e.kind() == ErrorKind::Conflict => {
+                    self.wait_for_turn(&mut turn, snapshot.version()).await;
+                }
                 result => return result.map(|()| new.rows()),
             }
         }
+        let last = new.commit(&committer.snapshot(), &removed).await;
+        last.map(|()| new.rows())
     }
 
     /// Rows are looked for again, in a newer version, when others changed them meanwhile.
@@ -233,6 +242,18 @@ impl Statement {
                 (result, _) => return result,
             }
         }
+    }
+
+    /// Waits until the statements that lost before are done, and the commit that won can be seen: a conflict is told
+    /// before the winner is durable.
+    async fn wait_for_turn<'a>(&'a self, turn: &mut Option<MutexGuard<'a, ()>>, read: Version) {
+        if turn.is_none() {
+            *turn = Some(self.target.engine.retrying.lock().await);
+        }
+        let mut versions = self.target.engine.committer.subscribe();
+        let newer = versions.wait_for(|version| *version > read);
+        // When no newer version comes, the log cannot be written, and the next try will say so.
+        let _ = tokio::time::timeout(NEWER_VERSION_TIMEOUT, newer).await;
     }
 
     /// The statement's query as it was planned, unless its scans read different versions.

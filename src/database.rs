@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::sql::Session;
 use crate::sql::command::CommandPlanner;
-use crate::sql::plan_view;
+use crate::sql::{ZeroInListRule, plan_view};
 use crate::storage::change::View;
 use crate::storage::engine::Engine;
 use crate::storage::snapshot::DEFAULT_SCHEMA;
@@ -120,7 +120,9 @@ impl Database {
             .with_catalog_list(Arc::new(ShelfmarkCatalogList::with_catalog(catalog)))
             .with_default_features()
             .with_query_planner(Arc::new(Planner));
-        let state = shelfmark_udfs::with_vector_support(builder).build();
+        let state = shelfmark_udfs::with_vector_support(builder)
+            .with_analyzer_rule(Arc::new(ZeroInListRule))
+            .build();
         let context = SessionContext::new_with_state(state);
         let clustering = Arc::new(ClusteringFunction::new(engine));
         context.register_udtf(CLUSTERING_INFORMATION, clustering);

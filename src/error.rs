@@ -392,26 +392,21 @@ fn classify(error: DataFusionError) -> Error {
     if let DataFusionError::SQL(parser, _) = error.find_root() {
         return from_parser(parser);
     }
-    let (kind, sqlstate) = code_of(error.find_root());
-    let message = error.strip_backtrace();
-    let span = error.diagnostic().and_then(|d| d.span);
-    let own = Error::new(kind, sqlstate, tidy(&message)).with_source(error);
-    match span.filter(|s| s.start.line > 0) {
-        Some(span) => own.with_position(span.start.line, span.start.column),
-        None => own,
-    }
+    let root = error.find_root();
+    let (kind, sqlstate) = code_of(root);
+    let message = tidy(&root.strip_backtrace());
+    Error::new(kind, sqlstate, message).with_source(error)
 }
 
 /// DataFusion's prefixes name its own layers, which tell a user nothing.
 fn tidy(message: &str) -> String {
-    const PREFIXES: [&str; 8] = [
+    const PREFIXES: [&str; 7] = [
         "Error during planning: ",
         "Execution error: ",
         "Schema error: ",
         "Arrow error: ",
         "External error: ",
-        "type_coercion",
-        "Optimizer rule failed",
+        "Cast error: ",
         "This feature is not implemented: ",
     ];
     let mut rest = message;

@@ -112,11 +112,14 @@ fn files(root: &Path, found: &Inspection) -> Result<RecordBatch> {
 type Column = (&'static str, ArrayRef);
 
 fn texts(name: &'static str, values: impl IntoIterator<Item = String>) -> Column {
-    (name, Arc::new(StringArray::from_iter_values(values)))
+    (
+        name,
+        Arc::new(StringArray::from_iter(values.into_iter().map(Some))),
+    )
 }
 
 fn numbers(name: &'static str, values: impl IntoIterator<Item = u64>) -> Column {
-    (name, Arc::new(UInt64Array::from_iter_values(values)))
+    (name, Arc::new(UInt64Array::from_iter(values)))
 }
 
 fn table<const N: usize>(columns: [Column; N]) -> Result<RecordBatch> {

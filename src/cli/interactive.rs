@@ -47,6 +47,7 @@ pub fn run(shell: &mut Shell) -> Result<(), Stop> {
         Ok(editor) => editor,
         Err(e) => return Err(no_terminal(&e)),
     };
+    shell.interactive = true;
     let history = history_file();
     if let Some(path) = &history {
         // There is none the first time.

@@ -153,7 +153,7 @@ fn format(shell: &mut Shell, name: &str) -> Result<(), Failure> {
                 .with_hint("Formats are table, csv, json, ndjson and markdown.")
         })?;
     }
-    if shell.format.is_for_reading() {
+    if shell.interactive {
         writeln!(
             shell.out,
             "Format is {}.",
@@ -176,7 +176,11 @@ fn switch(name: &str, argument: &str, now: bool) -> Result<bool, Error> {
     }
 }
 
+/// Tells a person what a switch is now; a script knows.
 fn say(shell: &mut Shell, what: &str, on: bool) -> Result<(), Failure> {
+    if !shell.interactive {
+        return Ok(());
+    }
     Ok(writeln!(
         shell.out,
         "{what} is {}.",

@@ -69,6 +69,8 @@ pub struct Shell {
     pub format: Format,
     pub expanded: bool,
     pub timing: bool,
+    /// Whether a person types the statements.
+    pub interactive: bool,
     pub out: BufWriter<io::Stdout>,
     variables: Variables,
     quiet: bool,
@@ -85,6 +87,7 @@ impl Shell {
             format: args.format,
             expanded: false,
             timing: false,
+            interactive: false,
             out: BufWriter::new(io::stdout()),
             variables: Variables::default(),
             quiet: args.quiet,

@@ -12,3 +12,8 @@ pub use database::Database;
 pub use error::{Error, ErrorKind, Result};
 pub use settings::Settings;
 pub use sql::{Outcome, Session, Tag};
+
+/// The Rust of README.md runs as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,17 +1,31 @@
 //! All integration tests in one binary, so that everything is linked once.
 //!
-//! `slt` runs `tests/slt`; `layout` holds the shape of the sources.
+//! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli` and `kill` start the real program;
+//! `layout` holds the shape of the sources.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod cli;
+mod examples;
+mod kill;
 mod layout;
+mod readme;
+mod scripts;
 mod slt;
 mod text;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The root of the repository.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The real program, run from the root of the repository.
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shelfmark"));
+    command.current_dir(root()).env_remove("SHELFMARK_LOG");
+    command
 }
 
 /// The files below a directory whose names end so, in order.

@@ -19,7 +19,7 @@ use tokio::sync::Mutex;
 
 use super::{files_below, root, text};
 
-const ERRORS_SHOWN_MAX: usize = 40;
+const ERRORS_SHOWN_MAX: usize = 100;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_file_passes_on_a_temporary_database() {

@@ -209,7 +209,7 @@ fn default_ast(column: &Column) -> Result<ast::Expr> {
 }
 
 /// DELETE: the node over a query for the addresses of the rows.
-pub(super) async fn delete(session: &Session, delete: ast::Delete) -> Result<LogicalPlan> {
+pub(super) async fn delete(planning: &Planning<'_>, delete: ast::Delete) -> Result<LogicalPlan> {
     refuse_returning(delete.returning.as_ref())?;
     if !delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some() {
         return Err(Error::unsupported(
@@ -220,7 +220,6 @@ pub(super) async fn delete(session: &Session, delete: ast::Delete) -> Result<Log
     let [target] = from.as_mut_slice() else {
         return Err(Error::unsupported("DELETE takes one collection"));
     };
-    let planning = Planning::new(session);
     let target = planning.target(target)?;
     from.extend(delete.using.unwrap_or_default());
     let items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
@@ -230,12 +229,11 @@ pub(super) async fn delete(session: &Session, delete: ast::Delete) -> Result<Log
 }
 
 /// UPDATE: the node over a query for addresses and the new rows.
-pub(super) async fn update(session: &Session, update: ast::Update) -> Result<LogicalPlan> {
+pub(super) async fn update(planning: &Planning<'_>, update: ast::Update) -> Result<LogicalPlan> {
     refuse_returning(update.returning.as_ref())?;
     if !update.order_by.is_empty() || update.limit.is_some() {
         return Err(Error::unsupported("UPDATE takes SET, FROM and WHERE only"));
     }
-    let planning = Planning::new(session);
     let mut table = update.table;
     let target = planning.target(&mut table)?;
     let mut new_values = assignments(&target.collection, &update.assignments)?;

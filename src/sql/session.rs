@@ -178,10 +178,10 @@ impl<'a> Planning<'a> {
                 Ok((Tag::Count("INSERT 0"), dml::insert(self, *insert).await?))
             }
             Statement::Update(update) => {
-                Ok((Tag::Count("UPDATE"), dml::update(session, *update).await?))
+                Ok((Tag::Count("UPDATE"), dml::update(self, *update).await?))
             }
             Statement::Delete(delete) => {
-                Ok((Tag::Count("DELETE"), dml::delete(session, *delete).await?))
+                Ok((Tag::Count("DELETE"), dml::delete(self, *delete).await?))
             }
             Statement::Copy(statement) => {
                 Ok((Tag::Count("COPY"), copy::plan(self, *statement).await?))

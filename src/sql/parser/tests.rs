@@ -1,0 +1,138 @@
+//! The grammar by example.
+
+#![allow(clippy::unwrap_used)]
+use super::super::statement::AlterAction;
+use super::*;
+
+fn create(text: &str) -> super::super::statement::CreateCollection {
+    match parse(text).unwrap() {
+        Statement::CreateCollection(create) => *create,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn keys_stand_behind_columns_or_by_themselves() {
+    let text = "CREATE TABLE IF NOT EXISTS book (id BIGINT PRIMARY KEY, key BIGINT CLUSTERING KEY,
+        var VARCHAR(1000) NOT NULL DEFAULT 'a' || 'b', e VECTOR(768)) WITH (segment_rows_max = 500);";
+    let book = create(text);
+    assert!(book.if_not_exists);
+    assert_eq!(book.columns.len(), 4);
+    assert_eq!(book.primary_key[0].value, "id");
+    assert_eq!(book.clustering_key[0].value, "key");
+    assert_eq!(book.columns[2].default.as_ref().unwrap().1, "'a' || 'b'");
+    assert!(book.columns[2].not_null);
+    assert_eq!(
+        book.options,
+        [("segment_rows_max".to_string(), "500".to_string())]
+    );
+    let other = create("CREATE COLLECTION t (a INT, b INT, PRIMARY KEY (a, b)) CLUSTER BY (b, a)");
+    assert_eq!(other.clustering_key.len(), 2);
+    assert_eq!(other.primary_key.len(), 2);
+}
+
+#[test]
+fn a_default_ends_before_not_null() {
+    let t = create("CREATE TABLE t (a INT DEFAULT 5 NOT NULL, b INT)");
+    assert_eq!(t.columns[0].default.as_ref().unwrap().1, "5");
+    assert!(t.columns[0].not_null);
+}
+
+#[test]
+fn compactions() {
+    let compact = |text: &str| match parse(text).unwrap() {
+        Statement::Compact(c) => (c.clustering, c.full, c.wait),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(compact("COMPACT book"), (false, false, false));
+    assert_eq!(
+        compact("COMPACT book WITH CLUSTERING"),
+        (true, false, false)
+    );
+    assert_eq!(
+        compact("compact book with (clustering, full, wait)"),
+        (true, true, true)
+    );
+    assert_eq!(
+        compact("COMPACT book WITH (WAIT = off)"),
+        (false, false, false)
+    );
+    let wait = parse("WAIT FOR COMPACTION 7 TIMEOUT '10 min'").unwrap();
+    assert!(matches!(
+        wait,
+        Statement::WaitForCompaction { job: JobId(7), timeout: Some(t) } if t.as_secs() == 600
+    ));
+    assert!(matches!(
+        parse("SHOW COMPACTION STATE 3").unwrap(),
+        Statement::ShowCompaction(JobId(3))
+    ));
+}
+
+#[test]
+fn alterations() {
+    let Statement::Alter(alter) =
+        parse("ALTER TABLE t ADD COLUMN a INT, DROP b, RENAME c TO d, SET (auto_compaction = off)")
+            .unwrap()
+    else {
+        panic!("no ALTER");
+    };
+    assert!(matches!(
+        alter.actions.as_slice(),
+        [
+            AlterAction::AddColumn { .. },
+            AlterAction::DropColumn { .. },
+            AlterAction::RenameColumn(..),
+            AlterAction::SetOptions(_)
+        ]
+    ));
+}
+
+#[test]
+fn settings_and_copies() {
+    assert!(matches!(
+        parse("SET shelfmark.enable_segment_prune = off").unwrap(),
+        Statement::Set { name, value: Some(value) }
+            if name == "shelfmark.enable_segment_prune" && value == "off"
+    ));
+    let Statement::Copy(copy) =
+        parse("COPY t (a, b) FROM 'x.csv' WITH (FORMAT csv, HEADER, DELIMITER ';')").unwrap()
+    else {
+        panic!("no COPY");
+    };
+    assert!(copy.from_file);
+    assert_eq!(copy.options[1], ("header".to_string(), "true".to_string()));
+    assert_eq!(copy.options[2], ("delimiter".to_string(), ";".to_string()));
+}
+
+#[test]
+fn everything_else_is_datafusions() {
+    assert!(matches!(
+        parse("SELECT a <=> b FROM t;").unwrap(),
+        Statement::DataFusion(_)
+    ));
+    assert!(matches!(
+        parse("SHOW TABLES").unwrap(),
+        Statement::DataFusion(_)
+    ));
+    let Statement::Explain(explain) = parse("EXPLAIN ANALYZE COMPACT t").unwrap() else {
+        panic!("no EXPLAIN");
+    };
+    assert!(explain.analyze && matches!(*explain.statement, Statement::Compact(_)));
+}
+
+#[test]
+fn errors_say_where() {
+    for text in [
+        "SELECT 1 1 1",
+        "CREATE TABLE t (a",
+        "COMPACT",
+        "SELECT 1 +",
+        "nonsense",
+    ] {
+        assert_eq!(parse(text).unwrap_err().sqlstate(), "42601", "{text}");
+    }
+    assert_eq!(
+        parse("DROP TABLE t t2").unwrap_err().position(),
+        Some((1, 14))
+    );
+}

@@ -11,6 +11,8 @@ mod list;
 mod number;
 mod output;
 mod parse;
+#[cfg(test)]
+mod tests;
 
 pub use batch::Assignment;
 pub use cast::{assign, check_assignable};

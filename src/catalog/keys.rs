@@ -2,7 +2,8 @@
 //!
 //! Keys are known by hashes. A segment whose range of keys meets the new ones is asked through an index of its
 //! hashes ([`KeyIndexes`](crate::storage::key_index::KeyIndexes)), which is built when it is first needed; a row that
-//! is found there is read, to see that it is alive and has the key indeed. Two transactions that insert the same key
+//! is found there is read, to see that it is alive and has the key indeed. Where memory has no room for one more
+//! index, few keys are looked for in row groups whose bloom filters may hold them. Two transactions that insert the same key
 //! at the same time are told apart by the committer.
 
 mod columns;
@@ -12,6 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use datafusion::common::ScalarValue;
 use roaring::RoaringBitmap;
 
 pub(super) use self::columns::KeyColumns;
@@ -32,7 +34,12 @@ pub struct NewKeys {
     hashes: Vec<u128>,
     /// The first key column of the least and of the greatest key, in Arrow's row format.
     range: Option<(Vec<u8>, Vec<u8>)>,
+    /// The first key column of each key, as long as they are few.
+    few: Option<Vec<ScalarValue>>,
 }
+
+/// So many keys are looked up in bloom filters where there is no room for an index.
+const FEW_MAX: usize = 64;
 
 impl NewKeys {
     /// No keys yet; `None` for a collection without a primary key.
@@ -47,6 +54,7 @@ impl NewKeys {
             columns: KeyColumns::try_new(collection)?,
             hashes: Vec::new(),
             range: None,
+            few: Some(Vec::new()),
         }))
     }
 
@@ -57,6 +65,13 @@ impl NewKeys {
     pub fn add(&mut self, rows: &RecordBatch) -> Result<()> {
         let columns = self.columns.of_rows(rows)?;
         self.hashes.extend(self.columns.hash(&columns)?);
+        if self.hashes.len() > FEW_MAX {
+            self.few = None;
+        } else if let Some(few) = &mut self.few {
+            for row in 0..rows.num_rows() {
+                few.push(ScalarValue::try_from_array(&columns[0], row)?);
+            }
+        }
         let first = self.columns.first_column_rows(&columns[0])?;
         for row in first.iter() {
             let bytes = row.as_ref();
@@ -115,6 +130,7 @@ impl NewKeys {
             hashes: &self.hashes,
             short: self.hashes.iter().map(|h| short(*h)).collect(),
             removed,
+            few: self.few.as_deref(),
         };
         let found = lookup.in_growing()?;
         let found = match found {

@@ -21,6 +21,7 @@ use crate::catalog::testing::{TestDb, clustered, column, query};
 use crate::error::Result;
 use crate::storage::change::Change;
 use crate::storage::collection::Collection;
+use crate::storage::key_index::KeyIndexes;
 use crate::storage::schema::{CollectionSchema, ColumnType, FieldId};
 
 #[derive(Debug)]
@@ -59,7 +60,10 @@ impl Books {
     }
 
     async fn with(schema: CollectionSchema) -> Self {
-        let db = TestDb::new();
+        Self::over(TestDb::new(), schema).await
+    }
+
+    async fn over(db: TestDb, schema: CollectionSchema) -> Self {
         let id = db.create("book", schema).await;
         let state = SessionStateBuilder::new_from_existing(db.context().state());
         let state: SessionState = state.with_query_planner(Arc::new(Planner)).build();
@@ -201,6 +205,63 @@ async fn keys_of_sealed_segments_are_found() {
     assert_eq!(code(books.insert("(100, 'newer')").await), "23505");
     assert_eq!(books.update("id, title", "true").await.unwrap(), 251);
     assert_eq!(books.rows().await.len(), 251);
+}
+
+/// Without room for indexes, keys are looked for in the row groups whose bloom filters may hold them.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_found_without_an_index() {
+    let mut db = TestDb::new();
+    Arc::get_mut(&mut db.engine).unwrap().keys = KeyIndexes::new(0);
+    let books = Books::over(db, book_schema()).await;
+    let many = "SELECT value * 2 AS id, 'x' AS title FROM generate_series(1, 250)";
+    assert_eq!(books.run(Operation::Insert, many).await.unwrap(), 250);
+    for id in [2, 128, 130, 500] {
+        let error = books
+            .insert(&format!("(1, 'y'), ({id}, 'y')"))
+            .await
+            .unwrap_err();
+        let detail = format!("Key (id)=({id}) already exists.");
+        assert_eq!(error.detail(), Some(detail.as_str()));
+    }
+    let first = books.collection().segments().next().unwrap().id;
+    assert!(books.db.engine.keys.sealed(first).is_none());
+    books.delete("id = 128").await.unwrap();
+    assert_eq!(
+        books
+            .insert("(1, 'y'), (128, 'y'), (501, 'y')")
+            .await
+            .unwrap(),
+        3
+    );
+    // Many keys are worth an index.
+    let many = "SELECT value + 400 AS id, 'x' AS title FROM generate_series(2, 80)";
+    assert_eq!(code(books.run(Operation::Insert, many).await), "23505");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_several_columns_and_of_floats() {
+    let mut schema = clustered(vec![
+        column(1, "name", ColumnType::Text),
+        column(2, "size", ColumnType::Double),
+    ]);
+    schema.primary_key = vec![FieldId(1), FieldId(2)];
+    let books = Books::with(schema).await;
+    books
+        .insert("('a', 1.0), ('a', 0.0), ('b', 1.0), ('', 'NaN')")
+        .await
+        .unwrap();
+    let error = books.insert("('a', -0.0)").await.unwrap_err();
+    assert_eq!(
+        error.detail(),
+        Some("Key (name, size)=(a, 0.0) already exists.")
+    );
+    assert_eq!(code(books.insert("('', 'nan')").await), "23505");
+    assert_eq!(code(books.insert("('a', NULL)").await), "23502");
+    assert_eq!(books.insert("('a1', 0.0), ('ab', 1.0)").await.unwrap(), 2);
+    let many = "SELECT 'k' || (value % 150), value / 150 FROM generate_series(0, 299)";
+    assert_eq!(books.run(Operation::Insert, many).await.unwrap(), 300);
+    assert_eq!(code(books.insert("('k149', 1)").await), "23505");
+    assert_eq!(books.insert("('k149', 2)").await.unwrap(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
+use datafusion::common::ScalarValue;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+use parquet::bloom_filter::Sbbf;
 
 use super::columns::KeyColumns;
 use super::{Removed, short};
@@ -13,7 +15,7 @@ use crate::storage::engine::Engine;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::key_index::SealedKeys;
 use crate::storage::schema::SegmentId;
-use crate::storage::segment::{ReadRequest, SegmentReader};
+use crate::storage::segment::{ReadRequest, SegmentReader, bloom_may_contain};
 
 /// New keys, and where to look for them.
 pub(super) struct Lookup<'a> {
@@ -25,6 +27,8 @@ pub(super) struct Lookup<'a> {
     /// The parts of them that indexes keep.
     pub short: Vec<u64>,
     pub removed: &'a Removed,
+    /// The first key column of each key, when they are few.
+    pub few: Option<&'a [ScalarValue]>,
 }
 
 impl Lookup<'_> {
@@ -95,16 +99,18 @@ impl Lookup<'_> {
     }
 
     fn in_segment(&self, segment: &Segment) -> Result<Option<String>> {
-        let keys = match self.engine.keys.sealed(segment.id) {
-            Some(keys) => keys,
-            None => {
+        let indexes = &self.engine.keys;
+        let mut rows = match (indexes.sealed(segment.id), self.few) {
+            (Some(keys), _) => self.rows_of(&keys),
+            (None, Some(few)) if !indexes.has_room(segment.rows) => {
+                self.rows_in_groups(segment, few)?
+            }
+            (None, _) => {
                 let keys = Arc::new(self.index(segment)?);
-                self.engine.keys.keep(segment.id, Arc::clone(&keys));
-                keys
+                indexes.keep(segment.id, Arc::clone(&keys));
+                self.rows_of(&keys)
             }
         };
-        let mut rows = Vec::new();
-        keys.find(&self.short, |_, row| rows.push(row));
         rows.retain(|row| !segment.deletes.contains(*row) && !self.is_removed(segment.id, *row));
         if rows.is_empty() {
             return Ok(None);
@@ -116,6 +122,40 @@ impl Lookup<'_> {
             }
         }
         Ok(None)
+    }
+
+    fn rows_of(&self, keys: &SealedKeys) -> Vec<u32> {
+        let mut rows = Vec::new();
+        keys.find(&self.short, |_, row| rows.push(row));
+        rows
+    }
+
+    /// The rows with one of a few keys, found by reading the row groups that may hold one.
+    fn rows_in_groups(&self, segment: &Segment, few: &[ScalarValue]) -> Result<Vec<u32>> {
+        let reader = self.open(segment)?;
+        let first = self.columns.fields()[0];
+        let mut rows = Vec::new();
+        for group in 0..reader.row_groups() {
+            let bloom = reader.bloom_filter(group, first)?;
+            let may_hold = |bloom: &Sbbf| few.iter().any(|key| bloom_may_contain(bloom, key));
+            if !bloom.as_ref().is_none_or(may_hold) {
+                continue;
+            }
+            let schema = Arc::clone(self.columns.schema());
+            let mut request = ReadRequest::all(&reader, schema, self.columns.fields().to_vec());
+            request.row_groups = vec![group];
+            let mut row = reader.row_group_range(group).start;
+            for batch in reader.read(request)? {
+                let columns = self.columns.of_rows(&batch?)?;
+                for hash in self.columns.hash(&columns)? {
+                    if self.hashes.binary_search(&hash).is_ok() {
+                        rows.push(row);
+                    }
+                    row += 1;
+                }
+            }
+        }
+        Ok(rows)
     }
 
     fn is_removed(&self, segment: SegmentId, row: u32) -> bool {

@@ -9,7 +9,7 @@ use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, 
 use datafusion::common::Result;
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, TableType};
 use parking_lot::RwLock;
 
 use super::system::{SYSTEM_SCHEMA, SystemSchema, SystemSource};
@@ -186,6 +186,19 @@ impl SchemaProvider for UserSchema {
             Some(view) if !self.catalog.with_row_address => self.view(view).await.map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// Without planning a view: one whose query fails by now must not hide the others.
+    async fn table_type(&self, name: &str) -> Result<Option<TableType>, DataFusionError> {
+        let snapshot = self.catalog.snapshot();
+        let name = self.qualified(name);
+        if snapshot.collection(&name).is_some() {
+            return Ok(Some(TableType::Base));
+        }
+        let view = snapshot
+            .view(&name)
+            .filter(|_| !self.catalog.with_row_address);
+        Ok(view.map(|_| TableType::View))
     }
 
     fn register_table(

@@ -169,7 +169,12 @@ fn write_and_kill(data: &Path, next_batch: u64, pause: Duration) -> (Vec<Act>, B
 
 fn start(data: &Path) -> Child {
     let mut command = program();
-    command.args(["sql", "--quiet", "--data"]).arg(data);
+    command.args(["sql", "--quiet"]);
+    // Small limits, so that checkpoints and seals come as often as kills.
+    for setting in ["checkpoint.commits=40", "growing.max_size=4kB"] {
+        command.args(["--set", setting]);
+    }
+    command.arg("--data").arg(data);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

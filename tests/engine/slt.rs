@@ -63,7 +63,11 @@ async fn run(file: &Path, directory: Option<TempDir>) -> Vec<String> {
     let holder = Holder::open(directory).await;
     let mut runner = runner(&holder);
     let mut errors = Vec::new();
-    for record in parse_file::<DefaultColumnType>(file).unwrap() {
+    let records = match parse_file::<DefaultColumnType>(file) {
+        Ok(records) => records,
+        Err(e) => return vec![e.to_string()],
+    };
+    for record in records {
         match record {
             Record::Halt { .. } => break,
             Record::Comment(lines) if lines.iter().any(|l| l.trim() == "reopen") => {

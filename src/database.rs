@@ -112,8 +112,9 @@ impl Database {
     fn context(&self) -> SessionContext {
         let engine = Arc::clone(&self.core.engine);
         let views = Arc::new(Views::default());
-        let catalog =
-            ShelfmarkCatalog::new(Arc::clone(&engine)).with_views(Arc::clone(&views) as _);
+        let catalog = ShelfmarkCatalog::new(Arc::clone(&engine))
+            .with_views(Arc::clone(&views) as _)
+            .with_scheduler(self.core.scheduler.clone());
         let builder = SessionStateBuilder::new()
             .with_config(session_config(&engine))
             .with_runtime_env(Arc::clone(&self.core.runtime))

@@ -48,7 +48,7 @@ pub struct SqlArgs {
     /// A TOML file of settings.
     #[arg(long, value_name = "FILE", env = "SHELFMARK_CONFIG")]
     pub config: Option<PathBuf>,
-    /// One setting, over the file's; may be given more than once. SHOW ALL and shelfmark.settings list them.
+    /// One setting, over the file's; may be given more than once. The table shelfmark.settings lists them.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
     /// How rows are printed.

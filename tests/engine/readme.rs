@@ -19,6 +19,8 @@ fn every_sql_block_runs() {
         .unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
+    // What the README's COPY .. TO wrote.
+    std::fs::remove_file("/tmp/shelfmark-english.parquet").unwrap();
 }
 
 fn sql_blocks(text: &str) -> Vec<&str> {

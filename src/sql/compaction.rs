@@ -225,3 +225,17 @@ pub(super) fn cancel(session: &Session, id: JobId) -> Result<(Tag, LogicalPlan)>
         },
     )
 }
+
+/// VACUUM: deletes the files that no version within reach has.
+pub(super) fn vacuum(session: &Session) -> Result<(Tag, LogicalPlan)> {
+    let session = session.clone();
+    done("VACUUM", "Vacuum".to_string(), move || {
+        let engine = Arc::clone(&session.inner.core.engine);
+        async move {
+            let vacuum = tokio::task::spawn_blocking(move || engine.vacuum());
+            let ended = vacuum.await;
+            ended.map_err(|e| Error::internal(format!("the vacuum ended: {e}")))??;
+            Ok(())
+        }
+    })
+}

@@ -116,6 +116,9 @@ impl Planning<'_> {
         targets: &[usize],
         collection: &Collection,
     ) -> Result<LogicalPlan> {
+        if let SetExpr::Select(select) = query.body.as_mut() {
+            name_by_place(&mut select.projection);
+        }
         if let SetExpr::Values(values) = query.body.as_mut() {
             for row in &mut values.rows {
                 for (i, expr) in row.content.iter_mut().enumerate() {
@@ -188,6 +191,24 @@ impl Planning<'_> {
             .first()
             .ok_or_else(|| Error::internal("a constant has no row"))?;
         Ok(ScalarValue::try_from_array(batch.column(0), 0)?)
+    }
+}
+
+/// The columns of an INSERT's query match by place, so that two of one name are fine; DataFusion wants names apart.
+/// Names that ORDER BY may use stay.
+fn name_by_place(items: &mut [SelectItem]) {
+    let texts: Vec<String> = items.iter().map(ToString::to_string).collect();
+    for (at, item) in items.iter_mut().enumerate() {
+        let SelectItem::UnnamedExpr(expr) = item else {
+            continue;
+        };
+        if texts[..at].contains(&texts[at]) {
+            let alias = quoted(&format!("column{}", at + 1));
+            *item = SelectItem::ExprWithAlias {
+                expr: expr.clone(),
+                alias,
+            };
+        }
     }
 }
 

@@ -85,6 +85,10 @@ impl Grammar<'_> {
                 self.skip(2);
                 Ok(Statement::CancelCompaction(self.job_id()?))
             }
+            ("VACUUM", _) => {
+                self.skip(1);
+                Ok(Statement::Vacuum)
+            }
             ("SET", _) => self.set(),
             ("RESET", _) => {
                 self.skip(1);

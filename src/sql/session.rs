@@ -202,6 +202,7 @@ impl<'a> Planning<'a> {
                 compaction::wait(session, job, timeout)
             }
             Statement::CancelCompaction(job) => compaction::cancel(session, job),
+            Statement::Vacuum => compaction::vacuum(session),
             Statement::Set { name, value } => settings::set(session, name, value),
             Statement::Show(name) => settings::show(session, &name),
         }

@@ -54,6 +54,8 @@ pub enum Statement {
     },
     /// CANCEL COMPACTION n.
     CancelCompaction(JobId),
+    /// VACUUM.
+    Vacuum,
     /// SET name = value; `None` is DEFAULT (RESET).
     Set {
         /// The setting, in lower case.

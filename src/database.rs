@@ -17,6 +17,7 @@ use parking_lot::RwLock;
 
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
 use crate::catalog::dml::DmlPlanner;
+use crate::catalog::in_list::InListRule;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
 use crate::compaction::scheduler::Scheduler;
@@ -24,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::sql::Session;
 use crate::sql::command::CommandPlanner;
-use crate::sql::{ZeroInListRule, plan_view};
+use crate::sql::plan_view;
 use crate::storage::change::View;
 use crate::storage::engine::Engine;
 use crate::storage::snapshot::DEFAULT_SCHEMA;
@@ -122,7 +123,7 @@ impl Database {
             .with_default_features()
             .with_query_planner(Arc::new(Planner));
         let state = shelfmark_udfs::with_vector_support(builder)
-            .with_analyzer_rule(Arc::new(ZeroInListRule))
+            .with_analyzer_rule(Arc::new(InListRule))
             .build();
         let context = SessionContext::new_with_state(state);
         let clustering = Arc::new(ClusteringFunction::new(engine));

@@ -5,6 +5,7 @@ pub mod clustering;
 pub mod dml;
 #[cfg(test)]
 mod equivalence;
+pub mod in_list;
 pub mod keys;
 pub mod options;
 pub mod provider;

@@ -10,6 +10,7 @@ use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use roaring::RoaringBitmap;
 
+use super::in_list::InListRule;
 use super::options::ShelfmarkOptions;
 use super::provider::{CATALOG, ShelfmarkCatalog};
 use super::scan::CollectionScanExec;
@@ -152,6 +153,7 @@ impl TestDb {
             .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
             .with_option_extension(ShelfmarkOptions::default());
         let context = SessionContext::new_with_config(config);
+        context.add_analyzer_rule(Arc::new(InListRule));
         let catalog = ShelfmarkCatalog::new(Arc::clone(&self.engine));
         context.register_catalog(CATALOG, Arc::new(catalog));
         context

@@ -22,9 +22,7 @@ mod settings;
 pub mod statement;
 pub mod tokens;
 mod types;
-mod zero;
 
 pub(crate) use create::plan_view;
 pub use session::{Outcome, Session, Tag};
 pub use tokens::{Piece, Pieces, split};
-pub(crate) use zero::ZeroInListRule;

@@ -11,11 +11,13 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use parking_lot::RwLock;
 
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
+use crate::catalog::decimal_literal::DecimalLiteralRule;
 use crate::catalog::dml::DmlPlanner;
 use crate::catalog::in_list::InListRule;
 use crate::catalog::options::ShelfmarkOptions;
@@ -122,9 +124,11 @@ impl Database {
             .with_catalog_list(Arc::new(ShelfmarkCatalogList::with_catalog(catalog)))
             .with_default_features()
             .with_query_planner(Arc::new(Planner));
-        let state = shelfmark_udfs::with_vector_support(builder)
-            .with_analyzer_rule(Arc::new(InListRule))
-            .build();
+        let mut builder =
+            shelfmark_udfs::with_vector_support(builder).with_analyzer_rule(Arc::new(InListRule));
+        let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
+        analyzer.rules.insert(0, Arc::new(DecimalLiteralRule));
+        let state = builder.build();
         let context = SessionContext::new_with_state(state);
         let clustering = Arc::new(ClusteringFunction::new(engine));
         context.register_udtf(CLUSTERING_INFORMATION, clustering);

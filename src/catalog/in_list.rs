@@ -7,6 +7,7 @@
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::prelude::lit;
@@ -23,7 +24,12 @@ impl AnalyzerRule for InListRule {
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let rewritten = plan.transform_up_with_subqueries(|node| {
-            node.map_expressions(|expr| expr.transform_up(|e| Ok(rewrite(e))))
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let rewritten = expr.transform_up(|e| Ok(rewrite(e)))?;
+                Ok(rewritten.update_data(|e| name.restore(e)))
+            })
         })?;
         Ok(rewritten.data)
     }
@@ -127,5 +133,7 @@ mod tests {
             let frame = context.sql(&sql).await.unwrap();
             assert_eq!(frame.count().await.unwrap(), rows, "{predicate}");
         }
+        let nested = "SELECT * FROM (SELECT 1.5 IN (0.0, NULL) FROM (VALUES (1)) AS t(a))";
+        assert_eq!(context.sql(nested).await.unwrap().count().await.unwrap(), 1);
     }
 }

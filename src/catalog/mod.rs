@@ -2,6 +2,7 @@
 
 pub mod assign;
 pub mod clustering;
+pub mod decimal_literal;
 pub mod dml;
 #[cfg(test)]
 mod equivalence;

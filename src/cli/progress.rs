@@ -39,7 +39,11 @@ pub fn start(runtime: &Handle, session: &Session, text: &str) -> Option<Progress
         .with_message(label);
     bar.enable_steady_tick(TICK);
     let compacts = matches!(label, COMPACTING | WAITING);
-    let watcher = compacts.then(|| runtime.spawn(watch(session.clone(), bar.clone())));
+    let watcher = match label {
+        _ if compacts => Some(runtime.spawn(watch(session.clone(), bar.clone()))),
+        COPYING => Some(runtime.spawn(watch_copy(session.clone(), bar.clone()))),
+        _ => None,
+    };
     Some(Progress { bar, watcher })
 }
 
@@ -65,20 +69,37 @@ async fn watch(session: Session, bar: ProgressBar) {
         let Ok(done) = done.parse::<f64>() else {
             continue;
         };
-        if bar.length().is_none()
-            && let Ok(style) =
-                ProgressStyle::with_template("{spinner} {msg} [{bar:30}] {percent}% {elapsed}")
-        {
-            bar.set_style(style);
-            bar.set_length(STEPS as u64);
-        }
-        bar.set_message(format!(
-            "{COMPACTING}: {}",
-            phase.as_deref().unwrap_or_default()
-        ));
-        bar.set_position((done * STEPS) as u64);
+        let phase = phase.as_deref().unwrap_or_default();
+        show(&bar, format!("{COMPACTING}: {phase}"), done);
     }
 }
+
+/// Makes the line a bar as soon as the first rows of a COPY are read.
+async fn watch_copy(session: Session, bar: ProgressBar) {
+    loop {
+        tokio::time::sleep(POLL).await;
+        let progress = session.copy_progress();
+        if progress.rows() > 0 {
+            let message = format!("{COPYING}: {} rows", progress.rows());
+            show(&bar, message, progress.fraction());
+        }
+    }
+}
+
+/// Draws a bar of which the part `done` (0 to 1) is full.
+fn show(bar: &ProgressBar, message: String, done: f64) {
+    if bar.length().is_none()
+        && let Ok(style) =
+            ProgressStyle::with_template("{spinner} {msg} [{bar:30}] {percent}% {elapsed}")
+    {
+        bar.set_style(style);
+        bar.set_length(STEPS as u64);
+    }
+    bar.set_message(message);
+    bar.set_position((done * STEPS) as u64);
+}
+
+const COPYING: &str = "copying";
 
 const COMPACTING: &str = "compacting";
 const WAITING: &str = "waiting for the compaction";
@@ -96,7 +117,7 @@ fn label(text: &str) -> Option<&'static str> {
         .collect::<Vec<_>>()
         .as_slice()
     {
-        ["COPY", _] => Some("copying"),
+        ["COPY", _] => Some(COPYING),
         ["COMPACT", _] => Some(COMPACTING),
         ["WAIT", "FOR"] => Some(WAITING),
         ["VACUUM", ..] => Some("vacuuming"),

@@ -58,6 +58,7 @@ pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) context: SessionContext,
     notices: Mutex<Vec<String>>,
+    copy_progress: Arc<copy::CopyProgress>,
 }
 
 impl Session {
@@ -67,6 +68,7 @@ impl Session {
                 core,
                 context,
                 notices: Mutex::default(),
+                copy_progress: Arc::default(),
             }),
         }
     }
@@ -97,6 +99,11 @@ impl Session {
     /// The DataFusion session below: functions and tables registered here are seen by [`Session::sql`].
     pub fn context(&self) -> &SessionContext {
         &self.inner.context
+    }
+
+    /// How far the session's newest COPY .. FROM is.
+    pub fn copy_progress(&self) -> &Arc<copy::CopyProgress> {
+        &self.inner.copy_progress
     }
 
     /// Takes the notices since the last call ("relation exists already, skipping").

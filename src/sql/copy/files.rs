@@ -3,11 +3,13 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 
 use super::options::{CopyOptions, Format};
+use super::progress::{CopyProgress, Counted};
 use crate::error::{Error, Result, sqlstate};
 
 /// A file to read.
@@ -30,12 +32,25 @@ impl InputFile {
         File::open(&self.path).map_err(|e| open_error(&self.path, e))
     }
 
-    /// The file's bytes without its compression.
+    /// The file's size in bytes; 0 when it is gone, which opening it will tell.
+    pub(super) fn bytes(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |m| m.len())
+    }
+
+    /// The file's bytes without its compression; `progress` counts them with it.
     ///
     /// # Errors
     /// Those of [`InputFile::open`].
-    pub(super) fn open_decompressed(&self) -> Result<Box<dyn Read + Send>> {
-        Ok(FileCompressionType::from(self.compression).convert_read(self.open()?)?)
+    pub(super) fn open_decompressed(
+        &self,
+        progress: &Arc<CopyProgress>,
+    ) -> Result<Box<dyn Read + Send>> {
+        let progress = Arc::clone(progress);
+        let file = Counted {
+            inner: self.open()?,
+            progress,
+        };
+        Ok(FileCompressionType::from(self.compression).convert_read(file)?)
     }
 }
 

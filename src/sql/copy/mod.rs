@@ -6,6 +6,7 @@
 mod csv;
 mod files;
 mod options;
+mod progress;
 mod source;
 mod text;
 mod to;
@@ -19,6 +20,7 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
 use self::files::find_files;
 use self::options::CopyOptions;
+pub use self::progress::CopyProgress;
 use self::source::FileSource;
 use super::ddl::{check_writable, find_collection, qualify};
 use super::dml::{insert_plan, target_columns};
@@ -53,7 +55,8 @@ fn from_files(
         .collect();
     let named = target_columns(&collection, &names)?;
     let files = find_files(path, &options)?;
-    let source = FileSource::open(&collection, files, options, &named, !columns.is_empty())?;
+    let source = FileSource::open(&collection, files, options, &named, !columns.is_empty())?
+        .with_progress(planning.session.copy_progress());
     let targets = source.targets().to_vec();
     let table = StreamingTable::try_new(Arc::clone(source.schema()), vec![Arc::new(source)])?;
     let provider = provider_as_source(Arc::new(table));

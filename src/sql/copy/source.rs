@@ -16,6 +16,7 @@ use super::bad_file;
 use super::csv::{CsvReader, Field, Syntax};
 use super::files::InputFile;
 use super::options::{CopyOptions, Format};
+use super::progress::CopyProgress;
 use super::text::{JsonReader, TextRows, json_text};
 use crate::catalog::assign::assign;
 use crate::error::{Error, Result, sqlstate};
@@ -38,6 +39,7 @@ pub(super) struct FileSource {
     /// Whether the statement named the columns, so that others of the file are to be left out.
     named: bool,
     schema: SchemaRef,
+    progress: Arc<CopyProgress>,
 }
 
 impl FileSource {
@@ -77,7 +79,14 @@ impl FileSource {
             targets,
             named,
             schema,
+            progress: Arc::default(),
         })
+    }
+
+    /// The same source, which tells `progress` how far it is.
+    pub(super) fn with_progress(mut self, progress: &Arc<CopyProgress>) -> Self {
+        self.progress = Arc::clone(progress);
+        self
     }
 
     /// The columns of the batches.
@@ -165,12 +174,14 @@ impl FileSource {
             ParquetRecordBatchReaderBuilder::try_new(file.open()?).map_err(not_parquet)?;
         let names = names_of(builder.schema());
         let places = self.places(&names)?;
+        let rows = builder.metadata().file_metadata().num_rows().max(1);
+        let row_bytes = file.bytes() as f64 / rows as f64;
         let mask = ProjectionMask::roots(builder.parquet_schema(), places);
         let reader = builder
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS)
             .build();
-        self.read_batches(reader.map_err(not_parquet)?, send)
+        self.read_batches(reader.map_err(not_parquet)?, row_bytes, send)
     }
 
     fn read_arrow(
@@ -179,20 +190,26 @@ impl FileSource {
         send: &mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<bool> {
         match FileReader::try_new_buffered(file.open()?, None) {
-            Ok(reader) => self.read_batches(reader, send),
+            Ok(reader) => {
+                let more = self.read_batches(reader, 0.0, send)?;
+                self.progress.add_bytes(file.bytes());
+                Ok(more)
+            }
             Err(_) => {
-                let input = file.open_decompressed()?;
+                let input = file.open_decompressed(&self.progress)?;
                 let reader = StreamReader::try_new_buffered(input, None)
                     .map_err(|e| bad_file(format!("not an Arrow file: {e}")))?;
-                self.read_batches(reader, send)
+                self.read_batches(reader, 0.0, send)
             }
         }
     }
 
-    /// Batches of a columnar file; whether more is wanted.
+    /// Batches of a columnar file, in which a row takes `row_bytes` (0 where something else counts them); whether
+    /// more is wanted.
     fn read_batches(
         &self,
         reader: impl RecordBatchReader,
+        row_bytes: f64,
         send: &mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<bool> {
         let mut rows = 0;
@@ -210,6 +227,9 @@ impl FileSource {
                     return Ok(false);
                 }
                 rows += slice.num_rows();
+                self.progress.add_rows(slice.num_rows() as u64);
+                self.progress
+                    .add_bytes((slice.num_rows() as f64 * row_bytes) as u64);
             }
         }
         Ok(true)
@@ -220,7 +240,10 @@ impl FileSource {
         file: &InputFile,
         send: &mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<bool> {
-        let mut reader = CsvReader::new(file.open_decompressed()?, syntax(file, &self.options));
+        let mut reader = CsvReader::new(
+            file.open_decompressed(&self.progress)?,
+            syntax(file, &self.options),
+        );
         let mut fields = Vec::new();
         let places = if has_header(&self.options) {
             reader.next(&mut fields)?;
@@ -255,7 +278,7 @@ impl FileSource {
         file: &InputFile,
         send: &mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<bool> {
-        let mut reader = JsonReader::new(file.open_decompressed()?);
+        let mut reader = JsonReader::new(file.open_decompressed(&self.progress)?);
         let mut rows = TextRows::new(self.columns.len());
         while let Some((line, object)) = reader.next()? {
             let known = |key: &str| {
@@ -297,6 +320,7 @@ impl FileSource {
         if lines.is_empty() {
             return Ok(true);
         }
+        self.progress.add_rows(lines.len() as u64);
         Ok(send(
             self.batch(columns, |row| format!("line {}", lines[row]))?,
         ))
@@ -320,7 +344,10 @@ impl PartitionStream for FileSource {
             targets: self.targets.clone(),
             named: self.named,
             schema: Arc::clone(&self.schema),
+            progress: Arc::clone(&self.progress),
         };
+        let bytes = source.files.iter().map(InputFile::bytes).sum();
+        source.progress.begin(bytes);
         stream.spawn_blocking(move || {
             source.read(&mut |batch| sender.blocking_send(Ok(batch)).is_ok())?;
             Ok(())
@@ -340,14 +367,19 @@ fn column_names(file: &InputFile, options: &CopyOptions) -> Result<Option<Vec<St
         Format::Arrow => {
             let schema = match FileReader::try_new_buffered(file.open()?, None) {
                 Ok(reader) => reader.schema(),
-                Err(_) => StreamReader::try_new_buffered(file.open_decompressed()?, None)
-                    .map_err(|e| bad_file(format!("not an Arrow file: {e}")))?
-                    .schema(),
+                Err(_) => {
+                    StreamReader::try_new_buffered(file.open_decompressed(&Arc::default())?, None)
+                        .map_err(|e| bad_file(format!("not an Arrow file: {e}")))?
+                        .schema()
+                }
             };
             Ok(Some(names_of(&schema)))
         }
         Format::Csv if has_header(options) => {
-            let mut reader = CsvReader::new(file.open_decompressed()?, syntax(file, options));
+            let mut reader = CsvReader::new(
+                file.open_decompressed(&Arc::default())?,
+                syntax(file, options),
+            );
             let mut fields = Vec::new();
             match reader.next(&mut fields)? {
                 Some(_) => Ok(Some(fields.into_iter().map(|f| f.text).collect())),

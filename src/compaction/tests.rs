@@ -303,7 +303,11 @@ async fn asking_again_while_a_job_runs_gives_the_running_job() {
     let clustered = scheduler.wait(first, TIMEOUT).await.unwrap();
     let merged = scheduler.wait(merge, TIMEOUT).await.unwrap();
     assert_eq!(clustered.state, JobState::Succeeded);
-    assert!(merged.started_ms >= clustered.finished_ms);
+    // Either may have its turn first; they never work on a collection at the same time.
+    assert!(
+        merged.started_ms >= clustered.finished_ms || clustered.started_ms >= merged.finished_ms,
+        "{clustered:?} overlaps {merged:?}"
+    );
     assert_eq!(state(merge), merged.state);
 }
 

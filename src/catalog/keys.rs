@@ -16,7 +16,7 @@ use arrow::array::RecordBatch;
 use datafusion::common::ScalarValue;
 use roaring::RoaringBitmap;
 
-pub(super) use self::columns::KeyColumns;
+pub(super) use self::columns::{KeyColumns, one_zero};
 use self::lookup::Lookup;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;

@@ -105,7 +105,7 @@ fn hash(key: &[u8]) -> u128 {
 }
 
 /// -0.0 and 0.0 are one key.
-fn one_zero(column: &ArrayRef) -> ArrayRef {
+pub(in crate::catalog) fn one_zero(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Float32 => {
             let floats = column.as_primitive::<Float32Type>();

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{
     SortColumn, SortOptions, concat, interleave_record_batch, lexsort_to_indices,
 };
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use roaring::RoaringBitmap;
 
+use crate::catalog::keys::one_zero;
 use crate::error::{Error, Result};
 use crate::storage::change::NewSegment;
 use crate::storage::collect::nan_fields;
@@ -132,7 +132,8 @@ fn order(collection: &Collection, batches: &[RecordBatch]) -> Result<Option<UInt
     for index in key {
         let parts: Vec<&dyn Array> = batches.iter().map(|b| b.column(index).as_ref()).collect();
         columns.push(SortColumn {
-            values: one_zero(concat(&parts)?),
+            // Equal zeros leave the order to the next column of the key.
+            values: one_zero(&concat(&parts)?),
             options,
         });
     }
@@ -144,19 +145,4 @@ fn order(collection: &Collection, batches: &[RecordBatch]) -> Result<Option<UInt
     let order = lexsort_to_indices(&columns, None)?;
     let sorted = order.values().iter().zip(0..).all(|(row, at)| *row == at);
     Ok((!sorted).then_some(order))
-}
-
-/// -0.0 and 0.0 are equal, so the next column of the key decides between them.
-fn one_zero(column: ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Float32 => {
-            let floats = column.as_primitive::<Float32Type>();
-            Arc::new(floats.unary::<_, Float32Type>(|v| v + 0.0))
-        }
-        DataType::Float64 => {
-            let floats = column.as_primitive::<Float64Type>();
-            Arc::new(floats.unary::<_, Float64Type>(|v| v + 0.0))
-        }
-        _ => column,
-    }
 }

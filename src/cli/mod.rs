@@ -1,10 +1,12 @@
 //! The command line: `shelfmark sql` and `shelfmark inspect`.
 //!
 //! `args` is what can be given; `script` cuts input into statements and meta commands; `shell` runs them one by
-//! one, with its `variables`; `print` shows rows; `interactive` and `complete` are the prompt.
+//! one, with its `variables`; `print` shows rows, `copy` moves the bytes of COPY; `interactive` and `complete` are the
+//! prompt.
 
 mod args;
 mod complete;
+mod copy;
 mod inspect;
 mod interactive;
 mod interrupt;

@@ -16,7 +16,7 @@ use super::interrupt::Interrupt;
 use super::print::{self, Printed, Printer, TextRow};
 use super::script::{Pending, Step};
 use super::variables::Variables;
-use super::{meta, progress, report};
+use super::{copy, meta, progress, report};
 
 /// Scripts that call scripts may not nest deeper: a script that calls itself would never end.
 const INCLUDE_DEPTH_MAX: usize = 16;
@@ -289,6 +289,11 @@ impl Shell {
             Tag::Done(word) => {
                 print::drain(outcome).await?;
                 self.print_tag(word)
+            }
+            Tag::CopyOut(_) => copy::to_stdout(outcome, &mut self.out).await,
+            Tag::CopyIn(_) => {
+                let count = copy::from_stdin(outcome).await?;
+                self.print_tag(&format!("COPY {count}"))
             }
         }
     }

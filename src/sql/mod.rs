@@ -23,7 +23,7 @@ pub mod statement;
 pub mod tokens;
 mod types;
 
-pub use copy::CopyProgress;
+pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};
 pub(crate) use create::plan_view;
 pub use session::{Outcome, Session, Tag};
 pub use tokens::{Piece, Pieces, split};

@@ -16,6 +16,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::command::CommandNode;
+use super::copy::{CopyInput, CopyShape};
 use super::statement::{Explain, Statement};
 use super::{compaction, copy, create, dml, parser, settings};
 use crate::catalog::options::PinnedSnapshot;
@@ -34,6 +35,10 @@ pub enum Tag {
     Count(&'static str),
     /// Nothing but that it was done (`CREATE TABLE`).
     Done(&'static str),
+    /// COPY .. TO STDOUT: batches of one Binary column, each value the payload of one CopyData.
+    CopyOut(CopyShape),
+    /// COPY .. FROM STDIN: takes bytes by [`Outcome::input`]; then a number of rows as of [`Tag::Count`].
+    CopyIn(CopyShape),
 }
 
 /// A statement that is running.
@@ -44,6 +49,8 @@ pub struct Outcome {
     pub schema: SchemaRef,
     /// Its rows; the statement acts as they are read.
     pub stream: SendableRecordBatchStream,
+    /// Where the bytes of a COPY .. FROM STDIN go in, while its stream is polled.
+    pub input: Option<CopyInput>,
 }
 
 /// One user's settings over the shared database.
@@ -87,12 +94,19 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement, with its SQLSTATE.
     pub async fn run(&self, text: &str) -> Result<Outcome> {
-        let (tag, frame) = self.prepare(text).await?;
+        let (tag, mut frame) = self.prepare(text).await?;
+        let mut input = None;
+        if let Tag::CopyIn(_) = tag {
+            let (mut state, plan) = frame.into_parts();
+            input = Some(copy::open_input(&mut state));
+            frame = DataFrame::new(state, plan);
+        }
         let stream = frame.execute_stream().await?;
         Ok(Outcome {
             tag,
             schema: stream.schema(),
             stream,
+            input,
         })
     }
 

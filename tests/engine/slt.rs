@@ -199,11 +199,11 @@ async fn answer(session: &Session, sql: &str) -> Result<DBOutput<DefaultColumnTy
         rows.extend(text::rows(&batch?));
     }
     Ok(match outcome.tag {
-        Tag::Rows => {
+        Tag::Rows | Tag::CopyOut(_) => {
             let types = vec![DefaultColumnType::Any; outcome.schema.fields().len()];
             DBOutput::Rows { types, rows }
         }
-        Tag::Count(_) => {
+        Tag::Count(_) | Tag::CopyIn(_) => {
             let count = rows
                 .iter()
                 .flatten()

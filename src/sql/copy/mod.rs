@@ -5,6 +5,8 @@
 
 mod csv;
 mod files;
+#[expect(dead_code, reason = "COPY .. FROM STDIN reads them")]
+mod input;
 mod options;
 mod progress;
 mod source;
@@ -15,10 +17,13 @@ use std::sync::Arc;
 
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
 use self::files::find_files;
+use self::input::CopyPipe;
+pub use self::input::{CopyFormat, CopyInput, CopyShape};
 use self::options::CopyOptions;
 pub use self::progress::CopyProgress;
 use self::source::FileSource;
@@ -27,6 +32,13 @@ use super::dml::{insert_plan, target_columns};
 use super::session::Planning;
 use super::statement::{CopyStatement, CopySubject};
 use crate::error::{Error, Result};
+
+/// Where the bytes of a COPY .. FROM STDIN go in that is executed with this state.
+pub(super) fn open_input(state: &mut SessionState) -> CopyInput {
+    let (input, pipe) = CopyPipe::new();
+    state.config_mut().set_extension(Arc::new(pipe));
+    input
+}
 
 /// COPY.
 pub(super) async fn plan(planning: &Planning<'_>, statement: CopyStatement) -> Result<LogicalPlan> {

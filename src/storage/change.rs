@@ -7,6 +7,8 @@ use arrow::record_batch::RecordBatch;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
+use super::access::{Access, Object};
+use super::role::{Role, RoleId};
 use super::schema::{
     CollectionId, CollectionOptions, CollectionSchema, FieldId, JobId, SegmentId, Version,
 };
@@ -56,6 +58,14 @@ pub enum Change {
     Replace(Replace),
     /// A compaction job begins or ends.
     Job(JobRecord),
+    /// A role appears.
+    CreateRole(Role),
+    /// A role is as given from now on.
+    AlterRole(Role),
+    /// A role that nothing depends on goes, and its memberships with it.
+    DropRole(RoleId),
+    /// Owner and grants of an object are as given from now on.
+    SetAccess(Object, Access),
 }
 
 /// A name within a SQL schema.

@@ -3,7 +3,8 @@
 //! ```text
 //! file = "SHELFCKP" | format u32 | crc32c u32 of what follows | record*     checkpoint/<version, 20 digits>.ckpt
 //! ```
-//! The records (`codec`) are one head, then schemas, views, jobs, and per collection its segments, sealed and growing.
+//! The records (`codec`) are one head, then schemas, views, jobs, roles, accesses, and per collection its segments,
+//! sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,18 +15,22 @@ use std::sync::Arc;
 use arrow::buffer::Buffer;
 use serde::{Deserialize, Serialize};
 
+use super::access::{Access, Object};
 use super::change::{JobRecord, NewCollection, NewSegment, View};
 use super::codec::{Attachments, Reader, Record, encode_bitmap, encode_rows};
 use super::collection::{Collection, Segment};
 use super::growing::GrowingSegment;
 use super::log::{files, numbered_files};
+use super::role::Role;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
 use super::store::{Store, io, remove, sync_directory};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SHELFCKP";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// The oldest format that can be read.
+const FORMAT_MIN: u32 = 1;
 const HEADER_BYTES: usize = 16;
 
 /// One record of a checkpoint.
@@ -42,6 +47,8 @@ enum Entry {
     Schema(String),
     View(View),
     Job(Box<JobRecord>),
+    Role(Box<Role>),
+    Access(Object, Access),
     Collection {
         new: NewCollection,
         schema_version: Version,
@@ -149,6 +156,15 @@ fn encode(snapshot: &Snapshot) -> Result<Vec<u8>> {
     for job in snapshot.jobs() {
         put(&Entry::Job(Box::new(JobRecord::clone(job))), vec![])?;
     }
+    for role in snapshot.roles() {
+        put(&Entry::Role(Box::new(Role::clone(role))), vec![])?;
+    }
+    for (object, access) in snapshot.authority().accesses() {
+        put(
+            &Entry::Access(object.clone(), Access::clone(access)),
+            vec![],
+        )?;
+    }
     for collection in snapshot.collections() {
         encode_collection(collection, &mut put)?;
     }
@@ -215,7 +231,8 @@ fn decode(bytes: Vec<u8>) -> Result<Snapshot> {
     if bytes.len() < HEADER_BYTES || &bytes[..8] != MAGIC {
         return Err(wrong("does not begin as one"));
     }
-    if bytes[8..12] != FORMAT.to_le_bytes() {
+    let format = bytes[8..12].try_into().map(u32::from_le_bytes);
+    if !format.is_ok_and(|f| (FORMAT_MIN..=FORMAT).contains(&f)) {
         return Err(wrong("has another format"));
     }
     if bytes[12..16] != crc32c::crc32c(&bytes[HEADER_BYTES..]).to_le_bytes() {
@@ -239,6 +256,8 @@ struct Restore {
     schemas: Vec<String>,
     views: Vec<View>,
     jobs: Vec<JobRecord>,
+    roles: Vec<Role>,
+    access: Vec<(Object, Access)>,
     collections: HashMap<CollectionId, Collection>,
 }
 
@@ -255,6 +274,8 @@ impl Restore {
             Entry::Schema(name) => self.schemas.push(name),
             Entry::View(view) => self.views.push(view),
             Entry::Job(job) => self.jobs.push(*job),
+            Entry::Role(role) => self.roles.push(*role),
+            Entry::Access(object, access) => self.access.push((object, access)),
             Entry::Collection {
                 new,
                 schema_version,
@@ -311,6 +332,10 @@ impl Restore {
         self.jobs
             .into_iter()
             .for_each(|j| snapshot.put_job(Arc::new(j)));
+        self.roles.into_iter().for_each(|r| snapshot.put_role(r));
+        self.access
+            .into_iter()
+            .for_each(|(object, access)| snapshot.put_access(object, access));
         let collections = self.collections.into_values();
         collections.for_each(|c| snapshot.put_collection(Arc::new(c)));
         Ok(snapshot)

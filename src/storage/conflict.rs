@@ -10,6 +10,7 @@
 //! | replace | deletes of its inputs | deletes of its outputs, through its own row map |
 //! | replace | replace of an input, truncate, drop, change of the schema, rows for a growing input | 40001 |
 //! | alter | alter | 40001 |
+//! | role, owner, grants | change of the same | 40001 |
 //!
 //! Everything else that meets fits: appends meet appends, a truncate or drop meets anything before it.
 
@@ -171,6 +172,7 @@ impl Judge {
         let mut chosen = HashMap::new();
         for (change, record) in prepared.changes {
             check_schema(current, &change, prepared.read_version)?;
+            check_authority(current, &change, prepared.read_version)?;
             match change {
                 Change::Append(append) => {
                     let before = append.segment;
@@ -376,6 +378,25 @@ fn check_schema(current: &Snapshot, change: &Change, read: Version) -> Result<()
         ))),
         _ => Ok(()),
     }
+}
+
+/// That a role, owner or grants are still what the change was made from.
+fn check_authority(current: &Snapshot, change: &Change, read: Version) -> Result<()> {
+    let authority = current.authority();
+    let (what, changed) = match change {
+        Change::AlterRole(role) => ("the role", authority.role_changed_since(role.id, read)),
+        Change::DropRole(id) => ("the role", authority.role_changed_since(*id, read)),
+        Change::SetAccess(object, _) => (
+            "the privileges",
+            authority.access_changed_since(object, read),
+        ),
+        _ => return Ok(()),
+    };
+    if changed {
+        let message = format!("{what} changed by a concurrent commit");
+        return Err(Error::conflict(message));
+    }
+    Ok(())
 }
 
 fn no_row_map(input: SegmentId) -> Error {

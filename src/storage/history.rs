@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::access::Object;
 use super::change::{Change, Commit};
 use super::growing::batch_bytes;
 use super::schema::{CollectionId, SegmentId, Version};
@@ -257,6 +258,13 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
             replace.outputs.len()
         ),
         Change::Job(job) => format!("compaction {}", job.id),
+        Change::CreateRole(role) => format!("create role {}", role.name),
+        Change::AlterRole(role) => format!("alter role {}", role.name),
+        Change::DropRole(id) => format!("drop role {id}"),
+        Change::SetAccess(Object::Database, _) => "access to the database".to_string(),
+        Change::SetAccess(Object::Schema(schema), _) => format!("access to schema {schema}"),
+        Change::SetAccess(Object::Collection(id), _) => format!("access to {}", name(id)),
+        Change::SetAccess(Object::View(view), _) => format!("access to view {view}"),
     }
 }
 

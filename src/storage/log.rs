@@ -21,7 +21,10 @@ use super::store::{Store, io};
 use crate::error::{Error, Result, sqlstate};
 
 pub(super) const MAGIC: &[u8; 8] = b"SHELFLOG";
-pub(super) const FORMAT: u32 = 1;
+/// The format that is written. 2 added roles, owners and grants.
+pub(super) const FORMAT: u32 = 2;
+/// The oldest format that can be read.
+pub(super) const FORMAT_MIN: u32 = 1;
 pub(super) const FILE_HEADER_BYTES: usize = 32;
 pub(super) const FRAME_HEADER_BYTES: usize = 16;
 /// The most bytes that one frame may have.
@@ -58,10 +61,10 @@ pub(super) fn numbered_files(directory: &Path, extension: &str) -> Result<Vec<(V
 }
 
 /// The header of a file.
-pub(super) fn file_header(first: Version, salt: u64) -> [u8; FILE_HEADER_BYTES] {
+pub(super) fn file_header(format: u32, first: Version, salt: u64) -> [u8; FILE_HEADER_BYTES] {
     let mut header = [0; FILE_HEADER_BYTES];
     header[..8].copy_from_slice(MAGIC);
-    header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+    header[8..12].copy_from_slice(&format.to_le_bytes());
     header[16..24].copy_from_slice(&first.0.to_le_bytes());
     header[24..].copy_from_slice(&salt.to_le_bytes());
     let crc = crc32c::crc32c(&header);
@@ -197,7 +200,7 @@ impl OpenFile {
         let salt = uuid::Uuid::new_v4().as_u64_pair().0;
         let mut new = store.create(path.clone())?;
         let file = new.file();
-        file.write_all(&file_header(first, salt))
+        file.write_all(&file_header(FORMAT, first, salt))
             .map_err(|e| io("write", &path, e))?;
         let file = file.try_clone().map_err(|e| io("open", &path, e))?;
         let mut open = Self {

@@ -1,6 +1,8 @@
 //! Files, the commit log and the snapshots that are its fold; knows Arrow, knows no SQL.
 
+pub mod access;
 pub mod adapt;
+mod authority;
 pub mod change;
 mod checkpoint;
 mod checkpointer;
@@ -19,6 +21,7 @@ mod levels;
 mod log;
 mod page_header;
 mod replay;
+pub mod role;
 pub mod schema;
 pub mod segment;
 pub mod snapshot;

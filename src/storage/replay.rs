@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use arrow::buffer::Buffer;
 
 use super::log::{
-    FILE_HEADER_BYTES, FORMAT, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, MAGIC, file_header, files,
-    frame_crc,
+    FILE_HEADER_BYTES, FORMAT, FORMAT_MIN, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, MAGIC, file_header,
+    files, frame_crc,
 };
 use super::schema::Version;
 use super::store::{io, sync_directory};
@@ -153,13 +153,13 @@ fn check_header(path: &Path, bytes: &[u8], first: Version) -> Result<u64> {
         return Err(wrong("it does not begin as a log file"));
     }
     let salt = u64_at(header, 24);
-    if u32_at(header, 8) != FORMAT {
+    let format = u32_at(header, 8);
+    if !(FORMAT_MIN..=FORMAT).contains(&format) {
         return Err(wrong(&format!(
-            "its format is {}, this program reads {FORMAT}",
-            u32_at(header, 8)
+            "its format is {format}, this program reads {FORMAT_MIN} to {FORMAT}"
         )));
     }
-    if header != file_header(first, salt) {
+    if header != file_header(format, first, salt) {
         return Err(wrong("its header is damaged"));
     }
     Ok(salt)

@@ -5,11 +5,14 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 
+use super::access::{Access, Object};
+use super::authority::{self, Authority};
 use super::change::{
     AlterCollection, Append, Change, Commit, JobRecord, NewCollection, QualifiedName, Replace, View,
 };
 use super::collection::{Collection, Segment, check_rows};
 use super::growing::GrowingSegment;
+use super::role::{Role, RoleId};
 use super::schema::{CollectionId, JobId, SegmentId, Version};
 use crate::error::{Error, Result, sqlstate};
 
@@ -32,6 +35,7 @@ pub struct Snapshot {
     collections: HashTrieMapSync<CollectionId, Arc<Collection>>,
     views: RedBlackTreeMapSync<QualifiedName, Arc<View>>,
     jobs: RedBlackTreeMapSync<JobId, Arc<JobRecord>>,
+    authority: Authority,
 }
 
 impl Default for Snapshot {
@@ -52,6 +56,7 @@ impl Snapshot {
             collections: HashTrieMapSync::new_sync(),
             views: RedBlackTreeMapSync::new_sync(),
             jobs: RedBlackTreeMapSync::new_sync(),
+            authority: Authority::new(),
         }
     }
 
@@ -82,6 +87,18 @@ impl Snapshot {
         self.names
             .insert_mut(collection.name.clone(), collection.id);
         self.collections.insert_mut(collection.id, collection);
+    }
+
+    pub(super) fn put_role(&mut self, role: Role) {
+        self.authority.put_role(role, Version(0));
+    }
+
+    pub(super) fn put_access(&mut self, object: Object, access: Access) {
+        self.authority.put_access(object, access, Version(0));
+    }
+
+    pub(super) fn authority(&self) -> &Authority {
+        &self.authority
     }
 
     /// The version.
@@ -146,6 +163,32 @@ impl Snapshot {
         self.jobs.get(&id)
     }
 
+    /// The roles in the order of their ids.
+    pub fn roles(&self) -> impl Iterator<Item = &Arc<Role>> {
+        self.authority.roles()
+    }
+
+    /// The role of that id.
+    pub fn role(&self, id: RoleId) -> Option<&Arc<Role>> {
+        self.authority.role(id)
+    }
+
+    /// The role of that name.
+    pub fn role_named(&self, name: &str) -> Option<&Arc<Role>> {
+        self.authority.role_named(name)
+    }
+
+    /// The owner and the grants of an object.
+    pub fn access(&self, object: &Object) -> Arc<Access> {
+        self.authority.access(object)
+    }
+
+    /// The objects that the role owns, or has or gave grants on.
+    pub fn objects_of(&self, role: RoleId) -> impl Iterator<Item = (&Object, &Arc<Access>)> {
+        let all = self.authority.accesses();
+        all.filter(move |(_, access)| authority::names(access, role))
+    }
+
     /// The snapshot after `commit`.
     ///
     /// # Errors
@@ -198,6 +241,15 @@ impl Snapshot {
                 self.record_job(job);
                 Ok(())
             }
+            Change::CreateRole(role) => {
+                self.use_id(role.id.0);
+                self.authority.create_role(role, self.version)
+            }
+            Change::AlterRole(role) => self.authority.alter_role(role, self.version),
+            Change::DropRole(id) => self.authority.drop_role(*id, self.version),
+            Change::SetAccess(object, access) => {
+                self.authority.set_access(object, access, self.version)
+            }
         }
     }
 
@@ -227,6 +279,7 @@ impl Snapshot {
         if !self.schemas.remove_mut(name) {
             return Err(no_schema(name));
         }
+        self.authority.forget(&Object::Schema(name.to_string()));
         Ok(())
     }
 
@@ -255,6 +308,7 @@ impl Snapshot {
         let collection = self.collections.get(&id).ok_or_else(gone)?;
         self.names.remove_mut(&collection.name);
         self.collections.remove_mut(&id);
+        self.authority.forget(&Object::Collection(id));
         Ok(())
     }
 
@@ -295,6 +349,7 @@ impl Snapshot {
 
     fn drop_view(&mut self, name: &QualifiedName) -> Result<()> {
         if self.views.remove_mut(name) {
+            self.authority.forget(&Object::View(name.clone()));
             return Ok(());
         }
         let message = format!("view \"{name}\" does not exist");

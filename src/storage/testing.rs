@@ -114,6 +114,9 @@ pub(crate) fn describe(snapshot: &Snapshot) -> String {
     let views: Vec<_> = snapshot.views().collect();
     let jobs: Vec<_> = snapshot.jobs().collect();
     text += &format!("{schemas:?}\n{views:?}\n{jobs:?}\n");
+    let roles: Vec<_> = snapshot.roles().collect();
+    let access: Vec<_> = snapshot.authority().accesses().collect();
+    text += &format!("{roles:?}\n{access:?}\n");
     for c in snapshot.collections() {
         let segments: Vec<_> = c.segments().collect();
         let (name, since) = (&c.name, c.schema_version);

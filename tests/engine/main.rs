@@ -1,11 +1,13 @@
 //! All integration tests in one binary, so that everything is linked once.
 //!
 //! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli` and `kill` start the real program;
+//! `formats` opens databases that earlier programs wrote;
 //! `layout` holds the shape of the sources.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cli;
 mod examples;
+mod formats;
 mod kill;
 mod layout;
 mod readme;

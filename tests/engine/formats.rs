@@ -1,0 +1,63 @@
+//! Databases of earlier formats open: `tests/format_1` is a whole one, its log files cut behind their last frames.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use shelfmark::{Database, Settings};
+
+use super::{files_below, root};
+
+fn copy(from: &Path, to: &Path) {
+    let numbered = ["log", "ckpt"]
+        .into_iter()
+        .flat_map(|e| files_below(from, e));
+    for file in numbered.chain([from.join("LOCK")]) {
+        let target = to.join(file.strip_prefix(from).unwrap());
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        fs::copy(&file, target).unwrap();
+    }
+}
+
+/// Opens a database, which background work of the one before may hold for a moment.
+async fn open(data: &Path) -> Database {
+    for _ in 0..500 {
+        match Database::open(data, Settings::default()).await {
+            Err(e) if e.sqlstate() == "55006" => {
+                tokio::time::sleep(Duration::from_millis(10)).await
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+    panic!("{} stays in use", data.display());
+}
+
+async fn titles(data: &Path) -> String {
+    let database = open(data).await;
+    let query = "SELECT id, title FROM lib.book ORDER BY id";
+    let frame = database.session().sql(query).await.unwrap();
+    frame.to_string().await.unwrap()
+}
+
+#[tokio::test]
+async fn format_1_from_its_checkpoint_and_from_its_log_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let (whole, log_only) = (directory.path().join("whole"), directory.path().join("log"));
+    for data in [&whole, &log_only] {
+        copy(&root().join("tests/format_1"), data);
+    }
+    fs::remove_dir_all(log_only.join("checkpoint")).unwrap();
+    let read = titles(&whole).await;
+    for (id, title) in [(1, "Dune"), (3, "Ilias"), (4, "Nana")] {
+        assert!(read.contains(&format!("| {id}  | {title}")), "{read}");
+    }
+    assert!(!read.contains("Emma"), "{read}");
+    assert_eq!(titles(&log_only).await, read);
+    // It is written to in today's format, and read again.
+    let database = open(&whole).await;
+    let insert = "INSERT INTO lib.book VALUES (5, 'Emil')";
+    let frame = database.session().sql(insert).await.unwrap();
+    frame.collect().await.unwrap();
+    drop(database);
+    assert!(titles(&whole).await.contains("Emil"));
+}

@@ -29,6 +29,8 @@ pub enum ErrorKind {
     Unavailable,
     /// Stored bytes are not what was written.
     Corrupted,
+    /// The role has no right to it, or has not proved who it is.
+    Denied,
     /// Understood, but not offered.
     Unsupported,
     /// A fault of ours.
@@ -38,7 +40,10 @@ pub enum ErrorKind {
 /// SQLSTATE codes, named as in PostgreSQL's `errcodes.txt`.
 pub mod sqlstate {
     #![allow(missing_docs)]
+    pub const PROTOCOL_VIOLATION: &str = "08P01";
     pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
+    pub const INVALID_GRANT_OPERATION: &str = "0LP01";
+    pub const INVALID_ROLE_SPECIFICATION: &str = "0P000";
     pub const DATA_EXCEPTION: &str = "22000";
     pub const STRING_DATA_RIGHT_TRUNCATION: &str = "22001";
     pub const NUMERIC_VALUE_OUT_OF_RANGE: &str = "22003";
@@ -53,21 +58,15 @@ pub mod sqlstate {
     pub const NOT_NULL_VIOLATION: &str = "23502";
     pub const UNIQUE_VIOLATION: &str = "23505";
     pub const CHECK_VIOLATION: &str = "23514";
-    pub const INVALID_TRANSACTION_STATE: &str = "25000";
     pub const ACTIVE_SQL_TRANSACTION: &str = "25001";
-    pub const READ_ONLY_SQL_TRANSACTION: &str = "25006";
-    pub const NO_ACTIVE_SQL_TRANSACTION: &str = "25P01";
-    pub const IN_FAILED_SQL_TRANSACTION: &str = "25P02";
-    pub const INVALID_SQL_STATEMENT_NAME: &str = "26000";
+    pub const INVALID_AUTHORIZATION_SPECIFICATION: &str = "28000";
+    pub const INVALID_PASSWORD: &str = "28P01";
     pub const DEPENDENT_OBJECTS_STILL_EXIST: &str = "2BP01";
-    pub const INVALID_CURSOR_NAME: &str = "34000";
-    pub const INVALID_SAVEPOINT_SPECIFICATION: &str = "3B001";
     pub const INVALID_SCHEMA_NAME: &str = "3F000";
     pub const SERIALIZATION_FAILURE: &str = "40001";
     pub const STATEMENT_COMPLETION_UNKNOWN: &str = "40003";
     pub const INSUFFICIENT_PRIVILEGE: &str = "42501";
     pub const SYNTAX_ERROR: &str = "42601";
-    pub const INVALID_NAME: &str = "42602";
     pub const DUPLICATE_COLUMN: &str = "42701";
     pub const UNDEFINED_COLUMN: &str = "42703";
     pub const UNDEFINED_OBJECT: &str = "42704";
@@ -76,23 +75,23 @@ pub mod sqlstate {
     pub const WRONG_OBJECT_TYPE: &str = "42809";
     pub const CANNOT_COERCE: &str = "42846";
     pub const UNDEFINED_FUNCTION: &str = "42883";
+    pub const RESERVED_NAME: &str = "42939";
     pub const UNDEFINED_TABLE: &str = "42P01";
-    pub const DUPLICATE_CURSOR: &str = "42P03";
-    pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
     pub const DUPLICATE_SCHEMA: &str = "42P06";
     pub const DUPLICATE_TABLE: &str = "42P07";
     pub const INVALID_TABLE_DEFINITION: &str = "42P16";
     pub const DISK_FULL: &str = "53100";
     pub const OUT_OF_MEMORY: &str = "53200";
+    pub const TOO_MANY_CONNECTIONS: &str = "53300";
     pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
     pub const STATEMENT_TOO_COMPLEX: &str = "54001";
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
     pub const OBJECT_IN_USE: &str = "55006";
-    pub const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
     pub const QUERY_CANCELED: &str = "57014";
     pub const IO_ERROR: &str = "58030";
     pub const UNDEFINED_FILE: &str = "58P01";
     pub const SNAPSHOT_TOO_OLD: &str = "72000";
+    pub const CONFIG_FILE_ERROR: &str = "F0000";
     pub const INTERNAL_ERROR: &str = "XX000";
     pub const DATA_CORRUPTED: &str = "XX001";
 }
@@ -154,6 +153,11 @@ impl Error {
             sqlstate::SERIALIZATION_FAILURE,
             message,
         )
+    }
+
+    /// The role has no right to it: 42501.
+    pub fn denied(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Denied, sqlstate::INSUFFICIENT_PRIVILEGE, message)
     }
 
     /// A limit was reached.

@@ -7,6 +7,7 @@
 //!    extension nodes ([`command::CommandNode`], or those of `catalog::dml`) with fixed schemas.
 //! 4. DataFusion optimises and executes the plan; a command acts when its node is executed, not before.
 
+pub mod access;
 mod alter;
 pub mod command;
 mod compaction;
@@ -14,19 +15,16 @@ mod copy;
 mod create;
 mod ddl;
 mod define;
+
 mod dml;
-mod notice;
 pub mod parser;
 pub mod session;
 mod settings;
 pub mod statement;
 pub mod tokens;
-pub mod transaction;
 mod types;
 
 pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};
 pub(crate) use create::plan_view;
-pub use notice::{Notice, Severity};
 pub use session::{Outcome, Session, Tag};
 pub use tokens::{Piece, Pieces, split};
-pub use transaction::TransactionStatus;

@@ -17,10 +17,8 @@ use parking_lot::Mutex;
 
 use super::command::CommandNode;
 use super::copy::{CopyInput, CopyShape};
-use super::notice::{Notice, Notices, Severity};
 use super::statement::{Explain, Statement};
-use super::transaction::Block;
-use super::{compaction, copy, create, dml, parser, settings, transaction};
+use super::{compaction, copy, create, dml, parser, settings};
 use crate::catalog::options::PinnedSnapshot;
 use crate::database::Core;
 use crate::error::{Error, Result};
@@ -31,10 +29,8 @@ use crate::storage::snapshot::Snapshot;
 /// What a statement answers besides rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tag {
-    /// The rows of a query.
+    /// Rows: SELECT and everything that shows something.
     Rows,
-    /// Rows whose number the tag leaves out (`SHOW`, `EXPLAIN`).
-    Shown(&'static str),
     /// A number of rows touched, in the one column `count`; the word stands before it (`INSERT 0`).
     Count(&'static str),
     /// Nothing but that it was done (`CREATE TABLE`).
@@ -43,19 +39,6 @@ pub enum Tag {
     CopyOut(CopyShape),
     /// COPY .. FROM STDIN: takes bytes by [`Outcome::input`]; then a number of rows as of [`Tag::Count`].
     CopyIn(CopyShape),
-}
-
-impl Tag {
-    /// The tag as clients read it: `n` is the number of rows that were answered, or the one value of the column
-    /// `count`.
-    pub fn text(&self, n: u64) -> String {
-        match self {
-            Self::Rows => format!("SELECT {n}"),
-            Self::Count(word) => format!("{word} {n}"),
-            Self::CopyOut(_) | Self::CopyIn(_) => format!("COPY {n}"),
-            Self::Shown(words) | Self::Done(words) => (*words).to_string(),
-        }
-    }
 }
 
 /// A statement that is running.
@@ -81,10 +64,7 @@ pub struct Session {
 pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) context: SessionContext,
-    pub(super) block: Mutex<Block>,
-    /// The version that all statements of a block read, once one has read it.
-    pub(super) pinned: Mutex<Option<Arc<Snapshot>>>,
-    notices: Notices,
+    notices: Mutex<Vec<String>>,
     copy_progress: Arc<copy::CopyProgress>,
 }
 
@@ -94,9 +74,7 @@ impl Session {
             inner: Arc::new(Inner {
                 core,
                 context,
-                block: Mutex::default(),
-                pinned: Mutex::default(),
-                notices: Notices::default(),
+                notices: Mutex::default(),
                 copy_progress: Arc::default(),
             }),
         }
@@ -123,8 +101,7 @@ impl Session {
             input = Some(copy::open_input(&mut state));
             frame = DataFrame::new(state, plan);
         }
-        let stream = frame.execute_stream().await.map_err(Error::from);
-        let stream = self.watch(stream.inspect_err(|_| self.statement_failed())?);
+        let stream = frame.execute_stream().await?;
         Ok(Outcome {
             tag,
             schema: stream.schema(),
@@ -144,22 +121,16 @@ impl Session {
     }
 
     /// Takes the notices since the last call ("relation exists already, skipping").
-    pub fn take_notices(&self) -> Vec<Notice> {
-        self.inner.notices.take()
+    pub fn take_notices(&self) -> Vec<String> {
+        std::mem::take(&mut *self.inner.notices.lock())
     }
 
-    pub(super) fn notice(&self, notice: impl Into<Notice>) {
-        self.inner.notices.push(notice.into(), Severity::Notice);
+    pub(super) fn notice(&self, text: impl Into<String>) {
+        self.inner.notices.lock().push(text.into());
     }
 
     async fn prepare(&self, text: &str) -> Result<(Tag, DataFrame)> {
-        let planned = self.plan(text).await;
-        planned.inspect_err(|_| self.statement_failed())
-    }
-
-    async fn plan(&self, text: &str) -> Result<(Tag, DataFrame)> {
         let statement = parser::parse(text)?;
-        self.admit(&statement)?;
         let planning = Planning::new(self);
         let (tag, plan) = planning.statement(statement).boxed().await?;
         if matches!(plan, LogicalPlan::Statement(_)) {
@@ -204,7 +175,7 @@ pub(super) struct Planning<'a> {
 
 impl<'a> Planning<'a> {
     pub(super) fn new(session: &'a Session) -> Self {
-        let snapshot = session.snapshot_to_read();
+        let snapshot = session.snapshot();
         let mut state = session.inner.context.state();
         let pinned = PinnedSnapshot(Arc::clone(&snapshot));
         state.config_mut().set_extension(Arc::new(pinned));
@@ -223,9 +194,7 @@ impl<'a> Planning<'a> {
                 refuse_foreign(&plan)?;
                 Ok((Tag::Rows, plan))
             }
-            Statement::Explain(explain) => {
-                Ok((Tag::Shown("EXPLAIN"), self.explain(explain).await?))
-            }
+            Statement::Explain(explain) => Ok((Tag::Rows, self.explain(explain).await?)),
             Statement::Insert(insert) => {
                 Ok((Tag::Count("INSERT 0"), dml::insert(self, *insert).await?))
             }
@@ -238,7 +207,6 @@ impl<'a> Planning<'a> {
             Statement::Copy(statement) => {
                 Ok((Tag::Count("COPY"), copy::plan(self, *statement).await?))
             }
-            Statement::Transaction(statement) => transaction::plan(session, statement),
             Statement::CreateCollection(create) => create::collection(self, *create).await,
             Statement::CreateView(view) => create::view(self, *view).await,
             Statement::CreateSchema {

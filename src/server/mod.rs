@@ -1,0 +1,3 @@
+//! The server: PostgreSQL's wire protocol over the sessions of one database.
+
+pub mod auth;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use shelfmark::Error;
-use shelfmark::sql::Piece;
+use shelfmark::sql::{Notice, Piece};
 
 /// Longer lines of a statement are cut around the place of the error.
 const LINE_CHARS_MAX: usize = 100;
@@ -14,8 +14,14 @@ pub fn error(error: &Error, statement: Option<&Piece>) {
 }
 
 /// Prints a notice.
-pub fn notice(text: &str) {
-    eprintln!("NOTICE: {text}");
+pub fn notice(notice: &Notice) {
+    eprint!("{}", notice_text(notice));
+}
+
+fn notice_text(notice: &Notice) -> String {
+    let mut text = format!("{}: {}\n", notice.severity.as_str(), notice.message);
+    remarks(&mut text, notice.detail.as_deref(), notice.hint.as_deref());
+    text
 }
 
 fn error_text(error: &Error, statement: Option<&Piece>) -> String {
@@ -26,13 +32,16 @@ fn error_text(error: &Error, statement: Option<&Piece>) -> String {
             .and_then(|(line, column)| pointer(piece, line, column));
         text.push_str(&place.unwrap_or_else(|| first_line(piece)));
     }
-    if let Some(detail) = error.detail() {
-        let _ = writeln!(text, "DETAIL: {detail}");
-    }
-    if let Some(hint) = error.hint() {
-        let _ = writeln!(text, "HINT: {hint}");
-    }
+    remarks(&mut text, error.detail(), error.hint());
     text
+}
+
+fn remarks(text: &mut String, detail: Option<&str>, hint: Option<&str>) {
+    for (word, remark) in [("DETAIL", detail), ("HINT", hint)] {
+        if let Some(remark) = remark {
+            let _ = writeln!(text, "{word}: {remark}");
+        }
+    }
 }
 
 fn first_line(piece: &Piece) -> String {

@@ -225,10 +225,10 @@ impl Shell {
             }
         });
         drop(bar);
-        self.session
-            .take_notices()
-            .iter()
-            .for_each(|n| report::notice(n));
+        self.print_notices();
+        if done.is_err() {
+            self.session.statement_failed();
+        }
         done?;
         if self.timing {
             writeln!(self.out, "Time: {}", show_time(started.elapsed()))?;
@@ -264,14 +264,11 @@ impl Shell {
         });
         drop(bar);
         self.print_notices();
-        rows
+        rows.inspect_err(|_| self.session.statement_failed())
     }
 
     fn print_notices(&self) {
-        self.session
-            .take_notices()
-            .iter()
-            .for_each(|n| report::notice(n));
+        self.session.take_notices().iter().for_each(report::notice);
     }
 
     async fn answer(&mut self, text: &str) -> Result<(), Failure> {
@@ -281,7 +278,7 @@ impl Shell {
                 print::drain(outcome).await?;
                 self.print_tag(&first_word(text))
             }
-            Tag::Rows => self.print_rows(outcome).await,
+            Tag::Rows | Tag::Shown(_) => self.print_rows(outcome).await,
             Tag::Count(word) => {
                 let count = print::count(outcome).await?;
                 self.print_tag(&format!("{word} {count}"))

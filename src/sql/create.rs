@@ -245,11 +245,7 @@ pub(super) fn schema(
 /// DROP TABLE, VIEW or SCHEMA.
 pub(super) fn drop(session: &Session, drop: Drop) -> Result<(Tag, LogicalPlan)> {
     let session = session.clone();
-    let tag = match drop.kind {
-        DropKind::Table => "DROP TABLE",
-        DropKind::View => "DROP VIEW",
-        DropKind::Schema => "DROP SCHEMA",
-    };
+    let tag = drop.kind.tag();
     let names: Vec<String> = drop.names.iter().map(ToString::to_string).collect();
     let drop = Arc::new(drop);
     done(tag, format!("Drop: {}", names.join(", ")), move || {

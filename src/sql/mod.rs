@@ -15,16 +15,19 @@ mod copy;
 mod create;
 mod ddl;
 mod define;
-
 mod dml;
+mod notice;
 pub mod parser;
 pub mod session;
 mod settings;
 pub mod statement;
 pub mod tokens;
+pub mod transaction;
 mod types;
 
 pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};
 pub(crate) use create::plan_view;
+pub use notice::{Notice, Severity};
 pub use session::{Outcome, Session, Tag};
 pub use tokens::{Piece, Pieces, split};
+pub use transaction::TransactionStatus;

@@ -47,6 +47,7 @@ impl Grammar<'_> {
         let first = self.word(0);
         let second = self.word(1);
         match (first.as_str(), second.as_str()) {
+            _ if self.is_transaction() => self.transaction(),
             ("EXPLAIN", _) => self.explain(),
             ("CREATE", _) if self.creates_ours() => self.create(),
             ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA") => self.drop(),
@@ -97,10 +98,6 @@ impl Grammar<'_> {
                     value: None,
                 })
             }
-            ("BEGIN" | "START" | "COMMIT" | "ROLLBACK" | "END" | "SAVEPOINT", _) => Err(
-                Error::unsupported("transactions of several statements are not supported yet")
-                    .with_hint("Each statement is a transaction of its own."),
-            ),
             _ => self.other(),
         }
     }
@@ -607,6 +604,8 @@ pub fn fold(ident: &Ident) -> String {
         None => ident.value.to_lowercase(),
     }
 }
+
+mod transaction;
 
 #[cfg(test)]
 mod tests;

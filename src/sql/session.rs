@@ -17,8 +17,10 @@ use parking_lot::Mutex;
 
 use super::command::CommandNode;
 use super::copy::{CopyInput, CopyShape};
+use super::notice::{Notice, Notices, Severity};
 use super::statement::{Explain, Statement};
-use super::{compaction, copy, create, dml, parser, settings};
+use super::transaction::Block;
+use super::{compaction, copy, create, dml, parser, settings, transaction};
 use crate::catalog::options::PinnedSnapshot;
 use crate::database::Core;
 use crate::error::{Error, Result};
@@ -29,8 +31,10 @@ use crate::storage::snapshot::Snapshot;
 /// What a statement answers besides rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tag {
-    /// Rows: SELECT and everything that shows something.
+    /// The rows of a query.
     Rows,
+    /// Rows whose number the tag leaves out (`SHOW`, `EXPLAIN`).
+    Shown(&'static str),
     /// A number of rows touched, in the one column `count`; the word stands before it (`INSERT 0`).
     Count(&'static str),
     /// Nothing but that it was done (`CREATE TABLE`).
@@ -39,6 +43,19 @@ pub enum Tag {
     CopyOut(CopyShape),
     /// COPY .. FROM STDIN: takes bytes by [`Outcome::input`]; then a number of rows as of [`Tag::Count`].
     CopyIn(CopyShape),
+}
+
+impl Tag {
+    /// The tag as clients read it: `n` is the number of rows that were answered, or the one value of the column
+    /// `count`.
+    pub fn text(&self, n: u64) -> String {
+        match self {
+            Self::Rows => format!("SELECT {n}"),
+            Self::Count(word) => format!("{word} {n}"),
+            Self::CopyOut(_) | Self::CopyIn(_) => format!("COPY {n}"),
+            Self::Shown(words) | Self::Done(words) => (*words).to_string(),
+        }
+    }
 }
 
 /// A statement that is running.
@@ -64,7 +81,10 @@ pub struct Session {
 pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) context: SessionContext,
-    notices: Mutex<Vec<String>>,
+    pub(super) block: Mutex<Block>,
+    /// The version that all statements of a block read, once one has read it.
+    pub(super) pinned: Mutex<Option<Arc<Snapshot>>>,
+    notices: Notices,
     copy_progress: Arc<copy::CopyProgress>,
 }
 
@@ -74,7 +94,9 @@ impl Session {
             inner: Arc::new(Inner {
                 core,
                 context,
-                notices: Mutex::default(),
+                block: Mutex::default(),
+                pinned: Mutex::default(),
+                notices: Notices::default(),
                 copy_progress: Arc::default(),
             }),
         }
@@ -101,7 +123,8 @@ impl Session {
             input = Some(copy::open_input(&mut state));
             frame = DataFrame::new(state, plan);
         }
-        let stream = frame.execute_stream().await?;
+        let stream = frame.execute_stream().await.map_err(Error::from);
+        let stream = self.watch(stream.inspect_err(|_| self.statement_failed())?);
         Ok(Outcome {
             tag,
             schema: stream.schema(),
@@ -121,16 +144,22 @@ impl Session {
     }
 
     /// Takes the notices since the last call ("relation exists already, skipping").
-    pub fn take_notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.inner.notices.lock())
+    pub fn take_notices(&self) -> Vec<Notice> {
+        self.inner.notices.take()
     }
 
-    pub(super) fn notice(&self, text: impl Into<String>) {
-        self.inner.notices.lock().push(text.into());
+    pub(super) fn notice(&self, notice: impl Into<Notice>) {
+        self.inner.notices.push(notice.into(), Severity::Notice);
     }
 
     async fn prepare(&self, text: &str) -> Result<(Tag, DataFrame)> {
+        let planned = self.plan(text).await;
+        planned.inspect_err(|_| self.statement_failed())
+    }
+
+    async fn plan(&self, text: &str) -> Result<(Tag, DataFrame)> {
         let statement = parser::parse(text)?;
+        self.admit(&statement)?;
         let planning = Planning::new(self);
         let (tag, plan) = planning.statement(statement).boxed().await?;
         if matches!(plan, LogicalPlan::Statement(_)) {
@@ -175,7 +204,7 @@ pub(super) struct Planning<'a> {
 
 impl<'a> Planning<'a> {
     pub(super) fn new(session: &'a Session) -> Self {
-        let snapshot = session.snapshot();
+        let snapshot = session.snapshot_to_read();
         let mut state = session.inner.context.state();
         let pinned = PinnedSnapshot(Arc::clone(&snapshot));
         state.config_mut().set_extension(Arc::new(pinned));
@@ -194,7 +223,9 @@ impl<'a> Planning<'a> {
                 refuse_foreign(&plan)?;
                 Ok((Tag::Rows, plan))
             }
-            Statement::Explain(explain) => Ok((Tag::Rows, self.explain(explain).await?)),
+            Statement::Explain(explain) => {
+                Ok((Tag::Shown("EXPLAIN"), self.explain(explain).await?))
+            }
             Statement::Insert(insert) => {
                 Ok((Tag::Count("INSERT 0"), dml::insert(self, *insert).await?))
             }
@@ -207,6 +238,7 @@ impl<'a> Planning<'a> {
             Statement::Copy(statement) => {
                 Ok((Tag::Count("COPY"), copy::plan(self, *statement).await?))
             }
+            Statement::Transaction(statement) => transaction::plan(session, statement),
             Statement::CreateCollection(create) => create::collection(self, *create).await,
             Statement::CreateView(view) => create::view(self, *view).await,
             Statement::CreateSchema {

@@ -133,13 +133,16 @@ fn current(options: &ConfigOptions, name: &str) -> Option<String> {
 /// SHOW name, SHOW ALL.
 pub(super) fn show(session: &Session, name: &str) -> Result<(Tag, LogicalPlan)> {
     if name == "all" {
-        return Ok((Tag::Rows, show_all(session)?));
+        return Ok((Tag::Shown("SHOW"), show_all(session)?));
     }
     let value = match name {
         "server_version" => env!("CARGO_PKG_VERSION").to_string(),
         _ => value_of(session, name)?,
     };
-    Ok((Tag::Rows, text_row(format!("Show: {name}"), name, value)?))
+    Ok((
+        Tag::Shown("SHOW"),
+        text_row(format!("Show: {name}"), name, value)?,
+    ))
 }
 
 fn value_of(session: &Session, name: &str) -> Result<String> {

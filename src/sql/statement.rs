@@ -5,6 +5,7 @@ use std::time::Duration;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
+use super::transaction::TransactionStatement;
 use crate::storage::schema::JobId;
 
 /// A statement.
@@ -14,6 +15,8 @@ pub enum Statement {
     DataFusion(Box<DataFusionStatement>),
     /// EXPLAIN [ANALYZE] of any statement.
     Explain(Explain),
+    /// BEGIN, COMMIT, ROLLBACK and savepoints.
+    Transaction(TransactionStatement),
     /// CREATE TABLE or CREATE COLLECTION.
     CreateCollection(Box<CreateCollection>),
     /// CREATE SCHEMA.
@@ -140,6 +143,17 @@ pub enum DropKind {
     Schema,
 }
 
+impl DropKind {
+    /// The tag of the statement.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::Table => "DROP TABLE",
+            Self::View => "DROP VIEW",
+            Self::Schema => "DROP SCHEMA",
+        }
+    }
+}
+
 /// DROP.
 #[derive(Debug, Clone)]
 pub struct Drop {
@@ -230,4 +244,48 @@ pub enum CopySubject {
     Table(ObjectName, Vec<Ident>),
     /// The rows of a query.
     Query(Box<Query>),
+}
+
+/// What a statement does, as far as transactions and roles care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Reads.
+    Reads,
+    /// Commits a change of rows or definitions.
+    Writes,
+    /// Works in the background or in several commits: not in a transaction block.
+    Maintains,
+    /// Ends a block or rolls a part of it back, also a failed one.
+    EndsFailure,
+    /// Changes the block or the session alone, which is no query of its transaction.
+    Controls,
+}
+
+impl Statement {
+    /// What it does, and how errors name it.
+    pub fn effect(&self) -> (Effect, &'static str) {
+        match self {
+            Self::Explain(explain) if explain.analyze => explain.statement.effect(),
+            Self::Transaction(statement) if statement.ends_failure() => {
+                (Effect::EndsFailure, "ROLLBACK")
+            }
+            Self::Transaction(_) | Self::Set { .. } | Self::Show(_) => (Effect::Controls, "SET"),
+            Self::CreateCollection(create) if create.query.is_some() => {
+                (Effect::Writes, "CREATE TABLE AS")
+            }
+            Self::CreateCollection(_) => (Effect::Writes, "CREATE TABLE"),
+            Self::CreateSchema { .. } => (Effect::Writes, "CREATE SCHEMA"),
+            Self::CreateView(_) => (Effect::Writes, "CREATE VIEW"),
+            Self::Drop(drop) => (Effect::Writes, drop.kind.tag()),
+            Self::Truncate(_) => (Effect::Writes, "TRUNCATE TABLE"),
+            Self::Alter(_) => (Effect::Writes, "ALTER TABLE"),
+            Self::Insert(_) => (Effect::Writes, "INSERT"),
+            Self::Update(_) => (Effect::Writes, "UPDATE"),
+            Self::Delete(_) => (Effect::Writes, "DELETE"),
+            Self::Copy(copy) if copy.from_file => (Effect::Writes, "COPY FROM"),
+            Self::Compact(_) => (Effect::Maintains, "COMPACT"),
+            Self::Vacuum => (Effect::Maintains, "VACUUM"),
+            _ => (Effect::Reads, "SELECT"),
+        }
+    }
 }

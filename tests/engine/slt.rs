@@ -199,7 +199,7 @@ async fn answer(session: &Session, sql: &str) -> Result<DBOutput<DefaultColumnTy
         rows.extend(text::rows(&batch?));
     }
     Ok(match outcome.tag {
-        Tag::Rows | Tag::CopyOut(_) => {
+        Tag::Rows | Tag::Shown(_) | Tag::CopyOut(_) => {
             let types = vec![DefaultColumnType::Any; outcome.schema.fields().len()];
             DBOutput::Rows { types, rows }
         }

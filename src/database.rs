@@ -161,6 +161,7 @@ fn runtime_env(engine: &Engine) -> Result<Arc<RuntimeEnv>> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
         .with_temp_file_path(engine.store.tmp_dir())
+        .with_max_temp_directory_size(engine.settings.temp_limit.0)
         .build_arc()?;
     Ok(runtime)
 }

@@ -1,6 +1,10 @@
 //! The one error type: a kind for what the caller does about it, and the SQLSTATE that Postgres would give.
 
+mod resources;
+
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -93,6 +97,7 @@ pub mod sqlstate {
     pub const DISK_FULL: &str = "53100";
     pub const OUT_OF_MEMORY: &str = "53200";
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
+    pub const CONFIGURATION_LIMIT_EXCEEDED: &str = "53400";
     pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
     pub const STATEMENT_TOO_COMPLEX: &str = "54001";
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
@@ -196,14 +201,23 @@ impl Error {
     }
 
     /// An I/O error while doing `what` (for example "write log file log/0001"): 53100 when the disk is full, else 58030.
-    pub fn io(what: impl fmt::Display, source: std::io::Error) -> Self {
+    pub fn io(what: impl fmt::Display, source: io::Error) -> Self {
         let (kind, sqlstate) = match source.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 (ErrorKind::LimitExceeded, sqlstate::DISK_FULL)
             }
             _ => (ErrorKind::Unavailable, sqlstate::IO_ERROR),
         };
         Self::new(kind, sqlstate, format!("could not {what}: {source}")).with_source(source)
+    }
+
+    /// The error for a file that cannot be read: 58P01 where there is none, else 58030.
+    pub fn unreadable(path: &Path, error: &io::Error) -> Self {
+        let message = format!("could not read {}: {error}", path.display());
+        match error.kind() {
+            io::ErrorKind::NotFound => Self::not_found(sqlstate::UNDEFINED_FILE, message),
+            _ => Self::new(ErrorKind::Unavailable, sqlstate::IO_ERROR, message),
+        }
     }
 
     /// Adds what the message leaves out, such as the key that is there already.
@@ -378,6 +392,9 @@ fn copy_shared(shared: &DataFusionError) -> Error {
             return Error::from_vector(vector);
         }
     }
+    if let Some(limit) = resources::limit_error(root) {
+        return limit;
+    }
     let (kind, sqlstate) = code_of(root);
     Error::new(kind, sqlstate, shared.message().into_owned())
 }
@@ -420,6 +437,9 @@ fn classify(error: DataFusionError) -> Error {
         return from_parser(parser);
     }
     let root = error.find_root();
+    if let Some(limit) = resources::limit_error(root) {
+        return limit.with_source(error);
+    }
     let (kind, sqlstate) = code_of(root);
     let message = tidy(&root.strip_backtrace());
     Error::new(kind, sqlstate, message).with_source(error)
@@ -444,20 +464,17 @@ fn tidy(message: &str) -> String {
 }
 
 fn code_of(error: &DataFusionError) -> (ErrorKind, &'static str) {
-    use ErrorKind::{
-        Cancelled, Internal, InvalidInput, LimitExceeded, NotFound, Unavailable, Unsupported,
-    };
+    use ErrorKind::{Cancelled, Internal, InvalidInput, NotFound, Unavailable, Unsupported};
     match error {
         DataFusionError::SQL(..) => (InvalidInput, sqlstate::SYNTAX_ERROR),
         DataFusionError::Plan(m) => plan_code(m),
         DataFusionError::SchemaError(inner, _) => schema_code(inner),
         DataFusionError::NotImplemented(_) => (Unsupported, sqlstate::FEATURE_NOT_SUPPORTED),
-        DataFusionError::ResourcesExhausted(_) => (LimitExceeded, sqlstate::OUT_OF_MEMORY),
         DataFusionError::ArrowError(inner, _) => arrow_code(inner),
         DataFusionError::Execution(m) => execution_code(m),
         DataFusionError::Configuration(_) => (InvalidInput, sqlstate::INVALID_PARAMETER_VALUE),
         DataFusionError::ParquetError(_) => (ErrorKind::Corrupted, sqlstate::DATA_CORRUPTED),
-        DataFusionError::IoError(e) if e.kind() == std::io::ErrorKind::NotFound => {
+        DataFusionError::IoError(e) if e.kind() == io::ErrorKind::NotFound => {
             (NotFound, sqlstate::UNDEFINED_FILE)
         }
         DataFusionError::IoError(_) => (Unavailable, sqlstate::IO_ERROR),

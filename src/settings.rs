@@ -60,7 +60,7 @@ macro_rules! settings {
             /// 42704 for a name that does not exist, 22023 for a value that it cannot have; nothing changes then.
             pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
                 match name {
-                    $( $key => self.$field = parse::<$type>(name, value, $range)?, )+
+                    $( $key => self.$field = parse::<$type>(&format!("shelfmark.{name}"), value, $range)?, )+
                     _ => return Err(unknown(name)),
                 }
                 Ok(())
@@ -134,6 +134,8 @@ settings! {
     checkpoint_commits: u64 = 10_000, Global "checkpoint.commits" in 1..;
     /// The most memory that queries may use together.
     memory_limit: ByteSize = ByteSize::mib(2_048), Global "memory_limit" in ByteSize::mib(16)..;
+    /// The most disk space that the temporary files of queries may take together.
+    temp_limit: ByteSize = ByteSize::mib(65_536), Global "temp_limit" in ByteSize(0)..;
 }
 
 impl Settings {
@@ -224,10 +226,12 @@ fn insert(table: &mut BTreeMap<String, Tree>, name: &str, value: String) {
 }
 
 /// A value that a setting can have, and its text.
-trait Value: Sized + PartialOrd {
+pub(crate) trait Value: Sized + PartialOrd {
     /// What the text should have been, when it is wrong.
     const EXPECTED: &'static str;
+    /// The value of a text; none when it has none.
     fn from_text(text: &str) -> Option<Self>;
+    /// The text that reads back as this value.
     fn to_text(&self) -> String;
 }
 
@@ -248,6 +252,18 @@ impl Value for bool {
 }
 
 impl Value for u64 {
+    const EXPECTED: &'static str = "a whole number";
+
+    fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+
+    fn to_text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Value for u32 {
     const EXPECTED: &'static str = "a whole number";
 
     fn from_text(text: &str) -> Option<Self> {
@@ -357,9 +373,13 @@ impl fmt::Display for ByteSize {
     }
 }
 
-fn parse<T: Value>(name: &str, text: &str, range: impl RangeBounds<T>) -> Result<T> {
+/// The value of `text` for the parameter of that full name.
+///
+/// # Errors
+/// 22023 for a text without a value, and for a value out of range.
+pub(crate) fn parse<T: Value>(name: &str, text: &str, range: impl RangeBounds<T>) -> Result<T> {
     let wrong = |why: String| {
-        let message = format!("invalid value for parameter \"shelfmark.{name}\": \"{text}\"");
+        let message = format!("invalid value for parameter \"{name}\": \"{text}\"");
         Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(why)
     };
     let value = T::from_text(text.trim()).ok_or_else(|| wrong(format!("Give {}.", T::EXPECTED)))?;

@@ -1,10 +1,10 @@
 //! What can be given on the command line.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use shelfmark::error::{ErrorKind, sqlstate};
+use shelfmark::error::sqlstate;
+use shelfmark::server::config::Sources;
 use shelfmark::settings::Settings;
 use shelfmark::{Error, Result};
 
@@ -60,40 +60,39 @@ pub struct SqlArgs {
 }
 
 impl SqlArgs {
-    /// The settings to open the database with: the defaults, then the file's, then the flags'.
+    /// The settings to open the database with: the defaults, then the file's, the environment's and the flags'.
     ///
     /// # Errors
     /// 42704 or 22023 for a setting that does not exist or a value that it cannot have, 58P01 for a missing file.
     pub fn settings(&self) -> Result<Settings> {
-        let mut settings = match &self.config {
-            Some(path) => {
-                Settings::from_toml(&read(path)?).map_err(|e| e.context(path.display()))?
-            }
-            None => Settings::default(),
+        let sources = Sources {
+            file: self.config.clone(),
+            environment: environment(),
+            flags: assignments(&self.set)?,
         };
-        for assignment in &self.set {
-            let (name, value) = assignment.split_once('=').ok_or_else(|| {
-                let message = format!("--set {assignment} has no value");
-                Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message)
-                    .with_hint("Write --set NAME=VALUE.")
-            })?;
-            settings.set(name.trim().trim_start_matches("shelfmark."), value)?;
-        }
-        Ok(settings)
+        Ok(sources.load()?.settings)
     }
 }
 
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))
+/// The variables of the environment whose names and values are text.
+fn environment() -> Vec<(String, String)> {
+    let variables = std::env::vars_os();
+    let texts = variables.map(|(n, v)| n.into_string().ok().zip(v.into_string().ok()));
+    texts.flatten().collect()
 }
 
-/// The error for a file that cannot be read: 58P01 where there is none, else 58030.
-pub fn unreadable(path: &Path, error: &io::Error) -> Error {
-    let message = format!("could not read {}: {error}", path.display());
-    match error.kind() {
-        io::ErrorKind::NotFound => Error::not_found(sqlstate::UNDEFINED_FILE, message),
-        _ => Error::new(ErrorKind::Unavailable, sqlstate::IO_ERROR, message),
-    }
+/// Names and values of `--set`.
+fn assignments(given: &[String]) -> Result<Vec<(String, String)>> {
+    let pairs = given.iter().map(|assignment| {
+        let (name, value) = assignment.split_once('=').ok_or_else(|| {
+            let message = format!("--set {assignment} has no value");
+            Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message)
+                .with_hint("Write --set NAME=VALUE.")
+        })?;
+        let name = name.trim().trim_start_matches("shelfmark.");
+        Ok((name.to_string(), value.to_string()))
+    });
+    pairs.collect()
 }
 
 /// How rows are printed.

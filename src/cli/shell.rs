@@ -11,7 +11,7 @@ use shelfmark::sql::{Outcome, Piece, Session, Tag};
 use shelfmark::{Error, Result};
 use tokio::runtime::Handle;
 
-use super::args::{Format, SqlArgs, unreadable};
+use super::args::{Format, SqlArgs};
 use super::interrupt::Interrupt;
 use super::print::{self, Printed, Printer, TextRow};
 use super::script::{Pending, Step};
@@ -119,7 +119,7 @@ impl Shell {
         let done = match opened {
             Ok(file) => self.lines(BufReader::new(file)),
             Err(e) => {
-                report::error(&unreadable(path, &e), None);
+                report::error(&Error::unreadable(path, &e), None);
                 return Err(Stop::Failed);
             }
         };

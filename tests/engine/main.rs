@@ -2,7 +2,7 @@
 //!
 //! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli` and `kill` start the real program;
 //! `formats` opens databases that earlier programs wrote;
-//! `layout` holds the shape of the sources.
+//! `layout` holds the shape of the sources; `limits` reaches those of memory and disk.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cli;
@@ -10,6 +10,7 @@ mod examples;
 mod formats;
 mod kill;
 mod layout;
+mod limits;
 mod readme;
 mod scripts;
 mod slt;

@@ -45,7 +45,7 @@ pub enum Operation {
 
 impl Operation {
     /// Columns of the input before those of the collection.
-    fn address_columns(self) -> usize {
+    pub fn address_columns(self) -> usize {
         match self {
             Self::Insert => 0,
             Self::Update | Self::Delete => 2,

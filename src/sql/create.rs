@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 
 use super::ddl::{
@@ -138,11 +137,7 @@ fn check_defaults(planning: &Planning<'_>, schema: &CollectionSchema) -> Result<
 impl Planning<'_> {
     /// The plan of a query.
     pub(super) async fn query(&self, query: Box<Query>) -> Result<LogicalPlan> {
-        let statement = Box::new(ast::Statement::Query(query));
-        Ok(self
-            .state
-            .statement_to_plan(DataFusionStatement::Statement(statement))
-            .await?)
+        self.plan(ast::Statement::Query(query)).await
     }
 }
 

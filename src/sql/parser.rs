@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::define;
+use super::parameters::place_of;
 use super::statement::{Compact, CopyStatement, CopySubject, Drop, DropKind, Explain, Statement};
 use super::tokens::{DIALECT, LineIndex, is_blank, tokenize};
 use crate::error::{Error, Result, sqlstate};
@@ -22,6 +23,7 @@ const RECURSION_LIMIT: usize = 128;
 /// 42601 with the position.
 pub fn parse(text: &str) -> Result<Statement> {
     let tokens = tokenize(text)?;
+    check_parameters(&tokens)?;
     let parser = Parser::new(&DIALECT)
         .with_recursion_limit(RECURSION_LIMIT)
         .with_tokens_with_locations(tokens.clone());
@@ -33,6 +35,18 @@ pub fn parse(text: &str) -> Result<Statement> {
     let statement = grammar.statement()?;
     grammar.end()?;
     Ok(statement)
+}
+
+/// # Errors
+/// Those of [`place_of`], with the position.
+fn check_parameters(tokens: &[TokenWithSpan]) -> Result<()> {
+    for token in tokens {
+        if let Token::Placeholder(id) = &token.token {
+            let place = token.span.start;
+            place_of(id).map_err(|e| e.with_position(place.line, place.column))?;
+        }
+    }
+    Ok(())
 }
 
 /// A parser over the tokens of one statement.

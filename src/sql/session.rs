@@ -5,22 +5,28 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
-use datafusion::dataframe::DataFrame;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::{SessionContext, SessionState};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{
     ExplainOption, LogicalPlan, LogicalPlanBuilder, Statement as PlannedStatement,
 };
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
+use shelfmark_udfs::VectorTypePlanner;
 
 use super::command::CommandNode;
+use super::context::statement_to_plan;
 use super::copy::{CopyInput, CopyShape};
 use super::notice::{Notice, Notices, Severity};
+use super::parameters::Types;
 use super::statement::{Explain, Statement};
 use super::transaction::Block;
-use super::{compaction, copy, create, dml, parser, settings, transaction};
+use super::{compaction, copy, create, dml, settings, transaction};
 use crate::catalog::options::PinnedSnapshot;
 use crate::database::Core;
 use crate::error::{Error, Result};
@@ -81,6 +87,8 @@ pub struct Session {
 pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) context: SessionContext,
+    /// That of the context, which does not give it out.
+    type_planner: Arc<dyn TypePlanner>,
     pub(super) block: Mutex<Block>,
     /// The version that all statements of a block read, once one has read it.
     pub(super) pinned: Mutex<Option<Arc<Snapshot>>>,
@@ -90,47 +98,21 @@ pub(super) struct Inner {
 
 impl Session {
     pub(crate) fn new(core: Arc<Core>, context: SessionContext) -> Self {
+        let type_planner = SessionStateBuilder::new_from_existing(context.state())
+            .type_planner()
+            .take()
+            .unwrap_or_else(|| Arc::new(VectorTypePlanner::default()));
         Self {
             inner: Arc::new(Inner {
                 core,
                 context,
+                type_planner,
                 block: Mutex::default(),
                 pinned: Mutex::default(),
                 notices: Notices::default(),
                 copy_progress: Arc::default(),
             }),
         }
-    }
-
-    /// Plans one statement. It acts when the rows are collected, not before.
-    ///
-    /// # Errors
-    /// Whatever is wrong with the statement, with its SQLSTATE.
-    pub async fn sql(&self, text: &str) -> Result<DataFrame> {
-        let (_, frame) = self.prepare(text).await?;
-        Ok(frame)
-    }
-
-    /// Plans one statement and starts it.
-    ///
-    /// # Errors
-    /// Whatever is wrong with the statement, with its SQLSTATE.
-    pub async fn run(&self, text: &str) -> Result<Outcome> {
-        let (tag, mut frame) = self.prepare(text).await?;
-        let mut input = None;
-        if let Tag::CopyIn(_) = tag {
-            let (mut state, plan) = frame.into_parts();
-            input = Some(copy::open_input(&mut state));
-            frame = DataFrame::new(state, plan);
-        }
-        let stream = frame.execute_stream().await.map_err(Error::from);
-        let stream = self.watch(stream.inspect_err(|_| self.statement_failed())?);
-        Ok(Outcome {
-            tag,
-            schema: stream.schema(),
-            stream,
-            input,
-        })
     }
 
     /// The DataFusion session below: functions and tables registered here are seen by [`Session::sql`].
@@ -150,22 +132,6 @@ impl Session {
 
     pub(super) fn notice(&self, notice: impl Into<Notice>) {
         self.inner.notices.push(notice.into(), Severity::Notice);
-    }
-
-    async fn prepare(&self, text: &str) -> Result<(Tag, DataFrame)> {
-        let planned = self.plan(text).await;
-        planned.inspect_err(|_| self.statement_failed())
-    }
-
-    async fn plan(&self, text: &str) -> Result<(Tag, DataFrame)> {
-        let statement = parser::parse(text)?;
-        self.admit(&statement)?;
-        let planning = Planning::new(self);
-        let (tag, plan) = planning.statement(statement).boxed().await?;
-        if matches!(plan, LogicalPlan::Statement(_)) {
-            return Ok((tag, self.inner.context.execute_logical_plan(plan).await?));
-        }
-        Ok((tag, DataFrame::new(planning.state, plan)))
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
@@ -200,6 +166,8 @@ pub(super) struct Planning<'a> {
     pub(super) session: &'a Session,
     pub(super) state: SessionState,
     pub(super) snapshot: Arc<Snapshot>,
+    /// What is known of the types of parameters.
+    pub(super) types: Types,
 }
 
 impl<'a> Planning<'a> {
@@ -212,14 +180,28 @@ impl<'a> Planning<'a> {
             session,
             state,
             snapshot,
+            types: Types::default(),
         }
+    }
+
+    pub(super) fn with_types(self, types: Types) -> Self {
+        Self { types, ..self }
+    }
+
+    /// The plan of a query, or of another statement that DataFusion plans.
+    pub(super) async fn plan(&self, statement: ast::Statement) -> Result<LogicalPlan> {
+        let planner = &self.session.inner.type_planner;
+        Ok(statement_to_plan(&self.state, planner, statement, &self.types).await?)
     }
 
     pub(super) async fn statement(&self, statement: Statement) -> Result<(Tag, LogicalPlan)> {
         let session = self.session;
         match statement {
             Statement::DataFusion(statement) => {
-                let plan = self.state.statement_to_plan(*statement).await?;
+                let DataFusionStatement::Statement(statement) = *statement else {
+                    return Err(Error::unsupported("this statement is not supported"));
+                };
+                let plan = self.plan(*statement).await?;
                 refuse_foreign(&plan)?;
                 Ok((Tag::Rows, plan))
             }

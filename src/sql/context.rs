@@ -1,0 +1,178 @@
+//! What the names of a statement mean: tables, functions and types of a session, for DataFusion's SQL planner.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableFunctionArgs;
+use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{
+    DFSchema, ResolvedTableReference, Result, TableReference, not_impl_err, plan_datafusion_err,
+};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::planner::{
+    ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
+};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::var_provider::{VarType, is_system_variables};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF,
+};
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+
+use datafusion::sql::parser::Statement;
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast;
+
+use super::parameters::Types;
+
+/// Plans a statement of DataFusion's whose parameters have the types that are known.
+///
+/// This is `SessionState::statement_to_plan`, which cannot be told the types of parameters.
+///
+/// # Errors
+/// Whatever is wrong with the statement.
+pub(super) async fn statement_to_plan(
+    state: &SessionState,
+    types: &Arc<dyn TypePlanner>,
+    statement: ast::Statement,
+    parameters: &Types,
+) -> Result<LogicalPlan> {
+    let statement = Statement::Statement(Box::new(statement));
+    let references = state.resolve_table_references(&statement)?;
+    let Statement::Statement(statement) = statement else {
+        return not_impl_err!("this statement is not supported");
+    };
+    let mut names = Names {
+        state,
+        types,
+        tables: HashMap::with_capacity(references.len()),
+    };
+    for reference in references {
+        if let Entry::Vacant(entry) = names.tables.entry(names.resolve(reference)) {
+            let name = entry.key();
+            if let Ok(schema) = state.schema_for_ref(name.clone())
+                && let Some(table) = schema.table(&name.table).await?
+            {
+                entry.insert(provider_as_source(table));
+            }
+        }
+    }
+    let options = ParserOptions::from(&state.config_options().sql_parser);
+    let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.fields());
+    SqlToRel::new_with_options(&names, options)
+        .sql_statement_to_plan_with_context(*statement, &mut context)
+}
+
+/// The names that one statement may use, with the tables it refers to looked up.
+struct Names<'a> {
+    state: &'a SessionState,
+    types: &'a Arc<dyn TypePlanner>,
+    tables: HashMap<ResolvedTableReference, Arc<dyn TableSource>>,
+}
+
+impl Names<'_> {
+    fn resolve(&self, name: TableReference) -> ResolvedTableReference {
+        let catalog = &self.state.config_options().catalog;
+        name.resolve(&catalog.default_catalog, &catalog.default_schema)
+    }
+}
+
+impl ContextProvider for Names<'_> {
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        self.state.relation_planners()
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        Some(Arc::clone(self.types))
+    }
+
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        let name = self.resolve(name);
+        let table = self.tables.get(&name).cloned();
+        table.ok_or_else(|| plan_datafusion_err!("table '{name}' not found"))
+    }
+
+    fn get_table_function_source(
+        &self,
+        name: &str,
+        args: Vec<Expr>,
+    ) -> Result<Arc<dyn TableSource>> {
+        let function = self.state.table_functions().get(name).cloned();
+        let function =
+            function.ok_or_else(|| plan_datafusion_err!("table function '{name}' not found"))?;
+        let start = self.state.execution_props().query_execution_start_time;
+        let context = SimplifyContext::builder()
+            .with_config_options(Arc::clone(self.state.config_options()))
+            .with_query_execution_start_time(start)
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let schema = DFSchema::empty();
+        let constant = |arg| simplifier.simplify(simplifier.coerce(arg, &schema)?);
+        let args: Vec<Expr> = args.into_iter().map(constant).collect::<Result<_>>()?;
+        let args = TableFunctionArgs::new(&args, self.state);
+        Ok(provider_as_source(
+            function.create_table_provider_with_args(args)?,
+        ))
+    }
+
+    fn create_cte_work_table(&self, name: &str, schema: SchemaRef) -> Result<Arc<dyn TableSource>> {
+        Ok(provider_as_source(Arc::new(CteWorkTable::new(
+            name, schema,
+        ))))
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, names: &[String]) -> Option<DataType> {
+        let kind = match names {
+            [] => return None,
+            names if is_system_variables(names) => VarType::System,
+            _ => VarType::UserDefined,
+        };
+        let providers = self.state.execution_props().var_providers.as_ref()?;
+        providers.get(&kind)?.get_type(names)
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        let functions = self.state.higher_order_functions();
+        functions.keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

@@ -15,6 +15,6 @@ mod parse;
 mod tests;
 
 pub use batch::Assignment;
-pub use cast::{assign, check_assignable};
+pub use cast::{assign, cast_to, check_assignable};
 pub use error::RowError;
-pub use output::text_of;
+pub use output::{json_of, text_of};

@@ -9,6 +9,7 @@ mod equivalence;
 pub mod in_list;
 pub mod keys;
 pub mod options;
+pub mod pg_type;
 pub mod provider;
 pub mod prune;
 pub mod scan;

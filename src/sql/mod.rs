@@ -17,6 +17,7 @@ mod create;
 mod ddl;
 mod define;
 mod dml;
+pub mod format;
 mod notice;
 mod parameters;
 pub mod parser;

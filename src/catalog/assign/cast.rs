@@ -100,6 +100,18 @@ fn is_bytes(data_type: &DataType) -> bool {
     )
 }
 
+/// The array as the type, for a value of no column.
+///
+/// # Errors
+/// The SQLSTATE of Postgres for the first value that does not fit; 42846 when no value of the array's type can.
+pub fn cast_to(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, RowError> {
+    if !is_assignable(source.data_type(), target) {
+        let message = format!("cannot cast type {} to {target}", source.data_type());
+        return Err(Error::invalid(sqlstate::CANNOT_COERCE, message).into());
+    }
+    to_type(source, target)
+}
+
 /// The array as the type; the caller has checked that the types go together.
 pub(super) fn to_type(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, RowError> {
     let source = plain(source)?;

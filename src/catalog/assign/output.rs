@@ -157,7 +157,7 @@ fn push_element(element: &str, out: &mut String) {
 ///
 /// # Errors
 /// When Arrow has no JSON for the type.
-pub(super) fn json_of(array: &ArrayRef) -> Result<StringArray> {
+pub fn json_of(array: &ArrayRef) -> Result<StringArray> {
     const BEFORE: &str = "{\"v\":";
     let schema = Schema::new(vec![Field::new("v", array.data_type().clone(), true)]);
     let options = RecordBatchOptions::new().with_row_count(Some(array.len()));

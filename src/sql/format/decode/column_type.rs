@@ -1,0 +1,60 @@
+//! The column type that has a field's values, so that parameters are read as stored values are.
+
+use arrow::datatypes::{DataType, Field};
+use shelfmark_udfs::{Element, VectorType};
+
+use crate::sql::format::{oid, type_of};
+use crate::storage::schema::ColumnType;
+
+/// `None` for a type that columns cannot have.
+pub(super) fn column_type(field: &Field) -> Option<ColumnType> {
+    use ColumnType as C;
+    use DataType as D;
+    let data_type = field.data_type();
+    if let Some(vector) = VectorType::of(data_type) {
+        let dimension = u32::try_from(vector.dimension?).ok()?;
+        return Some(match vector.element {
+            Element::Single => C::Vector(dimension),
+            Element::Half => C::HalfVec(dimension),
+        });
+    }
+    Some(match data_type {
+        D::Dictionary(_, values) => {
+            let plain = field.clone().with_data_type(values.as_ref().clone());
+            return column_type(&plain);
+        }
+        D::RunEndEncoded(_, values) => return column_type(values),
+        D::Boolean => C::Boolean,
+        D::Int8 => C::TinyInt,
+        D::Int16 | D::UInt8 => C::SmallInt,
+        D::Int32 | D::UInt16 => C::Integer,
+        D::Int64 | D::UInt32 => C::BigInt,
+        D::UInt64 => C::Numeric(20, 0),
+        D::Float16 | D::Float32 => C::Real,
+        D::Float64 => C::Double,
+        D::Decimal32(p, s) | D::Decimal64(p, s) | D::Decimal128(p, s) => C::Numeric(*p, *s),
+        D::Decimal256(p, s) if *p <= 38 => C::Numeric(*p, *s),
+        D::Utf8 | D::LargeUtf8 | D::Utf8View => text_type(field),
+        D::Date32 => C::Date,
+        D::Time32(_) | D::Time64(_) => C::Time,
+        D::Timestamp(_, None) | D::Date64 => C::Timestamp,
+        D::Timestamp(_, Some(_)) => C::TimestampTz,
+        D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_) => C::Bytea,
+        D::List(element)
+        | D::LargeList(element)
+        | D::FixedSizeList(element, _)
+        | D::ListView(element)
+        | D::LargeListView(element) => C::Array(Box::new(column_type(element)?)),
+        _ => return None,
+    })
+}
+
+fn text_type(field: &Field) -> ColumnType {
+    let pg_type = type_of(field);
+    match (pg_type.oid, u32::try_from(pg_type.typmod.saturating_sub(4))) {
+        (oid::UUID, _) => ColumnType::Uuid,
+        (oid::JSON | oid::JSONB, _) => ColumnType::Json,
+        (oid::VARCHAR, Ok(characters)) => ColumnType::Varchar(characters),
+        _ => ColumnType::Text,
+    }
+}

@@ -1,0 +1,148 @@
+//! Text and bytes, and what is kept as text: identifiers, JSON, bits, sparse vectors.
+
+use arrow::array::{Array, ArrayAccessor, ArrayRef, AsArray, StringArrayType};
+use arrow::datatypes::DataType;
+use bytes::{BufMut, BytesMut};
+
+use super::column::{Put, Target};
+use crate::error::{Error, Result};
+use crate::sql::format::number::invalid;
+use crate::sql::format::{ByteaOutput, oid};
+
+/// The first byte of `jsonb`'s binary format.
+const JSONB_VERSION: u8 = 1;
+
+/// Texts, in binary as their type has it.
+///
+/// # Errors
+/// 0A000 for a type whose binary format the text does not tell.
+pub(super) fn texts(array: &ArrayRef, target: Target<'_>) -> Result<Put> {
+    let put: fn(&str, &mut BytesMut) -> Result<()> = match target.pg_type.oid {
+        _ if !target.is_binary() => put_plain,
+        oid::UUID => put_uuid,
+        oid::JSONB => put_jsonb,
+        oid::BIT | oid::VARBIT => put_bits,
+        oid::INT2VECTOR
+        | oid::OIDVECTOR
+        | oid::TID
+        | oid::PG_LSN
+        | oid::ACLITEM
+        | oid::SPARSEVEC => {
+            return Err(no_binary());
+        }
+        _ if target.pg_type.length == 4 => return Err(no_binary()),
+        _ => put_plain,
+    };
+    Ok(match array.data_type() {
+        DataType::LargeUtf8 => each(array.as_string::<i64>().clone(), put),
+        DataType::Utf8View => each(array.as_string_view().clone(), put),
+        _ => each(array.as_string::<i32>().clone(), put),
+    })
+}
+
+fn no_binary() -> Error {
+    Error::unsupported("this type has no binary format here").with_hint("Ask for text.")
+}
+
+fn each<A>(array: A, put: fn(&str, &mut BytesMut) -> Result<()>) -> Put
+where
+    A: Array + 'static,
+    for<'a> &'a A: StringArrayType<'a>,
+{
+    Box::new(move |row, out| put((&array).value(row), out))
+}
+
+fn put_plain(text: &str, out: &mut BytesMut) -> Result<()> {
+    out.put_slice(text.as_bytes());
+    Ok(())
+}
+
+fn put_uuid(text: &str, out: &mut BytesMut) -> Result<()> {
+    let uuid = uuid::Uuid::try_parse(text)
+        .map_err(|_| invalid(format!("invalid input syntax for type uuid: \"{text}\"")))?;
+    out.put_slice(uuid.as_bytes());
+    Ok(())
+}
+
+fn put_jsonb(text: &str, out: &mut BytesMut) -> Result<()> {
+    out.put_u8(JSONB_VERSION);
+    put_plain(text, out)
+}
+
+/// The number of bits, then the bits, the first one highest.
+fn put_bits(text: &str, out: &mut BytesMut) -> Result<()> {
+    out.put_i32(text.len() as i32);
+    for bits in text.as_bytes().chunks(8) {
+        let byte = bits.iter().enumerate();
+        out.put_u8(byte.fold(0, |sum, (at, bit)| sum | u8::from(*bit == b'1') << (7 - at)));
+    }
+    Ok(())
+}
+
+/// Bytes as `bytea`.
+pub(super) fn bytes(array: &ArrayRef, target: Target<'_>) -> Put {
+    let put: fn(&[u8], &mut BytesMut) = match (target.is_binary(), target.style.bytea_output) {
+        (true, _) => |bytes, out| out.put_slice(bytes),
+        (false, ByteaOutput::Hex) => put_hex,
+        (false, ByteaOutput::Escape) => put_escaped,
+    };
+    match array.data_type() {
+        DataType::LargeBinary => {
+            let array = array.as_binary::<i64>().clone();
+            Box::new(move |row, out| {
+                put(array.value(row), out);
+                Ok(())
+            })
+        }
+        DataType::BinaryView => {
+            let array = array.as_binary_view().clone();
+            Box::new(move |row, out| {
+                put(array.value(row), out);
+                Ok(())
+            })
+        }
+        DataType::FixedSizeBinary(_) => {
+            let array = array.as_fixed_size_binary().clone();
+            Box::new(move |row, out| {
+                put(array.value(row), out);
+                Ok(())
+            })
+        }
+        _ => {
+            let array = array.as_binary::<i32>().clone();
+            Box::new(move |row, out| {
+                put(array.value(row), out);
+                Ok(())
+            })
+        }
+    }
+}
+
+/// `\xdeadbeef`
+fn put_hex(bytes: &[u8], out: &mut BytesMut) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.reserve(2 + 2 * bytes.len());
+    out.put_slice(b"\\x");
+    for byte in bytes {
+        out.put_slice(&[
+            DIGITS[usize::from(byte >> 4)],
+            DIGITS[usize::from(byte & 15)],
+        ]);
+    }
+}
+
+/// Printable ASCII as it is, a backslash twice, everything else as `\ooo`.
+fn put_escaped(bytes: &[u8], out: &mut BytesMut) {
+    for byte in bytes {
+        match byte {
+            b'\\' => out.put_slice(b"\\\\"),
+            0x20..=0x7e => out.put_u8(*byte),
+            _ => out.put_slice(&[
+                b'\\',
+                b'0' + (byte >> 6),
+                b'0' + (byte >> 3 & 7),
+                b'0' + (byte & 7),
+            ]),
+        }
+    }
+}

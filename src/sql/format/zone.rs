@@ -1,0 +1,192 @@
+//! Time zones: what the clock of a place shows at an instant.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
+use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
+
+/// The largest distance from Greenwich that PostgreSQL takes, in seconds: less than a week.
+const OFFSET_MAX: i32 = 167 * 3600 + 59 * 60 + 59;
+
+/// A time zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Zone {
+    /// Always as far from Greenwich.
+    Fixed {
+        /// Seconds to the east.
+        east: i32,
+        /// As SHOW TimeZone names it.
+        name: String,
+    },
+    /// A place of the IANA database, with its summer times.
+    Place(Tz),
+}
+
+impl Zone {
+    /// Universal time.
+    pub fn utc() -> Self {
+        Self::Fixed {
+            east: 0,
+            name: "UTC".to_string(),
+        }
+    }
+
+    /// A zone that is so many seconds east of Greenwich, named as PostgreSQL does after `SET TIME ZONE 5.5`.
+    pub fn fixed(east: i32) -> Self {
+        let sign = |negative| if negative { '-' } else { '+' };
+        let size = east.unsigned_abs();
+        let mut digits = format!("{:02}", size / 3600);
+        if !size.is_multiple_of(3600) {
+            digits.push_str(&format!(":{:02}", size / 60 % 60));
+        }
+        if !size.is_multiple_of(60) {
+            digits.push_str(&format!(":{:02}", size % 60));
+        }
+        // A POSIX name counts hours to the west.
+        let name = format!("<{0}{digits}>{1}{digits}", sign(east < 0), sign(east >= 0));
+        Self::Fixed { east, name }
+    }
+
+    /// `UTC`, a place (`Europe/Berlin`, in any case), an offset to the east (`+02:00`), or one in PostgreSQL's own
+    /// spelling (`<+02>-02`).
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        if ["utc", "gmt", "z", "zulu"]
+            .iter()
+            .any(|name| text.eq_ignore_ascii_case(name))
+        {
+            let name = if text.len() == 3 {
+                text.to_ascii_uppercase()
+            } else {
+                "UTC".to_string()
+            };
+            return Some(Self::Fixed { east: 0, name });
+        }
+        if let Some(east) = offset(text) {
+            return Some(if east == 0 {
+                Self::utc()
+            } else {
+                Self::fixed(east)
+            });
+        }
+        if let Some((east, _)) = text.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
+            return offset(east).map(Self::fixed);
+        }
+        let same = |zone: &&Tz| zone.name().eq_ignore_ascii_case(text);
+        TZ_VARIANTS.iter().find(same).map(|zone| Self::Place(*zone))
+    }
+
+    /// The name as SHOW TimeZone writes it.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Fixed { name, .. } => name,
+            Self::Place(zone) => zone.name(),
+        }
+    }
+
+    /// Seconds that the clock is ahead of Greenwich at an instant (microseconds since 1970), and the short name of
+    /// its time then (`CEST`).
+    pub fn offset_at(&self, micros: i64) -> (i32, Cow<'_, str>) {
+        match self {
+            Self::Fixed { east, name } => {
+                let inner = name.strip_prefix('<').and_then(|rest| rest.split_once('>'));
+                (
+                    *east,
+                    Cow::Borrowed(inner.map_or(name.as_str(), |(short, _)| short)),
+                )
+            }
+            Self::Place(zone) => {
+                let offset = zone.offset_from_utc_datetime(&instant(micros));
+                let short = match offset.abbreviation() {
+                    Some(short) => Cow::Owned(short.to_string()),
+                    None => Cow::Owned(offset.fix().to_string()),
+                };
+                (offset.fix().local_minus_utc(), short)
+            }
+        }
+    }
+
+    /// Seconds that the clock is ahead of Greenwich at an instant.
+    pub fn seconds_at(&self, micros: i64) -> i32 {
+        match self {
+            Self::Fixed { east, .. } => *east,
+            Self::Place(zone) => zone
+                .offset_from_utc_datetime(&instant(micros))
+                .fix()
+                .local_minus_utc(),
+        }
+    }
+}
+
+/// The instant, or the nearest that chrono's calendar has.
+fn instant(micros: i64) -> NaiveDateTime {
+    match DateTime::from_timestamp_micros(micros) {
+        Some(instant) => instant.naive_utc(),
+        None if micros < 0 => NaiveDateTime::MIN,
+        None => NaiveDateTime::MAX,
+    }
+}
+
+/// `+02`, `-05:30`, `+0530`, `+00:53:28`, or hours alone: seconds.
+fn offset(text: &str) -> Option<i32> {
+    let (sign, rest) = match text.as_bytes().first()? {
+        b'+' => (1, &text[1..]),
+        b'-' => (-1, &text[1..]),
+        b'0'..=b'9' => (1, text),
+        _ => return None,
+    };
+    let parts: Vec<&str> = match rest.split_once(':') {
+        Some(_) => rest.split(':').collect(),
+        None if rest.len() == 4 && rest.is_ascii() => vec![&rest[..2], &rest[2..]],
+        None => vec![rest],
+    };
+    if parts.len() > 3 {
+        return None;
+    }
+    let mut seconds = 0i32;
+    for (part, unit) in parts.iter().zip([3600, 60, 1]) {
+        let short = (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        let number: i32 = part.parse().ok().filter(|_| short)?;
+        if unit < 3600 && number > 59 {
+            return None;
+        }
+        seconds += number * unit;
+    }
+    (seconds <= OFFSET_MAX).then_some(sign * seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn names() {
+        for (text, name, east) in [
+            ("utc", "UTC", 0),
+            ("+00:00", "UTC", 0),
+            ("GMT", "GMT", 0),
+            ("+05:30", "<+05:30>-05:30", 19_800),
+            ("-8", "<-08>+08", -28_800),
+            ("<+02>-02", "<+02>-02", 7200),
+            ("america/new_york", "America/New_York", -18_000),
+        ] {
+            let zone = Zone::parse(text).unwrap();
+            assert_eq!(zone.name(), name);
+            assert_eq!(zone.seconds_at(0), east, "{text}");
+        }
+        for bad in ["", "Mars/Base", "+1:99", "+200", "+", "1:2:3:4", "+1é"] {
+            assert_eq!(Zone::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn summer_time_has_its_own_offset() {
+        let berlin = Zone::parse("Europe/Berlin").unwrap();
+        let july_2024 = 1_720_000_000_000_000;
+        assert_eq!(berlin.offset_at(july_2024), (7200, Cow::Borrowed("CEST")));
+        assert_eq!(berlin.offset_at(0), (3600, Cow::Borrowed("CET")));
+        assert_eq!(berlin.seconds_at(i64::MIN), 3208);
+        assert_eq!(Zone::fixed(7200).offset_at(0), (7200, Cow::Borrowed("+02")));
+    }
+}

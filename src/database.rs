@@ -41,6 +41,19 @@ pub struct Database {
     core: Arc<Core>,
 }
 
+/// What the queries of all sessions take, and may take, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory that they have reserved.
+    pub memory_reserved: u64,
+    /// Memory that they may reserve.
+    pub memory_limit: u64,
+    /// Disk space of their temporary files.
+    pub temp_used: u64,
+    /// Disk space that their temporary files may take.
+    pub temp_limit: u64,
+}
+
 /// What all sessions of a database share.
 pub(crate) struct Core {
     pub(crate) engine: Arc<Engine>,
@@ -105,6 +118,22 @@ impl Database {
     /// A new session with the default settings.
     pub fn session(&self) -> Session {
         Session::new(Arc::clone(&self.core), self.context())
+    }
+
+    /// What queries take of what they may take together.
+    pub fn usage(&self) -> Usage {
+        let runtime = &self.core.runtime;
+        Usage {
+            memory_reserved: runtime.memory_pool.reserved() as u64,
+            memory_limit: self.core.engine.settings.memory_limit.0,
+            temp_used: runtime.disk_manager.used_disk_space(),
+            temp_limit: self.core.engine.settings.temp_limit.0,
+        }
+    }
+
+    /// The background jobs.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.core.scheduler
     }
 
     /// The engine below: snapshots, segments and the commit log.

@@ -4,6 +4,7 @@ pub mod catalog;
 pub mod compaction;
 pub mod database;
 pub mod error;
+pub mod metrics;
 pub mod server;
 pub mod settings;
 pub mod sql;

@@ -361,6 +361,10 @@ impl ExecutionPlan for CollectionScanExec {
         partition: usize,
         context: Arc<TaskContext>,
     ) -> Result<SendableRecordBatchStream> {
+        if partition == 0 {
+            let totals = self.source.engine.metrics();
+            totals.segments_pruned.add(self.summary.pruned as u64);
+        }
         let plan = self.read_plan(partition, context.session_config().batch_size());
         let units = self.units[partition].clone();
         let reader = PartitionReader::new(plan, units, self.request.limit);

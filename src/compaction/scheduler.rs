@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 
-use super::jobs::{Progress, Task};
+use super::jobs::{Phase, Progress, Task};
 use super::policy::{Choice, JobOptions, Request, choose};
 use super::run::{now_ms, record, run};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
@@ -211,6 +211,37 @@ impl Scheduler {
         jobs.live.get(&id).map(|l| l.task.progress())
     }
 
+    /// How many jobs are queued or at work, by kind and state.
+    pub fn live(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        let mut counts = BTreeMap::new();
+        for live in self.owner.shared.jobs.lock().live.values() {
+            let state = match live.task.progress().phase {
+                Phase::Waiting => JobState::Queued,
+                _ => JobState::Running,
+            };
+            let labels = (live.record.kind.as_str(), state.as_str());
+            *counts.entry(labels).or_default() += 1;
+        }
+        counts
+    }
+
+    /// How many segments automatic compaction should rewrite now: what it does not keep up with.
+    pub fn backlog(&self) -> u64 {
+        let engine = &self.owner.shared.engine;
+        let snapshot = engine.committer.snapshot();
+        let segments = snapshot.collections().flat_map(|collection| {
+            let choices = automatic().map(|request| {
+                let choice = choose(collection, request, &engine.settings, now_ms());
+                match choice {
+                    Ok(Choice::Work(work)) => work.inputs().count() as u64,
+                    Ok(Choice::NothingToDo(_)) | Err(_) => 0,
+                }
+            });
+            choices.into_iter()
+        });
+        segments.sum()
+    }
+
     fn handle(&self) -> Result<tokio::runtime::Handle> {
         let runtime = self.owner.runtime.as_ref();
         let handle = runtime.map(|r| r.handle().clone());
@@ -401,6 +432,8 @@ async fn work(shared: Arc<Shared>, id: JobId, request: Request) {
         Ok(ended) => ended,
         Err(error) => end_with(&shared, job, &error).await,
     };
+    let metrics = shared.engine.metrics();
+    metrics.compaction_ended(ended.kind.as_str(), ended.state.as_str());
     tracing::info!(
         job = ended.id.0,
         collection = ended.collection_name,
@@ -491,24 +524,28 @@ fn vacuum(engine: &Engine) {
     }
 }
 
+/// What is looked for in every collection.
+fn automatic() -> [Request; 2] {
+    [JobKind::Seal, JobKind::Merge].map(|kind| Request {
+        kind,
+        options: JobOptions {
+            automatic: true,
+            full: false,
+        },
+    })
+}
+
 fn start_due(shared: &Arc<Shared>, handle: &tokio::runtime::Handle) {
     let snapshot = shared.engine.committer.snapshot();
     for collection in snapshot.collections() {
         if !collection.options.auto_compaction || shared.is_busy(collection.id) {
             continue;
         }
-        let due = [JobKind::Seal, JobKind::Merge].map(|kind| Request {
-            kind,
-            options: JobOptions {
-                automatic: true,
-                full: false,
-            },
-        });
         let is_due = |request: &Request| {
             let choice = choose(collection, *request, &shared.engine.settings, now_ms());
             matches!(choice, Ok(Choice::Work(_)))
         };
-        let Some(request) = due.into_iter().find(is_due) else {
+        let Some(request) = automatic().into_iter().find(is_due) else {
             continue;
         };
         if let Ok((job, true)) = shared.enlist(collection, request) {

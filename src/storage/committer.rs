@@ -22,6 +22,7 @@ pub use super::transaction::{RowMap, Transaction};
 use super::vacuum::{self, Vacuumed};
 use super::writer_thread::{Recovered, Request, WriterThread};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 
 /// Transactions that may wait for the writer; more wait outside.
@@ -70,6 +71,7 @@ pub(super) struct Shared {
     pub(super) published: RwLock<Arc<Snapshot>>,
     pub(super) history: Mutex<History>,
     pub(super) versions: watch::Sender<Version>,
+    pub(super) metrics: Metrics,
     /// Why nothing can be written any more.
     pub(super) failed: OnceLock<String>,
 }
@@ -108,6 +110,7 @@ impl Committer {
             history: Mutex::new(History::new(Arc::clone(&snapshot), options.retention)),
             versions: watch::Sender::new(snapshot.version()),
             published: RwLock::new(snapshot),
+            metrics: Metrics::default(),
             failed: OnceLock::new(),
         });
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
@@ -146,6 +149,16 @@ impl Committer {
             Error::new(ErrorKind::NotFound, sqlstate::SNAPSHOT_TOO_OLD, message)
                 .with_hint("SELECT * FROM shelfmark.versions shows which are."),
         )
+    }
+
+    /// What was counted since it was opened.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.shared.metrics
+    }
+
+    /// Whether nothing can be written any more, because the log could not be.
+    pub fn is_read_only(&self) -> bool {
+        self.inner.shared.failed.get().is_some()
     }
 
     /// What is known of recent versions, oldest first.

@@ -9,6 +9,7 @@ use super::segment::SegmentCache;
 use super::store::Store;
 use super::vacuum::Vacuumed;
 use crate::error::Result;
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 
 /// The most segments that are kept open: well below the usual limit of 1,024 file descriptors.
@@ -49,6 +50,11 @@ impl Engine {
             retrying: tokio::sync::Mutex::default(),
             settings: Arc::new(settings),
         })
+    }
+
+    /// What it counted since it was opened.
+    pub fn metrics(&self) -> &Metrics {
+        self.committer.metrics()
     }
 
     /// Deletes the files of segments that no version needs which anybody can reach.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -164,7 +165,7 @@ impl WriterThread {
     fn finish(&mut self, group: Group) {
         if !group.commits.is_empty() {
             let commits = group.commits.len() as u64;
-            let written = self.write(group.frame);
+            let written = self.write(group.frame, commits);
             match written {
                 Ok(bytes) => {
                     self.publish(group.commits);
@@ -185,15 +186,19 @@ impl WriterThread {
         }
     }
 
-    fn write(&mut self, frame: Frame) -> Result<u64> {
+    fn write(&mut self, frame: Frame, commits: u64) -> Result<u64> {
         // Without room the group fails, and nothing else: no byte of it is in the log.
         self.log.reserve(&frame)?;
-        self.log.append(frame).map_err(|error| {
+        let begun = Instant::now();
+        let written = self.log.append(frame).map_err(|error| {
             // After a failed sync the kernel may call lost pages clean: trying again would prove nothing.
             tracing::error!(%error, "the log cannot be written; the database is read-only until reopened");
             let _ = self.shared.failed.set(error.to_string());
             self.shared.unavailable()
-        })
+        })?;
+        let metrics = &self.shared.metrics;
+        metrics.log_written(written, commits, begun.elapsed());
+        Ok(written)
     }
 
     fn publish(&self, commits: Vec<(Arc<Snapshot>, Commit, Answer)>) {

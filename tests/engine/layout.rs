@@ -13,7 +13,7 @@ const LAYERS: [&[&str]; 8] = [
     &["catalog"],
     &["compaction"],
     &["storage"],
-    &["settings", "error"],
+    &["settings", "error", "metrics"],
 ];
 
 fn layer(module: &str) -> usize {

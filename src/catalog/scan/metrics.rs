@@ -4,6 +4,8 @@ use datafusion::physical_plan::metrics::{
     BaselineMetrics, Count, ExecutionPlanMetricsSet, MetricBuilder,
 };
 
+use crate::metrics::{Counter, Metrics};
+
 /// Counters of one partition.
 #[derive(Debug)]
 pub(super) struct ScanMetrics {
@@ -38,6 +40,15 @@ impl ScanMetrics {
             rows_read: counter("rows_read"),
             bytes_read: counter("bytes_read"),
         }
+    }
+
+    /// Adds what the partition did to what the database counts.
+    pub fn count_in(&self, totals: &Metrics) {
+        let add = |total: &Counter, count: &Count| total.add(count.value() as u64);
+        add(&totals.segments_scanned, &self.segments_scanned);
+        add(&totals.segments_pruned, &self.segments_pruned_dynamic);
+        add(&totals.rows_scanned, &self.rows_read);
+        add(&totals.bytes_scanned, &self.bytes_read);
     }
 
     /// Records what was known when the query was planned.

@@ -152,6 +152,14 @@ impl PartitionReader {
     }
 }
 
+impl Drop for PartitionReader {
+    /// What was scanned counts when the scan ends, also before its last row.
+    fn drop(&mut self) {
+        let totals = self.plan.source.engine.metrics();
+        self.plan.metrics.count_in(totals);
+    }
+}
+
 impl Iterator for PartitionReader {
     type Item = datafusion::common::Result<RecordBatch>;
 

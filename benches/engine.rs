@@ -220,6 +220,7 @@ fn write_segment(file: File, schema: &CollectionSchema, batches: &[RecordBatch])
         options: &CollectionOptions::default(),
         sorted_by: &[FieldId(1)],
         nan_fields: &HashSet::new(),
+        filter_fields: &[],
     };
     let mut writer = SegmentWriter::try_new(file, layout).unwrap();
     for batch in batches {
@@ -354,6 +355,7 @@ async fn scattered(schema: &CollectionSchema, batches: &[RecordBatch]) -> (Inser
             sorted_by: vec![FieldId(1)],
             run: None,
             stats: Arc::new(written.stats),
+            filters: written.filters,
             deletes: RoaringBitmap::new(),
         };
         changes.push(Change::AddSegments(collection.id, vec![segment]));

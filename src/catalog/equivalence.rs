@@ -22,8 +22,9 @@ use super::provider::{ROWS_CATALOG, ShelfmarkCatalog};
 use super::testing::TestDb;
 use crate::compaction::policy::JobOptions;
 use crate::compaction::scheduler::Scheduler;
-use crate::storage::change::{JobKind, JobState};
-use crate::storage::schema::{CollectionId, CollectionSchema, SegmentId};
+use crate::storage::change::{Change, JobKind, JobState};
+use crate::storage::collection::Segment;
+use crate::storage::schema::{CollectionId, CollectionSchema, IndexId, SegmentId};
 
 /// A database and the same rows as batches in memory.
 struct Twins {
@@ -110,6 +111,31 @@ impl Twins {
         assert!(done.contains(&job.state), "{job:?}");
     }
 
+    /// An index on every scalar column, built for the segments that there are.
+    async fn create_indexes(&self, scheduler: &Scheduler) -> Vec<IndexId> {
+        let scalars = self
+            .schema
+            .columns
+            .iter()
+            .filter(|c| c.column_type.is_scalar());
+        let fields: Vec<_> = scalars.map(|c| c.id).collect();
+        let indexes = self.db.create_indexes(self.id, &fields).await;
+        scheduler.build_filters(self.id).await.unwrap();
+        let collection = self.db.collection(self.id);
+        let wanted = collection.filter_fields();
+        let has_all = |s: &Arc<Segment>| wanted.iter().all(|f| s.filter(*f).is_some());
+        assert!(collection.segments().all(has_all));
+        indexes
+    }
+
+    async fn drop_indexes(&self, indexes: Vec<IndexId>) {
+        for index in indexes {
+            self.db
+                .commit(vec![Change::DropIndex(self.id, index)])
+                .await;
+        }
+    }
+
     /// All three give the same rows for each predicate.
     async fn check(&self, when: &str, predicates: &[String]) {
         let (pruned, unpruned) = (self.context(), self.context());
@@ -163,6 +189,8 @@ proptest! {
             let scheduler = Scheduler::open(Arc::clone(&twins.db.engine)).unwrap();
             let (early, late) = case.predicates.split_at(case.predicates.len() / 2);
             twins.check("as written", early).await;
+            let indexes = twins.create_indexes(&scheduler).await;
+            twins.check("with filters in files", &case.predicates).await;
             twins.delete(&case.deleted).await;
             twins.check("after deletes", early).await;
             twins.compact(&scheduler, JobKind::Seal).await;
@@ -172,6 +200,8 @@ proptest! {
             twins.check("after clustering", late).await;
             twins.delete(&case.deleted_late).await;
             twins.check("after more deletes", late).await;
+            twins.drop_indexes(indexes).await;
+            twins.check("without indexes", late).await;
         });
     }
 }

@@ -7,6 +7,7 @@ pub mod dml;
 #[cfg(test)]
 mod equivalence;
 pub mod in_list;
+pub mod index_definition;
 pub mod keys;
 pub mod options;
 pub mod pg_type;

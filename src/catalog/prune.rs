@@ -15,6 +15,8 @@
 //! Soundness: a container is pruned only if no row of it can make the predicate true. What the pruner does not
 //! understand (a function, a cast that does not keep the order, a literal of another type) it keeps.
 //!
+//! Bloom filters, where row groups have them, take *may be true* from `key = 5` and `key IN (..)`.
+//!
 //! Values compare as DataFusion compares them: NaN (always stored as the canonical positive NaN) is equal to itself
 //! and greater than all else, -0.0 equals 0.0.
 
@@ -34,6 +36,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
 use self::condition::Condition;
+use crate::storage::segment_filters::SegmentFilters;
 use crate::storage::stats::PartitionStats;
 
 /// A predicate made ready to be held against statistics of any level.
@@ -83,17 +86,34 @@ impl Pruner {
             .any(|c| !matches!(c.condition, Condition::Unknown))
     }
 
+    /// Whether it asks for single values of a column, which bloom filters know.
+    pub fn looks_up(&self) -> bool {
+        self.conjuncts.iter().any(|c| c.condition.looks_up())
+    }
+
+    /// As [`Pruner::may_match`] for the row groups of a segment, whose bloom filters are asked as well.
+    pub fn may_match_in(&self, stats: &PartitionStats, filters: &SegmentFilters) -> BooleanBuffer {
+        let mut kept = BooleanBuffer::new_set(stats.containers);
+        for conjunct in &self.conjuncts {
+            kept &= &conjunct
+                .condition
+                .evaluate(stats, Some(filters))
+                .may_be_true;
+        }
+        kept
+    }
+
     /// One bit per container: whether a row of it may make the predicate true.
     pub fn may_match(&self, stats: &PartitionStats) -> BooleanBuffer {
         self.prune(stats).kept
     }
 
-    /// The same, with the columns that did it.
+    /// [`Pruner::may_match`] with the columns that did it.
     pub fn prune(&self, stats: &PartitionStats) -> Pruned {
         let mut kept = BooleanBuffer::new_set(stats.containers);
         let mut by = Vec::new();
         for conjunct in &self.conjuncts {
-            let may_be_true = conjunct.condition.evaluate(stats).may_be_true;
+            let may_be_true = conjunct.condition.evaluate(stats, None).may_be_true;
             if may_be_true.has_false() {
                 let columns = conjunct.columns.iter().cloned().collect::<Vec<_>>();
                 let name = columns.join(" or ");

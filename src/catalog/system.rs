@@ -32,16 +32,18 @@ enum SystemTable {
     Compactions,
     Versions,
     Settings,
+    Indexes,
 }
 
 impl SystemTable {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Collections,
         Self::Segments,
         Self::PartitionStats,
         Self::Compactions,
         Self::Versions,
         Self::Settings,
+        Self::Indexes,
     ];
 
     fn name(self) -> &'static str {
@@ -52,6 +54,7 @@ impl SystemTable {
             Self::Compactions => "compactions",
             Self::Versions => "versions",
             Self::Settings => "settings",
+            Self::Indexes => "indexes",
         }
     }
 
@@ -69,6 +72,7 @@ impl SystemTable {
             Self::Compactions => rows::compactions(snapshot, source.scheduler.as_ref()),
             Self::Versions => rows::versions(&engine.committer.versions()),
             Self::Settings => rows::settings(settings),
+            Self::Indexes => rows::indexes(snapshot),
         };
         columns.into_batch()
     }

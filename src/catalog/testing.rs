@@ -19,8 +19,10 @@ use crate::storage::change::{Append, Change, NewCollection, NewSegment, Qualifie
 use crate::storage::collect::nan_fields;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
+use crate::storage::index::{Index, IndexKey, IndexPart};
 use crate::storage::schema::{
-    CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, SegmentId,
+    CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, IndexId,
+    SegmentId,
 };
 use crate::storage::snapshot::DEFAULT_SCHEMA;
 use crate::storage::transaction::Transaction;
@@ -119,6 +121,7 @@ impl TestDb {
             options: &collection.options,
             sorted_by: &collection.schema.clustering_key,
             nan_fields: &nan_fields(std::slice::from_ref(&sorted)),
+            filter_fields: &collection.filter_fields(),
         };
         let handle = file.file().try_clone().unwrap();
         let mut writer = SegmentWriter::try_new(handle, layout).unwrap();
@@ -133,10 +136,37 @@ impl TestDb {
             sorted_by: collection.schema.clustering_key.clone(),
             run: None,
             stats: Arc::new(written.stats),
+            filters: written.filters,
             deletes: RoaringBitmap::new(),
         };
         self.commit(vec![Change::AddSegments(id, vec![new])]).await;
         segment
+    }
+
+    /// An index on each of these columns.
+    pub async fn create_indexes(&self, id: CollectionId, fields: &[FieldId]) -> Vec<IndexId> {
+        let mut ids = Vec::new();
+        for field in fields {
+            let index = Index {
+                id: IndexId(self.engine.committer.allocate_id()),
+                name: format!("index_{field}"),
+                method: "btree".to_string(),
+                keys: vec![IndexKey {
+                    part: IndexPart::Column(*field),
+                    operator_class: None,
+                    descending: false,
+                    nulls_first: None,
+                }],
+                include: vec![],
+                is_unique: false,
+                options: vec![],
+                predicate: None,
+                columns: vec![*field],
+            };
+            ids.push(index.id);
+            self.commit(vec![Change::CreateIndex(id, index)]).await;
+        }
+        ids
     }
 
     pub async fn delete(&self, id: CollectionId, segment: SegmentId, rows: &[u32]) {

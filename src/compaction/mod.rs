@@ -3,9 +3,10 @@
 //! All kinds are one path: [`policy`] picks inputs (a pure choice), [`run`] reads them with deletes applied,
 //! [`sort`] sorts narrow rows within a memory budget, [`ranges`] cuts the stream into segments, [`gather`] fetches
 //! the vectors, and one commit replaces inputs by outputs. [`scheduler`] runs [`jobs`] in the background; [`depth`]
-//! measures how well it all went.
+//! measures how well it all went. [`filters`] gives segments the bloom filters of indexes that are younger than they.
 
 pub mod depth;
+mod filters;
 mod gather;
 mod input;
 pub mod jobs;

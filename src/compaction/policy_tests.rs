@@ -90,6 +90,7 @@ impl Builder {
             sorted_by: vec![KEY],
             run: run.map(JobId),
             stats: Arc::new(stats),
+            filters: vec![],
             deletes: RoaringBitmap::new(),
         };
         let added = self.commit(Change::AddSegments(COLLECTION, vec![segment]));

@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, watch};
 
+use super::filters::FilterBuilder;
 use super::jobs::{Phase, Progress, Task};
 use super::policy::{Choice, JobOptions, Request, choose};
 use super::run::{now_ms, record, run};
@@ -54,6 +55,7 @@ struct Shared {
     closing: AtomicBool,
     running: Semaphore,
     jobs: Mutex<Jobs>,
+    filters: Arc<FilterBuilder>,
     /// Told when a job has ended.
     ended: Condvar,
 }
@@ -102,6 +104,7 @@ impl Scheduler {
             closing: AtomicBool::new(false),
             running: Semaphore::new(running as usize),
             jobs: Mutex::default(),
+            filters: Arc::default(),
             ended: Condvar::new(),
         });
         let scheduler = Self {
@@ -205,6 +208,18 @@ impl Scheduler {
         ))
     }
 
+    /// Builds the bloom filters that the collection's indexes want and its segments lack. It goes on when the answer
+    /// is not waited for.
+    ///
+    /// # Errors
+    /// XX001 for a damaged segment, 58030 or 53100 for what the disk says, 57014 when the database is closed.
+    pub async fn build_filters(&self, collection: CollectionId) -> Result<()> {
+        let shared = Arc::clone(&self.owner.shared);
+        let build = async move { shared.filters.build(&shared.engine, collection).await };
+        let built = self.handle()?.spawn(build).await;
+        built.map_err(|e| Error::internal(format!("bloom filters could not be built: {e}")))?
+    }
+
     /// How far a job is that has not ended.
     pub fn progress(&self, id: JobId) -> Option<Progress> {
         let jobs = self.owner.shared.jobs.lock();
@@ -252,6 +267,7 @@ impl Scheduler {
 impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Relaxed);
+        self.shared.filters.close();
         for live in self.shared.jobs.lock().live.values() {
             live.task.cancel();
         }
@@ -501,6 +517,7 @@ async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Handle) {
         if automatic {
             start_due(&shared, &handle);
         }
+        shared.filters.start_due(&shared.engine, &handle);
         if vacuumed.elapsed() >= VACUUM_INTERVAL {
             vacuum(&shared.engine);
             vacuumed = Instant::now();

@@ -86,6 +86,7 @@ pub struct GroupWriter {
     gatherer: Gatherer,
     run: Option<JobId>,
     nan_fields: HashSet<FieldId>,
+    filter_fields: Vec<FieldId>,
     task: Task,
     steps: Steps,
     cutter: Cutter,
@@ -129,6 +130,7 @@ impl GroupWriter {
         Ok(Self {
             maps: maps.collect(),
             nan_fields: fields_with_nan(&collection, &inputs),
+            filter_fields: collection.filter_fields(),
             steps: Steps::try_new(&order.key_types())?,
             cutter: Cutter::new(Limits { ..limits }, planned),
             engine,
@@ -261,6 +263,7 @@ impl GroupWriter {
             options: &self.collection.options,
             sorted_by: &self.collection.schema.clustering_key,
             nan_fields: &self.nan_fields,
+            filter_fields: &self.filter_fields,
         };
         Ok(OpenSegment {
             id,
@@ -283,6 +286,7 @@ impl GroupWriter {
             sorted_by: self.collection.schema.clustering_key.clone(),
             run: self.run,
             stats: Arc::new(written.stats),
+            filters: written.filters,
             deletes: RoaringBitmap::new(),
         });
         Ok(())

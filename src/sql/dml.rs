@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::ScalarValue;
+use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::{Expr, lit};
 use datafusion::sql::sqlparser::ast::{
@@ -169,15 +169,16 @@ impl Planning<'_> {
 
     /// An expression without columns.
     pub(super) fn constant(&self, text: &str) -> Result<Expr> {
-        let schema = datafusion::common::DFSchema::empty();
-        let expr = self.state.create_logical_expr_from_sql_expr(
-            ast::ExprWithAlias {
-                expr: parse_expr(text)?,
-                alias: None,
-            },
-            &schema,
-        )?;
-        Ok(expr)
+        self.expression(text, &DFSchema::empty())
+    }
+
+    /// An expression over the columns of `schema`.
+    pub(super) fn expression(&self, text: &str, schema: &DFSchema) -> Result<Expr> {
+        let expr = ast::ExprWithAlias {
+            expr: parse_expr(text)?,
+            alias: None,
+        };
+        Ok(self.state.create_logical_expr_from_sql_expr(expr, schema)?)
     }
 
     /// The value of an expression without columns.

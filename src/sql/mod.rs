@@ -18,6 +18,7 @@ mod ddl;
 mod define;
 mod dml;
 pub mod format;
+pub mod index;
 mod notice;
 mod parameters;
 pub mod parser;

@@ -7,10 +7,10 @@ use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::define;
 use super::parameters::place_of;
 use super::statement::{Compact, CopyStatement, CopySubject, Drop, DropKind, Explain, Statement};
 use super::tokens::{DIALECT, LineIndex, is_blank, tokenize};
+use super::{define, index};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::JobId;
 
@@ -64,6 +64,9 @@ impl Grammar<'_> {
             _ if self.is_transaction() => self.transaction(),
             ("EXPLAIN", _) => self.explain(),
             ("CREATE", _) if self.creates_ours() => self.create(),
+            ("CREATE", "INDEX") | ("CREATE", "UNIQUE") => index::parse_create(self),
+            ("DROP", "INDEX") => index::parse_drop(self),
+            ("ALTER", "INDEX") => index::parse_alter(self),
             ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA") => self.drop(),
             ("ALTER", "TABLE" | "COLLECTION") => self.alter(),
             ("TRUNCATE", _) => self.truncate(),

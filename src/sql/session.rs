@@ -26,7 +26,7 @@ use super::notice::{Notice, Notices, Severity};
 use super::parameters::Types;
 use super::statement::{Explain, Statement};
 use super::transaction::Block;
-use super::{compaction, copy, create, dml, settings, transaction};
+use super::{compaction, copy, create, dml, index, settings, transaction};
 use crate::catalog::options::PinnedSnapshot;
 use crate::database::Core;
 use crate::error::{Error, Result};
@@ -230,6 +230,9 @@ impl<'a> Planning<'a> {
             Statement::Drop(drop) => create::drop(session, drop),
             Statement::Truncate(names) => create::truncate(session, names),
             Statement::Alter(alter) => super::alter::plan(session, *alter),
+            Statement::CreateIndex(create) => index::create(session, *create),
+            Statement::DropIndex(drop) => index::drop(session, drop),
+            Statement::RenameIndex(rename) => index::rename(session, rename),
             Statement::Compact(compact) => compaction::compact(session, &compact),
             Statement::ShowCompaction(job) => compaction::show(session, job),
             Statement::ShowCompactions(name) => compaction::list(self, name).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
+use super::index::{CreateIndex, DropIndex, RenameIndex};
 use super::transaction::TransactionStatement;
 use crate::storage::schema::JobId;
 
@@ -34,6 +35,12 @@ pub enum Statement {
     Truncate(Vec<ObjectName>),
     /// ALTER TABLE or ALTER COLLECTION.
     Alter(Box<Alter>),
+    /// CREATE INDEX.
+    CreateIndex(Box<CreateIndex>),
+    /// DROP INDEX.
+    DropIndex(DropIndex),
+    /// ALTER INDEX .. RENAME TO.
+    RenameIndex(RenameIndex),
     /// INSERT.
     Insert(Box<ast::Insert>),
     /// UPDATE.

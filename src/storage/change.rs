@@ -8,9 +8,10 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Object};
+use super::index::{Index, SegmentFilter};
 use super::role::{Role, RoleId};
 use super::schema::{
-    CollectionId, CollectionOptions, CollectionSchema, FieldId, JobId, SegmentId, Version,
+    CollectionId, CollectionOptions, CollectionSchema, FieldId, IndexId, JobId, SegmentId, Version,
 };
 use super::snapshot::DEFAULT_SCHEMA;
 use super::stats::SegmentStats;
@@ -66,6 +67,14 @@ pub enum Change {
     DropRole(RoleId),
     /// Owner and grants of an object are as given from now on.
     SetAccess(Object, Access),
+    /// An index appears.
+    CreateIndex(CollectionId, Index),
+    /// An index goes.
+    DropIndex(CollectionId, IndexId),
+    /// An index gets another name.
+    RenameIndex(CollectionId, IndexId, String),
+    /// Bloom filters of a sealed segment come. Their files are durable before the commit is.
+    AddFilters(CollectionId, SegmentId, Vec<SegmentFilter>),
 }
 
 /// A name within a SQL schema.
@@ -167,6 +176,9 @@ pub struct NewSegment {
     pub run: Option<JobId>,
     /// What its columns can hold.
     pub stats: Arc<SegmentStats>,
+    /// Its bloom filters of indexed columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<SegmentFilter>,
     /// Rows that are deleted already when it enters (deletes rebased onto a compaction's output).
     #[serde(skip)]
     pub deletes: RoaringBitmap,

@@ -20,6 +20,7 @@ use super::change::{JobRecord, NewCollection, NewSegment, View};
 use super::codec::{Attachments, Reader, Record, encode_bitmap, encode_rows};
 use super::collection::{Collection, Segment};
 use super::growing::GrowingSegment;
+use super::index::Index;
 use super::log::{files, numbered_files};
 use super::role::Role;
 use super::schema::{CollectionId, SegmentId, Version};
@@ -52,6 +53,8 @@ enum Entry {
     Collection {
         new: NewCollection,
         schema_version: Version,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        indexes: Vec<Index>,
     },
     /// Attached: its deletes.
     Segment {
@@ -195,10 +198,12 @@ fn encode_collection(
         options: collection.options.clone(),
     };
     let schema_version = collection.schema_version;
+    let indexes = collection.indexes().iter();
     put(
         &Entry::Collection {
             new,
             schema_version,
+            indexes: indexes.map(|index| Index::clone(index)).collect(),
         },
         vec![],
     )?;
@@ -279,8 +284,10 @@ impl Restore {
             Entry::Collection {
                 new,
                 schema_version,
+                indexes,
             } => {
-                let collection = Collection::new(&new, schema_version);
+                let mut collection = Collection::new(&new, schema_version);
+                indexes.into_iter().for_each(|i| collection.put_index(i));
                 self.collections.insert(new.id, collection);
             }
             Entry::Segment {

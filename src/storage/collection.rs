@@ -7,8 +7,9 @@ use rpds::RedBlackTreeMapSync;
 
 use super::change::{NewCollection, NewSegment, QualifiedName};
 use super::growing::GrowingSegment;
+use super::index::{Index, SegmentFilter};
 use super::schema::{
-    CollectionId, CollectionOptions, CollectionSchema, FieldId, JobId, SegmentId, Version,
+    CollectionId, CollectionOptions, CollectionSchema, FieldId, IndexId, JobId, SegmentId, Version,
 };
 use super::stats::{PartitionStats, SegmentStats};
 use crate::error::{Error, Result};
@@ -32,6 +33,8 @@ pub struct Segment {
     pub created: Version,
     /// What its columns can hold.
     pub stats: Arc<SegmentStats>,
+    /// Its bloom filters of indexed columns.
+    pub filters: Arc<[SegmentFilter]>,
     /// Places of deleted rows.
     pub deletes: Arc<RoaringBitmap>,
 }
@@ -48,6 +51,7 @@ impl Segment {
             run: new.run,
             created,
             stats: Arc::clone(&new.stats),
+            filters: new.filters.as_slice().into(),
             deletes: Arc::new(new.deletes.clone()),
         }
     }
@@ -62,6 +66,7 @@ impl Segment {
             sorted_by: self.sorted_by.to_vec(),
             run: self.run,
             stats: Arc::clone(&self.stats),
+            filters: self.filters.to_vec(),
             deletes: (*self.deletes).clone(),
         }
     }
@@ -69,6 +74,11 @@ impl Segment {
     /// Rows that are not deleted.
     pub fn live_rows(&self) -> u64 {
         self.rows - self.deletes.len()
+    }
+
+    /// Its bloom filters of a column, if it has them.
+    pub fn filter(&self, field: FieldId) -> Option<&SegmentFilter> {
+        self.filters.iter().find(|f| f.field == field)
     }
 }
 
@@ -97,6 +107,7 @@ pub struct Collection {
     pub schema_version: Version,
     segments: RedBlackTreeMapSync<SegmentId, Arc<Segment>>,
     growing: Vec<Arc<GrowingSegment>>,
+    indexes: Vec<Arc<Index>>,
     /// Built when first asked for; shared by versions with the same segments and schema.
     stats: Arc<OnceLock<PartitionStats>>,
 }
@@ -112,6 +123,7 @@ impl Collection {
             schema_version: version,
             segments: RedBlackTreeMapSync::new_sync(),
             growing: Vec::new(),
+            indexes: Vec::new(),
             stats: Arc::default(),
         }
     }
@@ -142,6 +154,22 @@ impl Collection {
         sealed + self.growing.iter().map(|g| g.live_rows()).sum::<u64>()
     }
 
+    /// The indexes, oldest first.
+    pub fn indexes(&self) -> &[Arc<Index>] {
+        &self.indexes
+    }
+
+    /// The columns of which every segment should have bloom filters, each once.
+    pub fn filter_fields(&self) -> Vec<FieldId> {
+        let indexes = self.indexes.iter();
+        let mut fields: Vec<_> = indexes
+            .flat_map(|i| i.filter_fields(&self.schema))
+            .collect();
+        fields.sort_unstable();
+        fields.dedup();
+        fields
+    }
+
     /// PartitionStats of the sealed segments, one slot per segment in the order of [`Collection::segments`].
     pub fn partition_stats(&self) -> &PartitionStats {
         self.stats.get_or_init(|| {
@@ -159,6 +187,68 @@ impl Collection {
         self.schema = Arc::new(schema);
         self.schema_version = version;
         self.stats = Arc::default();
+        let has = |id: &FieldId| self.schema.column_by_id(*id).is_some();
+        self.indexes.retain(|index| index.columns.iter().all(has));
+        self.drop_needless_filters();
+    }
+
+    pub(super) fn put_index(&mut self, index: Index) {
+        self.indexes.push(Arc::new(index));
+    }
+
+    /// Whether there was such an index.
+    pub(super) fn remove_index(&mut self, id: IndexId) -> bool {
+        let before = self.indexes.len();
+        self.indexes.retain(|index| index.id != id);
+        self.drop_needless_filters();
+        self.indexes.len() < before
+    }
+
+    /// Whether there was such an index.
+    pub(super) fn rename_index(&mut self, id: IndexId, name: &str) -> bool {
+        let Some(index) = self.indexes.iter_mut().find(|index| index.id == id) else {
+            return false;
+        };
+        Arc::make_mut(index).name = name.to_string();
+        true
+    }
+
+    /// Forgets filter files of columns that no index names any more. What is in a segment's file stays there.
+    fn drop_needless_filters(&mut self) {
+        let wanted = self.filter_fields();
+        let needless = |f: &SegmentFilter| f.file().is_some() && !wanted.contains(&f.field);
+        let changed: Vec<Segment> = self
+            .segments()
+            .filter(|segment| segment.filters.iter().any(needless))
+            .map(|segment| {
+                let kept = segment.filters.iter().filter(|f| !needless(f));
+                Segment {
+                    filters: kept.cloned().collect(),
+                    ..Segment::clone(segment)
+                }
+            })
+            .collect();
+        for segment in changed {
+            self.segments.insert_mut(segment.id, Arc::new(segment));
+        }
+    }
+
+    /// Gives a segment more filters: of indexed columns that it had none of.
+    pub(super) fn add_filters(&mut self, id: SegmentId, filters: &[SegmentFilter]) -> Result<()> {
+        let segment = self
+            .segment(id)
+            .ok_or_else(|| Error::conflict(format!("segment {id} of \"{}\" is gone", self.name)))?;
+        let wanted = self.filter_fields();
+        let fits =
+            |f: &SegmentFilter| wanted.contains(&f.field) && segment.filter(f.field).is_none();
+        if !filters.iter().all(fits) {
+            let message = format!("the indexes of \"{}\" were changed meanwhile", self.name);
+            return Err(Error::conflict(message));
+        }
+        let mut next = Segment::clone(segment);
+        next.filters = next.filters.iter().chain(filters).cloned().collect();
+        self.segments.insert_mut(id, Arc::new(next));
+        Ok(())
     }
 
     /// Puts a segment in.

@@ -12,8 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::checkpoint;
 use super::codec::read_commits;
 use super::conflict::Prepared;
-use super::history::History;
 pub use super::history::VersionInfo;
+use super::history::{DataFile, History};
 use super::replay::replay;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
@@ -97,10 +97,13 @@ impl Committer {
     /// XX001 naming file and offset for bytes that are not what was written, 58030 for what the disk says.
     pub fn open(store: Arc<Store>, options: CommitterOptions) -> Result<Self> {
         let (snapshot, recovered) = recover(&store)?;
-        let files = vacuum::segment_files(&store)?;
+        let files = vacuum::data_files(&store)?;
         vacuum::remove_stale(&store, &vacuum::stale(&snapshot, &files))?;
         // Ids that a crash left on disk are passed over, although their files are gone.
-        let used = files.iter().map(|f| f.collection.0.max(f.segment.0) + 1);
+        let used = files.iter().map(|(collection, file)| match file {
+            DataFile::Segment(id) => collection.0.max(id.0) + 1,
+            DataFile::Filter(id) => collection.0.max(id.0) + 1,
+        });
         let next_id = used.fold(snapshot.next_id(), u64::max);
 
         let snapshot = Arc::new(snapshot);
@@ -303,8 +306,10 @@ mod tests {
 
     use super::*;
     use crate::storage::change::{Change, Replace};
+    use crate::storage::index::{FilterPlace, SegmentFilter};
+    use crate::storage::schema::{FieldId, FilterId, IndexId};
     use crate::storage::testing::{
-        append, delete, describe, growing_ids, name, new_collection, new_segment, same,
+        append, delete, describe, growing_ids, index, name, new_collection, new_segment, same,
     };
 
     fn options() -> CommitterOptions {
@@ -434,6 +439,68 @@ mod tests {
         std::fs::write(newest, bytes).unwrap();
         drop(store);
         same(&open(dir.path()).snapshot(), &snapshot);
+    }
+
+    #[tokio::test]
+    async fn indexes_and_their_files_live_as_long_as_they_are_wanted() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = CollectionId(1);
+        let options = CommitterOptions {
+            retention: Duration::ZERO,
+            checkpoint_commits: 4,
+            ..options()
+        };
+        drop(with_book(dir.path()).await);
+        let mut committer = open_with(dir.path(), options.clone());
+        let store = || Arc::clone(&committer.inner.shared.store);
+        let file = |id| {
+            let (store, id) = (store(), FilterId(id));
+            let new = store.create(store.filter_path(book, id)).unwrap();
+            new.publish().unwrap();
+        };
+        let filter = |id| SegmentFilter {
+            field: FieldId(1),
+            bytes: 32,
+            place: FilterPlace::File {
+                id: FilterId(id),
+                crc32c: 7,
+            },
+        };
+        let first = |id| Change::AddFilters(book, SegmentId(2), vec![filter(id)]);
+        let load = Change::AddSegments(book, vec![new_segment(2, 5), new_segment(3, 5)]);
+        commit(&committer, vec![load]).await.unwrap();
+        let early = commit(&committer, vec![first(4)]).await.unwrap_err();
+        assert_eq!(early.sqlstate(), "40001");
+        let create = Change::CreateIndex(book, index(10, "book_id_idx"));
+        commit(&committer, vec![create.clone()]).await.unwrap();
+        let again = commit(&committer, vec![create]).await.unwrap_err();
+        assert_eq!(again.sqlstate(), "42P07");
+        let table = Change::CreateCollection(new_collection(11, "book_id_idx"));
+        let taken = commit(&committer, vec![table]).await.unwrap_err();
+        assert_eq!(taken.sqlstate(), "42P07");
+        let rename = Change::RenameIndex(book, IndexId(10), "by_id".to_string());
+        commit(&committer, vec![rename, first(12)]).await.unwrap();
+        let twice = commit(&committer, vec![first(13)]).await.unwrap_err();
+        assert_eq!(twice.sqlstate(), "40001");
+        file(12);
+        // Nothing names this one: the next open removes it.
+        file(14);
+        let before = committer.snapshot();
+        drop(committer);
+        committer = open_with(dir.path(), options);
+        same(&committer.snapshot(), &before);
+        let store = Arc::clone(&committer.inner.shared.store);
+        let exists = |id| store.filter_path(book, FilterId(id)).exists();
+        assert_eq!([12, 14].map(exists), [true, false]);
+        assert!(committer.allocate_id() > 14);
+        drop(before);
+        let snapshot = commit(&committer, vec![Change::DropIndex(book, IndexId(10))]).await;
+        let collection = Arc::clone(snapshot.unwrap().collection_by_id(book).unwrap());
+        assert!(collection.indexes().is_empty());
+        assert!(collection.segments().all(|s| s.filters.is_empty()));
+        commit(&committer, vec![append(1, &[1])]).await.unwrap();
+        assert_eq!(committer.vacuum().unwrap().filters, [FilterId(12)]);
+        assert!(!exists(12));
     }
 
     #[tokio::test]

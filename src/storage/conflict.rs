@@ -9,8 +9,9 @@
 //! | delete | truncate, drop | 40001 |
 //! | replace | deletes of its inputs | deletes of its outputs, through its own row map |
 //! | replace | replace of an input, truncate, drop, change of the schema, rows for a growing input | 40001 |
-//! | alter | alter | 40001 |
 //! | role, owner, grants | change of the same | 40001 |
+//! | alter, create index | alter | 40001 |
+//! | add filters | replace of the segment, drop of the index | 40001 |
 //!
 //! Everything else that meets fits: appends meet appends, a truncate or drop meets anything before it.
 
@@ -369,6 +370,7 @@ fn check_schema(current: &Snapshot, change: &Change, read: Version) -> Result<()
         Change::AddSegments(collection, _) => *collection,
         Change::Replace(replace) => replace.collection,
         Change::AlterCollection(alter) => alter.id,
+        Change::CreateIndex(collection, _) => *collection,
         _ => return Ok(()),
     };
     match current.collection_by_id(collection) {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::committer::{Committer, CommitterOptions};
+use super::filter_file::FilterCache;
 use super::key_index::KeyIndexes;
 use super::segment::SegmentCache;
 use super::store::Store;
@@ -16,6 +17,8 @@ use crate::settings::Settings;
 const SEGMENTS_OPEN_MAX: usize = 512;
 /// The most memory that the hashes of primary keys may take: 12 bytes a row, so about 22 million rows.
 const KEY_INDEX_BYTES_MAX: usize = 256 << 20;
+/// The most memory that bloom filters in files of their own may take: about 100 million rows.
+const FILTER_BYTES_MAX: usize = 128 << 20;
 
 /// An open database directory.
 #[derive(Debug)]
@@ -28,6 +31,8 @@ pub struct Engine {
     pub segments: SegmentCache,
     /// Its primary keys, as far as they were asked for.
     pub keys: KeyIndexes,
+    /// Its bloom filters in files of their own, as far as they were asked for.
+    pub filters: FilterCache,
     /// Held by a statement that is run again after a conflict: those that lost once do not compete again.
     pub retrying: tokio::sync::Mutex<()>,
     /// Its settings; a session may have its own copy with changes.
@@ -47,6 +52,7 @@ impl Engine {
             committer,
             segments: SegmentCache::new(SEGMENTS_OPEN_MAX),
             keys: KeyIndexes::new(KEY_INDEX_BYTES_MAX),
+            filters: FilterCache::new(FILTER_BYTES_MAX),
             retrying: tokio::sync::Mutex::default(),
             settings: Arc::new(settings),
         })
@@ -66,6 +72,9 @@ impl Engine {
         for segment in &vacuumed.segments {
             self.segments.remove(*segment);
             self.keys.remove(*segment);
+        }
+        for filter in &vacuumed.filters {
+            self.filters.remove(*filter);
         }
         Ok(vacuumed)
     }

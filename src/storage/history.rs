@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::access::Object;
 use super::change::{Change, Commit};
 use super::growing::batch_bytes;
-use super::schema::{CollectionId, SegmentId, Version};
+use super::schema::{CollectionId, FilterId, SegmentId, Version};
 use super::snapshot::Snapshot;
 
 /// The most versions that can be queried.
@@ -29,15 +29,24 @@ pub struct VersionInfo {
     pub retained: bool,
 }
 
-/// A sealed segment that the newest version does not have any more.
+/// A file of a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum DataFile {
+    /// A sealed segment.
+    Segment(SegmentId),
+    /// The bloom filters of one of its columns.
+    Filter(FilterId),
+}
+
+/// A file that the newest version does not have any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Retired {
     /// The version that removed it.
     pub(super) version: Version,
     /// Its collection.
     pub(super) collection: CollectionId,
-    /// Its identity.
-    pub(super) segment: SegmentId,
+    /// The file.
+    pub(super) file: DataFile,
 }
 
 /// The newest version and those before it that are kept or still in somebody's hands.
@@ -96,7 +105,7 @@ impl History {
     /// Puts the version that `commit` made after the newest.
     pub(super) fn push(&mut self, snapshot: Arc<Snapshot>, commit: &Commit) {
         let before = Arc::clone(self.newest());
-        self.retired.extend(retired(&before, commit));
+        self.retired.extend(retired(&before, &snapshot, commit));
         let appended_bytes = commit.changes.iter().map(appended_bytes).sum();
         self.appended_bytes += appended_bytes;
         let now_ms = snapshot.timestamp_ms();
@@ -168,7 +177,7 @@ impl History {
         versions.min().unwrap_or_default()
     }
 
-    /// Takes out the retired segments that nobody can reach.
+    /// Takes out the retired files that nobody can reach.
     pub(super) fn take_unreachable(&mut self) -> Vec<Retired> {
         let oldest = self.oldest_reachable();
         let unreachable = |r: &mut Retired| r.version <= oldest;
@@ -181,22 +190,64 @@ impl History {
     }
 }
 
-/// The sealed segments that a commit takes away.
-fn retired(before: &Snapshot, commit: &Commit) -> Vec<Retired> {
+/// The files that a commit takes away.
+fn retired(before: &Snapshot, after: &Snapshot, commit: &Commit) -> Vec<Retired> {
     let mut retired = Vec::new();
     for change in &commit.changes {
         let (collection, inputs) = match change {
             Change::DropCollection(id) | Change::Truncate(id) => (*id, None),
             Change::Replace(replace) => (replace.collection, Some(&replace.inputs)),
+            Change::DropIndex(id, _) => {
+                retired.extend(retired_filters(before, after, *id, commit.version));
+                continue;
+            }
+            Change::AlterCollection(alter) if alter.schema.is_some() => {
+                retired.extend(retired_filters(before, after, alter.id, commit.version));
+                continue;
+            }
             _ => continue,
         };
         let found = before.collection_by_id(collection);
         let segments = found.into_iter().flat_map(|c| c.segments());
         let gone = segments.filter(|s| inputs.is_none_or(|i| i.contains(&s.id)));
-        retired.extend(gone.map(|s| Retired {
-            version: commit.version,
+        for segment in gone {
+            let filters = segment.filters.iter().filter_map(|f| f.file());
+            let filters = filters.map(DataFile::Filter);
+            let files = std::iter::once(DataFile::Segment(segment.id)).chain(filters);
+            retired.extend(files.map(|file| Retired {
+                version: commit.version,
+                collection,
+                file,
+            }));
+        }
+    }
+    retired
+}
+
+/// The filter files that segments have no more, though they are still there themselves.
+fn retired_filters(
+    before: &Snapshot,
+    after: &Snapshot,
+    collection: CollectionId,
+    version: Version,
+) -> Vec<Retired> {
+    let (Some(old), Some(new)) = (
+        before.collection_by_id(collection),
+        after.collection_by_id(collection),
+    ) else {
+        return Vec::new();
+    };
+    let mut retired = Vec::new();
+    for segment in old.segments() {
+        let Some(now) = new.segment(segment.id) else {
+            continue;
+        };
+        let gone = segment.filters.iter();
+        let gone = gone.filter(|f| now.filter(f.field).is_none());
+        retired.extend(gone.filter_map(|f| f.file()).map(|id| Retired {
+            version,
             collection,
-            segment: s.id,
+            file: DataFile::Filter(id),
         }));
     }
     retired
@@ -265,6 +316,12 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
         Change::SetAccess(Object::Schema(schema), _) => format!("access to schema {schema}"),
         Change::SetAccess(Object::Collection(id), _) => format!("access to {}", name(id)),
         Change::SetAccess(Object::View(view), _) => format!("access to view {view}"),
+        Change::CreateIndex(id, index) => format!("create index {} of {}", index.name, name(id)),
+        Change::DropIndex(id, index) => format!("drop index {index} of {}", name(id)),
+        Change::RenameIndex(id, index, _) => format!("rename index {index} of {}", name(id)),
+        Change::AddFilters(id, segment, _) => {
+            format!("index segment {segment} of {}", name(id))
+        }
     }
 }
 
@@ -312,17 +369,13 @@ mod tests {
         assert!(history.get(Version(1)).is_none());
         drop(reader);
         let gone = history.take_unreachable();
-        let segments: Vec<_> = gone.iter().map(|r| r.segment.0).collect();
-        assert_eq!(segments, [2]);
+        let segments: Vec<_> = gone.iter().map(|r| r.file).collect();
+        assert_eq!(segments, [DataFile::Segment(SegmentId(2))]);
         push(&mut history, 20, vec![Change::Truncate(id)]);
         history.trim(i64::MAX);
-        let mut segments: Vec<_> = history
-            .take_unreachable()
-            .iter()
-            .map(|r| r.segment.0)
-            .collect();
+        let mut segments: Vec<_> = history.take_unreachable().iter().map(|r| r.file).collect();
         segments.sort();
-        assert_eq!(segments, [3, 4]);
+        assert_eq!(segments, [3, 4].map(|id| DataFile::Segment(SegmentId(id))));
     }
 
     #[test]

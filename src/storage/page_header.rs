@@ -1,4 +1,4 @@
-//! The header of a Parquet data page V2, read from its first bytes without the page behind it.
+//! The headers of Parquet data pages V2 and of bloom filters, read from their first bytes without what is behind.
 
 /// What a data page V2 says of itself. (Thrift's compact protocol; `parquet` does not offer its own reader.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +45,20 @@ pub(super) fn parse(bytes: &[u8]) -> Option<PageHeader> {
     }
     header.header_bytes = input.at;
     (v2 && page_type == Some(DATA_PAGE_V2)).then_some(header)
+}
+
+/// The length of a bloom filter's header at the start of `bytes`, and of the filter behind it; `None` when it is not a
+/// whole header.
+pub(super) fn parse_bloom(bytes: &[u8]) -> Option<(usize, u64)> {
+    let mut input = Compact { bytes, at: 0 };
+    let (mut filter_bytes, mut last) = (None, 0);
+    while let Some((id, kind)) = input.field(&mut last)? {
+        match (id, kind) {
+            (1, I32) => filter_bytes = Some(u64::try_from(input.integer()?).ok()?),
+            _ => input.skip(kind, 0)?,
+        }
+    }
+    Some((input.at, filter_bytes?))
 }
 
 fn parse_v2(input: &mut Compact, header: &mut PageHeader) -> Option<()> {
@@ -188,6 +202,7 @@ mod tests {
             for value in 0..=255 {
                 bytes[place] = value;
                 parse(&bytes);
+                parse_bloom(&bytes);
             }
             bytes[place] = before;
         }

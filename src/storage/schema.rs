@@ -36,6 +36,10 @@ id!(/// A version of the database: 1 is the first commit, 0 the empty database.
     Version(u64));
 id!(/// A compaction job.
     JobId(u64));
+id!(/// An index for its whole life, whatever its name.
+    IndexId(u64));
+id!(/// A file with the bloom filters of one column of one segment; never used again. Names the file on disk.
+    FilterId(u64));
 
 /// Metadata key of the Parquet field id on an Arrow field.
 pub const FIELD_ID_KEY: &str = "PARQUET:field_id";

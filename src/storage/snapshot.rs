@@ -12,8 +12,9 @@ use super::change::{
 };
 use super::collection::{Collection, Segment, check_rows};
 use super::growing::GrowingSegment;
+use super::index::Index;
 use super::role::{Role, RoleId};
-use super::schema::{CollectionId, JobId, SegmentId, Version};
+use super::schema::{CollectionId, IndexId, JobId, SegmentId, Version};
 use crate::error::{Error, Result, sqlstate};
 
 /// The schema that exists in every database.
@@ -153,6 +154,13 @@ impl Snapshot {
         self.views.get(name)
     }
 
+    /// The index of that name, and its collection.
+    pub fn index(&self, name: &QualifiedName) -> Option<(&Arc<Collection>, &Arc<Index>)> {
+        let in_schema = self.collections().filter(|c| c.name.schema == name.schema);
+        let mut all = in_schema.flat_map(|c| c.indexes().iter().map(move |index| (c, index)));
+        all.find(|(_, index)| index.name == name.name)
+    }
+
     /// The compaction jobs in the order of their ids.
     pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Arc<JobRecord>> {
         self.jobs.values()
@@ -250,6 +258,16 @@ impl Snapshot {
             Change::SetAccess(object, access) => {
                 self.authority.set_access(object, access, self.version)
             }
+            Change::CreateIndex(id, index) => self.create_index(*id, index),
+            Change::DropIndex(id, index) => self.update(*id, |c, _| {
+                c.remove_index(*index).then_some(()).ok_or_else(no_index)
+            }),
+            Change::RenameIndex(id, index, name) => self.rename_index(*id, *index, name),
+            Change::AddFilters(id, segment, filters) => {
+                let files = filters.iter().filter_map(|f| f.file());
+                files.for_each(|file| self.use_id(file.0));
+                self.update(*id, |c, _| c.add_filters(*segment, filters))
+            }
         }
     }
 
@@ -283,12 +301,15 @@ impl Snapshot {
         Ok(())
     }
 
-    /// That a table or view may be made under `name`.
+    /// That a table, view or index may be made under `name`.
     fn check_free(&self, name: &QualifiedName) -> Result<()> {
         if !self.schemas.contains(&name.schema) {
             return Err(no_schema(&name.schema));
         }
-        if self.names.contains_key(name) || self.views.contains_key(name) {
+        if self.names.contains_key(name)
+            || self.views.contains_key(name)
+            || self.index(name).is_some()
+        {
             let message = format!("relation \"{name}\" already exists");
             return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
         }
@@ -315,13 +336,13 @@ impl Snapshot {
     fn alter_collection(&mut self, alter: &AlterCollection) -> Result<()> {
         if let Some(name) = &alter.name {
             self.check_free(name)?;
-            let old = self
-                .collections
-                .get(&alter.id)
-                .ok_or_else(gone)?
-                .name
-                .clone();
-            self.names.remove_mut(&old);
+            let collection = Arc::clone(self.collections.get(&alter.id).ok_or_else(gone)?);
+            if collection.name.schema != name.schema {
+                for index in collection.indexes() {
+                    self.check_free(&QualifiedName::new(&name.schema, &index.name))?;
+                }
+            }
+            self.names.remove_mut(&collection.name);
             self.names.insert_mut(name.clone(), alter.id);
         }
         self.update(alter.id, |collection, version| {
@@ -335,6 +356,26 @@ impl Snapshot {
                 collection.options = options.clone();
             }
             Ok(())
+        })
+    }
+
+    fn create_index(&mut self, id: CollectionId, index: &Index) -> Result<()> {
+        let collection = self.collections.get(&id).ok_or_else(gone)?;
+        self.check_free(&QualifiedName::new(&collection.name.schema, &index.name))?;
+        self.use_id(index.id.0);
+        self.update(id, |c, _| {
+            c.put_index(index.clone());
+            Ok(())
+        })
+    }
+
+    fn rename_index(&mut self, id: CollectionId, index: IndexId, name: &str) -> Result<()> {
+        let collection = self.collections.get(&id).ok_or_else(gone)?;
+        self.check_free(&QualifiedName::new(&collection.name.schema, name))?;
+        self.update(id, |c, _| {
+            c.rename_index(index, name)
+                .then_some(())
+                .ok_or_else(no_index)
         })
     }
 
@@ -443,6 +484,10 @@ fn no_schema(name: &str) -> Error {
         sqlstate::INVALID_SCHEMA_NAME,
         format!("schema \"{name}\" does not exist"),
     )
+}
+
+fn no_index() -> Error {
+    Error::conflict("the index was dropped by a concurrent commit")
 }
 
 fn gone() -> Error {

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::schema::{CollectionId, SegmentId};
+use super::schema::{CollectionId, FilterId, SegmentId};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 
 /// First line of `LOCK`: what the directory is, and the format of its files.
@@ -21,8 +21,9 @@ const DIRECTORIES: [&str; 5] = ["log", "checkpoint", "segments", "indexes", "tmp
 /// 2. A commit's frame is written to the log and synced; only then is its snapshot published and acknowledged.
 /// 3. A checkpoint is written under `tmp/`, synced, renamed, its directory synced; only then are the log files go
 ///    that it and the checkpoint before it make needless.
-/// 4. A segment file is deleted only after the commit that removes the segment is durable and no snapshot that has
-///    it is alive (`vacuum`).
+/// 4. A file of bloom filters becomes durable and is named like a segment file.
+/// 5. A segment file is deleted only after the commit that removes the segment is durable and no snapshot that has
+///    it is alive (`vacuum`); so are its bloom filters.
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
@@ -82,6 +83,11 @@ impl Store {
         self.root.join("segments")
     }
 
+    /// Where bloom filters of indexes are that segments do not have themselves, one directory per collection.
+    pub fn indexes_dir(&self) -> PathBuf {
+        self.root.join("indexes")
+    }
+
     /// For files that nobody needs after a crash; emptied at open.
     pub fn tmp_dir(&self) -> PathBuf {
         self.root.join("tmp")
@@ -90,6 +96,20 @@ impl Store {
     /// The file of a sealed segment.
     pub fn segment_path(&self, collection: CollectionId, segment: SegmentId) -> PathBuf {
         segment_path(&self.root, collection, segment)
+    }
+
+    /// A file with the bloom filters of a column of a sealed segment.
+    pub fn filter_path(&self, collection: CollectionId, filter: FilterId) -> PathBuf {
+        let directory = self.indexes_dir().join(collection.to_string());
+        directory.join(format!("{filter}.bloom"))
+    }
+
+    /// Removes a file with bloom filters that no commit names. A file that is not there is fine.
+    ///
+    /// # Errors
+    /// 58030 for what the disk says.
+    pub fn remove_filter(&self, collection: CollectionId, filter: FilterId) -> Result<()> {
+        remove(&self.filter_path(collection, filter))
     }
 
     /// A new segment file, invisible until it is published.

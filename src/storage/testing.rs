@@ -9,8 +9,10 @@ use arrow::record_batch::RecordBatch;
 
 use super::change::{Append, Change, NewCollection, NewSegment, QualifiedName};
 use super::collection::Collection;
+use super::index::{Index, IndexKey, IndexPart};
 use super::schema::{
-    CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, SegmentId,
+    CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, IndexId,
+    SegmentId,
 };
 use super::snapshot::Snapshot;
 
@@ -52,7 +54,28 @@ pub(crate) fn new_segment(id: u64, rows: u64) -> NewSegment {
         sorted_by: vec![FieldId(1)],
         run: None,
         stats: Arc::default(),
+        filters: vec![],
         deletes: Default::default(),
+    }
+}
+
+/// An index on the column of [`schema`].
+pub(crate) fn index(id: u64, name: &str) -> Index {
+    Index {
+        id: IndexId(id),
+        name: name.to_string(),
+        method: "btree".to_string(),
+        keys: vec![IndexKey {
+            part: IndexPart::Column(FieldId(1)),
+            operator_class: None,
+            descending: false,
+            nulls_first: None,
+        }],
+        include: vec![],
+        is_unique: false,
+        options: vec![],
+        predicate: None,
+        columns: vec![FieldId(1)],
     }
 }
 
@@ -121,8 +144,10 @@ pub(crate) fn describe(snapshot: &Snapshot) -> String {
         let segments: Vec<_> = c.segments().collect();
         let (name, since) = (&c.name, c.schema_version);
         text += &format!(
-            "{name} {:?} {since} {:?} {segments:?}\n",
-            c.schema, c.options
+            "{name} {:?} {since} {:?} {:?} {segments:?}\n",
+            c.schema,
+            c.options,
+            c.indexes()
         );
         for g in c.growing() {
             let rows: Vec<_> = g

@@ -1,10 +1,11 @@
-//! Deleting segment files that no version needs: decided from values, then done.
+//! Deleting files of segments that no version needs: decided from values, then done.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::history::Retired;
-use super::schema::{CollectionId, SegmentId};
+use super::history::{DataFile, Retired};
+use super::schema::{CollectionId, FilterId, SegmentId};
 use super::snapshot::Snapshot;
 use super::store::{Store, io, remove};
 use crate::error::{Error, Result};
@@ -14,21 +15,27 @@ use crate::error::{Error, Result};
 pub struct Vacuumed {
     /// The segments whose files are gone.
     pub segments: Vec<SegmentId>,
+    /// The files of bloom filters that are gone.
+    pub filters: Vec<FilterId>,
     /// Bytes of the files.
     pub bytes: u64,
 }
 
-/// A file below `segments/` by its ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct SegmentFile {
-    pub(super) collection: CollectionId,
-    pub(super) segment: SegmentId,
+/// A file below `segments/` or `indexes/` by its ids.
+pub(super) type Found = (CollectionId, DataFile);
+
+/// The files of segments in the store; names that are not ours are passed over.
+pub(super) fn data_files(store: &Store) -> Result<Vec<Found>> {
+    let segment = |id| DataFile::Segment(SegmentId(id));
+    let mut files = files_below(&store.segments_dir(), ".parquet", segment)?;
+    let filter = |id| DataFile::Filter(FilterId(id));
+    files.extend(files_below(&store.indexes_dir(), ".bloom", filter)?);
+    Ok(files)
 }
 
-/// The segment files of the store; names that are not ours are passed over.
-pub(super) fn segment_files(store: &Store) -> Result<Vec<SegmentFile>> {
+fn files_below(root: &Path, ending: &str, kind: impl Fn(u64) -> DataFile) -> Result<Vec<Found>> {
     let mut files = Vec::new();
-    for directory in entries(&store.segments_dir())? {
+    for directory in entries(root)? {
         let Some(collection) = number(directory.file_name().and_then(|n| n.to_str())) else {
             continue;
         };
@@ -37,13 +44,9 @@ pub(super) fn segment_files(store: &Store) -> Result<Vec<SegmentFile>> {
         }
         for file in entries(&directory)? {
             let name = file.file_name().and_then(|n| n.to_str());
-            let Some(segment) = number(name.and_then(|n| n.strip_suffix(".parquet"))) else {
-                continue;
-            };
-            files.push(SegmentFile {
-                collection: CollectionId(collection),
-                segment: SegmentId(segment),
-            });
+            if let Some(id) = number(name.and_then(|n| n.strip_suffix(ending))) {
+                files.push((CollectionId(collection), kind(id)));
+            }
         }
     }
     Ok(files)
@@ -62,37 +65,55 @@ fn number(name: Option<&str>) -> Option<u64> {
 }
 
 /// The files that a snapshot just opened does not name: what a crash left of commits that never were.
-pub(super) fn stale(snapshot: &Snapshot, files: &[SegmentFile]) -> Vec<SegmentFile> {
-    let named = |f: &&SegmentFile| {
-        let collection = snapshot.collection_by_id(f.collection);
-        collection.is_some_and(|c| c.segment(f.segment).is_some())
-    };
-    files.iter().filter(|f| !named(f)).copied().collect()
+pub(super) fn stale(snapshot: &Snapshot, files: &[Found]) -> Vec<Found> {
+    let mut named = HashSet::new();
+    for collection in snapshot.collections() {
+        for segment in collection.segments() {
+            named.insert((collection.id, DataFile::Segment(segment.id)));
+            let filters = segment.filters.iter().filter_map(|f| f.file());
+            named.extend(filters.map(|id| (collection.id, DataFile::Filter(id))));
+        }
+    }
+    files
+        .iter()
+        .filter(|f| !named.contains(f))
+        .copied()
+        .collect()
 }
 
 /// Deletes the stale files; only at open, when nobody is writing segments.
-pub(super) fn remove_stale(store: &Store, stale: &[SegmentFile]) -> Result<()> {
-    for file in stale {
-        tracing::info!(collection = %file.collection, segment = %file.segment, "removes a segment file that no version names");
-        store.remove_segment(file.collection, file.segment)?;
+pub(super) fn remove_stale(store: &Store, stale: &[Found]) -> Result<()> {
+    for (collection, file) in stale {
+        tracing::info!(%collection, ?file, "removes a file that no version names");
+        remove(&path_of(store, *collection, *file))?;
     }
     Ok(())
 }
 
-/// Deletes the files of segments that nobody can reach. What cannot be deleted now comes back, with the error.
+fn path_of(store: &Store, collection: CollectionId, file: DataFile) -> PathBuf {
+    match file {
+        DataFile::Segment(segment) => store.segment_path(collection, segment),
+        DataFile::Filter(filter) => store.filter_path(collection, filter),
+    }
+}
+
+/// Deletes the files that nobody can reach. What cannot be deleted now comes back, with the error.
 pub(super) fn remove_unreachable(
     store: &Store,
     newest: &Snapshot,
-    segments: Vec<Retired>,
+    files: Vec<Retired>,
 ) -> std::result::Result<Vacuumed, (Vec<Retired>, Error)> {
     let mut done = Vacuumed::default();
-    for (at, retired) in segments.iter().enumerate() {
-        let path = store.segment_path(retired.collection, retired.segment);
+    for (at, retired) in files.iter().enumerate() {
+        let path = path_of(store, retired.collection, retired.file);
         let bytes = fs::metadata(&path).map_or(0, |m| m.len());
         if let Err(error) = remove(&path) {
-            return Err((segments[at..].to_vec(), error));
+            return Err((files[at..].to_vec(), error));
         }
-        done.segments.push(retired.segment);
+        match retired.file {
+            DataFile::Segment(id) => done.segments.push(id),
+            DataFile::Filter(id) => done.filters.push(id),
+        }
         done.bytes += bytes;
         if newest.collection_by_id(retired.collection).is_none() {
             // The last file's directory goes too; with other files in it, it stays.
@@ -118,6 +139,8 @@ mod tests {
             let file = store.create_segment(CollectionId(collection), SegmentId(segment));
             file.unwrap().publish().unwrap();
         }
+        let filter = store.create(store.filter_path(CollectionId(1), FilterId(5)));
+        filter.unwrap().publish().unwrap();
         let foreign = store.segments_dir().join("1/notes.txt");
         fs::write(&foreign, "x").unwrap();
         fs::write(store.segments_dir().join("1/007.parquet"), "x").unwrap();
@@ -130,15 +153,14 @@ mod tests {
             ],
         };
         let snapshot = Snapshot::empty().apply(&commit).unwrap();
-        let mut files = stale(&snapshot, &segment_files(&store).unwrap());
+        let mut files = stale(&snapshot, &data_files(&store).unwrap());
         files.sort();
-        let ids: Vec<_> = files
-            .iter()
-            .map(|f| (f.collection.0, f.segment.0))
-            .collect();
-        assert_eq!(ids, [(1, 3), (9, 4)]);
+        let segment = |id| DataFile::Segment(SegmentId(id));
+        let filter = DataFile::Filter(FilterId(5));
+        let expected = [(1, segment(3)), (1, filter), (9, segment(4))];
+        assert_eq!(files, expected.map(|(id, file)| (CollectionId(id), file)));
         remove_stale(&store, &files).unwrap();
-        assert_eq!(segment_files(&store).unwrap().len(), 1);
+        assert_eq!(data_files(&store).unwrap().len(), 1);
         assert!(foreign.exists());
     }
 }

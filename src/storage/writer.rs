@@ -1,7 +1,7 @@
 //! Writes a segment: a Parquet file whose vector pages are raw matrices, with its statistics and its checksum.
 //!
-//! Scalars are compressed with zstd and a dictionary and carry statistics per row group and page; the keys have
-//! bloom filters. Vectors are ordinary lists in data pages V2, PLAIN and uncompressed, so that [`super::vectors`]
+//! Scalars are compressed with zstd and a dictionary and carry statistics per row group and page; the keys and the
+//! columns of indexes have bloom filters. Vectors are ordinary lists in data pages V2, PLAIN and uncompressed, so that [`super::vectors`]
 //! reads them in place; a page ends with a row, near [`VECTOR_PAGE_BYTES`].
 
 use std::collections::HashSet;
@@ -20,7 +20,9 @@ use parquet::file::properties::{
 };
 use parquet::schema::types::ColumnPath;
 
+use super::bloom::has_filter;
 use super::collect::StatsCollector;
+use super::index::{FilterPlace, SegmentFilter};
 use super::schema::{
     CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, LIST_ELEMENT, field_id,
 };
@@ -53,6 +55,8 @@ pub struct SegmentLayout<'a> {
     /// They get no Parquet statistics, because readers that order NaN above all numbers would prune by them
     /// wrongly. Our own reader needs no such care: where [`SegmentStats`] counts a NaN, it trusts no bound.
     pub nan_fields: &'a HashSet<FieldId>,
+    /// Columns that get bloom filters besides the keys: those of indexes.
+    pub filter_fields: &'a [FieldId],
 }
 
 /// What was written.
@@ -66,6 +70,8 @@ pub struct WrittenSegment {
     pub crc32c: u32,
     /// What the columns hold.
     pub stats: SegmentStats,
+    /// The bloom filters of indexed columns.
+    pub filters: Vec<SegmentFilter>,
 }
 
 /// Writes one segment into one file, which must be open for reading too. Nothing is synced.
@@ -73,6 +79,7 @@ pub struct SegmentWriter {
     writer: ArrowWriter<Checksummed>,
     collector: StatsCollector,
     schema: SchemaRef,
+    filter_fields: Vec<FieldId>,
     rows: u64,
 }
 
@@ -94,6 +101,7 @@ impl SegmentWriter {
             writer: writer.map_err(write_error)?,
             collector: StatsCollector::new(layout.schema),
             schema,
+            filter_fields: layout.filter_fields.to_vec(),
             rows: 0,
         })
     }
@@ -171,11 +179,20 @@ impl SegmentWriter {
             })?;
             pages.radius(centroid)
         })?;
+        let mut filters = Vec::with_capacity(self.filter_fields.len());
+        for field in self.filter_fields {
+            filters.extend(reader.filter_bytes(field)?.map(|bytes| SegmentFilter {
+                field,
+                bytes,
+                place: FilterPlace::Segment,
+            }));
+        }
         Ok(WrittenSegment {
             rows: self.rows,
             bytes,
             crc32c,
             stats,
+            filters,
         })
     }
 }
@@ -276,8 +293,7 @@ fn scalar_properties(
     }
     let key = layout.schema.primary_key.contains(&column.id)
         || layout.schema.clustering_key.contains(&column.id);
-    // A bloom filter of floats would tell -0.0 from 0.0.
-    if key && !float {
+    if layout.filter_fields.contains(&column.id) || key && has_filter(&column.column_type) {
         builder = builder.set_column_bloom_filter_fpp(path, BLOOM_FALSE_POSITIVES);
     }
     builder

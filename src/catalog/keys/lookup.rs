@@ -5,17 +5,17 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use datafusion::common::ScalarValue;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
-use parquet::bloom_filter::Sbbf;
 
 use super::columns::KeyColumns;
 use super::{Removed, short};
 use crate::error::{Error, Result};
+use crate::storage::bloom::hashes_of;
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::engine::Engine;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::key_index::SealedKeys;
 use crate::storage::schema::SegmentId;
-use crate::storage::segment::{ReadRequest, SegmentReader, bloom_may_contain};
+use crate::storage::segment::{ReadRequest, SegmentReader};
 
 /// New keys, and where to look for them.
 pub(super) struct Lookup<'a> {
@@ -134,11 +134,13 @@ impl Lookup<'_> {
     fn rows_in_groups(&self, segment: &Segment, few: &[ScalarValue]) -> Result<Vec<u32>> {
         let reader = self.open(segment)?;
         let first = self.columns.fields()[0];
+        let hashes: Option<Vec<Vec<u64>>> = few.iter().map(hashes_of).collect();
+        let hashes = hashes.map(|hashes| hashes.concat());
         let mut rows = Vec::new();
         for group in 0..reader.row_groups() {
-            let bloom = reader.bloom_filter(group, first)?;
-            let may_hold = |bloom: &Sbbf| few.iter().any(|key| bloom_may_contain(bloom, key));
-            if !bloom.as_ref().is_none_or(may_hold) {
+            if let Some(hashes) = &hashes
+                && !reader.may_contain(group, first, hashes)?
+            {
                 continue;
             }
             let schema = Arc::clone(self.columns.schema());

@@ -131,6 +131,19 @@ impl Condition {
         Self::Not(Box::new(self))
     }
 
+    /// Whether some part of it asks for single values of a column, which bloom filters know.
+    pub fn looks_up(&self) -> bool {
+        match self {
+            Self::Compare(operand, Comparison::Eq, _)
+            | Self::Same(operand, _)
+            | Self::In(operand, _) => operand.casts.is_empty(),
+            Self::And(a, b) | Self::Or(a, b) => a.looks_up() || b.looks_up(),
+            Self::Not(a) | Self::Is(a, _) => a.looks_up(),
+            Self::Either(branches) => branches.iter().any(Self::looks_up),
+            _ => false,
+        }
+    }
+
     fn from_literal(value: &ScalarValue) -> Option<Self> {
         match value {
             ScalarValue::Boolean(value) => Some(Self::Constant(*value)),

@@ -12,7 +12,12 @@ use datafusion::common::ScalarValue;
 use datafusion::common::utils::normalize_float_zero;
 
 use super::condition::{Comparison, Condition, Operand, Prefix, ValueList, is_nan};
+use crate::storage::bloom::hashes_of;
+use crate::storage::segment_filters::SegmentFilters;
 use crate::storage::stats::PartitionStats;
+
+/// The most listed values that are looked up in bloom filters: each is wrongly found once in a hundred times.
+const PROBES_MAX: usize = 256;
 
 /// Two bits per container; a row for which the condition is NULL counts for neither.
 #[derive(Debug, Clone)]
@@ -45,37 +50,79 @@ impl Verdict {
             may_be_false: self.may_be_true,
         }
     }
+
+    /// Not true where the filters of the column know none of the hashes; `None` is a value that they cannot tell of.
+    fn with_filters(
+        mut self,
+        operand: &Operand,
+        hashes: Option<Vec<u64>>,
+        filters: Option<&SegmentFilters>,
+    ) -> Self {
+        let filters = filters.filter(|_| operand.casts.is_empty() && self.may_be_true.has_true());
+        let column = filters.and_then(|f| f.column(operand.field));
+        if let (Some(column), Some(hashes)) = (column, hashes) {
+            let before = self.may_be_true;
+            self.may_be_true = BooleanBuffer::collect_bool(before.len(), |i| {
+                before.value(i) && column.may_contain(i, &hashes)
+            });
+        }
+        self
+    }
+}
+
+/// The hashes of listed values; of many, one is almost always taken to be there.
+fn list_hashes(values: &ValueList) -> Option<Vec<u64>> {
+    let listed = Some(values.sorted.len()).filter(|n| *n <= PROBES_MAX)?;
+    let hashes = |i| hashes_of(&ScalarValue::try_from_array(&values.sorted, i).ok()?);
+    let hashes: Option<Vec<Vec<u64>>> = (0..listed).map(hashes).collect();
+    hashes.map(|hashes| hashes.concat())
 }
 
 impl Condition {
     /// What the statistics say of the condition.
-    pub fn evaluate(&self, stats: &PartitionStats) -> Verdict {
+    ///
+    /// The bloom filters, where the containers are the row groups of one segment, may tell that none of them has a
+    /// value that is looked up.
+    pub fn evaluate(&self, stats: &PartitionStats, filters: Option<&SegmentFilters>) -> Verdict {
         match self {
             Self::Unknown => Verdict::unknown(stats.containers),
             Self::Constant(value) => {
                 let (is_true, is_false) = (*value == Some(true), *value == Some(false));
                 Verdict::constant(stats.containers, is_true, is_false)
             }
-            Self::Not(a) => a.evaluate(stats).not(),
-            Self::And(a, b) => and(a.evaluate(stats), b.evaluate(stats)),
-            Self::Or(a, b) => and(a.evaluate(stats).not(), b.evaluate(stats).not()).not(),
-            Self::Either(branches) => either(branches, stats),
-            Self::Is(a, wanted) => is(a.evaluate(stats), *wanted),
+            Self::Not(a) => a.evaluate(stats, filters).not(),
+            Self::And(a, b) => and(a.evaluate(stats, filters), b.evaluate(stats, filters)),
+            Self::Or(a, b) => {
+                let (a, b) = (a.evaluate(stats, filters), b.evaluate(stats, filters));
+                and(a.not(), b.not()).not()
+            }
+            Self::Either(branches) => either(branches, stats, filters),
+            Self::Is(a, wanted) => is(a.evaluate(stats, filters), *wanted),
+            Self::Compare(operand, Comparison::Eq, value) => {
+                let equal = with_bounds(operand, stats, |b| b.compare(Comparison::Eq, value));
+                equal.with_filters(operand, hashes_of(value), filters)
+            }
             Self::Compare(operand, comparison, value) => {
                 with_bounds(operand, stats, |b| b.compare(*comparison, value))
             }
-            Self::Same(operand, value) => with_bounds(operand, stats, |b| {
-                let mut equal = b.compare(Comparison::Eq, value)?;
-                equal.may_be_false |= &b.may_null;
-                Ok(equal)
-            }),
+            Self::Same(operand, value) => {
+                let same = with_bounds(operand, stats, |b| {
+                    let mut equal = b.compare(Comparison::Eq, value)?;
+                    equal.may_be_false |= &b.may_null;
+                    Ok(equal)
+                });
+                same.with_filters(operand, hashes_of(value), filters)
+            }
             Self::IsNull(operand) => with_bounds(operand, stats, |b| {
                 Ok(Verdict {
                     may_be_true: b.may_null.clone(),
                     may_be_false: &b.may_value | &b.may_nan,
                 })
             }),
-            Self::In(operand, values) => with_bounds(operand, stats, |b| b.is_in(values)),
+            Self::In(operand, values) => {
+                let listed = with_bounds(operand, stats, |b| b.is_in(values));
+                listed.with_filters(operand, list_hashes(values), filters)
+            }
             Self::Prefix(operand, prefix) => with_bounds(operand, stats, |b| b.begins(prefix)),
         }
     }
@@ -88,10 +135,14 @@ fn and(a: Verdict, b: Verdict) -> Verdict {
     }
 }
 
-fn either(branches: &[Condition], stats: &PartitionStats) -> Verdict {
+fn either(
+    branches: &[Condition],
+    stats: &PartitionStats,
+    filters: Option<&SegmentFilters>,
+) -> Verdict {
     let mut any = Verdict::constant(stats.containers, false, false);
     for branch in branches {
-        let verdict = branch.evaluate(stats);
+        let verdict = branch.evaluate(stats, filters);
         any.may_be_true |= &verdict.may_be_true;
         any.may_be_false |= &verdict.may_be_false;
     }

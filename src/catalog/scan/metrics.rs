@@ -15,10 +15,14 @@ pub(super) struct ScanMetrics {
     pub segments_scanned: Count,
     /// Sealed segments that a dynamic filter pruned before they were opened.
     pub segments_pruned_dynamic: Count,
+    /// Sealed segments whose bloom filters know none of the values that are looked up.
+    pub segments_pruned_bloom: Count,
     /// Row groups of the opened segments.
     pub row_groups_total: Count,
     /// Row groups of these that were pruned.
     pub row_groups_pruned: Count,
+    /// Row groups of these that bloom filters pruned.
+    pub row_groups_pruned_bloom: Count,
     /// Rows that were pruned by the statistics of their pages.
     pub page_rows_pruned: Count,
     /// Rows that were decoded, after deletes and late filters.
@@ -34,8 +38,10 @@ impl ScanMetrics {
             baseline: BaselineMetrics::new(metrics, partition),
             segments_scanned: counter("segments_scanned"),
             segments_pruned_dynamic: counter("segments_pruned_dynamic"),
+            segments_pruned_bloom: counter("segments_pruned_bloom"),
             row_groups_total: counter("row_groups_total"),
             row_groups_pruned: counter("row_groups_pruned"),
+            row_groups_pruned_bloom: counter("row_groups_pruned_bloom"),
             page_rows_pruned: counter("page_rows_pruned"),
             rows_read: counter("rows_read"),
             bytes_read: counter("bytes_read"),

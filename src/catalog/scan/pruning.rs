@@ -13,6 +13,7 @@ use crate::catalog::prune::{Pruner, may_match};
 use crate::storage::collection::Segment;
 use crate::storage::schema::{CollectionSchema, FieldId, field_id};
 use crate::storage::segment::SegmentReader;
+use crate::storage::segment_filters::SegmentFilters;
 use crate::storage::stats::PartitionStats;
 
 /// The predicates of a scan, held against ever smaller containers.
@@ -77,6 +78,21 @@ impl ScanPruning {
             Some(pruner) => pruner.may_match(stats),
             None => BooleanBuffer::new_set(stats.containers),
         }
+    }
+
+    /// Which row groups the bloom filters of a segment leave to all predicates, as they are now; `None` when no
+    /// predicate looks a value up.
+    pub fn lookup_match(
+        &self,
+        stats: &PartitionStats,
+        filters: &SegmentFilters,
+    ) -> Option<BooleanBuffer> {
+        let dynamic = self.dynamic.iter();
+        let dynamic: Vec<Pruner> = dynamic.map(|d| Pruner::new(d, &self.output)).collect();
+        let all = self.planned.iter().chain(&dynamic);
+        let kept = all.filter(|p| p.looks_up());
+        kept.map(|p| p.may_match_in(stats, filters))
+            .reduce(|a, b| &a & &b)
     }
 
     /// Which containers the dynamic filters leave, as they are now.

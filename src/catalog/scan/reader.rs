@@ -21,6 +21,7 @@ use crate::storage::schema::{FieldId, SegmentId};
 use crate::storage::segment::{
     ROW_COLUMN, ReadRequest, RowFilter, SegmentBatches, SegmentReader, live_selection,
 };
+use crate::storage::segment_filters::SegmentFilters;
 use crate::storage::stats::PartitionStats;
 
 /// A predicate that is evaluated before the other columns are read.
@@ -57,6 +58,29 @@ impl ReadPlan {
         self.columns.contains(&OutputColumn::Row)
     }
 
+    /// What the statistics of a segment's row groups, and then its bloom filters, leave.
+    fn row_groups_kept(
+        &self,
+        pruning: &ScanPruning,
+        stats: &PartitionStats,
+        segment: &Segment,
+        reader: &SegmentReader,
+    ) -> RowGroupsKept {
+        let by_bounds = pruning.planned_match(stats);
+        let filters = SegmentFilters {
+            engine: &self.source.engine,
+            collection: &self.source.collection,
+            segment,
+            reader,
+        };
+        let looked_up = match by_bounds.has_true() {
+            true => pruning.lookup_match(stats, &filters),
+            false => None,
+        };
+        let all = looked_up.map_or_else(|| by_bounds.clone(), |kept| &by_bounds & &kept);
+        RowGroupsKept { by_bounds, all }
+    }
+
     /// A batch of the output: stored columns in order, then row numbers where they are wanted.
     fn output_batch(&self, segment: SegmentId, rows: &RecordBatch) -> Result<RecordBatch> {
         let count = rows.num_rows();
@@ -81,6 +105,28 @@ impl ReadPlan {
         Ok(RecordBatch::try_new_with_options(
             output, columns, &options,
         )?)
+    }
+}
+
+/// One bit per row group of a segment: whether it must be read.
+struct RowGroupsKept {
+    /// As far as its bounds tell.
+    by_bounds: BooleanBuffer,
+    /// As far as its bounds and its bloom filters tell.
+    all: BooleanBuffer,
+}
+
+impl RowGroupsKept {
+    fn all(row_groups: usize) -> Self {
+        let all = BooleanBuffer::new_set(row_groups);
+        Self {
+            by_bounds: all.clone(),
+            all,
+        }
+    }
+
+    fn is_segment_pruned_by_bloom(&self) -> bool {
+        self.by_bounds.has_true() && !self.all.has_true()
     }
 }
 
@@ -277,17 +323,25 @@ impl SealedReader {
             metrics.segments_pruned_dynamic.add(once);
             return Ok(None);
         }
-        metrics.segments_scanned.add(once);
         let reader = plan.source.open_segment(segment.id)?;
-        let own: Vec<usize> = (0..reader.row_groups())
-            .filter(|g| g % parts == part)
-            .collect();
         let stats = pruning.map(|p| p.row_group_stats(&reader, &segment));
-        let kept = pruning.zip(stats.as_ref()).map(|(p, s)| p.planned_match(s));
-        let is_kept = |g: &usize| kept.as_ref().is_none_or(|kept| kept.value(*g));
-        let row_groups: Vec<usize> = own.iter().copied().filter(is_kept).collect();
-        metrics.row_groups_total.add(own.len());
-        metrics.row_groups_pruned.add(own.len() - row_groups.len());
+        let kept = match pruning.zip(stats.as_ref()) {
+            Some((pruning, stats)) => plan.row_groups_kept(pruning, stats, &segment, &reader),
+            None => RowGroupsKept::all(reader.row_groups()),
+        };
+        if kept.is_segment_pruned_by_bloom() {
+            metrics.segments_pruned_bloom.add(once);
+            return Ok(None);
+        }
+        metrics.segments_scanned.add(once);
+        let own = (0..reader.row_groups()).filter(|g| g % parts == part);
+        let (row_groups, pruned): (Vec<usize>, Vec<usize>) = own.partition(|g| kept.all.value(*g));
+        let by_bloom = pruned.iter().filter(|g| kept.by_bounds.value(**g));
+        metrics
+            .row_groups_total
+            .add(row_groups.len() + pruned.len());
+        metrics.row_groups_pruned.add(pruned.len());
+        metrics.row_groups_pruned_bloom.add(by_bloom.count());
         Ok(Some(Self {
             segment,
             reader,

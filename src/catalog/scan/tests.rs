@@ -14,8 +14,10 @@ use datafusion::prelude::{col, lit};
 use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::table::CollectionTable;
 use crate::catalog::testing::*;
+use crate::compaction::scheduler::Scheduler;
 use crate::error::Error;
 use crate::storage::change::{AlterCollection, Change};
+use crate::storage::collection::Segment;
 use crate::storage::schema::{CollectionId, CollectionSchema, ColumnType, FieldId};
 use crate::storage::stats::Bound;
 
@@ -427,4 +429,79 @@ async fn a_kept_plan_reads_the_newest_or_the_pinned_version() {
     db.commit(vec![Change::DropCollection(id)]).await;
     let error = Error::from(answer(context.state()).await.unwrap_err());
     assert_eq!(error.sqlstate(), "42P01", "{error}");
+}
+
+/// Titles lie anywhere between the bounds of every segment; filters know in which they are, in files of their own
+/// and in those of segments.
+#[tokio::test]
+async fn a_lookup_by_an_indexed_column_reads_the_segments_that_have_it() {
+    let db = TestDb::new();
+    let id = db.create("book", schema()).await;
+    let strided = |first: i64| rows((first..1000).step_by(10));
+    for first in 0..5 {
+        db.add_segment(id, &strided(first)).await;
+    }
+    let sql = "SELECT key FROM book WHERE title = 't503'";
+    let scanned = async |sql: &str| {
+        let (plan, found) = run(&db.context(), sql).await;
+        let metrics = ["segments_pruned_bloom", "segments_scanned"];
+        let [pruned, scanned] = metrics.map(|m| metric(&plan, m));
+        (pruned, scanned, found)
+    };
+    assert_eq!(scanned(sql).await, (0, 5, 1));
+    let scheduler = Scheduler::open(Arc::clone(&db.engine)).unwrap();
+    let indexes = db.create_indexes(id, &[FieldId(2)]).await;
+    scheduler.build_filters(id).await.unwrap();
+    let built = |s: &Segment| s.filter(FieldId(2)).is_some_and(|f| f.file().is_some());
+    assert_eq!(db.collection(id).segments().filter(|s| built(s)).count(), 5);
+    // Segments written from now on have their filters as they are written.
+    for first in 5..10 {
+        db.add_segment(id, &strided(first)).await;
+    }
+    let own = db.collection(id);
+    let own = own
+        .segments()
+        .filter(|s| !built(s) && s.filter(FieldId(2)).is_some());
+    assert_eq!(own.count(), 5);
+    for (key, title) in [(503, "t503"), (507, "t507")] {
+        for filter in [
+            format!("title = '{title}'"),
+            format!("title IN ('{title}', 'x')"),
+            format!("(title = '{title}' AND key > 5) OR title = 'y'"),
+            format!("(title IS NOT DISTINCT FROM '{title}') AND NOT (key = 1)"),
+        ] {
+            let (pruned, scanned, found) =
+                scanned(&format!("SELECT key FROM book WHERE {filter}")).await;
+            assert!(
+                pruned >= 8 && pruned + scanned == 10,
+                "{filter}: {pruned}, {scanned}"
+            );
+            assert_eq!(found, 1, "{key}");
+        }
+    }
+    let (pruned, _, found) = scanned("SELECT key FROM book WHERE title <> 't503'").await;
+    assert_eq!((pruned, found), (0, 999));
+    db.commit(vec![Change::DropIndex(id, indexes[0])]).await;
+    let (pruned, scanned, _) = scanned(sql).await;
+    assert!(pruned <= 5 && scanned >= 5, "{pruned}, {scanned}");
+}
+
+#[tokio::test]
+async fn a_damaged_filter_leaves_nothing_out() {
+    let db = TestDb::new();
+    let id = book(&db).await;
+    let scheduler = Scheduler::open(Arc::clone(&db.engine)).unwrap();
+    db.create_indexes(id, &[FieldId(2)]).await;
+    scheduler.build_filters(id).await.unwrap();
+    let collection = db.collection(id);
+    for (i, segment) in collection.segments().enumerate() {
+        let file = segment.filter(FieldId(2)).unwrap().file().unwrap();
+        let path = db.engine.store.filter_path(id, file);
+        match i % 2 {
+            0 => std::fs::write(path, "not a filter").unwrap(),
+            _ => std::fs::remove_file(path).unwrap(),
+        }
+    }
+    let (plan, found) = run(&db.context(), "SELECT key FROM book WHERE title = 't503'").await;
+    assert_eq!((found, metric(&plan, "segments_pruned_bloom")), (1, 0));
 }

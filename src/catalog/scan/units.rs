@@ -105,6 +105,7 @@ mod tests {
             sorted_by: vec![],
             run: None,
             stats: Arc::default(),
+            filters: vec![],
             deletes: Default::default(),
         };
         Arc::new(Segment::from_new(&new, Version(1)))

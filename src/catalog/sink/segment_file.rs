@@ -82,6 +82,7 @@ pub(super) fn write_segment(
         options: &collection.options,
         sorted_by: &collection.schema.clustering_key,
         nan_fields: &nan_fields(batches),
+        filter_fields: &collection.filter_fields(),
     };
     let mut writer = SegmentWriter::try_new(handle, layout)?;
     match order(collection, batches)? {
@@ -105,6 +106,7 @@ pub(super) fn write_segment(
         sorted_by: collection.schema.clustering_key.clone(),
         run: None,
         stats: Arc::new(written.stats),
+        filters: written.filters,
         deletes: RoaringBitmap::new(),
     };
     Ok(SegmentFile::new(engine, collection.id, segment))

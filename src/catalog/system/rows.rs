@@ -4,6 +4,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
 use super::columns::Columns;
+use crate::catalog::index_definition::{definition, part_text};
 use crate::compaction::jobs::Progress;
 use crate::compaction::scheduler::Scheduler;
 use crate::settings::Settings;
@@ -11,6 +12,7 @@ use crate::storage::change::{JobKind, JobRecord, JobState};
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::committer::VersionInfo;
 use crate::storage::growing::GrowingSegment;
+use crate::storage::index::Index;
 use crate::storage::schema::{CollectionOptions, CollectionSchema, Column, FieldId, SegmentId};
 use crate::storage::snapshot::Snapshot;
 use crate::storage::stats::{Bound, ColumnStats, VectorStats};
@@ -309,4 +311,64 @@ pub(super) fn settings(settings: &Settings) -> Columns {
         .text("value", all().map(|s| s.value.clone()))
         .text("default", all().map(|s| s.default.clone()))
         .text("description", all().map(|s| s.description.to_string()))
+}
+
+pub(super) fn indexes(snapshot: &Snapshot) -> Columns {
+    let of = |c| {
+        Collection::indexes(c)
+            .iter()
+            .map(move |index| (c, &**index))
+    };
+    let all: Vec<(&Collection, &Index)> = snapshot.collections().flat_map(|c| of(c)).collect();
+    let columns = |c: &Collection, index: &Index| {
+        let parts = index.keys.iter().map(|key| part_text(c, &key.part));
+        parts.collect::<Vec<_>>().join(", ")
+    };
+    let covered: Vec<_> = all.iter().map(|(c, index)| Covered::of(c, index)).collect();
+    let each = || all.iter();
+    Columns::default()
+        .text("index_name", each().map(|(_, i)| i.name.clone()))
+        .text("schema_name", each().map(|(c, _)| c.name.schema.clone()))
+        .text("collection", each().map(|(c, _)| c.name.name.clone()))
+        .number("index_id", each().map(|(_, i)| i.id.0))
+        .text("method", each().map(|(_, i)| i.method.clone()))
+        .text("columns", each().map(|(c, i)| columns(c, i)))
+        .flag("is_unique", each().map(|(_, i)| Some(i.is_unique)))
+        .text("state", covered.iter().map(|c| c.state().to_string()))
+        .number("segments", covered.iter().map(|c| c.segments))
+        .number("segments_covered", covered.iter().map(|c| c.covered))
+        .number("filter_bytes", covered.iter().map(|c| c.bytes))
+        .text("definition", each().map(|(c, i)| definition(c, i)))
+}
+
+/// How far the bloom filters of an index are built.
+struct Covered {
+    has_filters: bool,
+    segments: u64,
+    covered: u64,
+    bytes: u64,
+}
+
+impl Covered {
+    fn of(collection: &Collection, index: &Index) -> Self {
+        let fields: Vec<FieldId> = index.filter_fields(&collection.schema).collect();
+        let segments = || collection.segments().map(|s| &**s);
+        let is_covered = |s: &&Segment| fields.iter().all(|f| s.filter(*f).is_some());
+        let filters = |s| fields.iter().filter_map(move |f| Segment::filter(s, *f));
+        Self {
+            has_filters: !fields.is_empty(),
+            segments: segments().count() as u64,
+            covered: segments().filter(is_covered).count() as u64,
+            bytes: segments().flat_map(filters).map(|f| f.bytes).sum(),
+        }
+    }
+
+    /// `recorded` is an index that needs nothing to be built.
+    fn state(&self) -> &'static str {
+        match self.has_filters {
+            false => "recorded",
+            true if self.covered < self.segments => "building",
+            true => "ready",
+        }
+    }
 }

@@ -99,6 +99,7 @@ mod tests {
             options: &CollectionOptions::default(),
             sorted_by: &[],
             nan_fields: &HashSet::new(),
+            filter_fields: &[],
         };
         let writer = SegmentWriter::try_new(file.reopen().unwrap(), layout).unwrap();
         assert_eq!(writer.finish().unwrap().rows, 0);

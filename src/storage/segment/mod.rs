@@ -8,7 +8,6 @@ mod read;
 mod reader;
 mod selection;
 
-pub use bloom::bloom_may_contain;
 pub use cache::SegmentCache;
 pub(super) use file::{SegmentFile, checked, parquet_error};
 pub use read::{ReadRequest, RowFilter, SegmentBatches};

@@ -10,13 +10,11 @@ use std::sync::atomic::AtomicBool;
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use parking_lot::Mutex;
 use parquet::arrow::RowNumber;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
-};
-use parquet::bloom_filter::Sbbf;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 
+use super::bloom::FilterPage;
 use super::file::{SegmentFile, checked, guarded, parquet_error};
 use super::{ROW_COLUMN, ReadRequest, SegmentBatches};
 use crate::error::{Error, Result};
@@ -35,6 +33,8 @@ pub struct SegmentReader {
     /// The first row of each row group, and the number of rows at the end.
     first_rows: Vec<u64>,
     vectors: Mutex<HashMap<FieldId, Option<Arc<VectorPages>>>>,
+    /// Where bloom filters are, one per row group, as far as they were asked for.
+    pub(super) filters: Mutex<HashMap<FieldId, Arc<[Option<FilterPage>]>>>,
 }
 
 /// A column of the file.
@@ -95,6 +95,7 @@ impl SegmentReader {
             numbered,
             first_rows,
             vectors: Mutex::default(),
+            filters: Mutex::default(),
         })
     }
 
@@ -136,22 +137,6 @@ impl SegmentReader {
     /// XX000 for a row group or a column that does not exist. Errors of the file come from the iterator.
     pub fn read(self: &Arc<Self>, request: ReadRequest) -> Result<SegmentBatches> {
         SegmentBatches::try_new(Arc::clone(self), request)
-    }
-
-    /// The bloom filter of a column within a row group; only keys have one.
-    ///
-    /// # Errors
-    /// XX001 when the file is damaged, 58030 when it cannot be read.
-    pub fn bloom_filter(&self, row_group: usize, field: FieldId) -> Result<Option<Sbbf>> {
-        let Some(leaf) = self.stored(field).and_then(|c| c.leaf) else {
-            return Ok(None);
-        };
-        guarded(&self.label, &AtomicBool::new(false), || {
-            let (file, metadata) = (self.file.clone(), self.plain.clone());
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)
-                .get_row_group_column_bloom_filter(row_group, leaf)
-                .map_err(|error| parquet_error(&self.label, error))
-        })
     }
 
     /// The raw pages of a vector column; `None` when the file does not have it in that form.

@@ -48,6 +48,7 @@ impl Fixture {
             options,
             sorted_by: &[],
             nan_fields,
+            filter_fields: &[],
         };
         let mut writer = SegmentWriter::try_new(file.reopen().unwrap(), layout).unwrap();
         for batch in batches {

@@ -5,9 +5,9 @@ use datafusion::common::ScalarValue;
 
 use super::random::Random;
 use super::*;
+use crate::storage::bloom::{has_filter, hashes_of};
 use crate::storage::collect::centroid;
 use crate::storage::schema::{Column, ColumnType};
-use crate::storage::segment::bloom_may_contain;
 use crate::storage::stats::{ColumnBounds, PartitionStats};
 
 fn is_nan(value: &ScalarValue) -> bool {
@@ -93,16 +93,18 @@ fn statistics_hold_at_every_level() {
 fn check_blooms(fixture: &Fixture, seed: u64) {
     let reader = fixture.open();
     for (i, column) in fixture.schema.columns.iter().enumerate() {
-        let float = matches!(column.column_type, ColumnType::Real | ColumnType::Double);
-        let key = fixture.schema.clustering_key.contains(&column.id) && !float;
+        let key = fixture.schema.clustering_key.contains(&column.id);
+        let has = reader.filter_bytes(column.id).unwrap().is_some();
+        let wanted = key && has_filter(&column.column_type);
+        assert_eq!(has, wanted || reader.row_groups() == 0, "seed {seed}");
         for group in 0..reader.row_groups() {
-            let filter = reader.bloom_filter(group, column.id).unwrap();
-            let boolean = column.column_type == ColumnType::Boolean;
-            assert!(filter.is_some() == key || boolean, "seed {seed}");
-            let Some(filter) = filter else { continue };
             for row in reader.row_group_range(group) {
                 let value = ScalarValue::try_from_array(fixture.rows.column(i), row as usize);
-                assert!(bloom_may_contain(&filter, &value.unwrap()), "seed {seed}");
+                let Some(hashes) = hashes_of(&value.unwrap()) else {
+                    continue;
+                };
+                let maybe = reader.may_contain(group, column.id, &hashes).unwrap();
+                assert!(maybe, "seed {seed}");
             }
         }
     }
@@ -244,8 +246,10 @@ fn statistics_are_tight_for_plain_numbers() {
     assert_eq!(values(&bounds.min), [0, 6_000]);
     assert_eq!(values(&bounds.max), [5_999, 9_999]);
     assert_eq!(bounds.may_null, [false, false]);
-    let filter = reader.bloom_filter(0, FieldId(1)).unwrap().unwrap();
-    let maybe = |v: i64| bloom_may_contain(&filter, &ScalarValue::Int64(Some(v)));
+    let maybe = |v: i64| {
+        let hashes = hashes_of(&ScalarValue::Int64(Some(v))).unwrap();
+        reader.may_contain(0, FieldId(1), &hashes).unwrap()
+    };
     let false_positives = (6_000..10_000).filter(|v| maybe(*v)).count();
     assert!(false_positives < 200, "{false_positives} of 4000");
     let (pages, rows) = reader

@@ -1,0 +1,263 @@
+//! CREATE INDEX: the definition is checked and committed, then existing segments get their bloom filters.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::{ExprSchemable, LogicalPlan};
+use datafusion::sql::sqlparser::ast::Ident;
+
+use super::method::{KeyType, Method};
+use super::name::default_name;
+use super::{CreateIndex, KeyDefinition, KeySubject, is_primary_key};
+use crate::error::{Error, Result, sqlstate};
+use crate::sql::ddl::{check_writable, find_collection, qualify};
+use crate::sql::parser::fold;
+use crate::sql::session::{Planning, Session, Tag, done};
+use crate::storage::bloom::has_filter;
+use crate::storage::change::{Change, QualifiedName};
+use crate::storage::collection::Collection;
+use crate::storage::index::{Index, IndexKey, IndexPart};
+use crate::storage::schema::{CollectionId, CollectionSchema, Column, FieldId, IndexId};
+
+/// The most columns of an index, as in Postgres.
+const KEYS_MAX: usize = 32;
+
+/// CREATE INDEX.
+pub(in crate::sql) fn create(session: &Session, create: CreateIndex) -> Result<(Tag, LogicalPlan)> {
+    let session = session.clone();
+    let create = Arc::new(create);
+    let label = format!("CreateIndex: on {}", create.table);
+    done("CREATE INDEX", label, move || {
+        let (session, create) = (session.clone(), Arc::clone(&create));
+        async move {
+            match commit(&session, &create).await? {
+                Some(made) if !create.concurrently => build(&session, made).await,
+                _ => Ok(()),
+            }
+        }
+    })
+}
+
+/// Commits the definition; `None` when there was such an index, which is fine. Segments written from now on get their
+/// filters as they are written.
+async fn commit(
+    session: &Session,
+    create: &CreateIndex,
+) -> Result<Option<(CollectionId, IndexId)>> {
+    let _ddl = session.inner.core.ddl.lock().await;
+    let planning = Planning::new(session);
+    let snapshot = &planning.snapshot;
+    let table = qualify(&create.table, &session.search_path())?;
+    check_writable(&table.schema)?;
+    let collection = find_collection(snapshot, &table)?;
+    let (mut index, notices) = Definition::new(&planning, collection, create)?.index()?;
+    index.name = match &create.name {
+        Some(name) => fold(name),
+        None => default_name(snapshot, &table, &create.keys),
+    };
+    let name = QualifiedName::new(&table.schema, &index.name);
+    let is_taken = snapshot.collection(&name).is_some()
+        || snapshot.view(&name).is_some()
+        || snapshot.index(&name).is_some();
+    if create.if_not_exists && is_taken {
+        session.notice(format!("relation \"{name}\" already exists, skipping"));
+        return Ok(None);
+    }
+    index.id = IndexId(session.inner.core.engine.committer.allocate_id());
+    let made = (collection.id, index.id);
+    let change = Change::CreateIndex(collection.id, index);
+    session.commit(snapshot, vec![change]).await?;
+    notices.into_iter().for_each(|n| session.notice(n));
+    Ok(Some(made))
+}
+
+/// Gives existing segments their filters. If that fails, the index goes again.
+async fn build(session: &Session, (collection, index): (CollectionId, IndexId)) -> Result<()> {
+    let built = session.inner.core.scheduler.build_filters(collection).await;
+    if built.is_err() {
+        let _ddl = session.inner.core.ddl.lock().await;
+        let change = Change::DropIndex(collection, index);
+        session.commit(&session.snapshot(), vec![change]).await?;
+    }
+    built
+}
+
+/// A definition while it is checked.
+struct Definition<'a> {
+    planning: &'a Planning<'a>,
+    collection: &'a Collection,
+    create: &'a CreateIndex,
+    method: Method,
+    /// The columns as expressions see them.
+    columns: DFSchema,
+}
+
+impl<'a> Definition<'a> {
+    fn new(
+        planning: &'a Planning<'a>,
+        collection: &'a Collection,
+        create: &'a CreateIndex,
+    ) -> Result<Self> {
+        let method = create.method.as_ref().map(fold);
+        let method = Method::parse(method.as_deref().unwrap_or("btree"))?;
+        method.check_shape(create)?;
+        method.check_options(&create.options)?;
+        if create.keys.len() + create.include.len() > KEYS_MAX {
+            let message = format!("cannot use more than {KEYS_MAX} columns in an index");
+            return Err(Error::limit("54011", message));
+        }
+        let columns = DFSchema::try_from_qualified_schema(
+            collection.name.name.as_str(),
+            &collection.schema.arrow_schema(),
+        )?;
+        Ok(Self {
+            planning,
+            collection,
+            create,
+            method,
+            columns,
+        })
+    }
+
+    /// The index without name and id, and what its author should know.
+    fn index(&self) -> Result<(Index, Vec<String>)> {
+        let mut named = Vec::new();
+        let mut keys = Vec::with_capacity(self.create.keys.len());
+        for key in &self.create.keys {
+            keys.push(self.key(key, &mut named)?);
+        }
+        let mut include = Vec::new();
+        for name in &self.create.include {
+            include.push(self.column(name)?.id);
+        }
+        named.extend(&include);
+        if let Some(text) = &self.create.predicate {
+            let data_type = self.expression(text, &mut named)?;
+            if !matches!(data_type, DataType::Boolean | DataType::Null) {
+                let message = "argument of WHERE must be type boolean";
+                return Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message));
+            }
+        }
+        named.sort_unstable();
+        named.dedup();
+        let index = Index {
+            id: IndexId(0),
+            name: String::new(),
+            method: self.method.name().to_string(),
+            keys,
+            include,
+            is_unique: self.create.is_unique,
+            options: self.create.options.clone(),
+            predicate: self.create.predicate.clone(),
+            columns: named,
+        };
+        self.check_unique(&index)?;
+        let notices = self.notices(&index);
+        Ok((index, notices))
+    }
+
+    fn key(&self, key: &KeyDefinition, named: &mut Vec<FieldId>) -> Result<IndexKey> {
+        let (part, key_type) = match &key.subject {
+            KeySubject::Column(name) => {
+                let column = self.column(name)?;
+                named.push(column.id);
+                let key_type = KeyType::of_column(&column.column_type);
+                (IndexPart::Column(column.id), key_type)
+            }
+            KeySubject::Expression(_, text) => {
+                let data_type = self.expression(text, named)?;
+                let part = IndexPart::Expression(text.clone());
+                (part, KeyType::of_expression(&data_type))
+            }
+        };
+        let class = key.operator_class.as_deref();
+        self.method.check_class(class, &key_type)?;
+        Ok(IndexKey {
+            part,
+            operator_class: key.operator_class.clone(),
+            descending: key.descending == Some(true),
+            nulls_first: key.nulls_first,
+        })
+    }
+
+    fn column(&self, name: &Ident) -> Result<&'a Column> {
+        let name = fold(name);
+        let schema: &CollectionSchema = &self.collection.schema;
+        schema.column(&name).ok_or_else(|| {
+            let message = format!("column \"{name}\" does not exist");
+            Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
+        })
+    }
+
+    /// The type of an expression, whose columns join those that are named.
+    fn expression(&self, text: &str, named: &mut Vec<FieldId>) -> Result<DataType> {
+        let expr = self.planning.expression(text, &self.columns)?;
+        let columns = expr.column_refs();
+        let columns = columns
+            .iter()
+            .filter_map(|c| self.collection.schema.column(&c.name));
+        named.extend(columns.map(|c| c.id));
+        Ok(expr.get_type(&self.columns)?)
+    }
+
+    fn check_unique(&self, index: &Index) -> Result<()> {
+        let is_enforced = index.predicate.is_none() && is_primary_key(self.collection, index);
+        if !index.is_unique || is_enforced {
+            return Ok(());
+        }
+        let message = "UNIQUE indexes are supported on the columns of the primary key only";
+        Err(Error::unsupported(message)
+            .with_hint("Declare the columns PRIMARY KEY when you create the collection."))
+    }
+
+    /// What the index does not do that its definition lets expect.
+    fn notices(&self, index: &Index) -> Vec<String> {
+        let method = self.method.name();
+        if self.method.is_nearest() {
+            return vec![format!(
+                "{method} index is recorded, but nothing is built: vector search is exact and needs no index"
+            )];
+        }
+        if self.method == Method::Brin {
+            let text =
+                "brin index is recorded, but nothing is built: every segment has bounds already";
+            return vec![text.to_string()];
+        }
+        if !index.looks_up() {
+            return vec![format!(
+                "{method} index is recorded, but nothing is built: queries do not use such indexes"
+            )];
+        }
+        let mut notices = Vec::new();
+        if index
+            .keys
+            .iter()
+            .any(|k| matches!(k.part, IndexPart::Expression(_)))
+        {
+            notices.push("nothing is built for expressions of an index".to_string());
+        }
+        for key in &index.keys {
+            let IndexPart::Column(field) = key.part else {
+                continue;
+            };
+            let column = self.collection.schema.column_by_id(field);
+            if let Some(column) = column.filter(|c| !has_filter(&c.column_type)) {
+                notices.push(format!(
+                    "nothing is built for column \"{}\" of type {}",
+                    column.name, column.column_type
+                ));
+            }
+        }
+        let filters = index.filter_fields(&self.collection.schema).count();
+        if filters > 1 {
+            notices.push(format!(
+                "each of the {filters} columns gets bloom filters of its own, which serve = and IN"
+            ));
+        }
+        if index.predicate.is_some() && filters > 0 {
+            notices.push("the bloom filters of a partial index know all rows".to_string());
+        }
+        notices
+    }
+}

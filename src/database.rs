@@ -22,10 +22,12 @@ use crate::catalog::dml::DmlPlanner;
 use crate::catalog::in_list::InListRule;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
+use crate::catalog::yielding::YieldingRule;
 use crate::compaction::scheduler::Scheduler;
 use crate::error::{Error, Result};
 use crate::settings::Settings;
 use crate::sql::Session;
+use crate::sql::backends::{Backends, Entry};
 use crate::sql::command::CommandPlanner;
 use crate::sql::plan_view;
 use crate::storage::change::View;
@@ -58,6 +60,8 @@ pub struct Usage {
 pub(crate) struct Core {
     pub(crate) engine: Arc<Engine>,
     pub(crate) scheduler: Scheduler,
+    /// The sessions of clients.
+    pub(crate) backends: Arc<Backends>,
     /// Held while a definition is read, changed and committed.
     pub(crate) ddl: tokio::sync::Mutex<()>,
     runtime: Arc<RuntimeEnv>,
@@ -105,6 +109,7 @@ impl Database {
         let ddl = tokio::sync::Mutex::new(());
         let core = Core {
             scheduler,
+            backends: Arc::default(),
             engine,
             ddl,
             runtime,
@@ -136,6 +141,20 @@ impl Database {
         &self.core.scheduler
     }
 
+    /// The session of a connected client.
+    pub fn connect(&self, entry: &Entry) -> Session {
+        Session::of(
+            Arc::clone(&self.core),
+            self.context(),
+            entry.backend().identity.clone(),
+        )
+    }
+
+    /// The sessions of connected clients.
+    pub fn backends(&self) -> &Arc<Backends> {
+        &self.core.backends
+    }
+
     /// The engine below: snapshots, segments and the commit log.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.core.engine
@@ -152,7 +171,8 @@ impl Database {
             .with_runtime_env(Arc::clone(&self.core.runtime))
             .with_catalog_list(Arc::new(ShelfmarkCatalogList::with_catalog(catalog)))
             .with_default_features()
-            .with_query_planner(Arc::new(Planner));
+            .with_query_planner(Arc::new(Planner))
+            .with_physical_optimizer_rule(Arc::new(YieldingRule));
         let mut builder =
             shelfmark_udfs::with_vector_support(builder).with_analyzer_rule(Arc::new(InListRule));
         let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);

@@ -19,3 +19,4 @@ pub mod system;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod yielding;

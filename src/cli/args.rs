@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use shelfmark::error::sqlstate;
+use shelfmark::server::Config;
 use shelfmark::server::config::Sources;
 use shelfmark::settings::Settings;
 use shelfmark::{Error, Result};
@@ -20,6 +21,8 @@ pub struct Args {
 pub enum Command {
     /// Run SQL: a prompt, or statements from files, the command line or standard input.
     Sql(SqlArgs),
+    /// Serve the database to clients of the Postgres protocol.
+    Serve(ServeArgs),
     /// Show what a database directory holds, without writing to it.
     Inspect(InspectArgs),
 }
@@ -32,6 +35,42 @@ pub struct InspectArgs {
     /// How rows are printed.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// The database directory, made where there is none. Without it: a temporary database, removed at exit.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Addresses to listen on, separated by commas.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// The configuration file; examples/shelfmark.toml shows all of it.
+    #[arg(long, value_name = "FILE", env = "SHELFMARK_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// One key of the configuration, over the file's; may be given more than once.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+}
+
+impl ServeArgs {
+    /// The configuration: the defaults, then the file's, the environment's and the flags'.
+    ///
+    /// # Errors
+    /// 42704 or 22023 for a key that does not exist or a value that it cannot have, 58P01 for a missing file.
+    pub fn configuration(&self) -> Result<Config> {
+        let mut flags = assignments(&self.set)?;
+        let data = self.data.as_ref().map(|path| path.display().to_string());
+        flags.extend(data.map(|path| ("server.data".to_string(), path)));
+        let listen = self.listen.clone();
+        flags.extend(listen.map(|addresses| ("server.listen".to_string(), addresses)));
+        let sources = Sources {
+            file: self.config.clone(),
+            environment: environment(),
+            flags,
+        };
+        sources.load()
+    }
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,4 @@
-//! The command line: `shelfmark sql` and `shelfmark inspect`.
+//! The command line: `shelfmark sql`, `shelfmark serve` and `shelfmark inspect`.
 //!
 //! `args` is what can be given; `script` cuts input into statements and meta commands; `shell` runs them one by
 //! one, with its `variables`; `print` shows rows, `copy` moves the bytes of COPY; `interactive` and `complete` are the
@@ -15,6 +15,7 @@ mod print;
 mod progress;
 mod report;
 mod script;
+mod serve;
 mod shell;
 mod variables;
 
@@ -34,6 +35,7 @@ pub fn main() -> ExitCode {
     log_to_stderr();
     let done = match args.command {
         Command::Sql(args) => sql(&args),
+        Command::Serve(args) => args.configuration().and_then(serve::run),
         Command::Inspect(args) => inspect::run(&args.directory, args.format).map_or_else(
             |failure| match failure {
                 Failure::Error(e) => Err(e),

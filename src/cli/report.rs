@@ -91,6 +91,7 @@ mod tests {
         let piece = Piece {
             text: "SELECT *\n  FORM t".to_string(),
             line: 7,
+            offset: 0,
         };
         let error = Error::invalid("42601", "syntax error")
             .with_position(2, 3)
@@ -112,6 +113,7 @@ mod tests {
         let piece = Piece {
             text: "SELECT 1".to_string(),
             line: 3,
+            offset: 0,
         };
         let error = Error::invalid("42601", "unexpected end").with_position(9, 1);
         assert!(error_text(&error, Some(&piece)).contains("LINE 3: SELECT 1\n"));

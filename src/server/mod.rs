@@ -1,4 +1,38 @@
-//! The server: PostgreSQL's wire protocol over the sessions of one database.
+//! The server: the Postgres wire protocol over TCP and Unix sockets.
+//!
+//! The life of a connection:
+//! 1. [`listen`] accepts a socket; [`startup`] reads the startup message, over TLS where the client asks for it;
+//!    [`auth`] lets the client show who it is; [`entrance`] makes its session.
+//! 2. [`connection`] takes one message after the other: [`frame`] decodes it, [`extended`] keeps prepared statements
+//!    and portals.
+//! 3. [`running`] executes a statement on the runtime of queries and encodes its rows; the connection writes them.
+//! 4. [`respond`] makes the messages for errors, notices and columns; [`transport`] has the bytes.
+//!
+//! Two runtimes keep clients apart from computation: sockets are served by one, plans are executed by the other.
 
 pub mod auth;
 pub mod config;
+mod connection;
+mod entrance;
+mod extended;
+mod frame;
+pub mod listen;
+mod respond;
+mod running;
+mod startup;
+mod transport;
+
+pub use config::Config;
+pub use listen::Server;
+
+/// Bytes of a statement that `pg_stat_activity` shows.
+const ACTIVITY_BYTES_MAX: usize = 1024;
+
+/// A statement as other sessions may see it.
+fn activity_text(text: &str) -> String {
+    let mut end = text.len().min(ACTIVITY_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_string()
+}

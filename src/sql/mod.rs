@@ -9,6 +9,8 @@
 
 pub mod access;
 mod alter;
+pub mod backends;
+mod client;
 pub mod command;
 mod compaction;
 mod context;
@@ -30,6 +32,7 @@ pub mod tokens;
 pub mod transaction;
 mod types;
 
+pub use client::Timeouts;
 pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};
 pub(crate) use create::plan_view;
 pub use notice::{Notice, Severity};

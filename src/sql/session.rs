@@ -19,6 +19,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use shelfmark_udfs::VectorTypePlanner;
 
+use super::backends::Identity;
 use super::command::CommandNode;
 use super::context::statement_to_plan;
 use super::copy::{CopyInput, CopyShape};
@@ -52,6 +53,11 @@ pub enum Tag {
 }
 
 impl Tag {
+    /// Whether the client gets the rows; others answer by their tag alone.
+    pub fn answers_rows(&self) -> bool {
+        matches!(self, Self::Rows | Self::Shown(_))
+    }
+
     /// The tag as clients read it: `n` is the number of rows that were answered, or the one value of the column
     /// `count`.
     pub fn text(&self, n: u64) -> String {
@@ -87,17 +93,26 @@ pub struct Session {
 pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) context: SessionContext,
+    identity: Identity,
     /// That of the context, which does not give it out.
     type_planner: Arc<dyn TypePlanner>,
     pub(super) block: Mutex<Block>,
     /// The version that all statements of a block read, once one has read it.
     pub(super) pinned: Mutex<Option<Arc<Snapshot>>>,
+    /// Whether the client was told its settings.
+    pub(super) reported: Mutex<bool>,
     notices: Notices,
     copy_progress: Arc<copy::CopyProgress>,
 }
 
 impl Session {
+    /// An embedded session.
     pub(crate) fn new(core: Arc<Core>, context: SessionContext) -> Self {
+        Self::of(core, context, Identity::embedded())
+    }
+
+    /// The session of somebody.
+    pub(crate) fn of(core: Arc<Core>, context: SessionContext, identity: Identity) -> Self {
         let type_planner = SessionStateBuilder::new_from_existing(context.state())
             .type_planner()
             .take()
@@ -106,9 +121,11 @@ impl Session {
             inner: Arc::new(Inner {
                 core,
                 context,
+                identity,
                 type_planner,
                 block: Mutex::default(),
                 pinned: Mutex::default(),
+                reported: Mutex::default(),
                 notices: Notices::default(),
                 copy_progress: Arc::default(),
             }),
@@ -118,6 +135,11 @@ impl Session {
     /// The DataFusion session below: functions and tables registered here are seen by [`Session::sql`].
     pub fn context(&self) -> &SessionContext {
         &self.inner.context
+    }
+
+    /// Whose session it is.
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
     }
 
     /// How far the session's newest COPY .. FROM is.

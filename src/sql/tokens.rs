@@ -64,6 +64,8 @@ pub struct Piece {
     pub text: String,
     /// The line on which it begins in the script, from 1.
     pub line: u64,
+    /// The byte at which it begins in the script.
+    pub offset: usize,
 }
 
 /// The statements of a script.
@@ -95,6 +97,7 @@ pub fn split(text: &str) -> Pieces {
                     complete.push(Piece {
                         text: text[from..end].trim_end().to_string(),
                         line,
+                        offset: from,
                     });
                 }
                 last_semicolon = index.offset(token.span.end);
@@ -110,6 +113,7 @@ pub fn split(text: &str) -> Pieces {
         Some((from, line)) => Some(Piece {
             text: text[from..].trim_end().to_string(),
             line,
+            offset: from,
         }),
         None => unfinished_rest(text, last_semicolon),
     };
@@ -127,10 +131,11 @@ fn unfinished_rest(text: &str, from: usize) -> Option<Piece> {
     if only_blank {
         return None;
     }
-    let line = text[..from].matches('\n').count() as u64 + 1;
+    let offset = from + (rest.len() - rest.trim_start().len());
     Some(Piece {
         text: rest.trim().to_string(),
-        line,
+        line: text[..from].matches('\n').count() as u64 + 1,
+        offset,
     })
 }
 
@@ -210,18 +215,21 @@ mod tests {
 
     #[test]
     fn scripts_split_at_real_semicolons_only() {
-        let pieces = split("SELECT ';' ; -- a; comment\nSELECT $$;$$;\n/* ; */ SELECT \"a;b\"");
+        let script = "SELECT ';' ; -- a; comment\nSELECT $$;$$;\n/* ; */ SELECT \"a;b\"";
+        let pieces = split(script);
         let texts: Vec<_> = pieces
             .complete
             .iter()
             .map(|p| (p.text.as_str(), p.line))
             .collect();
         assert_eq!(texts, [("SELECT ';'", 1), ("SELECT $$;$$", 2)]);
+        let text = "SELECT \"a;b\"";
         assert_eq!(
             pieces.rest.unwrap(),
             Piece {
-                text: "SELECT \"a;b\"".into(),
-                line: 3
+                text: text.into(),
+                line: 3,
+                offset: script.len() - text.len(),
             }
         );
     }

@@ -1,8 +1,8 @@
 //! All integration tests in one binary, so that everything is linked once.
 //!
 //! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli` and `kill` start the real program;
-//! `formats` opens databases that earlier programs wrote;
-//! `layout` holds the shape of the sources; `limits` reaches those of memory and disk.
+//! `formats` opens databases that earlier programs wrote; `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
+//! `wire` speaks to the server.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cli;
@@ -15,6 +15,7 @@ mod readme;
 mod scripts;
 mod slt;
 mod text;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

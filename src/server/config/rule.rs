@@ -1,5 +1,7 @@
 //! A rule of authentication as the configuration writes it.
 
+use std::fmt;
+
 use super::suggest::nearest;
 use crate::error::{Error, Result, sqlstate};
 
@@ -22,6 +24,17 @@ pub struct AuthEntry {
     pub address: String,
     /// How a client shows who it is.
     pub method: String,
+}
+
+impl fmt::Display for AuthEntry {
+    /// The line of `pg_hba.conf` that says the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {} ", self.kind, self.database, self.user)?;
+        if self.kind != "local" {
+            write!(f, "{} ", self.address)?;
+        }
+        f.write_str(&self.method)
+    }
 }
 
 impl AuthEntry {

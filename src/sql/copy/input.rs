@@ -76,6 +76,16 @@ impl CopyInput {
         self.send(Piece::Failed(failed(reason))).await;
     }
 
+    /// Fails the statement by an error of another kind, such as a client that breaks the protocol.
+    pub async fn refuse(self, error: Error) {
+        self.send(Piece::Failed(error)).await;
+    }
+
+    /// Waits until the statement takes no more bytes: it has failed.
+    pub async fn closed(&self) {
+        self.sender.closed().await;
+    }
+
     async fn flush(&mut self) -> bool {
         let piece = self.waiting.split().freeze();
         self.send(Piece::Bytes(piece)).await

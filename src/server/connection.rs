@@ -1,0 +1,464 @@
+//! One client's connection after its login: messages in, answers out.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::BytesMut;
+use pgwire::messages::copy::CopyInResponse;
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
+use pgwire::messages::startup::ParameterStatus;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::extended::{Portal, Statement};
+use super::frame::{Broken, Frontend, violation};
+use super::listen::Shared;
+use super::respond::{self, Severity};
+use super::running::{CHUNKS_MAX, End, Ended, Event, copy_formats, start_text};
+use super::transport::{Gone, Received, Transport};
+use crate::error::{Error, ErrorKind, Result, sqlstate};
+use crate::sql::backends::{Entry, State};
+use crate::sql::{CopyInput, CopyShape, Session, TransactionStatus, split};
+
+/// How long a stopped statement may take to let go before the client is answered without it.
+const STOP_GRACE: Duration = Duration::from_millis(50);
+
+/// A connection whose client has logged in.
+pub struct Connection {
+    pub(super) transport: Transport,
+    pub(super) shared: Arc<Shared>,
+    pub(super) session: Session,
+    pub(super) statements: HashMap<String, Statement>,
+    pub(super) portals: HashMap<String, Portal>,
+    entry: Entry,
+    /// After an error in a run of extended messages, they are skipped up to the Sync.
+    skipping: bool,
+}
+
+/// What to do after a message.
+enum Next {
+    Continue,
+    Close,
+}
+
+impl Connection {
+    /// Of a session that is entered among the backends.
+    pub fn new(transport: Transport, shared: Arc<Shared>, session: Session, entry: Entry) -> Self {
+        Self {
+            transport,
+            shared,
+            session,
+            statements: HashMap::new(),
+            portals: HashMap::new(),
+            entry,
+            skipping: false,
+        }
+    }
+
+    /// Serves the client until it goes.
+    pub async fn serve(mut self) -> Gone {
+        match self.messages().await {
+            Ok(()) => {
+                self.transport.close().await;
+                Gone::Closed
+            }
+            Err(gone) => gone,
+        }
+    }
+
+    async fn messages(&mut self) -> Result<(), Gone> {
+        self.report_parameters()?;
+        self.ready().await?;
+        loop {
+            let next = match self.receive().await? {
+                Ok(Received::Message(message)) => self.message(message).await?,
+                Ok(Received::Broken(Broken::Message(e))) => {
+                    self.fail(&e, "", 0)?;
+                    self.skipping = true;
+                    Next::Continue
+                }
+                Ok(Received::Broken(Broken::Stream(e))) | Err(e) => {
+                    self.fatal(&e)?;
+                    Next::Close
+                }
+            };
+            if matches!(next, Next::Close) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next message, or why the session must end without one.
+    async fn receive(&mut self) -> Result<Result<Received>, Gone> {
+        if let Some(received) = self.transport.received() {
+            return Ok(Ok(received));
+        }
+        let idle = self.idle_limit();
+        let ended = self.entry.backend().ended().clone();
+        tokio::select! {
+            received = self.transport.receive() => Ok(Ok(received?)),
+            () = ended.cancelled() => Ok(Err(terminated())),
+            e = expire(idle) => Ok(Err(e)),
+        }
+    }
+
+    /// How long the session may now wait for its client.
+    fn idle_limit(&self) -> Option<(Duration, Error)> {
+        let timeouts = self.session.timeouts();
+        let (limit, sqlstate, message) = match self.session.transaction_status() {
+            TransactionStatus::Idle => (
+                timeouts.idle_session,
+                sqlstate::IDLE_SESSION_TIMEOUT,
+                "terminating connection due to idle-session timeout",
+            ),
+            _ => (
+                timeouts.idle_in_transaction,
+                sqlstate::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+                "terminating connection due to idle-in-transaction timeout",
+            ),
+        };
+        limit.map(|limit| (limit, Error::new(ErrorKind::Cancelled, sqlstate, message)))
+    }
+
+    async fn message(&mut self, message: Frontend) -> Result<Next, Gone> {
+        match message {
+            Frontend::Terminate => return Ok(Next::Close),
+            Frontend::Sync => {
+                self.skipping = false;
+                self.ready().await?;
+            }
+            // What a client still sends after its COPY failed.
+            Frontend::CopyData(_) | Frontend::CopyDone | Frontend::CopyFail(_) => {}
+            _ if self.skipping => {}
+            Frontend::Query(text) => self.query(&text).await?,
+            Frontend::Flush => self.transport.flush().await?,
+            Frontend::Parse { name, text, types } => {
+                let parsed = self.parse(name, &text, &types).await?;
+                self.extended(parsed, &text)?;
+            }
+            Frontend::Bind {
+                portal,
+                statement,
+                formats,
+                parameters,
+                results,
+            } => {
+                let bound = self.bind(portal, &statement, &formats, &parameters, &results);
+                self.extended(bound, "")?;
+            }
+            Frontend::Describe(target) => {
+                let described = self.describe(&target);
+                self.extended(described, "")?;
+            }
+            Frontend::Close(target) => {
+                let closed = self.close(&target);
+                self.extended(closed, "")?;
+            }
+            Frontend::Execute { portal, rows } => {
+                let executed = self.execute(&portal, rows).await?;
+                let text = self.portals.get(&portal).map(|p| Arc::clone(p.text()));
+                self.extended(executed, text.as_deref().unwrap_or_default())?;
+            }
+            Frontend::FunctionCall => {
+                let e = Error::unsupported("function calls by OID are not supported");
+                self.fail(&e, "", 0)?;
+                self.ready().await?;
+            }
+            Frontend::Password(_) => {
+                self.fatal(&violation("unexpected password message"))?;
+                return Ok(Next::Close);
+            }
+        }
+        if self.entry.backend().ended().is_cancelled() {
+            self.fatal(&terminated())?;
+            return Ok(Next::Close);
+        }
+        Ok(Next::Continue)
+    }
+
+    /// The end of an extended message: an error makes the rest of the run be skipped.
+    fn extended(&mut self, done: Result<()>, text: &str) -> Result<(), Gone> {
+        if let Err(e) = done {
+            self.skipping = true;
+            self.fail(&e, text, 0)?;
+        }
+        Ok(())
+    }
+
+    /// A string of statements: each is answered before the next begins, and the first error ends them.
+    async fn query(&mut self, text: &str) -> Result<(), Gone> {
+        self.statements.remove("");
+        self.portals.remove("");
+        let pieces = split(text);
+        let pieces: Vec<_> = pieces.complete.into_iter().chain(pieces.rest).collect();
+        if pieces.is_empty() {
+            self.put(&EmptyQueryResponse::new())?;
+        }
+        for piece in pieces {
+            self.active(&piece.text);
+            let (session, statement) = (self.session.clone(), piece.text);
+            let end = self
+                .run(|events| start_text(session, statement, events))
+                .await?;
+            if let Err(e) = self.complete(end)? {
+                self.fail(&e, text, piece.offset)?;
+                break;
+            }
+        }
+        self.ready().await
+    }
+
+    /// Sends what stands at the end of a statement: notices, changed parameters, the tag.
+    pub(super) fn complete(&mut self, end: Result<End>) -> Result<Result<Option<End>>, Gone> {
+        for notice in self.session.take_notices() {
+            self.put(&respond::notice(&notice))?;
+        }
+        self.report_parameters()?;
+        Ok(match end {
+            Ok(End::Complete(tag)) => {
+                self.put(&CommandComplete::new(tag))?;
+                Ok(None)
+            }
+            Ok(suspended) => Ok(Some(suspended)),
+            Err(e) => Err(e),
+        })
+    }
+
+    fn report_parameters(&mut self) -> Result<(), Gone> {
+        for (name, value) in self.session.take_changed_parameters() {
+            if name == "application_name" {
+                let value = value.clone();
+                self.entry.backend().update(|a| a.application_name = value);
+            }
+            self.put(&ParameterStatus::new(name, value))?;
+        }
+        Ok(())
+    }
+
+    /// Runs a task of the query runtime and writes what it hands over.
+    ///
+    /// The outer error is the client's going, the inner one the statement's.
+    pub(super) async fn run<F>(
+        &mut self,
+        start: impl FnOnce(mpsc::Sender<Event>) -> F,
+    ) -> Result<Result<End>, Gone>
+    where
+        F: Future<Output = Ended> + Send + 'static,
+    {
+        let (sender, mut events) = mpsc::channel(CHUNKS_MAX);
+        let mut task = Task(self.shared.queries.spawn(start(sender)));
+        let stop = self.stop();
+        loop {
+            tokio::select! {
+                biased;
+                e = stop.happens() => return Ok(Err(task.stop(e).await)),
+                event = events.recv() => match event {
+                    None => break,
+                    Some(Event::Bytes(bytes)) => {
+                        self.transport.put_bytes(bytes).await?;
+                        self.transport.flush().await?;
+                    }
+                    Some(Event::CopyIn(shape, input)) => {
+                        tokio::select! {
+                            biased;
+                            e = stop.happens() => return Ok(Err(task.stop(e).await)),
+                            fed = self.copy_in(shape, input) => fed?,
+                        }
+                    }
+                },
+                gone = self.transport.watch() => return Err(gone),
+            }
+        }
+        let ended = task.end().await;
+        self.transport.put_bytes(ended.bytes).await?;
+        Ok(ended.end)
+    }
+
+    /// What may stop the statement that begins now.
+    pub(super) fn stop(&self) -> Stop {
+        Stop {
+            cancelled: self.entry.backend().begin(),
+            ended: self.entry.backend().ended().clone(),
+            deadline: self
+                .session
+                .timeouts()
+                .statement
+                .map(|limit| Instant::now() + limit),
+        }
+    }
+
+    /// Hands the client's data to a COPY until its end. A COPY that fails stops listening: then so do we.
+    async fn copy_in(&mut self, shape: CopyShape, mut input: CopyInput) -> Result<(), Gone> {
+        let (format, columns, formats) = copy_formats(shape);
+        self.put(&CopyInResponse::new(format, columns, formats))?;
+        self.transport.flush().await?;
+        loop {
+            let received = tokio::select! {
+                received = self.transport.receive() => received?,
+                () = input.closed() => return Ok(()),
+            };
+            match received {
+                Received::Message(Frontend::CopyData(bytes)) => {
+                    if !input.write(bytes).await {
+                        return Ok(());
+                    }
+                }
+                Received::Message(Frontend::CopyDone) => {
+                    input.finish().await;
+                    return Ok(());
+                }
+                Received::Message(Frontend::CopyFail(reason)) => {
+                    input.fail(&reason).await;
+                    return Ok(());
+                }
+                // Pipelined by clients that do not wait for the COPY to begin.
+                Received::Message(Frontend::Flush | Frontend::Sync) => {}
+                Received::Message(Frontend::Terminate) => return Err(Gone::Closed),
+                Received::Message(_) => {
+                    let message = "unexpected message type during COPY from stdin";
+                    input.refuse(violation(message)).await;
+                    return Ok(());
+                }
+                Received::Broken(Broken::Message(e) | Broken::Stream(e)) => {
+                    input.refuse(e).await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Sends an error; an open transaction block fails by it.
+    pub(super) fn fail(&mut self, e: &Error, text: &str, offset: usize) -> Result<(), Gone> {
+        self.session.statement_failed();
+        self.put(&respond::error(e, Severity::Error, text, offset))
+    }
+
+    fn fatal(&mut self, e: &Error) -> Result<(), Gone> {
+        self.put(&respond::error(e, Severity::Fatal, "", 0))
+    }
+
+    pub(super) fn put(&mut self, message: &impl pgwire::messages::Message) -> Result<(), Gone> {
+        self.transport
+            .put(message)
+            .map_err(|e| Gone::Failed(std::io::Error::other(e)))
+    }
+
+    /// The end of a query or of a run of extended messages: everything is written.
+    async fn ready(&mut self) -> Result<(), Gone> {
+        let status = self.session.transaction_status();
+        if status == TransactionStatus::Idle {
+            self.portals.clear();
+        }
+        self.put(&respond::ready(status))?;
+        let state = match status {
+            TransactionStatus::Idle => State::Idle,
+            TransactionStatus::Open => State::IdleInTransaction,
+            TransactionStatus::Failed => State::IdleInFailedTransaction,
+        };
+        let now = SystemTime::now();
+        self.entry.backend().update(|activity| {
+            activity.state = state;
+            activity.state_change = now;
+            activity.transaction_start = match status {
+                TransactionStatus::Idle => None,
+                _ => activity.transaction_start.or(Some(now)),
+            };
+        });
+        self.transport.flush().await
+    }
+
+    /// A statement begins.
+    pub(super) fn active(&self, text: &str) {
+        let now = SystemTime::now();
+        let text = super::activity_text(text);
+        self.entry.backend().update(|activity| {
+            activity.state = State::Active;
+            activity.state_change = now;
+            activity.query_start = Some(now);
+            activity.query = text;
+        });
+    }
+}
+
+fn terminated() -> Error {
+    let message = "terminating connection due to administrator command";
+    Error::new(ErrorKind::Cancelled, sqlstate::ADMIN_SHUTDOWN, message)
+}
+
+/// The error, after its time; never without one.
+async fn expire(limit: Option<(Duration, Error)>) -> Error {
+    match limit {
+        Some((limit, error)) => {
+            tokio::time::sleep(limit).await;
+            error
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn reached(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What may stop a statement: a cancel request, the session's end, its time limit.
+pub struct Stop {
+    cancelled: CancellationToken,
+    ended: CancellationToken,
+    deadline: Option<Instant>,
+}
+
+impl Stop {
+    /// Waits until one of them happens.
+    pub async fn happens(&self) -> Error {
+        let canceled =
+            |message| Error::new(ErrorKind::Cancelled, sqlstate::QUERY_CANCELED, message);
+        tokio::select! {
+            () = self.cancelled.cancelled() => {
+                if self.ended.is_cancelled() {
+                    terminated()
+                } else {
+                    canceled("canceling statement due to user request")
+                }
+            }
+            () = reached(self.deadline) => canceled("canceling statement due to statement timeout"),
+        }
+    }
+}
+
+/// A task that ends with its owner.
+struct Task(JoinHandle<Ended>);
+
+impl Task {
+    /// Aborts it, and waits a little so that what it holds is usually free when the client hears of it.
+    async fn stop(&mut self, reason: Error) -> Error {
+        self.0.abort();
+        let _late = tokio::time::timeout(STOP_GRACE, &mut self.0).await;
+        reason
+    }
+
+    async fn end(&mut self) -> Ended {
+        (&mut self.0).await.unwrap_or_else(|e| Ended {
+            bytes: BytesMut::new(),
+            end: Err(panicked(&e)),
+        })
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// XX000 for a task that panicked: a fault of ours that costs this statement, and nobody else's.
+pub(super) fn panicked(error: &tokio::task::JoinError) -> Error {
+    tracing::error!(%error, "a statement panicked");
+    Error::internal("the statement failed by a fault of the server; its log says more")
+}

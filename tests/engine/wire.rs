@@ -1,0 +1,347 @@
+//! The server over real sockets: every `.slt` file through both protocols, and what only a client sees.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, BytesMut};
+use futures::{TryStreamExt, pin_mut};
+use shelfmark::server::{Config, Server};
+use shelfmark::{Database, Settings};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+use tokio_util::sync::CancellationToken;
+
+/// A server on a free port over a temporary database.
+pub struct TestServer {
+    pub address: SocketAddr,
+    shutdown: CancellationToken,
+    served: JoinHandle<()>,
+    /// Queries have threads of their own, as in the program: one that computes must not hold up a socket.
+    queries: Option<Runtime>,
+}
+
+impl TestServer {
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    pub async fn with(configure: impl FnOnce(&mut Config)) -> Self {
+        let database = Database::temporary(Settings::default()).await.unwrap();
+        Self::over(database, configure).await
+    }
+
+    pub async fn over(database: Database, configure: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        config.set("server.listen", "127.0.0.1:0").unwrap();
+        configure(&mut config);
+        let queries = Runtime::new().unwrap();
+        let handle = queries.handle().clone();
+        let server = Server::bind(config, database, handle).await.unwrap();
+        let address = server.addresses().unwrap()[0];
+        let shutdown = CancellationToken::new();
+        let served = tokio::spawn(server.run(shutdown.clone()));
+        Self {
+            address,
+            shutdown,
+            served,
+            queries: Some(queries),
+        }
+    }
+
+    /// A client whose connection is driven in the background.
+    pub async fn client(&self) -> Client {
+        self.client_as("shelfmark").await
+    }
+
+    pub async fn client_as(&self, user: &str) -> Client {
+        let (client, connection) = tokio_postgres::Config::new()
+            .host(self.address.ip().to_string())
+            .port(self.address.port())
+            .user(user)
+            .dbname("shelfmark")
+            .connect(NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    pub async fn stop(mut self) {
+        self.shutdown.cancel();
+        (&mut self.served).await.unwrap();
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // A runtime must not wait for its threads within another one.
+        self.queries
+            .take()
+            .into_iter()
+            .for_each(Runtime::shutdown_background);
+    }
+}
+
+fn sqlstate(error: &tokio_postgres::Error) -> &str {
+    error.code().map_or("", |code| code.code())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_and_parameters_of_both_protocols() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let script = "CREATE TABLE book (id BIGINT PRIMARY KEY, title TEXT, e VECTOR(3));
+        INSERT INTO book VALUES (1, 'Dune', '[1,0,0]'), (2, 'Emma', '[0,1,0]');
+        SELECT title FROM book ORDER BY id; -- the end";
+    let messages = client.simple_query(script).await.unwrap();
+    let titles: Vec<_> = messages
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(titles, ["Dune", "Emma"]);
+    let insert = "INSERT INTO book VALUES ($1, $2, $3::text::vector)";
+    let inserted = client.execute(insert, &[&3_i64, &"Ulysses", &"[0,0,1]"]);
+    assert_eq!(inserted.await.unwrap(), 1);
+    let nearest = client
+        .prepare("SELECT id, title FROM book WHERE id > $1 ORDER BY e <-> '[0,0,1]' LIMIT $2");
+    let nearest = nearest.await.unwrap();
+    for (after, limit, expected) in [(0_i64, 1_i64, vec![3]), (3, 5, vec![]), (1, 2, vec![3, 2])] {
+        let rows = client.query(&nearest, &[&after, &limit]).await.unwrap();
+        let ids: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(ids, expected);
+    }
+    let e = client
+        .query("SELECT nothing FROM book", &[])
+        .await
+        .unwrap_err();
+    assert_eq!(sqlstate(&e), "42703");
+    assert_eq!(client.query("SELECT 1", &[]).await.unwrap().len(), 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_portal_gives_its_rows_in_parts() {
+    let server = TestServer::start().await;
+    let mut client = server.client().await;
+    let transaction = client.transaction().await.unwrap();
+    let portal = transaction
+        .bind("SELECT value::bigint FROM generate_series(1, 10000)", &[])
+        .await
+        .unwrap();
+    let mut next = 1_i64;
+    for rows_max in [1, 10, 5_000, 7, 100_000] {
+        let rows = transaction.query_portal(&portal, rows_max).await.unwrap();
+        for row in &rows {
+            assert_eq!(row.get::<_, i64>(0), next);
+            next += 1;
+        }
+    }
+    assert_eq!(next, 10_001);
+    transaction.commit().await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_request_stops_a_statement_whatever_it_does() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let shapes = [
+        "SELECT count(*) FROM generate_series(1, 10000000) a, generate_series(1, 10000000) b",
+        "SELECT a.value FROM generate_series(1, 100000000) a",
+        "SELECT sum(a.value * b.value) FROM generate_series(1, 1000000) a JOIN generate_series(1, 1000000) b ON a.value <> b.value",
+    ];
+    for shape in shapes {
+        let token = client.cancel_token();
+        let running = async {
+            let rows = client.query_raw(shape, &[] as &[&str]).await?;
+            pin_mut!(rows);
+            while rows.try_next().await?.is_some() {}
+            Ok::<_, tokio_postgres::Error>(())
+        };
+        let cancelling = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            token.cancel_query(NoTls).await.unwrap();
+            Instant::now()
+        };
+        let (ended, asked) = tokio::join!(running, cancelling);
+        assert_eq!(sqlstate(&ended.unwrap_err()), "57014", "{shape}");
+        assert!(asked.elapsed() < Duration::from_secs(5), "{shape}");
+        client.simple_query("SELECT 1").await.unwrap();
+    }
+    server.stop().await;
+}
+
+/// A socket that has logged in, for bytes that no client would send.
+struct Raw(TcpStream);
+
+impl Raw {
+    async fn connect(server: &TestServer) -> Self {
+        let mut raw = Self(TcpStream::connect(server.address).await.unwrap());
+        let parameters = b"user\0shelfmark\0database\0shelfmark\0\0";
+        let mut startup = BytesMut::new();
+        startup.put_i32(parameters.len() as i32 + 8);
+        startup.put_i32(3 << 16);
+        startup.put_slice(parameters);
+        raw.0.write_all(&startup).await.unwrap();
+        assert!(raw.until(b'Z').await.iter().any(|(kind, _)| *kind == b'K'));
+        raw
+    }
+
+    async fn send(&mut self, kind: u8, body: &[u8]) {
+        let mut frame = BytesMut::new();
+        frame.put_u8(kind);
+        frame.put_i32(body.len() as i32 + 4);
+        frame.put_slice(body);
+        self.0.write_all(&frame).await.unwrap();
+    }
+
+    /// Messages up to the first of that kind; ends early when the server closes.
+    async fn until(&mut self, last: u8) -> Vec<(u8, BytesMut)> {
+        let mut messages = Vec::new();
+        while messages.last().is_none_or(|(kind, _)| *kind != last) {
+            let Ok(kind) = self.0.read_u8().await else {
+                break;
+            };
+            let length = self.0.read_u32().await.unwrap() as usize - 4;
+            let mut body = BytesMut::zeroed(length);
+            self.0.read_exact(&mut body).await.unwrap();
+            messages.push((kind, body));
+        }
+        messages
+    }
+
+    fn kinds(messages: &[(u8, BytesMut)]) -> String {
+        messages.iter().map(|(kind, _)| *kind as char).collect()
+    }
+
+    fn sqlstate(messages: &[(u8, BytesMut)]) -> String {
+        let error = messages
+            .iter()
+            .find(|(kind, _)| *kind == b'E')
+            .expect("an error");
+        let mut fields = error.1[..].split(|byte| *byte == 0);
+        let code = fields.find_map(|field| field.strip_prefix(b"C")).unwrap();
+        String::from_utf8(code.to_vec()).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_messages_cost_a_message_or_a_connection_and_nothing_else() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let mut raw = Raw::connect(&server).await;
+    // Bodies too short, too long, not UTF-8, counts that lie: the connection goes on.
+    let bodies: [(u8, &[u8], &str); 7] = [
+        (b'Q', b"SELECT 1", "08P01"),
+        (b'P', b"\0SELECT 1\0\xff\xff", "08P01"),
+        (b'B', b"\0\0\0\0\0\x01\x7f\xff\xff\xff\0\0", "08P01"),
+        (b'D', b"Zx\0", "08P01"),
+        (b'Q', b"SELECT '\xff'\0", "22021"),
+        (b'E', b"nothing\0\0\0\0\0", "34000"),
+        (b'D', b"Snothing\0", "26000"),
+    ];
+    for (kind, body, expected) in bodies {
+        raw.send(kind, body).await;
+        raw.send(b'S', b"").await;
+        let messages = raw.until(b'Z').await;
+        assert_eq!(Raw::sqlstate(&messages), expected, "{:?}", kind as char);
+    }
+    // What cannot be framed ends the connection with a word.
+    for bytes in [
+        &b"q\0\0\0\x04"[..],
+        b"Q\0\0\0\0",
+        b"Q\xff\xff\xff\xff",
+        b"Q\x7f\xff\xff\xff",
+    ] {
+        let mut raw = Raw::connect(&server).await;
+        raw.0.write_all(bytes).await.unwrap();
+        let messages = raw.until(b'-').await;
+        assert_eq!(Raw::kinds(&messages), "E");
+    }
+    client.simple_query("SELECT 1").await.unwrap();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_limits_of_any_size_need_no_memory() {
+    let server = TestServer::start().await;
+    let mut raw = Raw::connect(&server).await;
+    for (rows_max, expected) in [
+        (-1, "12DDDCZ"),
+        (i32::MAX, "12DDDCZ"),
+        (0, "12DDDCZ"),
+        (2, "12DDsZ"),
+    ] {
+        raw.send(b'P', b"\0SELECT * FROM (VALUES (1), (2), (3)) t\0\0\0")
+            .await;
+        raw.send(b'B', b"\0\0\0\0\0\0\0\0").await;
+        let mut execute = BytesMut::from(&b"\0"[..]);
+        execute.put_i32(rows_max);
+        raw.send(b'E', &execute).await;
+        raw.send(b'S', b"").await;
+        assert_eq!(Raw::kinds(&raw.until(b'Z').await), expected, "{rows_max}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_skips_to_the_sync() {
+    let server = TestServer::start().await;
+    let mut raw = Raw::connect(&server).await;
+    raw.send(b'P', b"bad\0SELECT FROM WHERE\0\0\0").await;
+    raw.send(b'B', b"\0bad\0\0\0\0\0\0\0").await;
+    raw.send(b'E', b"\0\0\0\0\0").await;
+    raw.send(b'P', b"good\0SELECT 1\0\0\0").await;
+    raw.send(b'S', b"").await;
+    assert_eq!(Raw::kinds(&raw.until(b'Z').await), "EZ");
+    raw.send(b'P', b"good\0SELECT 1\0\0\0").await;
+    raw.send(b'P', b"good\0SELECT 1\0\0\0").await;
+    raw.send(b'S', b"").await;
+    let messages = raw.until(b'Z').await;
+    assert_eq!(Raw::kinds(&messages), "1EZ");
+    assert_eq!(Raw::sqlstate(&messages), "42P05");
+    // Nothing, in each of the protocols.
+    raw.send(b'Q', b" ; -- nothing\n;\0").await;
+    assert_eq!(Raw::kinds(&raw.until(b'Z').await), "IZ");
+    raw.send(b'P', b"\0\0\0\0").await;
+    raw.send(b'B', b"\0\0\0\0\0\0\0\0").await;
+    raw.send(b'D', b"P\0").await;
+    raw.send(b'E', b"\0\0\0\0\0").await;
+    raw.send(b'S', b"").await;
+    assert_eq!(Raw::kinds(&raw.until(b'Z').await), "12nIZ");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn startup_packets_that_are_none_are_refused() {
+    let server = TestServer::start().await;
+    let refused: [&[u8]; 6] = [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\0\0\0\x04",
+        b"\xff\xff\xff\xff\0\x03\0\0",
+        b"\0\0\0\x08\0\x02\0\0",
+        b"\0\0\0\x09\0\x03\0\0\0",
+        b"\0\0\0\x0f\0\x03\0\0user\0\xff\0",
+    ];
+    for bytes in refused {
+        let mut socket = TcpStream::connect(server.address).await.unwrap();
+        socket.write_all(bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut answer));
+        assert!(read.await.is_ok(), "{bytes:?}");
+        assert!(answer.is_empty() || answer[0] == b'E', "{bytes:?}");
+    }
+    server
+        .client()
+        .await
+        .simple_query("SELECT 1")
+        .await
+        .unwrap();
+    server.stop().await;
+}

@@ -60,6 +60,7 @@ pub mod sqlstate {
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
     pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
     pub const BAD_COPY_FILE_FORMAT: &str = "22P04";
+    pub const STRING_DATA_LENGTH_MISMATCH: &str = "22026";
     pub const ARRAY_SUBSCRIPT_ERROR: &str = "2202E";
     pub const NOT_NULL_VIOLATION: &str = "23502";
     pub const UNIQUE_VIOLATION: &str = "23505";

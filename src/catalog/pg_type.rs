@@ -1,5 +1,6 @@
 //! The PostgreSQL types that clients are told of: OIDs, names, lengths, and which one an Arrow field has.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
@@ -267,7 +268,7 @@ fn without_encoding(data_type: &DataType) -> &DataType {
 }
 
 /// The field of a list's elements.
-fn list_element(data_type: &DataType) -> Option<&Field> {
+pub fn list_element(data_type: &DataType) -> Option<&Field> {
     match without_encoding(data_type) {
         DataType::List(field)
         | DataType::LargeList(field)
@@ -292,6 +293,8 @@ fn field_of(name: &str, oid: u32, typmod: i32) -> Option<Field> {
             .metadata()
             .get(SQL_TYPE_KEY)
             .map(|t| format!("{t}[]"));
+        // Values of DataFusion keep no metadata inside a list.
+        let element = element.with_metadata(HashMap::new());
         let list = Field::new_list(name, element, true);
         return Some(with_sql_type(list, named));
     }

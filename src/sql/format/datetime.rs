@@ -4,7 +4,6 @@ use bytes::{BufMut, BytesMut};
 
 use super::number::put_integer;
 use super::style::{DateOrder, DateStyle, Style};
-use super::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 
 /// Microseconds of a second and of a day.
@@ -199,17 +198,8 @@ pub(super) fn put_timestamptz(micros: i64, style: &Style, out: &mut BytesMut) {
     let (east, short) = style.zone.offset_at(micros);
     let local = micros.saturating_add(i64::from(east) * MICROS_PER_SECOND);
     put_moment(local, style, out, |out| {
-        // A zone without letters of its own stands there as an offset.
-        let lettered = short.starts_with(|c: char| c.is_ascii_alphabetic());
-        if lettered || matches!(style.zone, Zone::Fixed { .. }) {
-            out.put_u8(b' ');
-            out.put_slice(short.as_bytes());
-        } else {
-            if style.date_style == DateStyle::Postgres {
-                out.put_u8(b' ');
-            }
-            put_offset(east, out);
-        }
+        out.put_u8(b' ');
+        out.put_slice(short.as_bytes());
     });
 }
 

@@ -10,11 +10,13 @@
 //! The text format follows `*_out` and `*_in` of PostgreSQL 15, the binary one `*_send` and `*_recv`; those of vectors
 //! are pgvector's.
 
+mod bits;
 mod datetime;
 mod decode;
 mod encode;
 mod interval;
 mod number;
+mod sparse;
 mod style;
 #[cfg(test)]
 mod tests;

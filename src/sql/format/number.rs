@@ -8,6 +8,11 @@ use crate::error::{Error, Result, sqlstate};
 /// Where the text of a float changes to an exponent: decimal exponents from here on.
 const FLOAT8_EXPONENT_MIN: i32 = 15;
 const FLOAT4_EXPONENT_MIN: i32 = 6;
+/// From here on floats are whole numbers more than 1 apart.
+const FLOAT8_WHOLE_MIN: f64 = 18_014_398_509_481_984.0;
+const FLOAT4_WHOLE_MIN: f32 = 33_554_432.0;
+/// The most digits that tell a float from its neighbours.
+const SIGNIFICANT_DIGITS_MAX: usize = 17;
 /// Decimal digits that every float of the type keeps.
 const FLOAT8_DIGITS: i32 = 15;
 const FLOAT4_DIGITS: i32 = 6;
@@ -15,6 +20,10 @@ const FLOAT4_DIGITS: i32 = 6;
 /// The signs of `numeric`'s binary format.
 const NUMERIC_POSITIVE: u16 = 0x0000;
 const NUMERIC_NEGATIVE: u16 = 0x4000;
+
+/// Digits to the base of 10,000 that the 77 decimal digits of 256 bits take at most, wherever the point is.
+const GROUPS_MAX: usize = 21;
+const POWERS_OF_TEN: [u16; 4] = [1, 10, 100, 1000];
 
 /// An integer in decimal.
 pub(super) fn put_integer(value: impl itoa::Integer, out: &mut BytesMut) {
@@ -34,10 +43,16 @@ pub(super) fn put_float8(value: f64, extra_digits: i32, out: &mut BytesMut) {
     let text = buffer.format_finite(value);
     let size = value.abs();
     if size == 0.0 || (1e-4..1e15).contains(&size) {
-        put_fixed(text, out);
-    } else {
-        put_digits(&Digits::of(text), FLOAT8_EXPONENT_MIN, out);
+        return put_fixed(text, out);
     }
+    let mut digits = Digits::of(text);
+    if size >= FLOAT8_WHOLE_MIN {
+        let bits = size.to_bits();
+        let mantissa = (bits & ((1 << 52) - 1)) | 1 << 52;
+        let exponent = (bits >> 52) as i32 - 1075;
+        digits = digits.off_halfway(mantissa, exponent, |n| format!("{value:.n$e}"));
+    }
+    put_digits(&digits, FLOAT8_EXPONENT_MIN, out);
 }
 
 /// A `float4` as `float4out` writes it.
@@ -52,16 +67,22 @@ pub(super) fn put_float4(value: f32, extra_digits: i32, out: &mut BytesMut) {
     put_float4_shortest(value, out);
 }
 
-/// A finite `float4` with the fewest digits that read back the same; the elements of vectors.
-pub(super) fn put_float4_shortest(value: f32, out: &mut BytesMut) {
+/// A finite `float4` with the fewest digits that read back the same.
+fn put_float4_shortest(value: f32, out: &mut BytesMut) {
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value);
     let size = value.abs();
     if size == 0.0 || (1e-4..1e6).contains(&size) {
-        put_fixed(text, out);
-    } else {
-        put_digits(&Digits::of(text), FLOAT4_EXPONENT_MIN, out);
+        return put_fixed(text, out);
     }
+    let mut digits = Digits::of(text);
+    if size >= FLOAT4_WHOLE_MIN {
+        let bits = size.to_bits();
+        let mantissa = u64::from((bits & ((1 << 23) - 1)) | 1 << 23);
+        let exponent = (bits >> 23) as i32 - 150;
+        digits = digits.off_halfway(mantissa, exponent, |n| format!("{value:.n$e}"));
+    }
+    put_digits(&digits, FLOAT4_EXPONENT_MIN, out);
 }
 
 fn put_special(nan: bool, infinite: bool, negative: bool, out: &mut BytesMut) -> bool {
@@ -116,6 +137,46 @@ impl Digits {
             digits,
             exponent: exponent + whole.len() as i32 - 1 - zeros as i32,
         }
+    }
+
+    /// The digits, or more of them where these are halfway to the next float `mantissa * 2^exponent`: such a text
+    /// reads back only by the rule of rounding to even, which PostgreSQL does not rely on. `with` writes the float
+    /// with so many digits behind the first.
+    fn off_halfway(self, mantissa: u64, exponent: i32, with: impl Fn(usize) -> String) -> Self {
+        let mut digits = self;
+        for count in digits.digits.len()..SIGNIFICANT_DIGITS_MAX {
+            if !digits.is_halfway(mantissa, exponent) {
+                break;
+            }
+            digits = Self::of(&with(count));
+        }
+        digits
+    }
+
+    /// Whether this is exactly between the float and one of its neighbours.
+    fn is_halfway(&self, mantissa: u64, exponent: i32) -> bool {
+        let power = self.exponent - (self.digits.len() as i32 - 1);
+        let fives = u32::try_from(power).ok().filter(|p| *p <= 27);
+        let (Some(fives), true) = (fives, self.digits.len() <= SIGNIFICANT_DIGITS_MAX) else {
+            // No midpoint of floats is a multiple of a larger power of 5.
+            return false;
+        };
+        let digits = self
+            .digits
+            .iter()
+            .fold(0u128, |sum, d| sum * 10 + u128::from(d - b'0'));
+        let whole = digits * 5u128.pow(fives);
+        // Both as an odd number times a power of two.
+        let twos = whole.trailing_zeros();
+        let (odd, twos) = (whole >> twos, twos as i32 + power);
+        let twice = 2 * u128::from(mantissa);
+        // Below a power of two floats are half as far apart.
+        let below = if mantissa.is_power_of_two() {
+            (2 * twice - 1, exponent - 2)
+        } else {
+            (twice - 1, exponent - 1)
+        };
+        (odd, twos) == (twice + 1, exponent - 1) || (odd, twos) == below
     }
 }
 
@@ -207,32 +268,28 @@ impl<'a> Decimal<'a> {
         let scale = i32::from(self.scale);
         let highest = digits.len() as i32 - 1 - scale;
         let weight = highest.div_euclid(4);
-        let mut groups: Vec<u16> = Vec::with_capacity(digits.len() / 4 + 2);
+        let mut groups = [0u16; GROUPS_MAX];
+        let mut count = 0;
         for (at, digit) in digits.iter().enumerate() {
             let place = highest - at as i32;
             let group = (weight - place.div_euclid(4)) as usize;
-            if group >= groups.len() {
-                groups.resize(group + 1, 0);
+            groups[group] += u16::from(digit - b'0') * POWERS_OF_TEN[place.rem_euclid(4) as usize];
+            // Zeros at the end are left out.
+            if groups[group] != 0 {
+                count = group + 1;
             }
-            let value = u16::from(digit - b'0') * 10u16.pow(place.rem_euclid(4) as u32);
-            groups[group] += value;
         }
-        while groups.last() == Some(&0) {
-            groups.pop();
-        }
-        let zero = groups.is_empty();
-        let negative = self.negative && !zero;
-        out.put_i16(groups.len() as i16);
-        out.put_i16(if zero { 0 } else { weight as i16 });
-        out.put_u16(if negative {
+        let zero = count == 0;
+        let sign = if self.negative && !zero {
             NUMERIC_NEGATIVE
         } else {
             NUMERIC_POSITIVE
-        });
+        };
+        out.put_i16(count as i16);
+        out.put_i16(if zero { 0 } else { weight as i16 });
+        out.put_u16(sign);
         out.put_i16(i16::from(self.scale.max(0)));
-        for group in groups {
-            out.put_u16(group);
-        }
+        groups[..count].iter().for_each(|group| out.put_u16(*group));
     }
 }
 

@@ -99,7 +99,7 @@ impl Zone {
                 let offset = zone.offset_from_utc_datetime(&instant(micros));
                 let short = match offset.abbreviation() {
                     Some(short) => Cow::Owned(short.to_string()),
-                    None => Cow::Owned(offset.fix().to_string()),
+                    None => Cow::Owned(compact(offset.fix().local_minus_utc())),
                 };
                 (offset.fix().local_minus_utc(), short)
             }
@@ -115,6 +115,16 @@ impl Zone {
                 .fix()
                 .local_minus_utc(),
         }
+    }
+}
+
+/// `+0545`: how the time of a place without a name of its own is called.
+fn compact(east: i32) -> String {
+    let size = east.unsigned_abs();
+    let sign = if east < 0 { '-' } else { '+' };
+    match size / 60 % 60 {
+        0 => format!("{sign}{:02}", size / 3600),
+        minutes => format!("{sign}{:02}{minutes:02}", size / 3600),
     }
 }
 

@@ -16,7 +16,8 @@ use super::list;
 use crate::catalog::assign::{RowError, cast_to};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::format::number::{invalid, numeric_text};
-use crate::sql::format::{PgType, datetime, oid};
+use crate::sql::format::sparse::SparseVector;
+use crate::sql::format::{PgType, bits, datetime, oid};
 use crate::storage::schema::ColumnType;
 
 /// A value's bytes; `None` is NULL.
@@ -77,7 +78,11 @@ pub(super) fn values(oid: u32, field: &Field, cells: &[Cell<'_>]) -> Result<Arra
         }
         oid::VECTOR => list::vectors(cells)?,
         oid::HALFVEC => list::half_vectors(cells)?,
-        oid::BIT | oid::VARBIT => Arc::new(StringArray::from(each(cells, bits)?)),
+        oid::BIT | oid::VARBIT => Arc::new(StringArray::from(each(cells, bits::from_binary)?)),
+        oid::SPARSEVEC => {
+            let text = |bytes| SparseVector::from_binary(bytes).map(|vector| vector.to_text());
+            Arc::new(StringArray::from(each(cells, text)?))
+        }
         oid::RECORD => {
             let message = "input of anonymous composite types is not implemented";
             return Err(Error::unsupported(message).into());
@@ -193,7 +198,7 @@ fn interval(bytes: [u8; 16]) -> Result<IntervalMonthDayNano> {
     })
 }
 
-/// Decimals as the text that the field's type reads; where it is an integer, rounded as PostgreSQL does.
+/// Decimals as text, from which the field's type is read; for integers and floats as numbers that become these.
 fn numerics(field: &Field, cells: &[Cell<'_>]) -> Result<ArrayRef, RowError> {
     let texts = each(cells, numeric_text)?;
     let texts: ArrayRef = Arc::new(StringArray::from(texts));
@@ -201,22 +206,7 @@ fn numerics(field: &Field, cells: &[Cell<'_>]) -> Result<ArrayRef, RowError> {
         Some(
             ColumnType::TinyInt | ColumnType::SmallInt | ColumnType::Integer | ColumnType::BigInt,
         ) => cast_to(&texts, &ColumnType::Numeric(38, 0)),
+        Some(ColumnType::Real | ColumnType::Double) => cast_to(&texts, &ColumnType::Double),
         _ => Ok(texts),
     }
-}
-
-/// The number of bits, then the bits; as text.
-fn bits(bytes: &[u8]) -> Result<String> {
-    let (length, bits) = bytes
-        .split_first_chunk::<4>()
-        .ok_or_else(|| invalid("insufficient data left in message"))?;
-    let length = usize::try_from(i32::from_be_bytes(*length))
-        .map_err(|_| invalid("invalid length in external bit string"))?;
-    if bits.len() != length.div_ceil(8) {
-        return Err(invalid("incorrect binary data format"));
-    }
-    let bit = |at: usize| bits[at / 8] >> (7 - at % 8) & 1 == 1;
-    Ok((0..length)
-        .map(|at| if bit(at) { '1' } else { '0' })
-        .collect())
 }

@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Field};
 use shelfmark_udfs::{Element, VectorType};
 
 use crate::sql::format::{oid, type_of};
-use crate::storage::schema::ColumnType;
+use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
 
 /// `None` for a type that columns cannot have.
 pub(super) fn column_type(field: &Field) -> Option<ColumnType> {
@@ -44,9 +44,21 @@ pub(super) fn column_type(field: &Field) -> Option<ColumnType> {
         | D::LargeList(element)
         | D::FixedSizeList(element, _)
         | D::ListView(element)
-        | D::LargeListView(element) => C::Array(Box::new(column_type(element)?)),
+        | D::LargeListView(element) => C::Array(Box::new(column_type(&named(element, field))?)),
         _ => return None,
     })
+}
+
+/// The field of a list's elements, with the name of their type that the list's field carries (`uuid[]`).
+fn named(element: &Field, list: &Field) -> Field {
+    let name = list.metadata().get(SQL_TYPE_KEY);
+    match name.and_then(|name| name.strip_suffix("[]")) {
+        Some(name) => {
+            let metadata = [(SQL_TYPE_KEY.to_string(), name.to_string())];
+            element.clone().with_metadata(metadata.into())
+        }
+        None => element.clone(),
+    }
 }
 
 fn text_type(field: &Field) -> ColumnType {

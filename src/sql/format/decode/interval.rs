@@ -6,9 +6,10 @@ use arrow::datatypes::IntervalMonthDayNano;
 use crate::catalog::assign::RowError;
 use crate::error::{Error, Result, sqlstate};
 
-const NANOS_PER_SECOND: f64 = 1e9;
-const SECONDS_PER_DAY: f64 = 86_400.0;
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: f64 = 86_400e6;
 const DAYS_PER_MONTH: f64 = 30.0;
+const MONTHS_PER_YEAR: i64 = 12;
 
 /// The intervals of texts; NULL stays NULL.
 ///
@@ -25,14 +26,6 @@ pub(super) fn parse_all(
     texts.iter().enumerate().map(parse).collect()
 }
 
-/// A sum of units; each keeps its fraction until the end.
-#[derive(Default)]
-struct Sum {
-    months: f64,
-    days: f64,
-    seconds: f64,
-}
-
 fn parse(text: &str) -> Result<IntervalMonthDayNano> {
     let bad = || {
         let message = format!("invalid input syntax for type interval: \"{text}\"");
@@ -44,51 +37,118 @@ fn parse(text: &str) -> Result<IntervalMonthDayNano> {
         None => words(trimmed),
     };
     sum.ok_or_else(bad)?.finish().ok_or_else(|| {
-        Error::invalid(
-            sqlstate::DATETIME_FIELD_OVERFLOW,
-            format!("interval field value out of range: \"{text}\""),
-        )
+        let message = format!("interval field value out of range: \"{text}\"");
+        Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message)
     })
 }
 
-impl Sum {
-    /// Adds a number of a unit; `None` for a word that is no unit.
-    fn add(&mut self, value: f64, unit: &str) -> Option<()> {
-        let unit = unit.to_ascii_lowercase();
-        match unit.as_str() {
-            "microsecond" | "microseconds" | "us" | "usec" | "usecs" => self.seconds += value / 1e6,
-            "millisecond" | "milliseconds" | "ms" | "msec" | "msecs" => self.seconds += value / 1e3,
-            "second" | "seconds" | "s" | "sec" | "secs" => self.seconds += value,
-            "minute" | "minutes" | "m" | "min" | "mins" => self.seconds += value * 60.0,
-            "hour" | "hours" | "h" | "hr" | "hrs" => self.seconds += value * 3600.0,
-            "day" | "days" | "d" => self.days += value,
-            "week" | "weeks" | "w" => self.days += value * 7.0,
-            "month" | "months" | "mon" | "mons" => self.months += value,
-            "year" | "years" | "y" | "yr" | "yrs" => self.months += value * 12.0,
-            "decade" | "decades" | "dec" | "decs" => self.months += value * 120.0,
-            "century" | "centuries" | "c" | "cent" => self.months += value * 1200.0,
-            "millennium" | "millennia" | "mil" | "mils" => self.months += value * 12_000.0,
+/// A number in two parts, so that neither loses digits; both have its sign.
+#[derive(Clone, Copy)]
+struct Number {
+    whole: i64,
+    fraction: f64,
+}
+
+/// A sum of units.
+#[derive(Default)]
+struct Sum {
+    months: i64,
+    days: i64,
+    micros: i64,
+    /// Whether it became too large.
+    overflow: bool,
+}
+
+/// What a unit is a multiple of.
+enum Unit {
+    Micros(i64),
+    Days(i64),
+    Months(i64),
+}
+
+impl Unit {
+    fn of(word: &str) -> Option<Self> {
+        use Unit::{Days, Micros, Months};
+        Some(match word.to_ascii_lowercase().as_str() {
+            "microsecond" | "microseconds" | "us" | "usec" | "usecs" => Micros(1),
+            "millisecond" | "milliseconds" | "ms" | "msec" | "msecs" => Micros(1000),
+            "second" | "seconds" | "s" | "sec" | "secs" => Micros(MICROS_PER_SECOND),
+            "minute" | "minutes" | "m" | "min" | "mins" => Micros(60 * MICROS_PER_SECOND),
+            "hour" | "hours" | "h" | "hr" | "hrs" => Micros(3600 * MICROS_PER_SECOND),
+            "day" | "days" | "d" => Days(1),
+            "week" | "weeks" | "w" => Days(7),
+            "month" | "months" | "mon" | "mons" => Months(1),
+            "year" | "years" | "y" | "yr" | "yrs" => Months(MONTHS_PER_YEAR),
+            "decade" | "decades" | "dec" | "decs" => Months(10 * MONTHS_PER_YEAR),
+            "century" | "centuries" | "c" | "cent" => Months(100 * MONTHS_PER_YEAR),
+            "millennium" | "millennia" | "mil" | "mils" => Months(1000 * MONTHS_PER_YEAR),
             _ => return None,
+        })
+    }
+}
+
+impl Sum {
+    /// Adds so many of a unit; a fraction of days becomes time, one of months days, one of years months.
+    fn add(&mut self, value: Number, unit: Unit) {
+        match unit {
+            Unit::Micros(micros) => {
+                self.add_micros(value.whole.checked_mul(micros));
+                self.add_micros(Some((value.fraction * micros as f64).round() as i64));
+            }
+            Unit::Days(days) => {
+                self.add_days(value.whole.checked_mul(days));
+                self.add_fraction_of_days(value.fraction * days as f64);
+            }
+            Unit::Months(months) => {
+                self.add_months(value.whole.checked_mul(months));
+                if months == 1 {
+                    self.add_fraction_of_days(value.fraction * DAYS_PER_MONTH);
+                } else {
+                    self.add_months(Some((value.fraction * months as f64).round() as i64));
+                }
+            }
         }
-        Some(())
     }
 
-    /// Fractions of months become days, those of days become time.
+    fn add_micros(&mut self, micros: Option<i64>) {
+        add(&mut self.micros, micros, &mut self.overflow);
+    }
+
+    fn add_days(&mut self, days: Option<i64>) {
+        add(&mut self.days, days, &mut self.overflow);
+    }
+
+    fn add_months(&mut self, months: Option<i64>) {
+        add(&mut self.months, months, &mut self.overflow);
+    }
+
+    fn add_fraction_of_days(&mut self, days: f64) {
+        self.add_days(Some(days.trunc() as i64));
+        self.add_micros(Some((days.fract() * MICROS_PER_DAY).round() as i64));
+    }
+
+    fn negated(self) -> Self {
+        Self {
+            months: -self.months,
+            days: -self.days,
+            micros: self.micros.saturating_neg(),
+            overflow: self.overflow,
+        }
+    }
+
     fn finish(self) -> Option<IntervalMonthDayNano> {
-        let months = self.months.trunc();
-        let days = self.days + self.months.fract() * DAYS_PER_MONTH;
-        let seconds = self.seconds + days.fract() * SECONDS_PER_DAY;
-        // Microseconds are what PostgreSQL keeps.
-        let nanos = (seconds * 1e6).round() * 1e3;
-        let fits = |value: f64, limit: f64| value.abs() < limit;
-        (fits(months, 2_147_483_648.0)
-            && fits(days.trunc(), 2_147_483_648.0)
-            && fits(nanos, 9_223_372_036.0 * NANOS_PER_SECOND))
-        .then(|| IntervalMonthDayNano {
-            months: months as i32,
-            days: days.trunc() as i32,
-            nanoseconds: nanos as i64,
+        Some(IntervalMonthDayNano {
+            months: i32::try_from(self.months).ok()?,
+            days: i32::try_from(self.days).ok()?,
+            nanoseconds: self.micros.checked_mul(1000).filter(|_| !self.overflow)?,
         })
+    }
+}
+
+fn add(sum: &mut i64, value: Option<i64>, overflow: &mut bool) {
+    match value.and_then(|value| sum.checked_add(value)) {
+        Some(new) => *sum = new,
+        None => *overflow = true,
     }
 }
 
@@ -103,30 +163,23 @@ fn words(text: &str) -> Option<Sum> {
             ago = true;
             tokens.peek().is_none().then_some(())?;
         } else if token.contains(':') {
-            sum.seconds += time(token)?;
-        } else if let Some((years, months)) = year_month(token) {
-            sum.months += years * 12.0 + months;
+            time(token, &mut sum)?;
+        } else if let Some(months) = year_month(token) {
+            sum.add_months(Some(months));
         } else {
             let value = number(token)?;
             let is_unit = |next: &&str| next.starts_with(|c: char| c.is_ascii_alphabetic());
             match tokens.peek() {
-                Some(next) if next.contains(':') => sum.days += value,
+                Some(next) if next.contains(':') => sum.add(value, Unit::Days(1)),
                 Some(next) if is_unit(next) && !next.eq_ignore_ascii_case("ago") => {
-                    sum.add(value, next)?;
+                    sum.add(value, Unit::of(next)?);
                     tokens.next();
                 }
-                _ => sum.seconds += value,
+                _ => sum.add(value, Unit::Micros(MICROS_PER_SECOND)),
             }
         }
     }
-    if ago {
-        sum = Sum {
-            months: -sum.months,
-            days: -sum.days,
-            seconds: -sum.seconds,
-        };
-    }
-    Some(sum)
+    Some(if ago { sum.negated() } else { sum })
 }
 
 /// Words and numbers, also where no blank parts them (`1h30m`).
@@ -144,45 +197,60 @@ fn tokens(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn number(text: &str) -> Option<f64> {
-    let plain = |c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.');
-    if !text.chars().all(plain) {
+/// `-1.5`, at most with the digits that a 64-bit integer has before its point.
+fn number(text: &str) -> Option<Number> {
+    let (sign, digits) = sign(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let all_digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.len() + fraction.len() == 0 || !all_digits(whole) || !all_digits(fraction) {
         return None;
     }
-    text.parse().ok()
+    let whole: i64 = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().unwrap_or(i64::MAX)
+    };
+    let fraction: f64 = format!("0.{fraction}0").parse().ok()?;
+    Some(Number {
+        whole: sign * whole,
+        fraction: sign as f64 * fraction,
+    })
 }
 
-/// `-04:05:06.7` or `04:05`, as seconds.
-fn time(text: &str) -> Option<f64> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let mut seconds = 0.0;
+fn sign(text: &str) -> (i64, &str) {
+    match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    }
+}
+
+/// `-04:05:06.7` or `04:05`, whose sign is that of all parts.
+fn time(text: &str, sum: &mut Sum) -> Option<()> {
+    let (sign, digits) = sign(text);
     let parts: Vec<&str> = digits.split(':').collect();
     if parts.len() > 3 {
         return None;
     }
-    for (at, (part, unit)) in parts.iter().zip([3600.0, 60.0, 1.0]).enumerate() {
-        let signed = part.starts_with(['+', '-']);
-        let value = number(part).filter(|_| !signed)?;
-        if at > 0 && value >= 60.0 {
+    for (at, (part, seconds)) in parts.iter().zip([3600, 60, 1]).enumerate() {
+        let value = number(part).filter(|_| part.starts_with(|c: char| c.is_ascii_digit()))?;
+        if at > 0 && value.whole >= 60 {
             return None;
         }
-        seconds += value * unit;
+        let signed = Number {
+            whole: sign * value.whole,
+            fraction: sign as f64 * value.fraction,
+        };
+        sum.add(signed, Unit::Micros(seconds * MICROS_PER_SECOND));
     }
-    Some(sign * seconds)
+    Some(())
 }
 
-/// `-1-2`: years and months of the SQL standard.
-fn year_month(text: &str) -> Option<(f64, f64)> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
+/// `-1-2`: years and months of the SQL standard, as months.
+fn year_month(text: &str) -> Option<i64> {
+    let (sign, digits) = sign(text);
     let (years, months) = digits.split_once('-')?;
     let (years, months) = (years.parse::<u32>().ok()?, months.parse::<u32>().ok()?);
-    (months < 12).then(|| (sign * f64::from(years), sign * f64::from(months)))
+    (months < 12).then(|| sign * (i64::from(years) * MONTHS_PER_YEAR + i64::from(months)))
 }
 
 /// What follows the P of `P1Y2M3DT4H5M6.7S`.
@@ -196,16 +264,17 @@ fn iso_8601(text: &str) -> Option<Sum> {
         }
         let end = rest.find(|c: char| c.is_ascii_alphabetic())?;
         let value = number(&rest[..end])?;
-        match (&rest[end..=end], in_time) {
-            ("Y", false) => sum.months += value * 12.0,
-            ("M", false) => sum.months += value,
-            ("W", false) => sum.days += value * 7.0,
-            ("D", false) => sum.days += value,
-            ("H", true) => sum.seconds += value * 3600.0,
-            ("M", true) => sum.seconds += value * 60.0,
-            ("S", true) => sum.seconds += value,
+        let unit = match (&rest[end..=end], in_time) {
+            ("Y", false) => Unit::Months(MONTHS_PER_YEAR),
+            ("M", false) => Unit::Months(1),
+            ("W", false) => Unit::Days(7),
+            ("D", false) => Unit::Days(1),
+            ("H", true) => Unit::Micros(3600 * MICROS_PER_SECOND),
+            ("M", true) => Unit::Micros(60 * MICROS_PER_SECOND),
+            ("S", true) => Unit::Micros(MICROS_PER_SECOND),
             _ => return None,
-        }
+        };
+        sum.add(value, unit);
         rest = &rest[end + 1..];
         any = true;
     }

@@ -7,12 +7,13 @@ use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::cast;
 use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, FieldRef, Float16Type, Float32Type};
 use half::f16;
-use shelfmark_udfs::{DIMENSION_MAX, parse_halfvec, parse_vector};
+use shelfmark_udfs::{DIMENSION_MAX, VectorType, parse_halfvec, parse_vector};
 
 use super::binary::{Cell, each, values};
 use crate::catalog::assign::RowError;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::format::number::invalid;
+use crate::sql::format::{oid, type_of};
 use crate::storage::schema::LIST_ELEMENT;
 
 /// The most dimensions that PostgreSQL's arrays have.
@@ -82,9 +83,10 @@ impl<'a> ArrayValue<'a> {
             lengths.push(length.map_err(|_| invalid("invalid array length"))?);
             reader.int()?;
         }
+        let first = usize::from(!lengths.is_empty());
         let count = lengths
             .iter()
-            .try_fold(1usize, |n, length| n.checked_mul(*length));
+            .try_fold(first, |n, length| n.checked_mul(*length));
         // Each element has at least a length of four bytes.
         let count = count
             .filter(|n| *n <= reader.0.len() / 4 || *n == 0)
@@ -92,7 +94,6 @@ impl<'a> ArrayValue<'a> {
         if count == 0 {
             lengths.clear();
         }
-        let count = if lengths.is_empty() { 0 } else { count };
         let cells = (0..count).map(|_| reader.cell()).collect::<Result<_>>()?;
         reader.finish()?;
         Ok(Self {
@@ -110,11 +111,12 @@ impl<'a> ArrayValue<'a> {
 pub(super) fn arrays(field: &Field, cells: &[Cell<'_>]) -> Result<ArrayRef, RowError> {
     let rows = each(cells, ArrayValue::read)?;
     let present = || rows.iter().flatten().filter(|row| !row.lengths.is_empty());
-    let leaf = Leaf::of(field);
+    let element = rows.iter().flatten().map(|r| r.element).next();
+    let leaf = Leaf::of(field, matches!(element, Some(oid::VECTOR | oid::HALFVEC)));
     let depth = leaf
         .depth
         .unwrap_or_else(|| present().map(|r| r.lengths.len()).max().unwrap_or(1));
-    let element = rows.iter().flatten().map(|r| r.element).next().unwrap_or(0);
+    let element = element.unwrap_or_else(|| type_of(&leaf.field).oid);
     for (at, row) in rows.iter().enumerate() {
         let Some(row) = row else { continue };
         if row.element != element {
@@ -178,15 +180,20 @@ struct Leaf {
 }
 
 impl Leaf {
-    fn of(field: &Field) -> Self {
+    /// Of a field, whose vectors are lists too unless they are what arrays hold.
+    fn of(field: &Field, holds_vectors: bool) -> Self {
         let mut leaf = Arc::new(field.clone());
         let mut depth = 0;
+        let is_leaf = |field: &Field| holds_vectors && VectorType::of(field.data_type()).is_some();
         while let DataType::List(inner)
         | DataType::LargeList(inner)
         | DataType::FixedSizeList(inner, _)
         | DataType::ListView(inner)
         | DataType::LargeListView(inner) = leaf.data_type()
         {
+            if is_leaf(&leaf) {
+                break;
+            }
             leaf = Arc::clone(inner);
             depth += 1;
         }

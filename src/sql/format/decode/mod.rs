@@ -7,16 +7,19 @@ mod list;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, PrimitiveArray, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNanoType};
 use datafusion::common::ScalarValue;
 use shelfmark_udfs::{Element, VectorType};
 
 use self::column_type::column_type;
-use super::{Format, oid, type_of};
+use super::sparse::SparseVector;
+use super::{Format, PgType, bits, oid, type_of};
 use crate::catalog::assign::{RowError, cast_to};
+use crate::catalog::pg_type::list_element;
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::schema::{ColumnType, LIST_ELEMENT};
 
 /// A parameter's value; its bytes are of the field's own type.
 ///
@@ -85,7 +88,12 @@ fn convert_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef, RowError> 
     if same && type_of(field).oid == oid::TEXT {
         return Ok(Arc::clone(array));
     }
+    let told = type_of(field);
     if let Some(column_type) = column_type(field) {
+        if matches!(told.oid, oid::BIT | oid::VARBIT | oid::SPARSEVEC) {
+            let texts = cast_to(array, &column_type)?;
+            return exactly(&kept_as_text(&texts, told)?, target);
+        }
         return exactly(&cast_to(array, &column_type)?, target);
     }
     if same {
@@ -95,13 +103,16 @@ fn convert_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef, RowError> 
         let vectors = list::unsized_vectors(array, vector.element == Element::Half)?;
         return exactly(&vectors, target);
     }
+    if let Some(element) = list_element(target) {
+        return exactly(&convert_list(array, element)?, target);
+    }
     match (array.data_type(), target) {
         (_, DataType::Null) => Ok(Arc::clone(array)),
         (DataType::Utf8, DataType::Interval(_) | DataType::Duration(_)) => {
-            let texts = arrow::array::AsArray::as_string::<i32>(array);
+            let texts = array.as_string::<i32>();
             let intervals = interval::parse_all(texts)?;
             let intervals: ArrayRef =
-                Arc::new(arrow::array::PrimitiveArray::<IntervalMonthDayNanoType>::from(intervals));
+                Arc::new(PrimitiveArray::<IntervalMonthDayNanoType>::from(intervals));
             exactly(&intervals, target)
         }
         (DataType::Utf8, DataType::Struct(_)) => {
@@ -109,6 +120,47 @@ fn convert_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef, RowError> 
         }
         _ => exactly(array, target),
     }
+}
+
+/// Lists of a type that columns cannot have, element by element.
+fn convert_list(array: &ArrayRef, element: &Field) -> Result<ArrayRef, RowError> {
+    let array = match array.data_type() {
+        DataType::Utf8 => cast_to(array, &ColumnType::Array(Box::new(ColumnType::Text)))?,
+        _ => Arc::clone(array),
+    };
+    let Some(list) = array.as_list_opt::<i32>() else {
+        let message = format!("cannot cast type {} to an array", array.data_type());
+        return Err(Error::invalid(sqlstate::CANNOT_COERCE, message).into());
+    };
+    let offsets = list.offsets();
+    let row_of = |place: usize| offsets.partition_point(|o| *o as usize <= place) - 1;
+    let elements = convert_array(list.values(), element).map_err(|e| RowError {
+        row: e.row.map(row_of),
+        error: e.error,
+    })?;
+    let field = Arc::new(Field::new(LIST_ELEMENT, elements.data_type().clone(), true));
+    let list = ListArray::try_new(field, offsets.clone(), elements, list.nulls().cloned())?;
+    Ok(Arc::new(list))
+}
+
+/// Bits and sparse vectors in their one spelling, with the length that their type says.
+fn kept_as_text(texts: &ArrayRef, told: PgType) -> Result<ArrayRef, RowError> {
+    let read = |text: &str| match told.oid {
+        oid::SPARSEVEC => {
+            let vector = SparseVector::parse(text)?;
+            vector.check_dimensions(told.typmod)?;
+            Ok(vector.to_text())
+        }
+        _ => bits::parse(text, told.oid, told.typmod),
+    };
+    let texts = texts.as_string::<i32>().iter().enumerate();
+    let texts = texts.map(|(row, text)| {
+        text.map(read)
+            .transpose()
+            .map_err(|e| RowError::new(row, e))
+    });
+    let texts: StringArray = texts.collect::<Result<_, _>>()?;
+    Ok(Arc::new(texts))
 }
 
 /// Arrow's cast between types of one meaning.

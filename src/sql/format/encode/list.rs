@@ -142,27 +142,15 @@ impl ListValues {
         lower_bound: i32,
         out: &mut BytesMut,
     ) -> Result<()> {
+        if let Elements::Values(column) = &self.elements {
+            let places = (self.range_of)(row);
+            let length = places.len();
+            return put_array(column, &[length], places, (element, lower_bound), out);
+        }
         let mut shape = Shape::default();
         let column = self.walk(vec![row], &mut shape)?;
-        let empty = shape.places.is_empty();
-        let lengths = if empty { &[][..] } else { &shape.lengths[..] };
-        if lengths.len() > DIMENSIONS_MAX {
-            let message = format!(
-                "number of array dimensions ({}) exceeds the maximum allowed ({DIMENSIONS_MAX})",
-                lengths.len()
-            );
-            return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
-        }
-        let nulls = shape.places.iter().any(|place| column.is_null(*place));
-        out.put_i32(lengths.len() as i32);
-        out.put_i32(i32::from(nulls));
-        out.put_u32(element);
-        for length in lengths {
-            out.put_i32(i32::try_from(*length).map_err(|_| too_large())?);
-            out.put_i32(lower_bound);
-        }
-        let mut places = shape.places.iter();
-        places.try_for_each(|place| column.put_with_length(*place, out))
+        let places = shape.places.iter().copied();
+        put_array(column, &shape.lengths, places, (element, lower_bound), out)
     }
 
     /// The elements of the lists at `rows`, all of one length, down to those that are no lists.
@@ -188,6 +176,35 @@ impl ListValues {
             }
         }
     }
+}
+
+/// The binary format of the array with the elements at `places`; `of` is their type and the bound they count from.
+fn put_array(
+    column: &Column,
+    lengths: &[usize],
+    places: impl ExactSizeIterator<Item = usize> + Clone,
+    of: (u32, i32),
+    out: &mut BytesMut,
+) -> Result<()> {
+    let lengths = if places.len() == 0 { &[] } else { lengths };
+    if lengths.len() > DIMENSIONS_MAX {
+        let message = format!(
+            "number of array dimensions ({}) exceeds the maximum allowed ({DIMENSIONS_MAX})",
+            lengths.len()
+        );
+        return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
+    }
+    let (element, lower_bound) = of;
+    let nulls = places.clone().any(|place| column.is_null(place));
+    out.put_i32(lengths.len() as i32);
+    out.put_i32(i32::from(nulls));
+    out.put_u32(element);
+    for length in lengths {
+        out.put_i32(i32::try_from(*length).map_err(|_| too_large())?);
+        out.put_i32(lower_bound);
+    }
+    let mut places = places;
+    places.try_for_each(|place| column.put_with_length(place, out))
 }
 
 /// The lengths of an array's dimensions, and where its elements are.

@@ -7,7 +7,8 @@ use bytes::{BufMut, BytesMut};
 use super::column::{Put, Target};
 use crate::error::{Error, Result};
 use crate::sql::format::number::invalid;
-use crate::sql::format::{ByteaOutput, oid};
+use crate::sql::format::sparse::SparseVector;
+use crate::sql::format::{ByteaOutput, bits, oid};
 
 /// The first byte of `jsonb`'s binary format.
 const JSONB_VERSION: u8 = 1;
@@ -22,12 +23,8 @@ pub(super) fn texts(array: &ArrayRef, target: Target<'_>) -> Result<Put> {
         oid::UUID => put_uuid,
         oid::JSONB => put_jsonb,
         oid::BIT | oid::VARBIT => put_bits,
-        oid::INT2VECTOR
-        | oid::OIDVECTOR
-        | oid::TID
-        | oid::PG_LSN
-        | oid::ACLITEM
-        | oid::SPARSEVEC => {
+        oid::SPARSEVEC => put_sparse,
+        oid::INT2VECTOR | oid::OIDVECTOR | oid::TID | oid::PG_LSN | oid::ACLITEM => {
             return Err(no_binary());
         }
         _ if target.pg_type.length == 4 => return Err(no_binary()),
@@ -69,13 +66,13 @@ fn put_jsonb(text: &str, out: &mut BytesMut) -> Result<()> {
     put_plain(text, out)
 }
 
-/// The number of bits, then the bits, the first one highest.
 fn put_bits(text: &str, out: &mut BytesMut) -> Result<()> {
-    out.put_i32(text.len() as i32);
-    for bits in text.as_bytes().chunks(8) {
-        let byte = bits.iter().enumerate();
-        out.put_u8(byte.fold(0, |sum, (at, bit)| sum | u8::from(*bit == b'1') << (7 - at)));
-    }
+    bits::put_binary(text, out);
+    Ok(())
+}
+
+fn put_sparse(text: &str, out: &mut BytesMut) -> Result<()> {
+    SparseVector::parse(text)?.put_binary(out);
     Ok(())
 }
 

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use shelfmark::error::sqlstate;
-use shelfmark::server::Config;
 use shelfmark::server::config::Sources;
 use shelfmark::settings::Settings;
 use shelfmark::{Error, Result};
@@ -48,28 +47,62 @@ pub struct ServeArgs {
     /// The configuration file; examples/shelfmark.toml shows all of it.
     #[arg(long, value_name = "FILE", env = "SHELFMARK_CONFIG")]
     pub config: Option<PathBuf>,
+    /// A directory for a Unix socket.
+    #[arg(long, value_name = "DIR")]
+    pub unix_socket_directory: Option<PathBuf>,
+    /// Addresses of HTTP (/healthz, /readyz, /metrics), separated by commas.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub http_listen: Option<String>,
+    /// The server's certificate, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of the certificate, PEM.
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// Which events are logged: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// How lines of the log are written: text or json.
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<String>,
     /// One key of the configuration, over the file's; may be given more than once.
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
+    /// Say whether the configuration is right, and exit.
+    #[arg(long)]
+    pub check_config: bool,
 }
 
 impl ServeArgs {
-    /// The configuration: the defaults, then the file's, the environment's and the flags'.
+    /// Where the configuration comes from: the file, the environment and the flags.
     ///
     /// # Errors
-    /// 42704 or 22023 for a key that does not exist or a value that it cannot have, 58P01 for a missing file.
-    pub fn configuration(&self) -> Result<Config> {
+    /// 22023 for a flag without a value.
+    pub fn sources(&self) -> Result<Sources> {
+        let path = |path: &Option<PathBuf>| path.as_ref().map(|p| p.display().to_string());
+        let own = [
+            ("server.data", path(&self.data)),
+            ("server.listen", self.listen.clone()),
+            (
+                "server.unix_socket_directory",
+                path(&self.unix_socket_directory),
+            ),
+            ("server.http_listen", self.http_listen.clone()),
+            ("tls.cert_file", path(&self.tls_cert)),
+            ("tls.key_file", path(&self.tls_key)),
+            ("log.level", self.log_level.clone()),
+            ("log.format", self.log_format.clone()),
+        ];
         let mut flags = assignments(&self.set)?;
-        let data = self.data.as_ref().map(|path| path.display().to_string());
-        flags.extend(data.map(|path| ("server.data".to_string(), path)));
-        let listen = self.listen.clone();
-        flags.extend(listen.map(|addresses| ("server.listen".to_string(), addresses)));
-        let sources = Sources {
+        let given = own
+            .into_iter()
+            .filter_map(|(name, text)| Some((name.to_string(), text?)));
+        flags.extend(given);
+        Ok(Sources {
             file: self.config.clone(),
             environment: environment(),
             flags,
-        };
-        sources.load()
+        })
     }
 }
 

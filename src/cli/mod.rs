@@ -32,10 +32,12 @@ use shell::{Failure, Shell, Stop};
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    log_to_stderr();
+    if !matches!(args.command, Command::Serve(_)) {
+        log_to_stderr();
+    }
     let done = match args.command {
         Command::Sql(args) => sql(&args),
-        Command::Serve(args) => args.configuration().and_then(serve::run),
+        Command::Serve(args) => serve::run(&args),
         Command::Inspect(args) => inspect::run(&args.directory, args.format).map_or_else(
             |failure| match failure {
                 Failure::Error(e) => Err(e),

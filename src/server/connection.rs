@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::extended::{Portal, Statement};
 use super::frame::{Broken, Frontend, violation};
 use super::listen::Shared;
+use super::log::RunningStatement;
 use super::respond::{self, Severity};
 use super::running::{CHUNKS_MAX, End, Ended, Event, copy_formats, start_text};
 use super::transport::{Gone, Received, Transport};
@@ -35,9 +36,14 @@ pub struct Connection {
     pub(super) statements: HashMap<String, Statement>,
     pub(super) portals: HashMap<String, Portal>,
     entry: Entry,
+    /// The statement that runs, until it has ended.
+    running: Option<RunningStatement>,
     /// After an error in a run of extended messages, they are skipped up to the Sync.
     skipping: bool,
 }
+
+/// How long a session that shall end may take to say so to a client that may not be reading.
+const END_LIMIT: Duration = Duration::from_secs(2);
 
 /// What to do after a message.
 enum Next {
@@ -55,13 +61,23 @@ impl Connection {
             statements: HashMap::new(),
             portals: HashMap::new(),
             entry,
+            running: None,
             skipping: false,
         }
     }
 
     /// Serves the client until it goes.
     pub async fn serve(mut self) -> Gone {
-        match self.messages().await {
+        let ended = self.entry.backend().ended().clone();
+        let overdue = async {
+            ended.cancelled().await;
+            tokio::time::sleep(END_LIMIT).await;
+        };
+        let served = tokio::select! {
+            served = self.messages() => served,
+            () = overdue => return Gone::Ended,
+        };
+        match served {
             Ok(()) => {
                 self.transport.close().await;
                 Gone::Closed
@@ -99,9 +115,11 @@ impl Connection {
         }
         let idle = self.idle_limit();
         let ended = self.entry.backend().ended().clone();
+        let draining = self.shared.draining.clone();
         tokio::select! {
             received = self.transport.receive() => Ok(Ok(received?)),
             () = ended.cancelled() => Ok(Err(terminated())),
+            () = draining.cancelled() => Ok(Err(terminated())),
             e = expire(idle) => Ok(Err(e)),
         }
     }
@@ -218,6 +236,11 @@ impl Connection {
             self.put(&respond::notice(&notice))?;
         }
         self.report_parameters()?;
+        match &end {
+            Ok(End::Complete(tag)) => self.statement_ended(Ok(tag)),
+            Ok(End::Suspended(_)) => {}
+            Err(e) => self.statement_ended(Err(e)),
+        }
         Ok(match end {
             Ok(End::Complete(tag)) => {
                 self.put(&CommandComplete::new(tag))?;
@@ -259,8 +282,16 @@ impl Connection {
                 event = events.recv() => match event {
                     None => break,
                     Some(Event::Bytes(bytes)) => {
-                        self.transport.put_bytes(bytes).await?;
-                        self.transport.flush().await?;
+                        let written = async {
+                            self.transport.put_bytes(bytes).await?;
+                            self.transport.flush().await
+                        };
+                        // A client that does not read must not keep its statement from being stopped.
+                        tokio::select! {
+                            biased;
+                            written = written => written?,
+                            e = stop.happens() => return Ok(Err(task.stop(e).await)),
+                        }
                     }
                     Some(Event::CopyIn(shape, input)) => {
                         tokio::select! {
@@ -334,6 +365,7 @@ impl Connection {
     /// Sends an error; an open transaction block fails by it.
     pub(super) fn fail(&mut self, e: &Error, text: &str, offset: usize) -> Result<(), Gone> {
         self.session.statement_failed();
+        self.statement_ended(Err(e));
         self.put(&respond::error(e, Severity::Error, text, offset))
     }
 
@@ -371,8 +403,17 @@ impl Connection {
         self.transport.flush().await
     }
 
+    /// Counts and logs the statement that ran: with its tag, or with the error that it ended by.
+    fn statement_ended(&mut self, end: Result<&str, &Error>) {
+        if let Some(running) = self.running.take() {
+            let backend = self.entry.backend();
+            running.ended(&self.shared.metrics, &self.shared.config.log, backend, end);
+        }
+    }
+
     /// A statement begins.
-    pub(super) fn active(&self, text: &str) {
+    pub(super) fn active(&mut self, text: &str) {
+        self.running = Some(RunningStatement::new(text));
         let now = SystemTime::now();
         let text = super::activity_text(text);
         self.entry.backend().update(|activity| {

@@ -22,6 +22,7 @@ use crate::catalog::provider::CATALOG;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::sql::Session;
 use crate::sql::backends::{Entry, Identity};
+use crate::storage::access::Rights;
 
 /// The database that tools connect to when they are not told one; here it is the only one under another name.
 const MAINTENANCE_DATABASE: &str = "postgres";
@@ -29,12 +30,23 @@ const MAINTENANCE_DATABASE: &str = "postgres";
 /// How clients show who they are.
 pub struct Access {
     policy: Policy,
-    throttle: Throttle,
+    throttle: Arc<Throttle>,
     tls: Option<Tls>,
     acceptor: Option<Arc<TlsAcceptor>>,
 }
 
 impl Access {
+    /// By the rules and the certificate of another configuration. Who failed to log in before is not forgotten.
+    ///
+    /// # Errors
+    /// Those of [`Access::new`].
+    pub fn reloaded(&self, config: &Config) -> Result<Self> {
+        Ok(Self {
+            throttle: Arc::clone(&self.throttle),
+            ..Self::new(config)?
+        })
+    }
+
     /// By the rules and the certificate of a configuration.
     ///
     /// # Errors
@@ -60,7 +72,7 @@ impl Access {
             .map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
         Ok(Self {
             policy: Policy::new(rules),
-            throttle: Throttle::default(),
+            throttle: Arc::default(),
             acceptor: acceptor.map(Arc::new),
             tls,
         })
@@ -78,8 +90,10 @@ pub async fn enter(
 ) -> Result<Option<Connection>, Gone> {
     let server = &shared.config.server;
     let login_bytes_max = server.login_message_max_size.0 as usize;
-    let wrap = |io| Transport::new(io, server.write_timeout, login_bytes_max);
-    let acceptor = shared.access.acceptor.as_ref();
+    let metrics = || Arc::clone(&shared.metrics);
+    let wrap = |io| Transport::new(io, server.write_timeout, login_bytes_max, metrics());
+    let access = shared.access();
+    let acceptor = access.acceptor.as_ref();
     let (mut transport, startup) = match begin(wrap(io), acceptor, wrap).await? {
         Ok(Beginning::Session(transport, startup)) => (transport, startup),
         Ok(Beginning::Cancel { pid, key }) => {
@@ -90,11 +104,11 @@ pub async fn enter(
             tracing::debug!(?address, error = %e, "refused");
             return Ok(None);
         }
-        Err((Some(transport), e)) => return refuse(transport, &e).await,
+        Err((Some(transport), e)) => return refuse(shared, transport, &e).await,
     };
-    let welcome = match log_in(shared, &mut transport, &startup, address).await? {
+    let welcome = match log_in(shared, &access, &mut transport, &startup, address).await? {
         Ok(welcome) => welcome,
-        Err(e) => return refuse(transport, &e).await,
+        Err(e) => return refuse(shared, transport, &e).await,
     };
     match open(shared, &startup, &welcome, address) {
         Ok((session, entry)) => {
@@ -103,11 +117,16 @@ pub async fn enter(
             let shared = Arc::clone(shared);
             Ok(Some(Connection::new(transport, shared, session, entry)))
         }
-        Err(e) => refuse(transport, &e).await,
+        Err(e) => refuse(shared, transport, &e).await,
     }
 }
 
-async fn refuse(mut transport: Transport, e: &Error) -> Result<Option<Connection>, Gone> {
+async fn refuse(
+    shared: &Shared,
+    mut transport: Transport,
+    e: &Error,
+) -> Result<Option<Connection>, Gone> {
+    shared.metrics.connection_refused(e.sqlstate());
     let message = respond::error(e, Severity::Fatal, "", 0);
     if transport.put(&message).is_ok() {
         transport.close().await;
@@ -118,11 +137,11 @@ async fn refuse(mut transport: Transport, e: &Error) -> Result<Option<Connection
 /// Lets a client show who it is. The outer error is the client's going, the inner one the refusal.
 async fn log_in(
     shared: &Shared,
+    access: &Access,
     transport: &mut Transport,
     startup: &Startup,
     address: Option<SocketAddr>,
 ) -> Result<Result<Welcome>, Gone> {
-    let access = &shared.access;
     if shared.config.tls.required && address.is_some() && !startup.encrypted {
         let sqlstate = sqlstate::INVALID_AUTHORIZATION_SPECIFICATION;
         let e = Error::new(ErrorKind::Denied, sqlstate, "connections must be encrypted");
@@ -188,13 +207,6 @@ fn open(
     welcome: &Welcome,
     address: Option<SocketAddr>,
 ) -> Result<(Session, Entry)> {
-    let backends = shared.database.backends();
-    if backends.count() >= shared.config.server.max_connections as usize {
-        return Err(Error::limit(
-            sqlstate::TOO_MANY_CONNECTIONS,
-            "sorry, too many clients already",
-        ));
-    }
     if ![CATALOG, MAINTENANCE_DATABASE].contains(&startup.database.as_str()) {
         let message = format!("database \"{}\" does not exist", startup.database);
         let sqlstate = sqlstate::INVALID_CATALOG_NAME;
@@ -208,12 +220,45 @@ fn open(
         pid: 0,
         address,
     };
-    let entry = backends.enter(identity, String::new());
+    let entry = reserve(shared, identity)?;
     let session = shared.database.connect(&entry);
+    let server = &shared.config.server;
+    for (name, limit) in [
+        ("statement_timeout", server.statement_timeout),
+        ("idle_session_timeout", server.idle_session_timeout),
+        (
+            "idle_in_transaction_session_timeout",
+            server.idle_in_transaction_session_timeout,
+        ),
+    ] {
+        session.set_at_startup(name, &limit.as_millis().to_string())?;
+    }
     for (name, value) in &startup.settings {
         session.set_at_startup(name, value)?;
     }
     Ok((session, entry))
+}
+
+/// A place among the sessions. The last places are for superusers, who can end other sessions.
+fn reserve(shared: &Shared, identity: Identity) -> Result<Entry> {
+    let server = &shared.config.server;
+    let all = server.max_connections as usize;
+    let reserved = server.superuser_reserved_connections as usize;
+    let snapshot = shared.database.engine().committer.snapshot();
+    let places = match Rights::new(&snapshot, identity.role).is_superuser() {
+        true => all,
+        false => all - reserved.min(all),
+    };
+    let backends = shared.database.backends();
+    backends.enter_if_room(identity, places).ok_or_else(|| {
+        let message = match backends.count() < all {
+            true => {
+                "remaining connection slots are reserved for non-replication superuser connections"
+            }
+            false => "sorry, too many clients already",
+        };
+        Error::limit(sqlstate::TOO_MANY_CONNECTIONS, message)
+    })
 }
 
 fn greet(transport: &mut Transport, welcome: &Welcome, entry: &Entry) -> Result<(), Gone> {

@@ -5,16 +5,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::Config;
 use super::entrance::{Access, enter};
+use super::metrics::ServerMetrics;
 use super::transport::Io;
+use super::waiting::WaitingRoom;
 use crate::database::Database;
 use crate::error::{Error, Result};
 
@@ -22,8 +24,10 @@ use crate::error::{Error, Result};
 const DEFAULT_PORT: u16 = 5433;
 /// How long accepting rests after it failed, so that a lack of file descriptors does not make it spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Connections beyond the limit that may be on their way to being told so, or to send a cancel request.
-const STARTING_MAX: usize = 100;
+/// Connections that may be on their way to log in, to be told that there is no room, or to send a cancel request.
+const WAITING_MAX: usize = 1_000;
+/// How long sessions may take to say goodbye when they are ended.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What all connections of a server share.
 pub struct Shared {
@@ -33,10 +37,50 @@ pub struct Shared {
     pub database: Database,
     /// The runtime of queries.
     pub queries: Handle,
+    /// What is counted.
+    pub metrics: Arc<ServerMetrics>,
+    /// Is cancelled when the server begins to stop: sessions then end as soon as they wait for their clients.
+    pub draining: CancellationToken,
+    /// Is cancelled when the server shall not wait for anybody any more.
+    at_once: CancellationToken,
     /// How clients show who they are.
-    pub(super) access: Access,
-    /// One permit per connection that has not logged in.
-    starting: Arc<Semaphore>,
+    access: RwLock<Arc<Access>>,
+    waiting: Arc<WaitingRoom>,
+}
+
+impl Shared {
+    /// How clients show who they are, as the configuration says now.
+    pub(super) fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access.read())
+    }
+}
+
+/// A hand on a running server.
+#[derive(Clone)]
+pub struct Controls {
+    shared: Arc<Shared>,
+}
+
+impl Controls {
+    /// Takes the certificate and the rules of access of another configuration, for those who connect from now on.
+    ///
+    /// # Errors
+    /// F0000 for a certificate or a rule that is wrong; nothing changes then.
+    pub fn reload(&self, config: &Config) -> Result<()> {
+        let access = self.shared.access().reloaded(config)?;
+        *self.shared.access.write() = Arc::new(access);
+        Ok(())
+    }
+
+    /// Ends a server that is stopping without waiting for its running statements.
+    pub fn stop_at_once(&self) {
+        self.shared.at_once.cancel();
+    }
+
+    /// What the server counts.
+    pub fn metrics(&self) -> &Arc<ServerMetrics> {
+        &self.shared.metrics
+    }
 }
 
 /// A server whose sockets are open.
@@ -69,8 +113,11 @@ impl Server {
             None => None,
         };
         let shared = Shared {
-            starting: Arc::new(Semaphore::new(STARTING_MAX)),
-            access: Access::new(&config)?,
+            metrics: Arc::default(),
+            draining: CancellationToken::new(),
+            at_once: CancellationToken::new(),
+            access: RwLock::new(Arc::new(Access::new(&config)?)),
+            waiting: Arc::new(WaitingRoom::new(WAITING_MAX)),
             config,
             database,
             queries,
@@ -92,7 +139,15 @@ impl Server {
         addresses.map_err(|e| Error::io("read the address of a socket", e))
     }
 
-    /// Serves clients until `shutdown`, then ends their sessions.
+    /// What controls the server while it runs.
+    pub fn controls(&self) -> Controls {
+        Controls {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Serves clients until `shutdown`. Then sessions end that wait for their clients; statements that run may go on
+    /// until the configured time is over or [`Controls::stop_at_once`] is called.
     pub async fn run(self, shutdown: CancellationToken) {
         let connections = TaskTracker::new();
         let mut accepting = tokio::task::JoinSet::new();
@@ -122,20 +177,40 @@ impl Server {
         }
         shutdown.cancelled().await;
         accepting.shutdown().await;
-        for backend in self.shared.database.backends().list() {
-            backend.terminate();
-        }
         connections.close();
-        let drained =
-            tokio::time::timeout(self.shared.config.server.drain_timeout, connections.wait());
-        if drained.await.is_err() {
-            tracing::warn!("connections were still open when the time to end them was over");
-        }
+        drain(&self.shared, &connections).await;
+    }
+}
+
+/// Ends all sessions: those that run a statement after it, within limits.
+async fn drain(shared: &Shared, connections: &TaskTracker) {
+    shared.draining.cancel();
+    let limit = shared.config.server.drain_timeout;
+    let drained = tokio::select! {
+        () = connections.wait() => true,
+        () = shared.at_once.cancelled() => false,
+        () = tokio::time::sleep(limit) => false,
+    };
+    if drained {
+        return;
+    }
+    let open = connections.len();
+    tracing::warn!(connections = open, "running statements are canceled");
+    for backend in shared.database.backends().list() {
+        backend.terminate();
+    }
+    let ended = tokio::time::timeout(END_TIMEOUT, connections.wait()).await;
+    if ended.is_err() {
+        tracing::warn!("connections are closed without a word");
     }
 }
 
 fn bind_unix(path: &std::path::Path) -> Result<UnixListener> {
     let what = || format!("listen on {}", path.display());
+    // What a server that ended left behind may be taken; a server that answers may not be robbed.
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(Error::io(what(), io::ErrorKind::AddrInUse.into()));
+    }
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(Error::io(what(), e)),
         _ => {}
@@ -167,13 +242,19 @@ fn tcp(shared: &Arc<Shared>, connections: &TaskTracker, socket: TcpStream, addre
 
 /// Serves one socket.
 async fn connect(shared: Arc<Shared>, io: Box<dyn Io>, address: Option<SocketAddr>) {
-    // Sockets that wait for a permit cost a descriptor and nothing else; the time limit ends them.
+    shared.metrics.connections.add(1);
+    let place = shared.waiting.enter();
     let limit = shared.config.server.authentication_timeout;
-    let starting = async {
-        let _permit = Arc::clone(&shared.starting).acquire_owned().await;
-        enter(&shared, io, address).await
+    let entered = tokio::select! {
+        entered = tokio::time::timeout(limit, enter(&shared, io, address)) => entered,
+        () = shared.draining.cancelled() => return,
+        () = place.lost.cancelled() => {
+            tracing::debug!(?address, "there are too many clients that have not logged in");
+            return;
+        }
     };
-    match tokio::time::timeout(limit, starting).await {
+    drop(place);
+    match entered {
         Ok(Ok(Some(connection))) => {
             let gone = connection.serve().await;
             tracing::debug!(?address, %gone, "disconnected");

@@ -16,13 +16,19 @@ mod connection;
 mod entrance;
 mod extended;
 mod frame;
+pub mod http;
 pub mod listen;
+pub mod log;
+pub mod metrics;
+pub mod process;
 mod respond;
 mod running;
 mod startup;
 mod transport;
+mod waiting;
 
 pub use config::Config;
+pub use entrance::Access;
 pub use listen::Server;
 
 /// Bytes of a statement that `pg_stat_activity` shows.

@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 use pgwire::messages::{Message, PgWireBackendMessage};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::frame::{self, Broken, Frontend};
+use super::metrics::ServerMetrics;
 use crate::error::{Error, Result};
 
 /// Bytes of answers that are gathered before they are written.
@@ -32,6 +34,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send + Sync> Io for T {}
 pub enum Gone {
     /// The client closed it, in order or not.
     Closed,
+    /// The session was ended, and the client did not read that.
+    Ended,
     /// The socket failed, or the client did not read for too long.
     Failed(io::Error),
 }
@@ -40,6 +44,7 @@ impl fmt::Display for Gone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed by the client"),
+            Self::Ended => f.write_str("ended"),
             Self::Failed(e) => write!(f, "{e}"),
         }
     }
@@ -67,17 +72,24 @@ pub struct Transport {
     write_timeout: Duration,
     /// The longest frame that is taken.
     frame_bytes_max: usize,
+    metrics: Arc<ServerMetrics>,
 }
 
 impl Transport {
     /// Over `io`. A client that does not read for `write_timeout` is gone, unless that is zero; frames have at most `frame_bytes_max`.
-    pub fn new(io: Box<dyn Io>, write_timeout: Duration, frame_bytes_max: usize) -> Self {
+    pub fn new(
+        io: Box<dyn Io>,
+        write_timeout: Duration,
+        frame_bytes_max: usize,
+        metrics: Arc<ServerMetrics>,
+    ) -> Self {
         Self {
             io,
             input: BytesMut::new(),
             output: BytesMut::new(),
             write_timeout,
             frame_bytes_max,
+            metrics,
         }
     }
 
@@ -123,7 +135,10 @@ impl Transport {
         self.input.reserve(READ_BYTES);
         match self.io.read_buf(&mut self.input).await {
             Ok(0) => Err(Gone::Closed),
-            Ok(_) => Ok(()),
+            Ok(bytes) => {
+                self.metrics.received_bytes.add(bytes as u64);
+                Ok(())
+            }
             Err(e) if e.kind() == io::ErrorKind::ConnectionReset => Err(Gone::Closed),
             Err(e) => Err(Gone::Failed(e)),
         }
@@ -172,13 +187,20 @@ impl Transport {
         Ok(())
     }
 
-    /// Writes the answers.
+    /// Writes the answers. May be dropped while it waits: no byte is lost, or written twice.
     pub async fn flush(&mut self) -> Result<(), Gone> {
         if self.output.is_empty() {
             return Ok(());
         }
         let writing = async {
-            self.io.write_all(&self.output).await?;
+            while self.output.has_remaining() {
+                let written = self.io.write(&self.output).await?;
+                if written == 0 {
+                    return Err(io::ErrorKind::WriteZero.into());
+                }
+                self.output.advance(written);
+                self.metrics.sent_bytes.add(written as u64);
+            }
             self.io.flush().await
         };
         match self.write_timeout {
@@ -196,11 +218,14 @@ impl Transport {
         Ok(())
     }
 
-    /// Says goodbye to the socket; a client that is gone already does not matter.
+    /// Says goodbye to the socket; a client that is gone already, or reads nothing, does not matter.
     pub async fn close(mut self) {
-        if self.flush().await.is_ok() {
-            let _closed = tokio::time::timeout(CLOSE_LIMIT, self.io.shutdown()).await;
-        }
+        let closing = async {
+            if self.flush().await.is_ok() {
+                let _closed = self.io.shutdown().await;
+            }
+        };
+        let _late = tokio::time::timeout(CLOSE_LIMIT, closing).await;
     }
 }
 

@@ -147,9 +147,28 @@ pub struct Backends {
 impl Backends {
     /// Enters a session; it leaves when the entry is dropped. The pid of `identity` is set.
     pub fn enter(self: &Arc<Self>, identity: Identity, application_name: String) -> Entry {
-        let now = SystemTime::now();
+        self.insert(&mut self.sessions.lock(), identity, application_name)
+    }
+
+    /// Enters a session if there are fewer than `sessions_max` already.
+    pub fn enter_if_room(
+        self: &Arc<Self>,
+        identity: Identity,
+        sessions_max: usize,
+    ) -> Option<Entry> {
         let mut sessions = self.sessions.lock();
-        let pid = self.free_pid(&sessions);
+        let has_room = sessions.len() < sessions_max;
+        has_room.then(|| self.insert(&mut sessions, identity, String::new()))
+    }
+
+    fn insert(
+        self: &Arc<Self>,
+        sessions: &mut BTreeMap<i32, Arc<Backend>>,
+        identity: Identity,
+        application_name: String,
+    ) -> Entry {
+        let now = SystemTime::now();
+        let pid = self.free_pid(sessions);
         let backend = Arc::new(Backend {
             identity: Identity { pid, ..identity },
             started: now,
@@ -255,6 +274,17 @@ mod tests {
         assert!(first.is_cancelled());
         assert!(!backend.begin().is_cancelled());
         assert!(!backend.ended().is_cancelled());
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let backends = Arc::new(Backends::default());
+        let enter = |most| backends.enter_if_room(Identity::embedded(), most);
+        let first = enter(1);
+        assert!(first.is_some() && enter(1).is_none());
+        assert!(enter(2).is_some());
+        drop(first);
+        assert!(enter(1).is_some());
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
-use super::names::SearchPath;
 use super::parser::{fold, name_parts};
 use super::statement::{ColumnDefinition, CreateCollection};
 use super::types::column_type;
@@ -21,25 +20,17 @@ const COLUMNS_MAX: usize = 1_600;
 /// Schemas that users cannot write to.
 const RESERVED_SCHEMAS: [&str; 3] = ["shelfmark", "information_schema", "pg_catalog"];
 
-/// The relation that `name` stands for.
+/// The qualified name that `name` stands for, with `search_path` for a bare name.
 ///
 /// # Errors
 /// 42601 for a name of more than three parts, 0A000 for one of another catalog.
-pub fn qualify(name: &ObjectName, path: &SearchPath) -> Result<QualifiedName> {
-    path.qualify(name)
-}
-
-/// The schema of a name, if it has one, and the name without it.
-///
-/// # Errors
-/// 42601 for a name of more than three parts, 0A000 for one of another catalog.
-pub fn qualified_parts(name: &ObjectName) -> Result<(Option<String>, String)> {
+pub fn qualify(name: &ObjectName, search_path: &str) -> Result<QualifiedName> {
     let mut parts = name_parts(name)?;
     let relation = parts.pop().unwrap_or_default();
-    let schema = parts.pop();
+    let schema = parts.pop().unwrap_or_else(|| search_path.to_string());
     match parts.as_slice() {
-        [] => Ok((schema, relation)),
-        [catalog] if catalog == CATALOG => Ok((schema, relation)),
+        [] => Ok(QualifiedName::new(schema, relation)),
+        [catalog] if catalog == CATALOG => Ok(QualifiedName::new(schema, relation)),
         _ => Err(Error::unsupported(format!(
             "cross-database references are not implemented: {name}"
         ))),

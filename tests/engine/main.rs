@@ -6,11 +6,13 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cli;
+mod connections;
 mod examples;
 mod formats;
 mod kill;
 mod layout;
 mod limits;
+mod operation;
 mod readme;
 mod scripts;
 mod slt;

@@ -29,7 +29,16 @@ pub struct AuthEntry {
 impl fmt::Display for AuthEntry {
     /// The line of `pg_hba.conf` that says the same.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {} ", self.kind, self.database, self.user)?;
+        // The names of a list are separated by commas alone there.
+        let list = |names: &str| {
+            names
+                .split(',')
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join(",")
+        };
+        write!(f, "{} ", self.kind)?;
+        write!(f, "{} {} ", list(&self.database), list(&self.user))?;
         if self.kind != "local" {
             write!(f, "{} ", self.address)?;
         }

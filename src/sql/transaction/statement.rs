@@ -78,15 +78,12 @@ impl Session {
             TransactionStatement::Rollback { chain } => self.end(false, *chain)?,
             TransactionStatement::Savepoint(name) => {
                 self.inner.block.lock().savepoint(name.clone())?;
-                self.change(|variables| variables.save());
             }
             TransactionStatement::Release(name) => {
-                let kept = self.inner.block.lock().release(name)?;
-                self.change(|variables| variables.release(kept));
+                self.inner.block.lock().release(name)?;
             }
             TransactionStatement::RollbackTo(name) => {
-                let (kept, wrote) = self.inner.block.lock().rollback_to(name)?;
-                self.change(|variables| variables.roll_back_to(kept));
+                let (_, wrote) = self.inner.block.lock().rollback_to(name)?;
                 if wrote {
                     self.warn_of_writes_kept();
                 }
@@ -97,14 +94,11 @@ impl Session {
     }
 
     fn begin(&self, modes: Modes) {
-        let defaults = self.default_modes();
-        if self.inner.block.lock().begin(modes, defaults) {
-            self.change(|variables| variables.save());
-            return;
+        if !self.inner.block.lock().begin(modes) {
+            let message = "there is already a transaction in progress";
+            let code = sqlstate::ACTIVE_SQL_TRANSACTION;
+            self.notice(Notice::warning(message).with_sqlstate(code));
         }
-        let message = "there is already a transaction in progress";
-        let code = sqlstate::ACTIVE_SQL_TRANSACTION;
-        self.notice(Notice::warning(message).with_sqlstate(code));
     }
 
     fn end(&self, commit: bool, chain: bool) -> Result<()> {
@@ -118,7 +112,6 @@ impl Session {
             let ended = block.end(commit);
             drop(block);
             *self.inner.pinned.lock() = None;
-            self.change(|variables| variables.end_block(ended.committed));
             self.ended(ended);
             modes
         };

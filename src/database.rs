@@ -22,6 +22,7 @@ use crate::catalog::dml::DmlPlanner;
 use crate::catalog::in_list::InListRule;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
+use crate::catalog::search_path;
 use crate::catalog::yielding::YieldingRule;
 use crate::compaction::scheduler::Scheduler;
 use crate::error::{Error, Result};
@@ -191,7 +192,7 @@ pub(crate) fn session_config(engine: &Engine) -> SessionConfig {
     let mut config = SessionConfig::new()
         .with_information_schema(true)
         .with_create_default_catalog_and_schema(false)
-        .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
+        .with_default_catalog_and_schema(CATALOG, search_path::join([DEFAULT_SCHEMA.to_string()]))
         .with_option_extension(ShelfmarkOptions::from_settings(&engine.settings));
     let options = config.options_mut();
     options.sql_parser.dialect = Dialect::PostgreSQL;

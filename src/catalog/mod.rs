@@ -14,6 +14,7 @@ pub mod pg_type;
 pub mod provider;
 pub mod prune;
 pub mod scan;
+pub mod search_path;
 pub mod sink;
 pub mod system;
 pub mod table;

@@ -12,6 +12,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, TableType};
 use parking_lot::RwLock;
 
+use super::search_path::{self, PathSchema};
 use super::system::{SYSTEM_SCHEMA, SystemSchema, SystemSource};
 use super::table::CollectionTable;
 use crate::compaction::scheduler::Scheduler;
@@ -106,6 +107,10 @@ impl CatalogProvider for ShelfmarkCatalog {
                 scheduler: self.scheduler.clone(),
             };
             return Some(Arc::new(SystemSchema::new(source)));
+        }
+        if let Some(path) = search_path::split(name) {
+            let path = PathSchema::new(&path, |name| self.schema(name));
+            return Some(Arc::new(path));
         }
         let schema = || UserSchema {
             catalog: self.clone(),

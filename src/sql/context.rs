@@ -28,6 +28,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 
 use super::parameters::Types;
+use crate::error::{Error, sqlstate};
 
 /// Plans a statement of DataFusion's whose parameters have the types that are known.
 ///
@@ -95,9 +96,13 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
-        let name = self.resolve(name);
-        let table = self.tables.get(&name).cloned();
-        table.ok_or_else(|| plan_datafusion_err!("table '{name}' not found"))
+        let table = self.tables.get(&self.resolve(name.clone())).cloned();
+        table.ok_or_else(|| {
+            let parts = [name.catalog(), name.schema(), Some(name.table())];
+            let written: Vec<&str> = parts.into_iter().flatten().collect();
+            let message = format!("relation \"{}\" does not exist", written.join("."));
+            Error::not_found(sqlstate::UNDEFINED_TABLE, message).into()
+        })
     }
 
     fn get_table_function_source(

@@ -25,7 +25,7 @@ pub(super) async fn collection(
     create: CreateCollection,
 ) -> Result<(Tag, LogicalPlan)> {
     let session = planning.session.clone();
-    let name = qualify(&create.name, &session.search_path())?;
+    let name = session.search_path().qualify_new(&create.name)?;
     check_writable(&name.schema)?;
     let mut options = CollectionOptions::from_settings(&session.inner.core.engine.settings);
     set_options(&mut options, &create.options)?;
@@ -147,7 +147,7 @@ pub(super) async fn view(
     create: CreateView,
 ) -> Result<(Tag, LogicalPlan)> {
     let session = planning.session.clone();
-    let name = qualify(&create.name, &session.search_path())?;
+    let name = session.search_path().qualify_new(&create.name)?;
     check_writable(&name.schema)?;
     let plan = planning.query(create.query.clone()).await?;
     let columns: Vec<String> = create.columns.iter().map(fold).collect();

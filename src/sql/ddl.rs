@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
+use super::names::SearchPath;
 use super::parser::{fold, name_parts};
 use super::statement::{ColumnDefinition, CreateCollection};
 use super::types::column_type;
@@ -20,17 +21,25 @@ const COLUMNS_MAX: usize = 1_600;
 /// Schemas that users cannot write to.
 const RESERVED_SCHEMAS: [&str; 3] = ["shelfmark", "information_schema", "pg_catalog"];
 
-/// The qualified name that `name` stands for, with `search_path` for a bare name.
+/// The relation that `name` stands for.
 ///
 /// # Errors
 /// 42601 for a name of more than three parts, 0A000 for one of another catalog.
-pub fn qualify(name: &ObjectName, search_path: &str) -> Result<QualifiedName> {
+pub fn qualify(name: &ObjectName, path: &SearchPath) -> Result<QualifiedName> {
+    path.qualify(name)
+}
+
+/// The schema of a name, if it has one, and the name without it.
+///
+/// # Errors
+/// 42601 for a name of more than three parts, 0A000 for one of another catalog.
+pub fn qualified_parts(name: &ObjectName) -> Result<(Option<String>, String)> {
     let mut parts = name_parts(name)?;
     let relation = parts.pop().unwrap_or_default();
-    let schema = parts.pop().unwrap_or_else(|| search_path.to_string());
+    let schema = parts.pop();
     match parts.as_slice() {
-        [] => Ok(QualifiedName::new(schema, relation)),
-        [catalog] if catalog == CATALOG => Ok(QualifiedName::new(schema, relation)),
+        [] => Ok((schema, relation)),
+        [catalog] if catalog == CATALOG => Ok((schema, relation)),
         _ => Err(Error::unsupported(format!(
             "cross-database references are not implemented: {name}"
         ))),

@@ -108,13 +108,8 @@ impl Grammar<'_> {
                 Ok(Statement::Vacuum)
             }
             ("SET", _) => self.set(),
-            ("RESET", _) => {
-                self.skip(1);
-                Ok(Statement::Set {
-                    name: self.setting_name()?,
-                    value: None,
-                })
-            }
+            ("RESET", _) => self.reset(),
+            ("DISCARD", _) => self.discard(),
             _ => self.other(),
         }
     }
@@ -518,52 +513,6 @@ impl Grammar<'_> {
         };
         Ok(Statement::WaitForCompaction { job, timeout })
     }
-
-    fn setting_name(&mut self) -> Result<String> {
-        if self.accept(&["TIME", "ZONE"]) {
-            return Ok("timezone".to_string());
-        }
-        let mut name = self.parser.parse_identifier()?.value.to_lowercase();
-        while self.parser.consume_token(&Token::Period) {
-            name = format!(
-                "{name}.{}",
-                self.parser.parse_identifier()?.value.to_lowercase()
-            );
-        }
-        Ok(name)
-    }
-
-    fn set(&mut self) -> Result<Statement> {
-        self.skip(1);
-        if !self.accept(&["SESSION"]) {
-            self.accept(&["LOCAL"]);
-        }
-        let name = self.setting_name()?;
-        if name != "timezone" || !matches!(self.parser.peek_token().token, Token::Word(_)) {
-            let assigned = self.parser.consume_token(&Token::Eq) || self.accept(&["TO"]);
-            if !assigned && name != "timezone" {
-                return Err(self.unexpected("= or TO"));
-            }
-        } else {
-            self.accept(&["TO"]);
-        }
-        if self.accept(&["DEFAULT"]) {
-            return Ok(Statement::Set { name, value: None });
-        }
-        let mut values = vec![self.option_value()?];
-        while self.parser.consume_token(&Token::Comma) {
-            values.push(self.option_value()?);
-        }
-        Ok(Statement::Set {
-            name,
-            value: Some(values.join(", ")),
-        })
-    }
-
-    fn show(&mut self) -> Result<Statement> {
-        self.skip(1);
-        Ok(Statement::Show(self.setting_name()?))
-    }
 }
 
 fn set_compact_option(compact: &mut Compact, option: &str, value: &str) -> Result<()> {
@@ -623,6 +572,7 @@ pub fn fold(ident: &Ident) -> String {
 }
 
 mod transaction;
+mod variables;
 
 #[cfg(test)]
 mod tests;

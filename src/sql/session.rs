@@ -1,9 +1,9 @@
 //! A session: one user's settings over the shared database, and the door for all SQL.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::{SessionContext, SessionState};
@@ -23,11 +23,12 @@ use super::backends::Identity;
 use super::command::CommandNode;
 use super::context::statement_to_plan;
 use super::copy::{CopyInput, CopyShape};
-use super::notice::{Notice, Notices, Severity};
+use super::notice::{Notice, Notices};
 use super::parameters::Types;
 use super::statement::{Explain, Statement};
 use super::transaction::Block;
-use super::{compaction, copy, create, dml, index, settings, transaction};
+use super::variables::Variables;
+use super::{compaction, copy, create, dml, index, transaction, variables};
 use crate::catalog::options::PinnedSnapshot;
 use crate::database::Core;
 use crate::error::{Error, Result};
@@ -99,8 +100,11 @@ pub(super) struct Inner {
     pub(super) block: Mutex<Block>,
     /// The version that all statements of a block read, once one has read it.
     pub(super) pinned: Mutex<Option<Arc<Snapshot>>>,
-    /// Whether the client was told its settings.
-    pub(super) reported: Mutex<bool>,
+    pub(super) variables: Mutex<Variables>,
+    /// The reportable parameters as the client knows them.
+    pub(super) reported: Mutex<HashMap<&'static str, String>>,
+    /// Whether the client has been told that search is exact whatever it tunes.
+    pub(super) noted_exactness: Mutex<bool>,
     notices: Notices,
     copy_progress: Arc<copy::CopyProgress>,
 }
@@ -117,19 +121,29 @@ impl Session {
             .type_planner()
             .take()
             .unwrap_or_else(|| Arc::new(VectorTypePlanner::default()));
-        Self {
-            inner: Arc::new(Inner {
+        let inner = Arc::new_cyclic(|session| {
+            for function in variables::functions(session) {
+                context.register_udf(function);
+            }
+            Inner {
                 core,
                 context,
                 identity,
                 type_planner,
                 block: Mutex::default(),
                 pinned: Mutex::default(),
+                variables: Mutex::default(),
                 reported: Mutex::default(),
+                noted_exactness: Mutex::default(),
                 notices: Notices::default(),
                 copy_progress: Arc::default(),
-            }),
-        }
+            }
+        });
+        let session = Self { inner };
+        let Identity { user, role, .. } = session.identity().clone();
+        let is_superuser = session.snapshot().role(role).is_some_and(|r| r.superuser);
+        session.set_user(&user, is_superuser);
+        session
     }
 
     /// The DataFusion session below: functions and tables registered here are seen by [`Session::sql`].
@@ -153,22 +167,13 @@ impl Session {
     }
 
     pub(super) fn notice(&self, notice: impl Into<Notice>) {
-        self.inner.notices.push(notice.into(), Severity::Notice);
+        self.inner
+            .notices
+            .push(notice.into(), self.least_severity());
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         self.inner.core.engine.committer.snapshot()
-    }
-
-    /// The SQL schema of names without one.
-    pub(super) fn search_path(&self) -> String {
-        self.inner
-            .context
-            .state()
-            .config_options()
-            .catalog
-            .default_schema
-            .clone()
     }
 
     /// Commits changes that were made from `snapshot`.
@@ -263,8 +268,12 @@ impl<'a> Planning<'a> {
             }
             Statement::CancelCompaction(job) => compaction::cancel(session, job),
             Statement::Vacuum => compaction::vacuum(session),
-            Statement::Set { name, value } => settings::set(session, name, value),
-            Statement::Show(name) => settings::show(session, &name),
+            Statement::Set(set) => variables::set(session, set),
+            Statement::SetDefaultModes(modes) => variables::set_default_modes(session, modes),
+            Statement::ResetAll => variables::reset_all(session),
+            Statement::Show(name) => variables::show(session, &name),
+            Statement::ShowAll => variables::show_all(session),
+            Statement::Discard(kind) => variables::discard(session, kind),
         }
     }
 
@@ -330,16 +339,4 @@ where
         Tag::Done(tag),
         CommandNode::plan(label, schema, Arc::new(action))?,
     ))
-}
-
-/// A command that answers with one row of one text column.
-pub(super) fn text_row(label: String, column: &str, value: String) -> Result<LogicalPlan> {
-    let schema = Arc::new(Schema::new(vec![Field::new(column, DataType::Utf8, true)]));
-    let values: ArrayRef = Arc::new(StringArray::from(vec![value]));
-    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![values])?;
-    let action = move || {
-        let batch = batch.clone();
-        async move { Ok(batch) }.boxed()
-    };
-    CommandNode::plan(label, schema, Arc::new(action))
 }

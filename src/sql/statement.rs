@@ -6,7 +6,8 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
 use super::index::{CreateIndex, DropIndex, RenameIndex};
-use super::transaction::TransactionStatement;
+use super::transaction::{Modes, TransactionStatement};
+use super::variables::{DiscardKind, SetStatement};
 use crate::storage::schema::JobId;
 
 /// A statement.
@@ -66,15 +67,18 @@ pub enum Statement {
     CancelCompaction(JobId),
     /// VACUUM.
     Vacuum,
-    /// SET name = value; `None` is DEFAULT (RESET).
-    Set {
-        /// The setting, in lower case.
-        name: String,
-        /// Its value as text.
-        value: Option<String>,
-    },
+    /// SET or RESET of a variable.
+    Set(SetStatement),
+    /// SET SESSION CHARACTERISTICS.
+    SetDefaultModes(Modes),
+    /// RESET ALL.
+    ResetAll,
     /// SHOW name.
     Show(String),
+    /// SHOW ALL.
+    ShowAll,
+    /// DISCARD.
+    Discard(DiscardKind),
 }
 
 /// EXPLAIN.
@@ -276,7 +280,14 @@ impl Statement {
             Self::Transaction(statement) if statement.ends_failure() => {
                 (Effect::EndsFailure, "ROLLBACK")
             }
-            Self::Transaction(_) | Self::Set { .. } | Self::Show(_) => (Effect::Controls, "SET"),
+            Self::Transaction(_)
+            | Self::Set(_)
+            | Self::SetDefaultModes(_)
+            | Self::ResetAll
+            | Self::Show(_)
+            | Self::ShowAll => (Effect::Controls, "SET"),
+            Self::Discard(DiscardKind::All) => (Effect::Maintains, "DISCARD ALL"),
+            Self::Discard(_) => (Effect::Controls, "DISCARD"),
             Self::CreateCollection(create) if create.query.is_some() => {
                 (Effect::Writes, "CREATE TABLE AS")
             }
@@ -290,6 +301,9 @@ impl Statement {
             Self::Update(_) => (Effect::Writes, "UPDATE"),
             Self::Delete(_) => (Effect::Writes, "DELETE"),
             Self::Copy(copy) if copy.from_file => (Effect::Writes, "COPY FROM"),
+            Self::CreateIndex(_) => (Effect::Writes, "CREATE INDEX"),
+            Self::DropIndex(_) => (Effect::Writes, "DROP INDEX"),
+            Self::RenameIndex(_) => (Effect::Writes, "ALTER INDEX"),
             Self::Compact(_) => (Effect::Maintains, "COMPACT"),
             Self::Vacuum => (Effect::Maintains, "VACUUM"),
             _ => (Effect::Reads, "SELECT"),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 use super::super::statement::AlterAction;
 use super::*;
+use crate::sql::variables::SetValue;
 
 fn create(text: &str) -> super::super::statement::CreateCollection {
     match parse(text).unwrap() {
@@ -91,8 +92,9 @@ fn alterations() {
 fn settings_and_copies() {
     assert!(matches!(
         parse("SET shelfmark.enable_segment_prune = off").unwrap(),
-        Statement::Set { name, value: Some(value) }
-            if name == "shelfmark.enable_segment_prune" && value == "off"
+        Statement::Set(set)
+            if set.name == "shelfmark.enable_segment_prune"
+                && set.value == SetValue::List(vec!["off".to_string()])
     ));
     let Statement::Copy(copy) =
         parse("COPY t (a, b) FROM 'x.csv' WITH (FORMAT csv, HEADER, DELIMITER ';')").unwrap()

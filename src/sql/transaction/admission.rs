@@ -44,13 +44,14 @@ impl Session {
     pub(in crate::sql) fn admit(&self, statement: &Statement) -> Result<()> {
         self.check_plannable(statement)?;
         let (effect, name) = statement.effect();
+        let defaults = self.default_modes();
         let mut block = self.inner.block.lock();
         match effect {
             Effect::Reads => block.ran(),
             Effect::EndsFailure | Effect::Controls => {}
             Effect::Maintains => block.check_outside(name)?,
             Effect::Writes => {
-                block.check_writable(name)?;
+                block.check_writable(name, defaults)?;
                 block.ran();
                 if block.wrote() {
                     drop(block);

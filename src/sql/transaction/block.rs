@@ -126,15 +126,15 @@ impl Block {
         inside && !self.has_written && self.modes.isolation.is_some_and(Isolation::pins)
     }
 
-    /// Begins a block. Answers whether there was none.
-    pub(in crate::sql) fn begin(&mut self, modes: Modes) -> bool {
+    /// Begins a block, with `defaults` for the modes that are not named. Answers whether there was none.
+    pub(in crate::sql) fn begin(&mut self, modes: Modes, defaults: Modes) -> bool {
         if self.status != TransactionStatus::Idle {
             self.modes = modes.or(self.modes);
             return false;
         }
         *self = Self {
             status: TransactionStatus::Open,
-            modes,
+            modes: modes.or(defaults),
             ..Self::default()
         };
         true
@@ -223,12 +223,16 @@ impl Block {
         ))
     }
 
-    /// That `statement` may write.
+    /// That `statement` may write; `defaults` are the modes of one outside a block.
     ///
     /// # Errors
     /// 25006 when the transaction is read-only.
-    pub(in crate::sql) fn check_writable(&self, statement: &str) -> Result<()> {
-        if self.modes.read_only != Some(true) {
+    pub(in crate::sql) fn check_writable(&self, statement: &str, defaults: Modes) -> Result<()> {
+        let modes = match self.status {
+            TransactionStatus::Idle => defaults,
+            _ => self.modes,
+        };
+        if modes.read_only != Some(true) {
             return Ok(());
         }
         Err(Error::invalid(
@@ -308,7 +312,7 @@ mod tests {
 
     fn open() -> Block {
         let mut block = Block::default();
-        assert!(block.begin(Modes::default()));
+        assert!(block.begin(Modes::default(), Modes::default()));
         block
     }
 
@@ -374,7 +378,10 @@ mod tests {
         block.set_modes(serializable).unwrap();
         block.set_modes(read_only(true)).unwrap();
         assert_eq!(
-            block.check_writable("INSERT").unwrap_err().sqlstate(),
+            block
+                .check_writable("INSERT", Modes::default())
+                .unwrap_err()
+                .sqlstate(),
             "25006"
         );
         let error = block.set_modes(read_only(false)).unwrap_err();

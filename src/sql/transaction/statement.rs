@@ -78,12 +78,15 @@ impl Session {
             TransactionStatement::Rollback { chain } => self.end(false, *chain)?,
             TransactionStatement::Savepoint(name) => {
                 self.inner.block.lock().savepoint(name.clone())?;
+                self.change(|variables| variables.save());
             }
             TransactionStatement::Release(name) => {
-                self.inner.block.lock().release(name)?;
+                let kept = self.inner.block.lock().release(name)?;
+                self.change(|variables| variables.release(kept));
             }
             TransactionStatement::RollbackTo(name) => {
-                let (_, wrote) = self.inner.block.lock().rollback_to(name)?;
+                let (kept, wrote) = self.inner.block.lock().rollback_to(name)?;
+                self.change(|variables| variables.roll_back_to(kept));
                 if wrote {
                     self.warn_of_writes_kept();
                 }
@@ -94,11 +97,14 @@ impl Session {
     }
 
     fn begin(&self, modes: Modes) {
-        if !self.inner.block.lock().begin(modes) {
-            let message = "there is already a transaction in progress";
-            let code = sqlstate::ACTIVE_SQL_TRANSACTION;
-            self.notice(Notice::warning(message).with_sqlstate(code));
+        let defaults = self.default_modes();
+        if self.inner.block.lock().begin(modes, defaults) {
+            self.change(|variables| variables.save());
+            return;
         }
+        let message = "there is already a transaction in progress";
+        let code = sqlstate::ACTIVE_SQL_TRANSACTION;
+        self.notice(Notice::warning(message).with_sqlstate(code));
     }
 
     fn end(&self, commit: bool, chain: bool) -> Result<()> {
@@ -112,6 +118,7 @@ impl Session {
             let ended = block.end(commit);
             drop(block);
             *self.inner.pinned.lock() = None;
+            self.change(|variables| variables.end_block(ended.committed));
             self.ended(ended);
             modes
         };

@@ -1,0 +1,82 @@
+//! What DataFusion's configuration is told of variables.
+
+use datafusion::config::ConfigOptions;
+
+use super::list;
+use crate::catalog::search_path;
+use crate::catalog::system::SYSTEM_SCHEMA;
+use crate::database::session_config;
+use crate::sql::format::Zone;
+use crate::sql::session::Session;
+
+impl Session {
+    /// Tells DataFusion's configuration of the value of a variable; `None` is its default.
+    pub(super) fn apply(&self, name: &str, value: Option<&str>) {
+        let state = self.inner.context.state_ref();
+        let set = |options: &mut dyn FnMut(&mut ConfigOptions)| {
+            options(state.write().config_mut().options_mut());
+        };
+        match name {
+            "TimeZone" => {
+                let zone = time_zone(&self.raw(name));
+                set(&mut |options| options.execution.time_zone = Some(zone.clone()));
+            }
+            "search_path" | "session_authorization" => {
+                let path = self.path_of_catalog();
+                set(&mut |options| options.catalog.default_schema = path.clone());
+            }
+            _ if name.starts_with("shelfmark.") || name.starts_with("datafusion.") => {
+                let fresh = session_config(&self.inner.core.engine);
+                let value = value.map(str::to_string);
+                let value = value
+                    .or_else(|| option(fresh.options(), name))
+                    .unwrap_or_default();
+                // Its value was accepted by the same options when it was set.
+                set(&mut |options| drop(options.set(name, &value)));
+            }
+            _ => {}
+        }
+    }
+
+    /// The search path in the spelling of `catalog::search_path`, with the user in place of `$user`. The schema of system
+    /// tables is on it only by its own name: the first user has the same.
+    fn path_of_catalog(&self) -> String {
+        let user = self.raw("session_authorization");
+        let names = list::split(&self.raw("search_path")).unwrap_or_default();
+        let names = names.into_iter().filter_map(|name| match name.as_str() {
+            "$user" => (user != SYSTEM_SCHEMA).then(|| user.clone()),
+            _ => Some(name),
+        });
+        search_path::join(names)
+    }
+}
+
+/// DataFusion's words for on and off.
+pub(super) fn switch(text: &str) -> String {
+    match text.to_ascii_lowercase().as_str() {
+        "on" => "true".to_string(),
+        "off" => "false".to_string(),
+        _ => text.to_string(),
+    }
+}
+
+/// A zone as Arrow names it.
+fn time_zone(name: &str) -> String {
+    match Zone::parse(name) {
+        Some(Zone::Fixed { east, name }) if name != "UTC" => {
+            let sign = if east < 0 { '-' } else { '+' };
+            let minutes = east.unsigned_abs() / 60;
+            format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+        }
+        Some(Zone::Place(place)) => place.name().to_string(),
+        _ => "UTC".to_string(),
+    }
+}
+
+pub(super) fn option(options: &ConfigOptions, name: &str) -> Option<String> {
+    let found = options
+        .entries()
+        .into_iter()
+        .find(|entry| entry.key == name);
+    found.map(|entry| entry.value.unwrap_or_default())
+}

@@ -136,6 +136,8 @@ struct Inner {
     message: String,
     detail: Option<String>,
     hint: Option<String>,
+    /// Where in the data it happened.
+    context_lines: Option<String>,
     /// Line and column of the statement's text, both from 1.
     position: Option<(u64, u64)>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -150,6 +152,7 @@ impl Error {
             message: message.into(),
             detail: None,
             hint: None,
+            context_lines: None,
             position: None,
             source: None,
         };
@@ -243,6 +246,16 @@ impl Error {
         self
     }
 
+    /// Adds where it happened, as PostgreSQL's CONTEXT has it (`COPY book, line 2, column key: "abc"`).
+    pub fn with_context_line(mut self, line: impl AsRef<str>) -> Self {
+        let lines = self.inner.context_lines.get_or_insert_default();
+        if !lines.is_empty() {
+            lines.push('\n');
+        }
+        lines.push_str(line.as_ref());
+        self
+    }
+
     /// Adds the place in the statement's text (line and column, both from 1).
     pub fn with_position(mut self, line: u64, column: u64) -> Self {
         self.inner.position = Some((line, column));
@@ -298,6 +311,11 @@ impl Error {
     /// What the user can do, where we know it.
     pub fn hint(&self) -> Option<&str> {
         self.inner.hint.as_deref()
+    }
+
+    /// Where it happened, one place a line, the innermost first (field W of the protocol).
+    pub fn context_lines(&self) -> Option<&str> {
+        self.inner.context_lines.as_deref()
     }
 
     /// Line and column in the statement's text, where we know them.
@@ -396,6 +414,7 @@ fn copy_shared(shared: &DataFusionError) -> Error {
             let mut copy = Error::new(own.kind(), own.sqlstate(), own.message());
             copy.inner.detail = own.inner.detail.clone();
             copy.inner.hint = own.inner.hint.clone();
+            copy.inner.context_lines = own.inner.context_lines.clone();
             copy.inner.position = own.inner.position;
             return copy;
         }

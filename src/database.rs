@@ -30,7 +30,7 @@ use crate::settings::Settings;
 use crate::sql::Session;
 use crate::sql::backends::{Backends, Entry};
 use crate::sql::command::CommandPlanner;
-use crate::sql::plan_view;
+use crate::sql::{CopyPlanner, plan_view};
 use crate::storage::change::View;
 use crate::storage::engine::Engine;
 use crate::storage::snapshot::DEFAULT_SCHEMA;
@@ -230,6 +230,7 @@ impl QueryPlanner for Planner {
         let planner = DefaultPhysicalPlanner::with_extension_planners(vec![
             Arc::new(CommandPlanner),
             Arc::new(DmlPlanner),
+            Arc::new(CopyPlanner),
         ]);
         planner.create_physical_plan(logical_plan, session).await
     }

@@ -1,18 +1,15 @@
-//! COPY between collections and the program's standard input and output.
+//! COPY between collections and the program's input and output.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Write};
 
 use arrow::array::AsArray;
 use bytes::Bytes;
 use futures::StreamExt;
-use shelfmark::sql::{CopyInput, Outcome};
+use shelfmark::sql::{CopyFormat, CopyInput, Outcome};
 use shelfmark::{Error, Result};
 
 use super::print;
 use super::shell::Failure;
-
-/// Bytes that are read at once.
-const READ_BYTES: usize = 64 << 10;
 
 /// Writes the bytes of a COPY .. TO STDOUT.
 pub async fn to_stdout(mut outcome: Outcome, out: &mut impl Write) -> Result<(), Failure> {
@@ -25,32 +22,50 @@ pub async fn to_stdout(mut outcome: Outcome, out: &mut impl Write) -> Result<(),
     Ok(())
 }
 
-/// Gives standard input, to its end, to a COPY .. FROM STDIN; how many rows came in.
-pub async fn from_stdin(mut outcome: Outcome) -> Result<u64> {
+/// Gives the lines that follow, to `\.` or the end, to a COPY .. FROM STDIN, and all bytes to one in the binary
+/// format; `lines` counts them. How many rows came in.
+pub async fn from_input(
+    mut outcome: Outcome,
+    format: CopyFormat,
+    data: &mut dyn BufRead,
+    lines: &mut u64,
+) -> Result<u64> {
     let Some(input) = outcome.input.take() else {
         return Err(Error::internal("COPY .. FROM STDIN has no input"));
     };
-    let sending = send(input);
+    let sending = send(input, format, data, lines);
     let counting = print::count(outcome);
     let (_, counted) = tokio::join!(sending, counting);
     counted
 }
 
-async fn send(mut input: CopyInput) {
+async fn send(mut input: CopyInput, format: CopyFormat, data: &mut dyn BufRead, lines: &mut u64) {
     loop {
-        match tokio::task::spawn_blocking(read_some).await {
-            Ok(Ok(bytes)) if bytes.is_empty() => return input.finish().await,
-            Ok(Ok(bytes)) if input.write(bytes.clone()).await => {}
-            Ok(Ok(_)) => return,
-            Ok(Err(e)) => return input.fail(&e.to_string()).await,
+        let read = match format {
+            CopyFormat::Text => {
+                *lines += 1;
+                next_line(data)
+            }
+            CopyFormat::Binary => next_bytes(data),
+        };
+        match read {
+            // After an error the lines are read all the same: they are no statements.
+            Ok(Some(bytes)) => drop(input.write(bytes).await),
+            Ok(None) => return input.finish().await,
             Err(e) => return input.fail(&e.to_string()).await,
         }
     }
 }
 
-fn read_some() -> io::Result<Bytes> {
-    let mut buffer = vec![0; READ_BYTES];
-    let read = io::stdin().lock().read(&mut buffer)?;
-    buffer.truncate(read);
-    Ok(buffer.into())
+fn next_line(data: &mut dyn BufRead) -> io::Result<Option<Bytes>> {
+    let mut line = Vec::new();
+    data.read_until(b'\n', &mut line)?;
+    let ends = line.is_empty() || matches!(line.as_slice(), b"\\." | b"\\.\n" | b"\\.\r\n");
+    Ok((!ends).then(|| line.into()))
+}
+
+fn next_bytes(data: &mut dyn BufRead) -> io::Result<Option<Bytes>> {
+    let bytes = Bytes::copy_from_slice(data.fill_buf()?);
+    data.consume(bytes.len());
+    Ok((!bytes.is_empty()).then_some(bytes))
 }

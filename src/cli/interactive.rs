@@ -92,7 +92,7 @@ fn prompt(shell: &mut Shell, editor: &mut Editor<Prompt, DefaultHistory>) -> Res
         let mut steps: Vec<_> = input.lines().flat_map(|line| pending.push(line)).collect();
         steps.extend(pending.finish());
         for step in &steps {
-            match shell.step(step) {
+            match shell.step(step, None) {
                 Ok(()) => {}
                 Err(Stop::Failed) => break,
                 Err(stop) => return Err(stop),

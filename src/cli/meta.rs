@@ -79,6 +79,7 @@ fn tables(shell: &mut Shell) -> Result<(), Failure> {
          CASE table_type WHEN 'BASE TABLE' THEN 'collection' ELSE lower(table_type) END AS type \
          FROM information_schema.tables \
          WHERE table_schema NOT IN ('information_schema', 'shelfmark') ORDER BY 1, 2",
+        &mut std::io::empty(),
     )
 }
 

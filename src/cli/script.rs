@@ -44,6 +44,11 @@ impl Pending {
         self.complete()
     }
 
+    /// Passes over lines that were no statements.
+    pub fn pass(&mut self, lines: u64) {
+        self.lines_before += lines;
+    }
+
     /// Gives the last statement, which no semicolon ended.
     pub fn finish(&mut self) -> Option<Step> {
         let rest = split(&self.text).rest?;

@@ -76,6 +76,8 @@ pub struct Shell {
     quiet: bool,
     interrupt: Interrupt,
     include_depth: usize,
+    /// Lines that the statement before read as data.
+    data_lines: u64,
 }
 
 impl Shell {
@@ -93,6 +95,7 @@ impl Shell {
             quiet: args.quiet,
             interrupt: Interrupt::install(),
             include_depth: 0,
+            data_lines: 0,
         }
     }
 
@@ -101,7 +104,7 @@ impl Shell {
     /// # Errors
     /// Why not all of it was run.
     pub fn text(&mut self, text: &str) -> Result<(), Stop> {
-        self.lines(text.as_bytes())
+        self.lines(text.as_bytes(), true)
     }
 
     /// Runs the statements of a file ("-" is standard input); stops at the first that fails.
@@ -117,7 +120,7 @@ impl Shell {
             false => Ok(f),
         });
         let done = match opened {
-            Ok(file) => self.lines(BufReader::new(file)),
+            Ok(file) => self.lines(BufReader::new(file), false),
             Err(e) => {
                 report::error(&Error::unreadable(path, &e), None);
                 return Err(Stop::Failed);
@@ -153,10 +156,12 @@ impl Shell {
     /// # Errors
     /// Why not all of it was run.
     pub fn standard_input(&mut self) -> Result<(), Stop> {
-        self.lines(io::stdin().lock())
+        self.lines(io::stdin().lock(), false)
     }
 
-    fn lines(&mut self, mut input: impl BufRead) -> Result<(), Stop> {
+    /// Runs the statements of an input. What COPY .. FROM STDIN reads comes from the process's standard input if
+    /// `apart`, or else follows its statement.
+    fn lines(&mut self, mut input: impl BufRead, apart: bool) -> Result<(), Stop> {
         let mut pending = Pending::default();
         let mut line = Vec::new();
         loop {
@@ -175,19 +180,30 @@ impl Shell {
                 return Err(Stop::Failed);
             };
             for step in pending.push(line.trim_end_matches(['\n', '\r'])) {
-                self.step(&step)?;
+                self.step(&step, (!apart).then_some(&mut input as _))?;
+                pending.pass(std::mem::take(&mut self.data_lines));
             }
         }
-        pending.finish().map_or(Ok(()), |step| self.step(&step))
+        match pending.finish() {
+            Some(step) => self.step(&step, (!apart).then_some(&mut input as _)),
+            None => Ok(()),
+        }
     }
 
-    /// Runs one statement or meta command, and prints its error if it has one.
+    /// Runs one statement or meta command, and prints its error if it has one. COPY .. FROM STDIN reads `data`,
+    /// or standard input where there is none.
     ///
     /// # Errors
     /// Why the input should not be read further, were it a script.
-    pub fn step(&mut self, step: &Step) -> Result<(), Stop> {
+    pub fn step(&mut self, step: &Step, data: Option<&mut dyn BufRead>) -> Result<(), Stop> {
         let done = match step {
-            Step::Statement(piece) => self.statement(&self.variables.put_into(&piece.text)),
+            Step::Statement(piece) => {
+                let text = self.variables.put_into(&piece.text);
+                match data {
+                    Some(data) => self.statement(&text, data),
+                    None => self.statement(&text, &mut io::stdin().lock()),
+                }
+            }
             Step::Store(piece, prefix) => self.store(&self.variables.put_into(&piece.text), prefix),
             Step::Meta(line) => meta::run(self, line),
         };
@@ -208,11 +224,11 @@ impl Shell {
         self.interrupt.forget();
     }
 
-    /// Runs one statement and prints its answer.
+    /// Runs one statement and prints its answer. COPY .. FROM STDIN reads `data`.
     ///
     /// # Errors
     /// The statement's error; 57014 when Ctrl-C stopped it.
-    pub fn statement(&mut self, text: &str) -> Result<(), Failure> {
+    pub fn statement(&mut self, text: &str, data: &mut dyn BufRead) -> Result<(), Failure> {
         let started = Instant::now();
         let bar = progress::start(&self.runtime, &self.session, text);
         let runtime = self.runtime.clone();
@@ -221,7 +237,7 @@ impl Shell {
             tokio::select! {
                 biased;
                 () = interrupt.wait() => Err(cancelled().into()),
-                done = self.answer(text) => done,
+                done = self.answer(text, data) => done,
             }
         });
         drop(bar);
@@ -271,7 +287,7 @@ impl Shell {
         self.session.take_notices().iter().for_each(report::notice);
     }
 
-    async fn answer(&mut self, text: &str) -> Result<(), Failure> {
+    async fn answer(&mut self, text: &str, data: &mut dyn BufRead) -> Result<(), Failure> {
         let outcome = self.session.run(text).await?;
         match outcome.tag.clone() {
             Tag::Rows if outcome.schema.fields().is_empty() => {
@@ -288,8 +304,9 @@ impl Shell {
                 self.print_tag(word)
             }
             Tag::CopyOut(_) => copy::to_stdout(outcome, &mut self.out).await,
-            Tag::CopyIn(_) => {
-                let count = copy::from_stdin(outcome).await?;
+            Tag::CopyIn(shape) => {
+                let count =
+                    copy::from_input(outcome, shape.format, data, &mut self.data_lines).await?;
                 self.print_tag(&format!("COPY {count}"))
             }
         }

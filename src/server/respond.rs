@@ -37,7 +37,11 @@ pub fn error(error: &Error, severity: Severity, text: &str, offset: usize) -> Er
         (b'C', error.sqlstate().to_string()),
         (b'M', clean(error.message())),
     ];
-    let others = [(b'D', error.detail()), (b'H', error.hint())];
+    let others = [
+        (b'D', error.detail()),
+        (b'H', error.hint()),
+        (b'W', error.context_lines()),
+    ];
     for (field, value) in others {
         fields.extend(value.map(|value| (field, clean(value))));
     }

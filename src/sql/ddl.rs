@@ -63,12 +63,17 @@ pub fn schema_name(name: &ObjectName) -> Result<String> {
     }
 }
 
+/// Whether the SQL schema is the system's.
+pub fn is_reserved(schema: &str) -> bool {
+    RESERVED_SCHEMAS.contains(&schema)
+}
+
 /// That users may make things in the SQL schema.
 ///
 /// # Errors
 /// 42939 for a reserved schema.
 pub fn check_writable(schema: &str) -> Result<()> {
-    if RESERVED_SCHEMAS.contains(&schema) {
+    if is_reserved(schema) {
         let message = format!("schema \"{schema}\" belongs to the system");
         return Err(Error::invalid("42939", message));
     }

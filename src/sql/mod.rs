@@ -32,6 +32,7 @@ pub mod transaction;
 mod types;
 mod variables;
 
+pub(crate) use copy::CopyPlanner;
 pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};
 pub(crate) use create::plan_view;
 pub use notice::{Notice, Severity};

@@ -8,9 +8,9 @@ use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::parameters::place_of;
-use super::statement::{Compact, CopyStatement, CopySubject, Drop, DropKind, Explain, Statement};
+use super::statement::{Compact, Drop, DropKind, Explain, Statement};
 use super::tokens::{DIALECT, LineIndex, is_blank, tokenize};
-use super::{define, index};
+use super::{copy, define, index};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::JobId;
 
@@ -91,7 +91,7 @@ impl Grammar<'_> {
                     _ => Err(Error::unsupported("this form of DELETE is not supported")),
                 }
             }
-            ("COPY", _) => self.copy(),
+            ("COPY", _) => copy::grammar::copy(self),
             ("COMPACT", _) => self.compact(),
             ("SHOW", "COMPACTION") => self.show_compaction(),
             ("SHOW", "COMPACTIONS") => self.show_compactions(),
@@ -157,6 +157,11 @@ impl Grammar<'_> {
         for _ in 0..tokens {
             self.parser.next_token();
         }
+    }
+
+    /// Goes back by one token.
+    pub(super) fn unskip(&mut self) {
+        self.parser.prev_token();
     }
 
     /// Takes the words if all of them come next.
@@ -258,7 +263,7 @@ impl Grammar<'_> {
     }
 
     /// A literal or a word, as text.
-    fn option_value(&mut self) -> Result<String> {
+    pub(super) fn option_value(&mut self) -> Result<String> {
         let negative = self.parser.consume_token(&Token::Minus);
         let token = self.parser.next_token();
         let text = match token.token {
@@ -378,75 +383,6 @@ impl Grammar<'_> {
             items.push(item(self)?);
         }
         Ok(items)
-    }
-
-    fn copy(&mut self) -> Result<Statement> {
-        self.skip(1);
-        let subject = if self.parser.consume_token(&Token::LParen) {
-            let query = self.parser.parse_query()?;
-            self.parser.expect_token(&Token::RParen)?;
-            CopySubject::Query(query)
-        } else {
-            let name = self.name()?;
-            let listed = self.parser.peek_token().token == Token::LParen;
-            let columns = if listed {
-                self.names_in_parentheses()?
-            } else {
-                Vec::new()
-            };
-            CopySubject::Table(name, columns)
-        };
-        let from_file = if self.accept(&["FROM"]) {
-            if matches!(subject, CopySubject::Query(_)) {
-                return Err(self.unexpected("TO: a query can only be copied to a file"));
-            }
-            true
-        } else {
-            self.expect(&["TO"])?;
-            false
-        };
-        if matches!(self.word(0).as_str(), "STDIN" | "STDOUT" | "PROGRAM") {
-            return Err(Error::unsupported("COPY reads and writes files only")
-                .with_hint("Name a file: COPY book FROM 'books.parquet'."));
-        }
-        let path = self.parser.parse_literal_string()?;
-        let options = self.copy_options()?;
-        Ok(Statement::Copy(Box::new(CopyStatement {
-            subject,
-            from_file,
-            path,
-            options,
-        })))
-    }
-
-    /// `[WITH] (FORMAT csv, HEADER, ..)`, or the words without parentheses as older Postgres has them.
-    fn copy_options(&mut self) -> Result<Vec<(String, String)>> {
-        self.accept(&["WITH"]);
-        if self.parser.peek_token().token == Token::LParen {
-            return self.options();
-        }
-        let mut options = Vec::new();
-        loop {
-            if self.accept(&["STORED", "AS"]) || self.accept(&["FORMAT"]) {
-                options.push(("format".to_string(), self.option_value()?));
-            } else if self.accept(&["CSV"]) {
-                options.push(("format".to_string(), "csv".to_string()));
-            } else if self.accept(&["HEADER"]) {
-                options.push(("header".to_string(), "true".to_string()));
-            } else if self.accept(&["OPTIONS"]) {
-                options.extend(self.options()?);
-            } else if matches!(
-                self.word(0).as_str(),
-                "DELIMITER" | "NULL" | "QUOTE" | "ESCAPE"
-            ) {
-                let name = self.word(0).to_lowercase();
-                self.skip(1);
-                self.accept(&["AS"]);
-                options.push((name, self.option_value()?));
-            } else {
-                return Ok(options);
-            }
-        }
     }
 
     fn compact(&mut self) -> Result<Statement> {

@@ -244,9 +244,7 @@ impl<'a> Planning<'a> {
             Statement::Delete(delete) => {
                 Ok((Tag::Count("DELETE"), dml::delete(self, *delete).await?))
             }
-            Statement::Copy(statement) => {
-                Ok((Tag::Count("COPY"), copy::plan(self, *statement).await?))
-            }
+            Statement::Copy(statement) => copy::plan(self, *statement).await,
             Statement::Transaction(statement) => transaction::plan(session, statement),
             Statement::CreateCollection(create) => create::collection(self, *create).await,
             Statement::CreateView(view) => create::view(self, *view).await,

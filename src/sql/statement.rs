@@ -48,7 +48,7 @@ pub enum Statement {
     Update(Box<ast::Update>),
     /// DELETE.
     Delete(Box<ast::Delete>),
-    /// COPY .. FROM or COPY .. TO a file.
+    /// COPY.
     Copy(Box<CopyStatement>),
     /// COMPACT.
     Compact(Compact),
@@ -235,26 +235,50 @@ pub struct Compact {
     pub wait: bool,
 }
 
-/// COPY between a file and a collection or query.
+/// COPY.
 #[derive(Debug, Clone)]
 pub struct CopyStatement {
     /// What is copied.
     pub subject: CopySubject,
-    /// Whether the file is read (FROM) rather than written (TO).
-    pub from_file: bool,
-    /// The file, directory or glob.
-    pub path: String,
-    /// Options by lower-case name; a flag's value is `true`.
-    pub options: Vec<(String, String)>,
+    /// Whether rows come in (FROM) rather than go out (TO).
+    pub is_from: bool,
+    /// Where they come from, or go.
+    pub place: CopyPlace,
+    /// Options by lower-case name.
+    pub options: Vec<(String, CopyValue)>,
+    /// WHERE: which of the rows come in.
+    pub filter: Option<Expr>,
 }
 
-/// What COPY reads or writes besides the file.
+/// What COPY reads or writes in the database.
 #[derive(Debug, Clone)]
 pub enum CopySubject {
     /// A collection, and which of its columns (empty for all).
     Table(ObjectName, Vec<Ident>),
     /// The rows of a query.
     Query(Box<Query>),
+}
+
+/// Where the rows of COPY come from, or go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyPlace {
+    /// STDIN or STDOUT: the client.
+    Client,
+    /// A file of the server; for COPY .. FROM also a directory or glob.
+    File(String),
+}
+
+/// The value of an option of COPY.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyValue {
+    /// None was written.
+    None,
+    /// A word, number or string.
+    Text(String),
+    /// `*`
+    Star,
+    /// Names of columns.
+    List(Vec<String>),
 }
 
 /// What a statement does, as far as transactions and roles care.
@@ -300,7 +324,7 @@ impl Statement {
             Self::Insert(_) => (Effect::Writes, "INSERT"),
             Self::Update(_) => (Effect::Writes, "UPDATE"),
             Self::Delete(_) => (Effect::Writes, "DELETE"),
-            Self::Copy(copy) if copy.from_file => (Effect::Writes, "COPY FROM"),
+            Self::Copy(copy) if copy.is_from => (Effect::Writes, "COPY FROM"),
             Self::CreateIndex(_) => (Effect::Writes, "CREATE INDEX"),
             Self::DropIndex(_) => (Effect::Writes, "DROP INDEX"),
             Self::RenameIndex(_) => (Effect::Writes, "ALTER INDEX"),

@@ -163,6 +163,33 @@ fn standard_input_is_a_script() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "n\n7\n");
 }
 
+/// What the program prints for arguments and standard input.
+fn piped(arguments: &[&str], input: &str) -> String {
+    let mut child = program()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn rows_follow_their_copy_or_come_by_standard_input() {
+    let script = "CREATE TABLE t (a INT, b TEXT);\nCOPY t FROM STDIN;\n1\tone; SELECT\n2\t\\N\n\\.\n\
+        COPY t TO STDOUT CSV HEADER;\nSELECT count(*) AS n FROM t;\n";
+    assert_eq!(
+        piped(&["sql", "--format", "csv"], script),
+        "a,b\n1,one; SELECT\n2,\nn\n2\n"
+    );
+    let copy = "CREATE TABLE t (a INT); COPY t FROM STDIN; COPY t TO STDOUT";
+    assert_eq!(piped(&["sql", "-q", "-c", copy], "7\n8\n"), "7\n8\n");
+}
+
 #[test]
 fn data_stays_in_its_directory() {
     let directory = tempfile::tempdir().unwrap();

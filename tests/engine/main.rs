@@ -1,5 +1,6 @@
 //! All integration tests in one binary, so that everything is linked once.
 //!
+//! `copy` sends and takes the bytes of COPY;
 //! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli` and `kill` start the real program;
 //! `formats` opens databases that earlier programs wrote; `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
 //! `wire` speaks to the server.
@@ -7,6 +8,7 @@
 
 mod cli;
 mod connections;
+mod copy;
 mod examples;
 mod formats;
 mod kill;

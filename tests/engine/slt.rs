@@ -174,6 +174,9 @@ struct Shown(Error);
 impl std::fmt::Display for Shown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.0.sqlstate(), self.0.message())?;
+        if let Some(context) = self.0.context_lines() {
+            write!(f, " CONTEXT: {context}")?;
+        }
         self.0
             .hint()
             .map_or(Ok(()), |hint| write!(f, " HINT: {hint}"))

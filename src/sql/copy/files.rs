@@ -65,23 +65,19 @@ fn open_error(path: &Path, error: std::io::Error) -> Error {
 /// The files of a path: itself, those of a directory, or those that match a glob; in the order of their names.
 ///
 /// # Errors
-/// 58P01 when there is none, 22023 when a format is unknown.
+/// 58P01 when there is none.
 pub(super) fn find_files(path: &str, options: &CopyOptions) -> Result<Vec<InputFile>> {
     let paths = expand(path)?;
     if paths.is_empty() {
         let message = format!("no file matches \"{path}\"");
         return Err(Error::not_found(sqlstate::UNDEFINED_FILE, message));
     }
-    let file = |path: PathBuf| {
-        let format = options.format_of(&path)?;
-        let compression = options.compression_of(&path);
-        Ok(InputFile {
-            path,
-            format,
-            compression,
-        })
+    let file = |path: PathBuf| InputFile {
+        format: options.format_of(&path),
+        compression: options.compression_of(&path),
+        path,
     };
-    paths.into_iter().map(file).collect()
+    Ok(paths.into_iter().map(file).collect())
 }
 
 fn expand(path: &str) -> Result<Vec<PathBuf>> {

@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
+use super::dialect::{Dialect, Header};
 use crate::error::{Error, ErrorKind, sqlstate};
 
 /// Bytes that are collected before they travel: clients send single rows.
@@ -34,6 +35,19 @@ pub struct CopyShape {
 }
 
 impl CopyShape {
+    /// The shape of that many columns in a format.
+    pub(super) fn of(dialect: &Dialect, columns: usize) -> Self {
+        let (format, extra) = match dialect {
+            Dialect::Lines(format) => (CopyFormat::Text, format.header != Header::None),
+            Dialect::Binary => (CopyFormat::Binary, true),
+        };
+        Self {
+            format,
+            columns,
+            extra,
+        }
+    }
+
     /// The rows among the `values` that COPY .. TO STDOUT gave: the number in its tag.
     pub fn rows(&self, values: u64) -> u64 {
         values.saturating_sub(u64::from(self.extra))

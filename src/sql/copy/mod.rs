@@ -1,35 +1,38 @@
-//! COPY between files and collections.
+//! COPY between collections, queries, files and the client.
 //!
-//! COPY .. FROM reads files into batches whose columns have the collection's types already, so that a bad value is
-//! reported with its file and line, and hands them to the node that inserts: all rows come in one commit, or none.
+//! | part | what it does |
+//! |---|---|
+//! | [`grammar`], [`options`] | the statement, and which options go together |
+//! | [`dialect`] | how PostgreSQL's formats are written: text, csv, binary |
+//! | [`input`] | the bytes that a client sends, and what it has to know |
+//! | [`from`] | COPY .. FROM: bytes and files to rows |
+//! | [`to`], [`out`] | COPY .. TO: the query, and the node over it |
+//! | [`encode`], [`payloads`], [`write_file`] | rows to bytes, to the client or a file |
 
-mod csv;
+mod dialect;
+mod encode;
 mod files;
-#[expect(dead_code, reason = "COPY .. FROM STDIN reads them")]
+mod from;
+pub(super) mod grammar;
 mod input;
 mod options;
+mod out;
+mod payloads;
 mod progress;
-mod source;
-mod text;
 mod to;
+mod write_file;
 
 use std::sync::Arc;
 
-use datafusion::catalog::streaming::StreamingTable;
-use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use datafusion::logical_expr::LogicalPlan;
 
-use self::files::find_files;
 use self::input::CopyPipe;
 pub use self::input::{CopyFormat, CopyInput, CopyShape};
-use self::options::CopyOptions;
+use self::options::{CopyOptions, Direction};
+pub use self::out::CopyPlanner;
 pub use self::progress::CopyProgress;
-use self::source::FileSource;
-use super::ddl::{check_writable, find_collection, qualify};
-use super::dml::{insert_plan, target_columns};
-use super::session::Planning;
+use super::session::{Planning, Tag};
 use super::statement::{CopyStatement, CopySubject};
 use crate::error::{Error, Result};
 
@@ -41,43 +44,29 @@ pub(super) fn open_input(state: &mut SessionState) -> CopyInput {
 }
 
 /// COPY.
-pub(super) async fn plan(planning: &Planning<'_>, statement: CopyStatement) -> Result<LogicalPlan> {
-    let options = CopyOptions::parse(&statement.options)?;
+pub(super) async fn plan(
+    planning: &Planning<'_>,
+    statement: CopyStatement,
+) -> Result<(Tag, LogicalPlan)> {
+    let direction = match statement.is_from {
+        true => Direction::From,
+        false => Direction::To,
+    };
+    let options = CopyOptions::parse(&statement.options, direction)?;
     match statement.subject {
-        CopySubject::Table(name, columns) if statement.from_file => {
-            from_files(planning, &name, &columns, &statement.path, options)
+        CopySubject::Table(name, columns) if statement.is_from => {
+            let into = from::Into {
+                name: &name,
+                columns: &columns,
+                filter: statement.filter,
+            };
+            from::plan(planning, into, &statement.place, options)
         }
-        subject => to::plan(planning, subject, &statement.path, options).await,
+        subject => to::plan(planning, subject, &statement.place, options).await,
     }
 }
 
-fn from_files(
-    planning: &Planning<'_>,
-    name: &ObjectName,
-    columns: &[Ident],
-    path: &str,
-    options: CopyOptions,
-) -> Result<LogicalPlan> {
-    let name = qualify(name, &planning.session.search_path())?;
-    check_writable(&name.schema)?;
-    let collection = Arc::clone(find_collection(&planning.snapshot, &name)?);
-    let names: Vec<ObjectName> = columns
-        .iter()
-        .map(|c| ObjectName::from(vec![c.clone()]))
-        .collect();
-    let named = target_columns(&collection, &names)?;
-    let files = find_files(path, &options)?;
-    let source = FileSource::open(&collection, files, options, &named, !columns.is_empty())?
-        .with_progress(planning.session.copy_progress());
-    let targets = source.targets().to_vec();
-    let table = StreamingTable::try_new(Arc::clone(source.schema()), vec![Arc::new(source)])?;
-    let provider = provider_as_source(Arc::new(table));
-    let scan = LogicalPlanBuilder::scan("copy", provider, None)?.build()?;
-    let input = planning.with_defaults(scan, &targets, &collection)?;
-    insert_plan(planning.session, &collection, input)
-}
-
-/// 22P04: the file is not what its format says.
+/// 22P04: the data is not what its format says.
 fn bad_file(message: impl Into<String>) -> Error {
     Error::invalid(crate::error::sqlstate::BAD_COPY_FILE_FORMAT, message)
 }

@@ -1,103 +1,136 @@
-//! COPY .. TO a file, written by DataFusion's writers.
+//! COPY .. TO: the query, and what takes its rows. Files that name their columns are written by DataFusion.
 
 use std::collections::HashMap;
-use std::path::{Path, absolute};
+use std::path::{Path, PathBuf, absolute};
+use std::sync::Arc;
 
-use arrow::datatypes::DataType;
 use datafusion::common::TableReference;
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::datasource::file_format::format_as_file_type;
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::Expr;
-use shelfmark_udfs::VectorType;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
-use super::options::{CopyOptions, Format};
+use super::dialect::Dialect;
+use super::input::CopyShape;
+use super::options::{CopyOptions, Direction, Format};
+use super::out::{CopyOutNode, Way};
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
-use crate::sql::ddl::{find_collection, qualify};
+use crate::sql::ddl::{find_collection, is_reserved, qualify};
 use crate::sql::dml::target_columns;
-use crate::sql::session::Planning;
-use crate::sql::statement::CopySubject;
+use crate::sql::session::{Planning, Tag};
+use crate::sql::statement::{CopyPlace, CopySubject};
 
-/// COPY .. TO.
+/// The plan of COPY .. TO.
+///
+/// # Errors
+/// 42P01 or 42703 for what does not exist, 42809 for a view, 58P01 for a missing directory, and those of options.
 pub(super) async fn plan(
     planning: &Planning<'_>,
     subject: CopySubject,
-    path: &str,
+    place: &CopyPlace,
     options: CopyOptions,
-) -> Result<LogicalPlan> {
-    let format = options.format_of(Path::new(path))?;
-    let mut input = match subject {
+) -> Result<(Tag, LogicalPlan)> {
+    let input = match subject {
         CopySubject::Query(query) => planning.query(query).await?,
-        CopySubject::Table(name, columns) => {
-            let name = qualify(&name, &planning.session.search_path())?;
-            let reference = TableReference::full(CATALOG, name.schema.clone(), name.name.clone());
-            let frame = planning.session.context().table(reference).await?;
-            let plan = frame.into_unoptimized_plan();
-            if columns.is_empty() {
-                plan
-            } else {
-                let collection = find_collection(&planning.snapshot, &name)?;
-                let names: Vec<_> = columns.into_iter().map(|c| vec![c].into()).collect();
-                let at = target_columns(collection, &names)?;
-                let all = plan.schema().columns();
-                let chosen: Vec<Expr> = at
-                    .into_iter()
-                    .map(|i| Expr::Column(all[i].clone()))
-                    .collect();
-                LogicalPlanBuilder::from(plan).project(chosen)?.build()?
+        CopySubject::Table(name, columns) => table(planning, &name, columns).await?,
+    };
+    let (dialect, file) = match place {
+        CopyPlace::Client => (options.stream_dialect(Direction::To)?, None),
+        CopyPlace::File(path) => {
+            let path = writable(path)?;
+            if !options.format_of(&path).is_rows() {
+                let plan = file_plan(planning, input, &path, &options)?;
+                return Ok((Tag::Count("COPY"), plan));
             }
+            let compression = options.compression_of(&path);
+            let dialect = options.file_dialect(&path, Direction::To)?;
+            (dialect, Some((path, compression)))
         }
     };
-    if format == Format::Csv {
-        input = with_text_for_lists(input)?;
+    let tag = match &file {
+        None => Tag::CopyOut(CopyShape::of(&dialect, input.schema().fields().len())),
+        Some(_) => Tag::Count("COPY"),
+    };
+    let way = Way {
+        force_quote: forced(&dialect, &input)?,
+        dialect,
+        style: planning.session.style(),
+        file,
+        progress: Arc::clone(planning.session.copy_progress()),
+    };
+    Ok((tag, CopyOutNode::plan(input, way)?))
+}
+
+/// The rows of a table.
+async fn table(
+    planning: &Planning<'_>,
+    name: &ObjectName,
+    columns: Vec<Ident>,
+) -> Result<LogicalPlan> {
+    let name = qualify(name, &planning.session.search_path())?;
+    if planning.snapshot.view(&name).is_some() {
+        let message = format!("cannot copy from view \"{}\"", name.name);
+        return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message)
+            .with_hint("Try the COPY (SELECT ...) TO variant."));
     }
-    let url = file_url(path)?;
+    if !is_reserved(&name.schema) {
+        find_collection(&planning.snapshot, &name)?;
+    }
+    let reference = TableReference::full(CATALOG, name.schema.clone(), name.name.clone());
+    let frame = planning.session.context().table(reference).await?;
+    let plan = frame.into_unoptimized_plan();
+    if columns.is_empty() {
+        return Ok(plan);
+    }
+    let collection = find_collection(&planning.snapshot, &name)?;
+    let names: Vec<_> = columns.into_iter().map(|c| vec![c].into()).collect();
+    let all = plan.schema().columns();
+    let chosen = target_columns(collection, &names)?;
+    let chosen: Vec<Expr> = chosen
+        .into_iter()
+        .map(|at| Expr::Column(all[at].clone()))
+        .collect();
+    Ok(LogicalPlanBuilder::from(plan).project(chosen)?.build()?)
+}
+
+fn forced(dialect: &Dialect, input: &LogicalPlan) -> Result<Vec<bool>> {
+    let fields = input.schema().fields();
+    let names: Vec<&str> = fields.iter().map(|f| f.name().as_str()).collect();
+    match dialect {
+        Dialect::Lines(format) => format.force_quote.flags("FORCE_QUOTE", &names),
+        Dialect::Binary => Ok(vec![false; names.len()]),
+    }
+}
+
+/// The plan that writes a file of a format with columns of its own.
+fn file_plan(
+    planning: &Planning<'_>,
+    input: LogicalPlan,
+    path: &Path,
+    options: &CopyOptions,
+) -> Result<LogicalPlan> {
+    let format = options.format_of(path);
     let factory = planning
         .state
         .get_file_format_factory(format.name())
         .ok_or_else(|| {
-            Error::unsupported(format!(
-                "files of format {} cannot be written",
-                format.name()
-            ))
+            let name = format.name();
+            Error::unsupported(format!("files of format {name} cannot be written"))
         })?;
-    let written = writer_options(path, format, &options)?;
+    let mut written = HashMap::new();
+    let compression = options.compression_of(path);
+    if format == Format::Json && compression != CompressionTypeVariant::UNCOMPRESSED {
+        written.insert("format.compression".to_string(), compression.to_string());
+    }
     let file_type = format_as_file_type(factory);
+    let url = path.to_string_lossy().into_owned();
     Ok(LogicalPlanBuilder::copy_to(input, url, file_type, written, Vec::new())?.build()?)
 }
 
-/// CSV has no lists: vectors are written as pgvector's text, which COPY reads back.
-fn with_text_for_lists(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let is_list = |t: &DataType| {
-        VectorType::of(t).is_some() || matches!(t, DataType::List(_) | DataType::FixedSizeList(..))
-    };
-    if !plan
-        .schema()
-        .fields()
-        .iter()
-        .any(|f| is_list(f.data_type()))
-    {
-        return Ok(plan);
-    }
-    let mut exprs = Vec::new();
-    for (column, field) in plan
-        .schema()
-        .columns()
-        .into_iter()
-        .zip(plan.schema().fields())
-    {
-        let name = field.name().clone();
-        let expr = Expr::Column(column);
-        exprs.push(match is_list(field.data_type()) {
-            true => cast(expr, DataType::Utf8).alias(name),
-            false => expr,
-        });
-    }
-    Ok(LogicalPlanBuilder::from(plan).project(exprs)?.build()?)
-}
-
-fn file_url(path: &str) -> Result<String> {
+/// The file's whole path, whose directory is there.
+fn writable(path: &str) -> Result<PathBuf> {
     let error = |e| Error::io(format!("write file \"{path}\""), e);
     let path = absolute(path).map_err(error)?;
     match path.parent() {
@@ -105,36 +138,6 @@ fn file_url(path: &str) -> Result<String> {
             sqlstate::UNDEFINED_FILE,
             format!("directory \"{}\" does not exist", parent.display()),
         )),
-        _ => Ok(path.to_string_lossy().into_owned()),
+        _ => Ok(path),
     }
-}
-
-fn writer_options(
-    path: &str,
-    format: Format,
-    options: &CopyOptions,
-) -> Result<HashMap<String, String>> {
-    let mut written = HashMap::new();
-    if matches!(format, Format::Csv | Format::Json) {
-        let compression = options.compression_of(Path::new(path));
-        if compression != CompressionTypeVariant::UNCOMPRESSED {
-            written.insert("format.compression".to_string(), compression.to_string());
-        }
-    }
-    if format == Format::Csv {
-        let text = |byte: u8| char::from(byte).to_string();
-        written.insert(
-            "format.has_header".to_string(),
-            options.header.unwrap_or(true).to_string(),
-        );
-        let delimiter = options.delimiter_of(Path::new(path));
-        written.insert("format.delimiter".to_string(), text(delimiter));
-        if let Some(quote) = options.quote {
-            written.insert("format.quote".to_string(), text(quote));
-        }
-        if let Some(null) = &options.null {
-            written.insert("format.null_value".to_string(), null.clone());
-        }
-    }
-    Ok(written)
 }

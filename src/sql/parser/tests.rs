@@ -89,21 +89,13 @@ fn alterations() {
 }
 
 #[test]
-fn settings_and_copies() {
+fn settings() {
     assert!(matches!(
         parse("SET shelfmark.enable_segment_prune = off").unwrap(),
         Statement::Set(set)
             if set.name == "shelfmark.enable_segment_prune"
                 && set.value == SetValue::List(vec!["off".to_string()])
     ));
-    let Statement::Copy(copy) =
-        parse("COPY t (a, b) FROM 'x.csv' WITH (FORMAT csv, HEADER, DELIMITER ';')").unwrap()
-    else {
-        panic!("no COPY");
-    };
-    assert!(copy.from_file);
-    assert_eq!(copy.options[1], ("header".to_string(), "true".to_string()));
-    assert_eq!(copy.options[2], ("delimiter".to_string(), ";".to_string()));
 }
 
 #[test]

@@ -1,59 +1,11 @@
-//! Rows of text: what CSV and JSON files give before their values are cast.
+//! Objects of JSON files, before their values are cast.
 
 use std::io::{BufRead, BufReader, Read};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringBuilder};
 use serde_json::{Map, Value};
 
-use super::bad_file;
 use crate::error::{Error, Result};
-
-/// Rows of a batch.
-const BATCH_ROWS: usize = 8_192;
-/// Bytes of text after which a batch ends before it has all its rows.
-const BATCH_BYTES: usize = 16 << 20;
-
-/// Columns of text under construction, with the line of each row.
-pub(super) struct TextRows {
-    builders: Vec<StringBuilder>,
-    lines: Vec<u64>,
-    bytes: usize,
-}
-
-impl TextRows {
-    pub(super) fn new(columns: usize) -> Self {
-        let builders = (0..columns).map(|_| StringBuilder::new()).collect();
-        Self {
-            builders,
-            lines: Vec::new(),
-            bytes: 0,
-        }
-    }
-
-    /// Adds a value to a column of the row that [`TextRows::end_row`] ends.
-    pub(super) fn push(&mut self, column: usize, value: Option<&str>) {
-        self.bytes += value.map_or(0, str::len);
-        self.builders[column].append_option(value);
-    }
-
-    /// Ends a row; whether the batch is full.
-    pub(super) fn end_row(&mut self, line: u64) -> bool {
-        self.lines.push(line);
-        self.lines.len() >= BATCH_ROWS || self.bytes >= BATCH_BYTES
-    }
-
-    /// Takes the rows, as columns and the line of each.
-    pub(super) fn take(&mut self) -> (Vec<ArrayRef>, Vec<u64>) {
-        self.bytes = 0;
-        let columns = self
-            .builders
-            .iter_mut()
-            .map(|b| Arc::new(b.finish()) as ArrayRef)
-            .collect();
-        (columns, std::mem::take(&mut self.lines))
-    }
-}
+use crate::sql::copy::bad_file;
 
 /// Objects of a JSON file: one a line, or all in one array.
 pub(super) struct JsonReader<R> {

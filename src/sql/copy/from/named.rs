@@ -1,4 +1,4 @@
-//! The rows of files as a stream of batches in a collection's types.
+//! The rows of files that name their columns: Parquet, Arrow and JSON, as batches in a collection's types.
 
 use std::sync::Arc;
 
@@ -12,14 +12,15 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::bad_file;
-use super::csv::{CsvReader, Field, Syntax};
-use super::files::InputFile;
-use super::options::{CopyOptions, Format};
-use super::progress::CopyProgress;
-use super::text::{JsonReader, TextRows, json_text};
+use super::json::{JsonReader, json_text};
+use super::matching::{Matching, position};
+use super::rows::{Rows, TextRows};
 use crate::catalog::assign::assign;
 use crate::error::{Error, Result, sqlstate};
+use crate::sql::copy::bad_file;
+use crate::sql::copy::files::InputFile;
+use crate::sql::copy::options::Format;
+use crate::sql::copy::progress::CopyProgress;
 use crate::storage::collection::Collection;
 use crate::storage::schema::Column;
 
@@ -31,13 +32,10 @@ const BATCHES_AHEAD: usize = 2;
 /// Files as one stream of rows.
 #[derive(Debug)]
 pub(super) struct FileSource {
-    relation: String,
     files: Vec<InputFile>,
-    options: CopyOptions,
+    matching: Matching,
     columns: Vec<Column>,
     targets: Vec<usize>,
-    /// Whether the statement named the columns, so that others of the file are to be left out.
-    named: bool,
     schema: SchemaRef,
     progress: Arc<CopyProgress>,
 }
@@ -50,13 +48,12 @@ impl FileSource {
     pub(super) fn open(
         collection: &Collection,
         files: Vec<InputFile>,
-        options: CopyOptions,
         wanted: &[usize],
         named: bool,
     ) -> Result<Self> {
         let all = &collection.schema.columns;
         let names = match files.first() {
-            Some(file) => column_names(file, &options).map_err(|e| e.context(file.label()))?,
+            Some(file) => column_names(file).map_err(|e| e.context(file.label()))?,
             None => None,
         };
         let is_there = |at: &usize| match &names {
@@ -72,12 +69,10 @@ impl FileSource {
         let schema = Arc::new(Schema::new(fields));
         let relation = collection.name.to_string();
         Ok(Self {
-            relation,
             files,
-            options,
+            matching: Matching { relation, named },
             columns,
             targets,
-            named,
             schema,
             progress: Arc::default(),
         })
@@ -89,33 +84,9 @@ impl FileSource {
         self
     }
 
-    /// The columns of the batches.
-    pub(super) fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
     /// The places of those columns in the collection.
     pub(super) fn targets(&self) -> &[usize] {
         &self.targets
-    }
-
-    /// Where each of our columns is in a file with the given names.
-    fn places(&self, names: &[String]) -> Result<Vec<usize>> {
-        let place = |column: &Column| {
-            position(names, &column.name)
-                .ok_or_else(|| bad_file(format!("the file has no column \"{}\"", column.name)))
-        };
-        let places: Vec<usize> = self.columns.iter().map(place).collect::<Result<_>>()?;
-        let extra = (0..names.len()).find(|at| !places.contains(at));
-        match extra {
-            Some(at) if !self.named => {
-                let (name, relation) = (&names[at], &self.relation);
-                let message = format!("column \"{name}\" of the file is not in \"{relation}\"");
-                Err(bad_file(message)
-                    .with_hint("Name the columns to be read: COPY book (id, title) FROM .."))
-            }
-            _ => Ok(places),
-        }
     }
 
     /// Casts columns to the collection's types; `place` says where a row is, for errors.
@@ -137,7 +108,7 @@ impl FileSource {
                 let row = (0..array.len())
                     .find(|i| array.is_null(*i))
                     .unwrap_or_default();
-                let (name, relation) = (&column.name, &self.relation);
+                let (name, relation) = (&column.name, &self.matching.relation);
                 let message = format!(
                     "null value in column \"{name}\" of relation \"{relation}\" violates not-null constraint"
                 );
@@ -155,8 +126,10 @@ impl FileSource {
             let read = match file.format {
                 Format::Parquet => self.read_parquet(file, send),
                 Format::Arrow => self.read_arrow(file, send),
-                Format::Csv => self.read_csv(file, send),
                 Format::Json => self.read_json(file, send),
+                Format::Text | Format::Csv | Format::Binary => {
+                    Err(Error::internal("files of rows are read otherwise"))
+                }
             };
             if !read.map_err(|e| e.context(file.label()))? {
                 break;
@@ -173,7 +146,7 @@ impl FileSource {
         let builder =
             ParquetRecordBatchReaderBuilder::try_new(file.open()?).map_err(not_parquet)?;
         let names = names_of(builder.schema());
-        let places = self.places(&names)?;
+        let places = self.matching.all_fields(&names, &self.columns)?;
         let rows = builder.metadata().file_metadata().num_rows().max(1);
         let row_bytes = file.bytes() as f64 / rows as f64;
         let mask = ProjectionMask::roots(builder.parquet_schema(), places);
@@ -214,7 +187,7 @@ impl FileSource {
     ) -> Result<bool> {
         let mut rows = 0;
         let names = names_of(&reader.schema());
-        let places = self.places(&names)?;
+        let places = self.matching.all_fields(&names, &self.columns)?;
         for batch in reader {
             let batch = batch.map_err(|e| bad_file(format!("behind row {rows}: {e}")))?;
             for start in (0..batch.num_rows()).step_by(BATCH_ROWS) {
@@ -235,44 +208,6 @@ impl FileSource {
         Ok(true)
     }
 
-    fn read_csv(
-        &self,
-        file: &InputFile,
-        send: &mut dyn FnMut(RecordBatch) -> bool,
-    ) -> Result<bool> {
-        let mut reader = CsvReader::new(
-            file.open_decompressed(&self.progress)?,
-            syntax(file, &self.options),
-        );
-        let mut fields = Vec::new();
-        let places = if has_header(&self.options) {
-            reader.next(&mut fields)?;
-            let names: Vec<String> = fields.iter().map(|f| f.text.clone()).collect();
-            self.places(&names)?
-        } else {
-            (0..self.columns.len()).collect()
-        };
-        let width = if has_header(&self.options) {
-            fields.len()
-        } else {
-            self.columns.len()
-        };
-        let null = self.options.null.as_deref().unwrap_or("");
-        let mut rows = TextRows::new(self.columns.len());
-        while let Some(line) = reader.next(&mut fields)? {
-            check_width(&fields, width, line)?;
-            for (column, at) in places.iter().enumerate() {
-                let field = &fields[*at];
-                let is_null = !field.quoted && field.text == null;
-                rows.push(column, (!is_null).then_some(field.text.as_str()));
-            }
-            if rows.end_row(line) && !self.send_text(&mut rows, send)? {
-                return Ok(false);
-            }
-        }
-        self.send_text(&mut rows, send)
-    }
-
     fn read_json(
         &self,
         file: &InputFile,
@@ -286,10 +221,10 @@ impl FileSource {
                     .iter()
                     .any(|c| c.name.eq_ignore_ascii_case(key))
             };
-            if !self.named
+            if !self.matching.named
                 && let Some(extra) = object.keys().find(|key| !known(key))
             {
-                let relation = &self.relation;
+                let relation = &self.matching.relation;
                 let message = format!("line {line}: column \"{extra}\" is not in \"{relation}\"");
                 return Err(bad_file(message));
             }
@@ -316,7 +251,7 @@ impl FileSource {
         rows: &mut TextRows,
         send: &mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<bool> {
-        let (columns, lines) = rows.take();
+        let Rows { columns, lines, .. } = rows.take(false);
         if lines.is_empty() {
             return Ok(true);
         }
@@ -337,12 +272,10 @@ impl PartitionStream for FileSource {
         let mut stream = RecordBatchReceiverStream::builder(schema, BATCHES_AHEAD);
         let sender = stream.tx();
         let source = Self {
-            relation: self.relation.clone(),
             files: self.files.clone(),
-            options: self.options.clone(),
+            matching: self.matching.clone(),
             columns: self.columns.clone(),
             targets: self.targets.clone(),
-            named: self.named,
             schema: Arc::clone(&self.schema),
             progress: Arc::clone(&self.progress),
         };
@@ -357,7 +290,7 @@ impl PartitionStream for FileSource {
 }
 
 /// The names of a file's columns; `None` where rows are known only by place or one by one.
-fn column_names(file: &InputFile, options: &CopyOptions) -> Result<Option<Vec<String>>> {
+fn column_names(file: &InputFile) -> Result<Option<Vec<String>>> {
     match file.format {
         Format::Parquet => {
             let builder =
@@ -375,58 +308,12 @@ fn column_names(file: &InputFile, options: &CopyOptions) -> Result<Option<Vec<St
             };
             Ok(Some(names_of(&schema)))
         }
-        Format::Csv if has_header(options) => {
-            let mut reader = CsvReader::new(
-                file.open_decompressed(&Arc::default())?,
-                syntax(file, options),
-            );
-            let mut fields = Vec::new();
-            match reader.next(&mut fields)? {
-                Some(_) => Ok(Some(fields.into_iter().map(|f| f.text).collect())),
-                None => Err(bad_file("the file is empty and has no header")),
-            }
-        }
-        Format::Csv | Format::Json => Ok(None),
+        Format::Text | Format::Csv | Format::Binary | Format::Json => Ok(None),
     }
-}
-
-/// CSV files have a header unless the statement says otherwise.
-fn has_header(options: &CopyOptions) -> bool {
-    options.header.unwrap_or(true)
-}
-
-fn syntax(file: &InputFile, options: &CopyOptions) -> Syntax {
-    let quote = options.quote.unwrap_or(b'"');
-    Syntax {
-        delimiter: options.delimiter_of(&file.path),
-        quote,
-        escape: options.escape.unwrap_or(quote),
-    }
-}
-
-fn check_width(fields: &[Field], width: usize, line: u64) -> Result<()> {
-    if fields.len() < width {
-        return Err(bad_file(format!(
-            "line {line}: {} fields, expected {width}",
-            fields.len()
-        )));
-    }
-    if fields.len() > width {
-        return Err(bad_file(format!(
-            "line {line}: extra data after the last expected column"
-        )));
-    }
-    Ok(())
 }
 
 fn names_of(schema: &Schema) -> Vec<String> {
     schema.fields().iter().map(|f| f.name().clone()).collect()
-}
-
-/// The place of a name, or else of one that differs only in case.
-fn position(names: &[String], name: &str) -> Option<usize> {
-    let exact = names.iter().position(|n| n == name);
-    exact.or_else(|| names.iter().position(|n| n.eq_ignore_ascii_case(name)))
 }
 
 fn not_parquet(error: parquet::errors::ParquetError) -> Error {

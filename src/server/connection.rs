@@ -149,11 +149,12 @@ impl Connection {
                 self.skipping = false;
                 self.ready().await?;
             }
+            // Also in a run that is skipped: the client waits for the error.
+            Frontend::Flush => self.transport.flush().await?,
             // What a client still sends after its COPY failed.
             Frontend::CopyData(_) | Frontend::CopyDone | Frontend::CopyFail(_) => {}
             _ if self.skipping => {}
             Frontend::Query(text) => self.query(&text).await?,
-            Frontend::Flush => self.transport.flush().await?,
             Frontend::Parse { name, text, types } => {
                 let parsed = self.parse(name, &text, &types).await?;
                 self.extended(parsed, &text)?;

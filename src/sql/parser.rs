@@ -138,9 +138,16 @@ impl Grammar<'_> {
     }
 
     fn end(&mut self) -> Result<()> {
-        while self.parser.consume_token(&Token::SemiColon) {}
+        let mut ended = false;
+        while self.parser.consume_token(&Token::SemiColon) {
+            ended = true;
+        }
         match self.parser.peek_token().token {
             Token::EOF => Ok(()),
+            _ if ended => Err(Error::invalid(
+                sqlstate::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
+            )),
             _ => Err(self.unexpected("end of statement")),
         }
     }

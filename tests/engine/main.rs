@@ -3,7 +3,7 @@
 //! `copy` sends and takes the bytes of COPY;
 //! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli` and `kill` start the real program;
 //! `formats` opens databases that earlier programs wrote; `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
-//! `wire` speaks to the server.
+//! `wire` speaks to the server, `raw` is its client.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cli;
@@ -15,6 +15,7 @@ mod kill;
 mod layout;
 mod limits;
 mod operation;
+mod raw;
 mod readme;
 mod scripts;
 mod slt;

@@ -1,7 +1,7 @@
 //! `tests/slt/**/*.slt`, each on a temporary database, and on disk with the database closed and opened again at every
-//! comment `# reopen`.
+//! comment `# reopen`; and through the server, by both protocols.
 //!
-//! `SHELFMARK_SLT=text` runs only files whose path has the text; `SHELFMARK_SLT_UPDATE=1` writes what the temporary
+//! Records of `skipif simple` are not for the simple protocol. `SHELFMARK_SLT=text` runs only files whose path has the text; `SHELFMARK_SLT_UPDATE=1` writes what the temporary
 //! database answers into the files.
 
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use shelfmark::server::Config;
 use shelfmark::{Database, Error, Session, Settings, Tag};
 use sqllogictest::{
     AsyncDB, DBOutput, DefaultColumnType, MakeConnection, Record, Runner, default_column_validator,
@@ -17,6 +18,8 @@ use sqllogictest::{
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+use super::raw::{self, Raw};
+use super::wire::TestServer;
 use super::{files_below, root, text};
 
 const ERRORS_SHOWN_MAX: usize = 100;
@@ -28,18 +31,36 @@ async fn every_file_passes_on_a_temporary_database() {
             update(&file).await;
         }
     }
-    run_all(|| None).await;
+    run_all(Way::Embedded, || None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_file_passes_on_disk_with_reopens() {
-    run_all(|| Some(TempDir::new().unwrap())).await;
+    run_all(Way::Embedded, || Some(TempDir::new().unwrap())).await;
 }
 
-async fn run_all(directory: fn() -> Option<TempDir>) {
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_passes_by_the_simple_protocol() {
+    run_all(Way::Simple, || None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_file_passes_by_the_extended_protocol() {
+    run_all(Way::Extended, || None).await;
+}
+
+/// How statements reach the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Embedded,
+    Simple,
+    Extended,
+}
+
+async fn run_all(way: Way, directory: fn() -> Option<TempDir>) {
     let mut errors = Vec::new();
     for file in files() {
-        errors.extend(run(&file, directory()).await);
+        errors.extend(run(&file, way, directory()).await);
     }
     let shown = errors.len().min(ERRORS_SHOWN_MAX);
     assert!(
@@ -59,8 +80,8 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
-async fn run(file: &Path, directory: Option<TempDir>) -> Vec<String> {
-    let holder = Holder::open(directory).await;
+async fn run(file: &Path, way: Way, directory: Option<TempDir>) -> Vec<String> {
+    let holder = Holder::open(way, directory).await;
     let mut runner = runner(&holder);
     let mut errors = Vec::new();
     let records = match parse_file::<DefaultColumnType>(file) {
@@ -86,7 +107,7 @@ async fn run(file: &Path, directory: Option<TempDir>) -> Vec<String> {
 }
 
 async fn update(file: &Path) {
-    let holder = Holder::open(None).await;
+    let holder = Holder::open(Way::Embedded, None).await;
     let mut runner = runner(&holder);
     let updated = runner.update_test_file(
         file,
@@ -99,34 +120,44 @@ async fn update(file: &Path) {
 }
 
 fn runner(holder: &Arc<Holder>) -> Runner<Connection, impl MakeConnection<Conn = Connection>> {
-    let holder = Arc::clone(holder);
+    let (holder, way) = (Arc::clone(holder), holder.way);
     let mut runner = Runner::new(move || {
         let holder = Arc::clone(&holder);
-        async move {
-            Ok(Connection {
-                holder,
-                session: None,
-            })
-        }
+        async move { Ok(Connection { holder, door: None }) }
     });
     let scratch = tempfile::tempdir().unwrap().keep();
     runner.set_var("SCRATCH".to_string(), scratch.display().to_string());
     runner.set_var("ROOT".to_string(), root().display().to_string());
+    if way == Way::Simple {
+        runner.add_label("simple");
+    }
     runner
 }
 
 /// A database that can be closed and opened again.
 struct Holder {
+    way: Way,
     directory: Option<TempDir>,
     database: Mutex<Option<Database>>,
+    server: Option<TestServer>,
 }
 
 impl Holder {
-    async fn open(directory: Option<TempDir>) -> Arc<Self> {
+    async fn open(way: Way, directory: Option<TempDir>) -> Arc<Self> {
         let database = open(directory.as_ref()).await.unwrap();
+        let server = match way {
+            Way::Embedded => None,
+            Way::Simple | Way::Extended => {
+                let files =
+                    |config: &mut Config| config.set("server.file_directories", "/").unwrap();
+                Some(TestServer::over(database.clone(), files).await)
+            }
+        };
         Arc::new(Self {
+            way,
             directory,
             database: Mutex::new(Some(database)),
+            server,
         })
     }
 
@@ -164,58 +195,108 @@ async fn reopen(directory: Option<&TempDir>) -> Database {
 /// A session, made when it is first used and after each reopening.
 struct Connection {
     holder: Arc<Holder>,
-    session: Option<Session>,
+    door: Option<Door>,
+}
+
+enum Door {
+    Session(Session),
+    Client(Box<Raw>),
 }
 
 /// An error with its SQLSTATE before it.
 #[derive(Debug)]
-struct Shown(Error);
+struct Shown {
+    sqlstate: String,
+    message: String,
+    context: Option<String>,
+    hint: Option<String>,
+}
+
+impl From<Error> for Shown {
+    fn from(error: Error) -> Self {
+        Self {
+            sqlstate: error.sqlstate().to_string(),
+            message: error.message().to_string(),
+            context: error.context_lines().map(|lines| lines.to_string()),
+            hint: error.hint().map(ToString::to_string),
+        }
+    }
+}
 
 impl std::fmt::Display for Shown {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.0.sqlstate(), self.0.message())?;
-        if let Some(context) = self.0.context_lines() {
+        write!(f, "{}: {}", self.sqlstate, self.message)?;
+        if let Some(context) = &self.context {
             write!(f, " CONTEXT: {context}")?;
         }
-        self.0
-            .hint()
-            .map_or(Ok(()), |hint| write!(f, " HINT: {hint}"))
+        let hint = self.hint.as_ref();
+        hint.map_or(Ok(()), |hint| write!(f, " HINT: {hint}"))
     }
 }
 
 impl std::error::Error for Shown {}
 
+type Answer = Result<DBOutput<DefaultColumnType>, Shown>;
+
 impl Connection {
-    async fn session(&mut self) -> Session {
-        let database = self.holder.database.lock().await;
-        let database = database.as_ref().unwrap();
-        self.session
-            .get_or_insert_with(|| database.session())
-            .clone()
+    async fn door(&mut self) -> &mut Door {
+        if self.door.is_none() {
+            let database = self.holder.database.lock().await;
+            self.door = Some(match &self.holder.server {
+                Some(server) => Door::Client(Box::new(Raw::connect(server).await)),
+                None => Door::Session(database.as_ref().unwrap().session()),
+            });
+        }
+        self.door.as_mut().unwrap()
     }
 }
 
-async fn answer(session: &Session, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
-    let mut outcome = session.run(sql).await?;
+async fn embedded(session: Session, sql: String) -> Answer {
+    let mut outcome = session.run(&sql).await?;
     let mut rows = Vec::new();
     while let Some(batch) = outcome.stream.next().await {
-        rows.extend(text::rows(&batch?));
+        rows.extend(text::rows(&batch.map_err(Error::from)?));
     }
     Ok(match outcome.tag {
-        Tag::Rows | Tag::Shown(_) | Tag::CopyOut(_) => {
-            let types = vec![DefaultColumnType::Any; outcome.schema.fields().len()];
-            DBOutput::Rows { types, rows }
-        }
         Tag::Count(_) | Tag::CopyIn(_) => {
-            let count = rows
-                .iter()
-                .flatten()
-                .filter_map(|n| n.parse::<u64>().ok())
-                .sum();
-            DBOutput::StatementComplete(count)
+            let counts = rows.iter().flatten();
+            DBOutput::StatementComplete(counts.filter_map(|n| n.parse::<u64>().ok()).sum())
         }
         Tag::Done(_) => DBOutput::StatementComplete(0),
+        _ => DBOutput::Rows {
+            types: vec![DefaultColumnType::Any; outcome.schema.fields().len()],
+            rows,
+        },
     })
+}
+
+/// What the messages of the server say.
+fn answer(messages: &[raw::Message]) -> Answer {
+    if let Some(error) = raw::body(messages, b'E') {
+        return Err(Shown {
+            sqlstate: raw::field(&error, b'C').unwrap(),
+            message: raw::field(&error, b'M').unwrap(),
+            context: raw::field(&error, b'W'),
+            hint: raw::field(&error, b'H'),
+        });
+    }
+    if let Some(description) = raw::body(messages, b'T') {
+        let names = raw::names(description);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let rows = messages.iter().filter(|(kind, _)| *kind == b'D');
+        let values = rows.map(|(_, row)| raw::values(row.clone()));
+        let cells = values.map(|row| row.iter().map(|v| text::cell(v.as_deref())).collect());
+        return Ok(DBOutput::Rows {
+            types: vec![DefaultColumnType::Any; names.len()],
+            rows: text::shown(&names, cells.collect()),
+        });
+    }
+    let tag = raw::body(messages, b'C').unwrap_or_default();
+    let tag = String::from_utf8(tag.to_vec()).unwrap();
+    let count = tag.trim_end_matches('\0').rsplit(' ').next();
+    Ok(DBOutput::StatementComplete(
+        count.and_then(|n| n.parse().ok()).unwrap_or(0),
+    ))
 }
 
 #[async_trait::async_trait]
@@ -224,18 +305,19 @@ impl AsyncDB for Connection {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Shown> {
-        let session = self.session().await;
-        let sql = sql.to_string();
-        // As its own task: a panic is one failed record, and the stack is that of a worker.
-        let task = tokio::spawn(async move { answer(&session, &sql).await });
-        let done = task
-            .await
-            .map_err(|e| Shown(Error::internal(format!("panic: {e}"))))?;
-        done.map_err(Shown)
+        let way = self.holder.way;
+        match self.door().await {
+            // As its own task: a panic is one failed record, and the stack is that of a worker.
+            Door::Session(session) => tokio::spawn(embedded(session.clone(), sql.to_string()))
+                .await
+                .map_err(|e| Error::internal(format!("panic: {e}")))?,
+            Door::Client(client) if way == Way::Simple => answer(&client.simple(sql).await),
+            Door::Client(client) => answer(&client.extended(sql).await),
+        }
     }
 
     async fn shutdown(&mut self) {
-        self.session = None;
+        self.door = None;
     }
 
     fn engine_name(&self) -> &str {
@@ -247,6 +329,6 @@ impl AsyncDB for Connection {
     }
 
     fn error_sql_state(error: &Shown) -> Option<String> {
-        Some(error.0.sqlstate().to_string())
+        Some(error.sqlstate.clone())
     }
 }

@@ -1,65 +1,48 @@
-//! Values as the text that `.slt` files expect.
+//! Values as the text that `.slt` files expect: PostgreSQL's, on one line.
 
-use arrow::array::{Array, AsArray};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float32Type};
 use arrow::record_batch::RecordBatch;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use shelfmark_udfs::{VectorType, format_vector};
+use bytes::BytesMut;
+use shelfmark::sql::format::{Format, RowEncoder, Style};
 
-const OPTIONS: FormatOptions<'static> = FormatOptions::new()
-    .with_null("NULL")
-    .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.f"))
-    .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.f%:z"));
-
-/// The rows of a batch; the lines of an EXPLAIN are rows of their own.
+/// The rows of a batch.
 pub fn rows(batch: &RecordBatch) -> Vec<Vec<String>> {
     let schema = batch.schema();
-    let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-    if names == ["plan_type", "plan"] {
-        return plan_lines(batch);
-    }
-    (0..batch.num_rows())
-        .map(|row| batch.columns().iter().map(|c| cell(c, row)).collect())
-        .collect()
+    let formats = vec![Format::Text; schema.fields().len()];
+    let mut encoder = RowEncoder::try_new(&schema, &formats, &Style::default()).unwrap();
+    encoder.start(batch).unwrap();
+    let cell_of = |column, row| {
+        let mut value = BytesMut::new();
+        let is_null = !encoder.put_value(column, row, &mut value).unwrap();
+        cell((!is_null).then_some(&value[..]))
+    };
+    let columns = 0..schema.fields().len();
+    let rows = (0..batch.num_rows()).map(|row| columns.clone().map(|c| cell_of(c, row)).collect());
+    let names = schema.fields().iter().map(|f| f.name().as_str());
+    shown(&names.collect::<Vec<_>>(), rows.collect())
 }
 
-fn plan_lines(batch: &RecordBatch) -> Vec<Vec<String>> {
-    let plans = cast(batch.column(1), &DataType::Utf8).unwrap();
-    let lines = plans
-        .as_string::<i32>()
-        .iter()
-        .flatten()
-        .flat_map(str::lines);
+/// A value as it came from the server.
+pub fn cell(value: Option<&[u8]>) -> String {
+    match value {
+        None => "NULL".to_string(),
+        Some([]) => "(empty)".to_string(),
+        Some(bytes) => String::from_utf8(bytes.to_vec())
+            .unwrap()
+            .replace('\n', "\\n"),
+    }
+}
+
+/// The rows of an answer; the lines of an EXPLAIN are rows of their own.
+pub fn shown(names: &[&str], rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
+    let plans: Vec<String> = match names {
+        ["plan_type", "plan"] => rows.into_iter().map(|mut row| row.remove(1)).collect(),
+        ["QUERY PLAN"] => rows.into_iter().flatten().collect(),
+        _ => return rows,
+    };
+    let lines = plans.iter().flat_map(|plan| plan.split("\\n"));
+    let lines = lines.map(|line| line.trim().to_string());
     lines
-        .map(|line| vec![line.trim().to_string()])
-        .filter(|line| !line[0].is_empty())
+        .filter(|line| !line.is_empty())
+        .map(|line| vec![line])
         .collect()
-}
-
-fn cell(array: &dyn Array, row: usize) -> String {
-    if array.is_null(row) {
-        return "NULL".to_string();
-    }
-    if VectorType::of(array.data_type()).is_some() {
-        let list = match array.as_fixed_size_list_opt() {
-            Some(fixed) => fixed.value(row),
-            None => array.as_list::<i32>().value(row),
-        };
-        let values = cast(&list, &DataType::Float32).unwrap();
-        return format_vector(
-            values
-                .as_primitive::<Float32Type>()
-                .values()
-                .iter()
-                .copied(),
-        );
-    }
-    let formatter = ArrayFormatter::try_new(array, &OPTIONS).unwrap();
-    let text = formatter.value(row).try_to_string().unwrap();
-    match array.data_type() {
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => format!("\\x{text}"),
-        _ if text.is_empty() => "(empty)".to_string(),
-        _ => text.replace('\n', "\\n"),
-    }
 }

@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use tokio_util::sync::CancellationToken;
 
+use super::raw::{self, Raw};
+
 /// A server on a free port over a temporary database.
 pub struct TestServer {
     pub address: SocketAddr,
@@ -177,60 +179,6 @@ async fn a_cancel_request_stops_a_statement_whatever_it_does() {
     server.stop().await;
 }
 
-/// A socket that has logged in, for bytes that no client would send.
-struct Raw(TcpStream);
-
-impl Raw {
-    async fn connect(server: &TestServer) -> Self {
-        let mut raw = Self(TcpStream::connect(server.address).await.unwrap());
-        let parameters = b"user\0shelfmark\0database\0shelfmark\0\0";
-        let mut startup = BytesMut::new();
-        startup.put_i32(parameters.len() as i32 + 8);
-        startup.put_i32(3 << 16);
-        startup.put_slice(parameters);
-        raw.0.write_all(&startup).await.unwrap();
-        assert!(raw.until(b'Z').await.iter().any(|(kind, _)| *kind == b'K'));
-        raw
-    }
-
-    async fn send(&mut self, kind: u8, body: &[u8]) {
-        let mut frame = BytesMut::new();
-        frame.put_u8(kind);
-        frame.put_i32(body.len() as i32 + 4);
-        frame.put_slice(body);
-        self.0.write_all(&frame).await.unwrap();
-    }
-
-    /// Messages up to the first of that kind; ends early when the server closes.
-    async fn until(&mut self, last: u8) -> Vec<(u8, BytesMut)> {
-        let mut messages = Vec::new();
-        while messages.last().is_none_or(|(kind, _)| *kind != last) {
-            let Ok(kind) = self.0.read_u8().await else {
-                break;
-            };
-            let length = self.0.read_u32().await.unwrap() as usize - 4;
-            let mut body = BytesMut::zeroed(length);
-            self.0.read_exact(&mut body).await.unwrap();
-            messages.push((kind, body));
-        }
-        messages
-    }
-
-    fn kinds(messages: &[(u8, BytesMut)]) -> String {
-        messages.iter().map(|(kind, _)| *kind as char).collect()
-    }
-
-    fn sqlstate(messages: &[(u8, BytesMut)]) -> String {
-        let error = messages
-            .iter()
-            .find(|(kind, _)| *kind == b'E')
-            .expect("an error");
-        let mut fields = error.1[..].split(|byte| *byte == 0);
-        let code = fields.find_map(|field| field.strip_prefix(b"C")).unwrap();
-        String::from_utf8(code.to_vec()).unwrap()
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_messages_cost_a_message_or_a_connection_and_nothing_else() {
     let server = TestServer::start().await;
@@ -250,7 +198,7 @@ async fn broken_messages_cost_a_message_or_a_connection_and_nothing_else() {
         raw.send(kind, body).await;
         raw.send(b'S', b"").await;
         let messages = raw.until(b'Z').await;
-        assert_eq!(Raw::sqlstate(&messages), expected, "{:?}", kind as char);
+        assert_eq!(raw::sqlstate(&messages), expected, "{:?}", kind as char);
     }
     // What cannot be framed ends the connection with a word.
     for bytes in [
@@ -262,7 +210,7 @@ async fn broken_messages_cost_a_message_or_a_connection_and_nothing_else() {
         let mut raw = Raw::connect(&server).await;
         raw.0.write_all(bytes).await.unwrap();
         let messages = raw.until(b'-').await;
-        assert_eq!(Raw::kinds(&messages), "E");
+        assert_eq!(raw::kinds(&messages), "E");
     }
     client.simple_query("SELECT 1").await.unwrap();
     server.stop().await;
@@ -285,7 +233,7 @@ async fn row_limits_of_any_size_need_no_memory() {
         execute.put_i32(rows_max);
         raw.send(b'E', &execute).await;
         raw.send(b'S', b"").await;
-        assert_eq!(Raw::kinds(&raw.until(b'Z').await), expected, "{rows_max}");
+        assert_eq!(raw::kinds(&raw.until(b'Z').await), expected, "{rows_max}");
     }
     server.stop().await;
 }
@@ -299,22 +247,22 @@ async fn an_error_skips_to_the_sync() {
     raw.send(b'E', b"\0\0\0\0\0").await;
     raw.send(b'P', b"good\0SELECT 1\0\0\0").await;
     raw.send(b'S', b"").await;
-    assert_eq!(Raw::kinds(&raw.until(b'Z').await), "EZ");
+    assert_eq!(raw::kinds(&raw.until(b'Z').await), "EZ");
     raw.send(b'P', b"good\0SELECT 1\0\0\0").await;
     raw.send(b'P', b"good\0SELECT 1\0\0\0").await;
     raw.send(b'S', b"").await;
     let messages = raw.until(b'Z').await;
-    assert_eq!(Raw::kinds(&messages), "1EZ");
-    assert_eq!(Raw::sqlstate(&messages), "42P05");
+    assert_eq!(raw::kinds(&messages), "1EZ");
+    assert_eq!(raw::sqlstate(&messages), "42P05");
     // Nothing, in each of the protocols.
     raw.send(b'Q', b" ; -- nothing\n;\0").await;
-    assert_eq!(Raw::kinds(&raw.until(b'Z').await), "IZ");
+    assert_eq!(raw::kinds(&raw.until(b'Z').await), "IZ");
     raw.send(b'P', b"\0\0\0\0").await;
     raw.send(b'B', b"\0\0\0\0\0\0\0\0").await;
     raw.send(b'D', b"P\0").await;
     raw.send(b'E', b"\0\0\0\0\0").await;
     raw.send(b'S', b"").await;
-    assert_eq!(Raw::kinds(&raw.until(b'Z').await), "12nIZ");
+    assert_eq!(raw::kinds(&raw.until(b'Z').await), "12nIZ");
     server.stop().await;
 }
 

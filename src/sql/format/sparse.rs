@@ -56,9 +56,7 @@ impl SparseVector {
             }
         }
         if kept.len() > ELEMENTS_MAX {
-            let message =
-                format!("sparsevec cannot have more than {ELEMENTS_MAX} non-zero elements");
-            return Err(too_many(message));
+            return Err(too_many_elements());
         }
         Ok(Self {
             dimensions,
@@ -85,8 +83,8 @@ impl SparseVector {
         let mut read = Vec::new();
         let is_empty = elements.trim().is_empty();
         for element in elements.split(',').filter(|_| !is_empty) {
-            if read.len() > ELEMENTS_MAX {
-                break;
+            if read.len() == ELEMENTS_MAX {
+                return Err(too_many_elements());
             }
             let (place, value) = element.split_once(':').ok_or_else(syntax)?;
             let place: i64 = place.trim().parse().map_err(|_| syntax())?;
@@ -189,6 +187,12 @@ fn data_exception(message: impl Into<String>) -> Error {
     Error::invalid(sqlstate::DATA_EXCEPTION, message)
 }
 
+fn too_many_elements() -> Error {
+    too_many(format!(
+        "sparsevec cannot have more than {ELEMENTS_MAX} non-zero elements"
+    ))
+}
+
 fn too_many(message: String) -> Error {
     Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
 }
@@ -239,5 +243,15 @@ mod tests {
                 "{text}"
             );
         }
+    }
+    #[test]
+    fn too_many_elements_are_refused() {
+        let elements: Vec<_> = (1..=ELEMENTS_MAX + 1).map(|i| format!("{i}:1")).collect();
+        let code = |n: usize| {
+            let vector = SparseVector::parse(&format!("{{{}}}/20000", elements[..n].join(",")));
+            vector.map_err(|e| e.sqlstate()).map(|v| v.elements.len())
+        };
+        assert_eq!(code(ELEMENTS_MAX), Ok(ELEMENTS_MAX));
+        assert_eq!(code(ELEMENTS_MAX + 1), Err("54000"));
     }
 }

@@ -96,7 +96,8 @@ async fn serve(
     for address in &http_listen {
         let listener = http::bind(address).await?;
         let address = listener.local_addr();
-        tracing::info!(address = ?address.ok(), "listening for HTTP");
+        let address = address.map_err(|e| Error::io("read the address of a socket", e))?;
+        tracing::info!(%address, "listening for HTTP");
         watched.spawn(http::serve(listener, Arc::clone(&state)));
     }
     for address in server.addresses()? {

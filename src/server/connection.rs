@@ -22,7 +22,7 @@ use super::respond::{self, Severity};
 use super::running::{CHUNKS_MAX, End, Ended, Event, copy_formats, start_text};
 use super::transport::{Gone, Received, Transport};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
-use crate::sql::backends::{Entry, State};
+use crate::sql::backends::{Backend, Entry, State};
 use crate::sql::{CopyInput, CopyShape, Session, TransactionStatus, split};
 
 /// How long a stopped statement may take to let go before the client is answered without it.
@@ -64,6 +64,11 @@ impl Connection {
             running: None,
             skipping: false,
         }
+    }
+
+    /// The session among the others.
+    pub fn backend(&self) -> &Arc<Backend> {
+        self.entry.backend()
     }
 
     /// Serves the client until it goes.

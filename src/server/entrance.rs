@@ -104,11 +104,11 @@ pub async fn enter(
             tracing::debug!(?address, error = %e, "refused");
             return Ok(None);
         }
-        Err((Some(transport), e)) => return refuse(shared, transport, &e).await,
+        Err((Some(transport), e)) => return refuse(shared, transport, address, &e).await,
     };
     let welcome = match log_in(shared, &access, &mut transport, &startup, address).await? {
         Ok(welcome) => welcome,
-        Err(e) => return refuse(shared, transport, &e).await,
+        Err(e) => return refuse(shared, transport, address, &e).await,
     };
     match open(shared, &startup, &welcome, address) {
         Ok((session, entry)) => {
@@ -117,15 +117,17 @@ pub async fn enter(
             let shared = Arc::clone(shared);
             Ok(Some(Connection::new(transport, shared, session, entry)))
         }
-        Err(e) => refuse(shared, transport, &e).await,
+        Err(e) => refuse(shared, transport, address, &e).await,
     }
 }
 
 async fn refuse(
     shared: &Shared,
     mut transport: Transport,
+    address: Option<SocketAddr>,
     e: &Error,
 ) -> Result<Option<Connection>, Gone> {
+    tracing::info!(?address, sqlstate = e.sqlstate(), error = %e, "connection refused");
     shared.metrics.connection_refused(e.sqlstate());
     let message = respond::error(e, Severity::Fatal, "", 0);
     if transport.put(&message).is_ok() {

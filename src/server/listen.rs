@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::config::Config;
 use super::entrance::{Access, enter};
+use super::log;
 use super::metrics::ServerMetrics;
 use super::transport::Io;
 use super::waiting::WaitingRoom;
@@ -256,8 +257,10 @@ async fn connect(shared: Arc<Shared>, io: Box<dyn Io>, address: Option<SocketAdd
     drop(place);
     match entered {
         Ok(Ok(Some(connection))) => {
+            let backend = Arc::clone(connection.backend());
+            log::connected(&shared.config.log, &backend);
             let gone = connection.serve().await;
-            tracing::debug!(?address, %gone, "disconnected");
+            log::disconnected(&shared.config.log, &backend, &gone);
         }
         Ok(Ok(None)) => {}
         Ok(Err(gone)) => tracing::debug!(?address, %gone, "went before login"),

@@ -10,8 +10,9 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, fmt, reload};
 
 use super::config::{LogFormat, LogLevel, LogOptions, LogStatements};
 use super::metrics::ServerMetrics;
+use super::transport::Gone;
 use crate::error::{Error, Result, sqlstate};
-use crate::sql::backends::Backend;
+use crate::sql::backends::{Backend, Identity};
 
 /// The SQLSTATE of success.
 const SUCCESSFUL_COMPLETION: &str = "00000";
@@ -116,11 +117,37 @@ impl RunningStatement {
     }
 }
 
+/// Logs that a client has logged in.
+pub(super) fn connected(options: &LogOptions, backend: &Backend) {
+    let Identity { pid, user, .. } = &backend.identity;
+    let address = address_of(backend);
+    match options.connections {
+        true => tracing::info!(pid, user, address, "connected"),
+        false => tracing::debug!(pid, user, address, "connected"),
+    }
+}
+
+/// Logs that a client that had logged in is gone, and why.
+pub(super) fn disconnected(options: &LogOptions, backend: &Backend, gone: &Gone) {
+    let Identity { pid, user, .. } = &backend.identity;
+    let address = address_of(backend);
+    let seconds = backend.started.elapsed().unwrap_or_default().as_secs_f64();
+    match options.connections {
+        true => tracing::info!(pid, user, address, seconds, %gone, "disconnected"),
+        false => tracing::debug!(pid, user, address, seconds, %gone, "disconnected"),
+    }
+}
+
+fn address_of(backend: &Backend) -> String {
+    let address = backend.identity.address;
+    address.map_or_else(|| "local".to_string(), |address| address.to_string())
+}
+
 /// What begins a secret: the word before a password, and a stored verifier.
 const SECRETS: [&str; 2] = ["password", "scram-sha-256$"];
 
 /// The text up to its first secret.
-fn without_password(text: &str) -> Cow<'_, str> {
+pub(super) fn without_password(text: &str) -> Cow<'_, str> {
     let lower = text.to_ascii_lowercase();
     let first = SECRETS.iter().filter_map(|secret| lower.find(secret)).min();
     match first {

@@ -34,11 +34,8 @@ pub use listen::Server;
 /// Bytes of a statement that `pg_stat_activity` shows.
 const ACTIVITY_BYTES_MAX: usize = 1024;
 
-/// A statement as other sessions may see it.
+/// A statement as other sessions may see it: without passwords, shortened.
 fn activity_text(text: &str) -> String {
-    let mut end = text.len().min(ACTIVITY_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_string()
+    let shortened = &text[..text.floor_char_boundary(ACTIVITY_BYTES_MAX)];
+    log::without_password(shortened).into_owned()
 }

@@ -76,6 +76,45 @@ async fn clients_that_do_not_log_in_lose_their_socket_and_keep_nobody_out() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_sessions_end_by_the_configuration_unless_they_say_otherwise() {
+    let server = TestServer::with(|config| {
+        config.set("server.idle_session_timeout", "300ms").unwrap();
+        config
+            .set("server.idle_in_transaction_session_timeout", "200ms")
+            .unwrap();
+        config.set("server.statement_timeout", "20s").unwrap();
+    })
+    .await;
+    for (sql, code) in [("SELECT 1", "57P05"), ("BEGIN", "25P03")] {
+        let (client, connection) = tokio_postgres::Config::new()
+            .host(server.address.ip().to_string())
+            .port(server.address.port())
+            .user("shelfmark")
+            .dbname("shelfmark")
+            .connect(tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        let driven = tokio::spawn(connection);
+        client.batch_execute(sql).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(10), driven).await;
+        let error = ended.unwrap().unwrap().unwrap_err();
+        assert_eq!(sqlstate(&error), code, "{error}");
+    }
+    let client = server.client().await;
+    client
+        .batch_execute("SET idle_session_timeout = 0")
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    let row = client
+        .query_one("SHOW statement_timeout", &[])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, &str>(0), "20s");
+    server.stop().await;
+}
+
 /// A raw client that asks for a large answer.
 async fn asking(server: &TestServer) -> TcpStream {
     let mut socket = TcpStream::connect(server.address).await.unwrap();

@@ -335,6 +335,18 @@ async fn statements_are_logged_without_passwords_on_one_line() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_logged() {
+    let served = Served::start(&["--set", "log.connections=on"]);
+    drop(served.client().await);
+    let line = served.line_with(": connected");
+    assert!(
+        line.contains("user=\"shelfmark\"") && line.contains("127.0.0.1:"),
+        "{line}"
+    );
+    served.line_with("disconnected");
+}
+
 #[test]
 fn a_configuration_is_checked_without_serving() {
     let check = |arguments: &[&str]| {

@@ -68,12 +68,11 @@ async fn explain(session: &Session) -> Result<()> {
         .collect()
         .await?;
     for batch in &batches {
-        for plan in batch.column(1).as_string::<i32>().iter().flatten() {
-            let scans = plan.lines().filter(|line| line.contains("scanned="));
-            // What was read, and how long it took, stands behind.
-            let segments = scans.filter_map(|line| line.trim().split(", projection").next());
-            segments.for_each(|line| println!("{line}"));
-        }
+        let lines = batch.column(0).as_string::<i32>().iter().flatten();
+        let scans = lines.filter(|line| line.contains("scanned="));
+        // What was read, and how long it took, stands behind.
+        let segments = scans.filter_map(|line| line.trim().split(", projection").next());
+        segments.for_each(|line| println!("{line}"));
     }
     Ok(())
 }

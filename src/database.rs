@@ -30,6 +30,7 @@ use crate::settings::Settings;
 use crate::sql::Session;
 use crate::sql::backends::{Backends, Entry};
 use crate::sql::command::CommandPlanner;
+use crate::sql::explain::ExplainPlanner;
 use crate::sql::{CopyPlanner, plan_view};
 use crate::storage::change::View;
 use crate::storage::engine::Engine;
@@ -231,6 +232,7 @@ impl QueryPlanner for Planner {
             Arc::new(CommandPlanner),
             Arc::new(DmlPlanner),
             Arc::new(CopyPlanner),
+            Arc::new(ExplainPlanner),
         ]);
         planner.create_physical_plan(logical_plan, session).await
     }

@@ -290,11 +290,7 @@ impl Shell {
     async fn answer(&mut self, text: &str, data: &mut dyn BufRead) -> Result<(), Failure> {
         let outcome = self.session.run(text).await?;
         match outcome.tag.clone() {
-            Tag::Rows if outcome.schema.fields().is_empty() => {
-                print::drain(outcome).await?;
-                self.print_tag(&first_word(text))
-            }
-            Tag::Rows | Tag::Shown(_) => self.print_rows(outcome).await,
+            Tag::Rows | Tag::Shown(_) | Tag::Fetched { .. } => self.print_rows(outcome).await,
             Tag::Count(word) => {
                 let count = print::count(outcome).await?;
                 self.print_tag(&format!("{word} {count}"))
@@ -346,12 +342,6 @@ impl Step {
             Self::Meta(_) => None,
         }
     }
-}
-
-/// What to call a statement that has neither rows nor a tag, such as PREPARE.
-fn first_word(text: &str) -> String {
-    let word = text.split_whitespace().next().unwrap_or_default();
-    word.to_uppercase()
 }
 
 fn cancelled() -> Error {

@@ -166,7 +166,7 @@ impl Sender {
         style: &Style,
     ) -> Result<End> {
         match outcome.tag.clone() {
-            Tag::Rows | Tag::Shown(_) => {
+            Tag::Rows | Tag::Shown(_) | Tag::Fetched { .. } => {
                 let columns = outcome.schema.fields().len();
                 let formats = Answer::formats_of(&answer.formats, columns)?;
                 if answer.describe {

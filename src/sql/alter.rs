@@ -61,6 +61,21 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         .await
 }
 
+/// Whether an option is a storage parameter of PostgreSQL's tables, which have no counterpart.
+fn is_tuning((name, _): &(String, String)) -> bool {
+    let known = [
+        "fillfactor",
+        "parallel_workers",
+        "toast_tuple_target",
+        "user_catalog_table",
+    ];
+    known.contains(&name.as_str())
+        || name.starts_with("autovacuum_")
+        || name.starts_with("toast.")
+        || name.starts_with("vacuum_")
+        || name.starts_with("log_autovacuum_")
+}
+
 /// The collection as it will be.
 struct Next {
     name: Option<QualifiedName>,
@@ -110,7 +125,22 @@ async fn apply(
             next.schema.clustering_key = clustering_columns(&next.schema, names)?;
             Ok(())
         }
-        AlterAction::SetOptions(options) => set_options(&mut next.options, options),
+        AlterAction::SetOptions(options) => {
+            let (tunings, own): (Vec<_>, Vec<_>) = options.iter().cloned().partition(is_tuning);
+            for (name, _) in tunings {
+                let text =
+                    format!("storage parameter \"{name}\" is PostgreSQL's and changes nothing");
+                planning.session.notice(text);
+            }
+            set_options(&mut next.options, &own)
+        }
+        AlterAction::TuneColumn(name) => {
+            column_mut(&mut next.schema, name)?;
+            planning
+                .session
+                .notice("segments have one layout, the column stays as it is");
+            Ok(())
+        }
         AlterAction::SetDefault(name, default) => {
             if let Some((_, text)) = default {
                 planning.constant(text)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
@@ -25,18 +25,34 @@ use datafusion::physical_plan::{
 };
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::future::BoxFuture;
-use futures::{FutureExt, stream};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
 
 use crate::error::Result;
 
 /// What a command does when its node is executed: its rows, in the node's schema.
 pub type Action = Arc<dyn Fn() -> BoxFuture<'static, Result<RecordBatch>> + Send + Sync>;
 
+/// The rows of a command that makes them one batch after another.
+pub type Stream = BoxStream<'static, Result<RecordBatch>>;
+
+/// What such a command does when its node is executed.
+pub type StreamAction = Arc<dyn Fn() -> Stream + Send + Sync>;
+
+/// The schema of a command that answers with a number of rows.
+pub fn count_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new(
+        "count",
+        DataType::UInt64,
+        false,
+    )]))
+}
+
 /// A command in a logical plan.
 #[derive(Clone)]
 pub struct CommandNode {
     label: String,
-    action: Action,
+    action: StreamAction,
     schema: DFSchemaRef,
 }
 
@@ -49,6 +65,19 @@ impl CommandNode {
         label: impl Into<String>,
         schema: SchemaRef,
         action: Action,
+    ) -> Result<LogicalPlan> {
+        let rows = move || stream::once(action()).boxed();
+        Self::plan_stream(label, schema, Arc::new(rows))
+    }
+
+    /// A plan of one command whose rows need not be there all at once.
+    ///
+    /// # Errors
+    /// When the schema names a column twice.
+    pub fn plan_stream(
+        label: impl Into<String>,
+        schema: SchemaRef,
+        action: StreamAction,
     ) -> Result<LogicalPlan> {
         let schema = Arc::new(DFSchema::try_from(schema)?);
         let node = Arc::new(Self {
@@ -147,7 +176,7 @@ impl ExtensionPlanner for CommandPlanner {
 /// Runs a command when it is polled.
 struct CommandExec {
     label: String,
-    action: Action,
+    action: StreamAction,
     properties: Arc<PlanProperties>,
 }
 
@@ -214,12 +243,8 @@ impl ExecutionPlan for CommandExec {
         _partition: usize,
         _context: Arc<TaskContext>,
     ) -> DataFusionResult<SendableRecordBatchStream> {
-        let action = Arc::clone(&self.action);
-        let rows = async move { action().await.map_err(Into::into) };
+        let rows = (self.action)().map_err(Into::into);
         let schema = Arc::clone(self.properties.eq_properties.schema());
-        Ok(Box::pin(RecordBatchStreamAdapter::new(
-            schema,
-            stream::once(rows.boxed()),
-        )))
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 }

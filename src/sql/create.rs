@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, AsArray, UInt64Array};
+use arrow::datatypes::UInt64Type;
+use arrow::record_batch::RecordBatch;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
+use futures::FutureExt;
 
+use super::command::{CommandNode, count_schema};
 use super::ddl::{
     check_writable, column_type_of, define_schema, find_collection, qualify, schema_name,
     set_options, with_keys,
@@ -35,14 +40,9 @@ pub(super) async fn collection(
     };
     let schema = define(&create, query.as_deref())?;
     check_defaults(planning, &schema)?;
-    let if_not_exists = create.if_not_exists;
+    let (if_not_exists, counts) = (create.if_not_exists, query.is_some());
     let label = format!("CreateCollection: {name}");
-    let tag = if query.is_some() {
-        "SELECT"
-    } else {
-        "CREATE TABLE"
-    };
-    done(tag, label, move || {
+    let act = move || {
         let (session, name) = (session.clone(), name.clone());
         let (schema, options) = (schema.clone(), options.clone());
         let query = query.clone();
@@ -51,7 +51,7 @@ pub(super) async fn collection(
             let snapshot = session.snapshot();
             if if_not_exists && taken(&snapshot, &name) {
                 session.notice(format!("relation \"{name}\" already exists, skipping"));
-                return Ok(());
+                return Ok(0);
             }
             let id = CollectionId(session.inner.core.engine.committer.allocate_id());
             let new = NewCollection {
@@ -65,14 +65,32 @@ pub(super) async fn collection(
                 .await?;
             match query {
                 Some(query) => fill(&session, id, &query).await,
-                None => Ok(()),
+                None => Ok(0),
             }
         }
-    })
+    };
+    if !counts {
+        return done("CREATE TABLE", label, move || {
+            let made = act();
+            async move { made.await.map(|_| ()) }
+        });
+    }
+    let schema = count_schema();
+    let answered = Arc::clone(&schema);
+    let action = move || {
+        let (made, schema) = (act(), Arc::clone(&answered));
+        let rows = async move {
+            let count: ArrayRef = Arc::new(UInt64Array::from(vec![made.await?]));
+            Ok(RecordBatch::try_new(schema, vec![count])?)
+        };
+        rows.boxed()
+    };
+    let plan = CommandNode::plan(label, schema, Arc::new(action))?;
+    Ok((Tag::Count("SELECT"), plan))
 }
 
-/// Puts the rows of CREATE TABLE AS into their collection, which goes again if that fails.
-async fn fill(session: &Session, id: CollectionId, query: &LogicalPlan) -> Result<()> {
+/// Puts the rows of CREATE TABLE AS into their collection, which goes again if that fails; answers how many they are.
+async fn fill(session: &Session, id: CollectionId, query: &LogicalPlan) -> Result<u64> {
     let inserted = async {
         let snapshot = session.snapshot();
         let collection = snapshot.collection_by_id(id).ok_or_else(|| {
@@ -80,8 +98,11 @@ async fn fill(session: &Session, id: CollectionId, query: &LogicalPlan) -> Resul
         })?;
         let plan = insert_plan(session, collection, query.clone())?;
         let frame = datafusion::dataframe::DataFrame::new(session.context().state(), plan);
-        frame.collect().await?;
-        Ok(())
+        let counts = frame.collect().await?;
+        let counts = counts
+            .iter()
+            .map(|batch| batch.column(0).as_primitive::<UInt64Type>());
+        Ok(counts.filter_map(|count| arrow::compute::sum(count)).sum())
     };
     let result = inserted.await;
     if result.is_err() {

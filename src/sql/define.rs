@@ -264,5 +264,14 @@ fn alter_column(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
     if grammar.accept(&["SET", "NOT", "NULL"]) {
         return Ok(AlterAction::SetNullable(name, false));
     }
+    let tunings = [
+        ["SET", "STORAGE"],
+        ["SET", "COMPRESSION"],
+        ["SET", "STATISTICS"],
+    ];
+    if tunings.iter().any(|words| grammar.accept(words)) {
+        grammar.skip(1);
+        return Ok(AlterAction::TuneColumn(name));
+    }
     Err(grammar.unexpected("SET DEFAULT, DROP DEFAULT, SET NOT NULL or DROP NOT NULL"))
 }

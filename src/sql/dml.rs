@@ -174,17 +174,23 @@ impl Planning<'_> {
 
     /// An expression over the columns of `schema`.
     pub(super) fn expression(&self, text: &str, schema: &DFSchema) -> Result<Expr> {
-        let expr = ast::ExprWithAlias {
-            expr: parse_expr(text)?,
-            alias: None,
-        };
+        self.parsed(parse_expr(text)?, schema)
+    }
+
+    fn parsed(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
+        let expr = ast::ExprWithAlias { expr, alias: None };
         Ok(self.state.create_logical_expr_from_sql_expr(expr, schema)?)
     }
 
     /// The value of an expression without columns.
     pub(super) async fn evaluate(&self, text: &str) -> Result<ScalarValue> {
+        self.evaluate_expr(parse_expr(text)?).await
+    }
+
+    /// The value of a parsed expression without columns.
+    pub(super) async fn evaluate_expr(&self, expr: ast::Expr) -> Result<ScalarValue> {
         let plan = LogicalPlanBuilder::empty(true)
-            .project(vec![self.constant(text)?])?
+            .project(vec![self.parsed(expr, &DFSchema::empty())?])?
             .build()?;
         let frame = datafusion::dataframe::DataFrame::new(self.state.clone(), plan);
         let batches = frame.collect().await?;

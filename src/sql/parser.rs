@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::explain::ExplainOptions;
 use super::parameters::place_of;
 use super::statement::{Compact, Drop, DropKind, Explain, Statement};
 use super::tokens::{DIALECT, LineIndex, is_blank, tokenize};
@@ -62,6 +63,7 @@ impl Grammar<'_> {
         let second = self.word(1);
         match (first.as_str(), second.as_str()) {
             _ if self.is_transaction() => self.transaction(),
+            _ if self.is_script() => self.script(),
             ("EXPLAIN", _) => self.explain(),
             ("CREATE", _) if self.creates_ours() => self.create(),
             ("CREATE", "INDEX") | ("CREATE", "UNIQUE") => index::parse_create(self),
@@ -103,10 +105,15 @@ impl Grammar<'_> {
                 self.skip(2);
                 Ok(Statement::CancelCompaction(self.job_id()?))
             }
-            ("VACUUM", _) => {
-                self.skip(1);
-                Ok(Statement::Vacuum)
-            }
+            ("VACUUM", _) => self.vacuum(),
+            ("DECLARE", _) => self.declare(),
+            ("FETCH" | "MOVE", _) => self.fetch(),
+            ("CLOSE", _) => self.close(),
+            ("PREPARE", _) => self.prepare(),
+            ("EXECUTE", _) => self.execute(),
+            ("DEALLOCATE", _) => self.deallocate(),
+            ("ALTER", "SYSTEM") => Err(Error::unsupported("ALTER SYSTEM is not supported")
+                .with_hint("Settings of the whole database are given when it is opened.")),
             ("SET", _) => self.set(),
             ("RESET", _) => self.reset(),
             ("DISCARD", _) => self.discard(),
@@ -288,38 +295,45 @@ impl Grammar<'_> {
         Ok(text)
     }
 
+    /// `EXPLAIN [(option value, ..)] statement`, or the words of older versions.
     fn explain(&mut self) -> Result<Statement> {
         self.skip(1);
-        let (mut analyze, mut verbose, mut format) = (false, false, None);
-        let listed = self.parser.peek_token().token == Token::LParen
-            && matches!(self.word(1).as_str(), "ANALYZE" | "VERBOSE" | "FORMAT");
+        let mut options = ExplainOptions::default();
+        let listed = self.parser.peek_token_ref().token == Token::LParen
+            && !matches!(
+                self.word(1).as_str(),
+                "" | "SELECT" | "WITH" | "VALUES" | "TABLE"
+            );
         if listed {
             for (name, value) in self.options()? {
-                let on = !matches!(value.to_lowercase().as_str(), "off" | "false" | "0");
-                match name.as_str() {
-                    "analyze" => analyze = on,
-                    "verbose" => verbose = on,
-                    "format" => format = Some(value),
-                    _ => {
-                        let message = format!("unrecognized EXPLAIN option \"{name}\"");
-                        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
-                    }
-                }
+                options.set(&name, &value)?;
             }
         } else {
-            analyze = self.accept(&["ANALYZE"]);
-            verbose = self.accept(&["VERBOSE"]);
+            options.analyze = self.accept(&["ANALYZE"]) || self.accept(&["ANALYSE"]);
+            options.verbose = self.accept(&["VERBOSE"]);
             if self.accept(&["FORMAT"]) {
-                format = Some(self.option_value()?);
+                options.set_format(&self.option_value()?)?;
             }
         }
-        let statement = Box::new(self.statement()?);
+        options.check()?;
+        self.check_not_nested()?;
+        let statement = self.statement()?;
+        if statement.is_about_session() {
+            let message = "EXPLAIN takes a statement that reads or writes data";
+            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+        }
         Ok(Statement::Explain(Explain {
-            analyze,
-            verbose,
-            format,
-            statement,
+            options,
+            statement: Box::new(statement),
         }))
+    }
+
+    /// That a statement with a statement inside is not inside of another.
+    fn check_not_nested(&self) -> Result<()> {
+        match self.word(0).as_str() {
+            "EXPLAIN" | "PREPARE" => Err(self.unexpected("a statement that reads or writes data")),
+            _ => Ok(()),
+        }
     }
 
     /// Whether CREATE makes something of ours rather than of DataFusion's.
@@ -514,6 +528,8 @@ pub fn fold(ident: &Ident) -> String {
     }
 }
 
+mod cursor;
+mod scripts;
 mod transaction;
 mod variables;
 

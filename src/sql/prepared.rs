@@ -45,6 +45,11 @@ impl Prepared {
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
     }
+
+    /// What was prepared.
+    pub(super) fn statement(&self) -> &Statement {
+        &self.statement
+    }
 }
 
 /// A plan with the types of its parameters.
@@ -63,9 +68,6 @@ impl Session {
     pub async fn sql(&self, text: &str) -> Result<DataFrame> {
         let planned = self.admitted(text).await;
         let planned = planned.inspect_err(|_| self.statement_failed())?;
-        if matches!(planned.plan, LogicalPlan::Statement(_)) {
-            return Ok(self.context().execute_logical_plan(planned.plan).await?);
-        }
         Ok(DataFrame::new(planned.state, planned.plan))
     }
 
@@ -176,10 +178,7 @@ impl Session {
             Tag::CopyIn(_) => Some(copy::open_input(&mut state)),
             _ => None,
         };
-        let frame = match plan {
-            LogicalPlan::Statement(_) => self.context().execute_logical_plan(plan).await?,
-            plan => DataFrame::new(state, plan),
-        };
+        let frame = DataFrame::new(state, plan);
         let stream = self.watch(frame.execute_stream().await?);
         Ok(Outcome {
             tag,
@@ -187,6 +186,27 @@ impl Session {
             stream,
             input,
         })
+    }
+}
+
+impl Planning<'_> {
+    /// The plan of EXECUTE: that of the prepared statement with values in place of its parameters.
+    pub(super) async fn bound(
+        &self,
+        prepared: &Prepared,
+        values: Vec<ScalarValue>,
+    ) -> Result<(Tag, LogicalPlan)> {
+        let values = coerce(&prepared.parameters, values)?;
+        let (tag, plan) = match &prepared.plan {
+            Some(plan) => (prepared.tag.clone(), plan.clone()),
+            None => {
+                let types = Types::of(&prepared.parameters);
+                let statement = prepared.statement.clone();
+                let planned = self.session.plan(statement, types).await?;
+                (planned.tag, planned.plan)
+            }
+        };
+        Ok((tag, bind(plan, &values)?))
     }
 }
 
@@ -204,12 +224,6 @@ fn is_kept(statement: &Statement) -> bool {
 
 /// The plan with the types that its execution will have.
 fn analyzed(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
-    match plan {
-        // EXPLAIN shows what becomes of its plan; PREPARE and the like are not executed as plans.
-        LogicalPlan::Explain(_) | LogicalPlan::Analyze(_) | LogicalPlan::Statement(_) => Ok(plan),
-        plan => {
-            let analyzer = state.analyzer();
-            Ok(analyzer.execute_and_check(plan, state.config_options(), |_, _| {})?)
-        }
-    }
+    let analyzer = state.analyzer();
+    Ok(analyzer.execute_and_check(plan, state.config_options(), |_, _| {})?)
 }

@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::logical_expr::{
-    ExplainOption, LogicalPlan, LogicalPlanBuilder, Statement as PlannedStatement,
-};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
@@ -23,12 +22,16 @@ use super::backends::Identity;
 use super::command::CommandNode;
 use super::context::statement_to_plan;
 use super::copy::{CopyInput, CopyShape};
+use super::cursor::Cursors;
+use super::named::NamedStatements;
 use super::notice::{Notice, Notices};
 use super::parameters::Types;
 use super::statement::{Explain, Statement};
 use super::transaction::Block;
 use super::variables::Variables;
-use super::{compaction, copy, create, dml, index, transaction, variables};
+use super::{
+    compaction, copy, create, cursor, dml, explain, index, named, scripts, transaction, variables,
+};
 use crate::catalog::options::PinnedSnapshot;
 use crate::database::Core;
 use crate::error::{Error, Result};
@@ -43,6 +46,11 @@ pub enum Tag {
     Rows,
     /// Rows whose number the tag leaves out (`SHOW`, `EXPLAIN`).
     Shown(&'static str),
+    /// Rows that FETCH took from a cursor.
+    Fetched {
+        /// Whether the cursor was declared BINARY: its values travel so also where text is asked for.
+        binary: bool,
+    },
     /// A number of rows touched, in the one column `count`; the word stands before it (`INSERT 0`).
     Count(&'static str),
     /// Nothing but that it was done (`CREATE TABLE`).
@@ -56,7 +64,7 @@ pub enum Tag {
 impl Tag {
     /// Whether the client gets the rows; others answer by their tag alone.
     pub fn answers_rows(&self) -> bool {
-        matches!(self, Self::Rows | Self::Shown(_))
+        matches!(self, Self::Rows | Self::Shown(_) | Self::Fetched { .. })
     }
 
     /// The tag as clients read it: `n` is the number of rows that were answered, or the one value of the column
@@ -64,6 +72,7 @@ impl Tag {
     pub fn text(&self, n: u64) -> String {
         match self {
             Self::Rows => format!("SELECT {n}"),
+            Self::Fetched { .. } => format!("FETCH {n}"),
             Self::Count(word) => format!("{word} {n}"),
             Self::CopyOut(_) | Self::CopyIn(_) => format!("COPY {n}"),
             Self::Shown(words) | Self::Done(words) => (*words).to_string(),
@@ -105,6 +114,8 @@ pub(super) struct Inner {
     pub(super) reported: Mutex<HashMap<&'static str, String>>,
     /// Whether the client has been told that search is exact whatever it tunes.
     pub(super) noted_exactness: Mutex<bool>,
+    pub(super) cursors: Cursors,
+    pub(super) statements: NamedStatements,
     notices: Notices,
     copy_progress: Arc<copy::CopyProgress>,
 }
@@ -135,6 +146,8 @@ impl Session {
                 variables: Mutex::default(),
                 reported: Mutex::default(),
                 noted_exactness: Mutex::default(),
+                cursors: Cursors::default(),
+                statements: NamedStatements::default(),
                 notices: Notices::default(),
                 copy_progress: Arc::default(),
             }
@@ -265,7 +278,17 @@ impl<'a> Planning<'a> {
                 compaction::wait(session, job, timeout)
             }
             Statement::CancelCompaction(job) => compaction::cancel(session, job),
-            Statement::Vacuum => compaction::vacuum(session),
+            Statement::Vacuum(names) => {
+                scripts::check_collections(session, &names)?;
+                compaction::vacuum(session)
+            }
+            Statement::Declare(declare) => cursor::declare(self, *declare).await,
+            Statement::Fetch(fetch) => cursor::fetch(session, fetch),
+            Statement::Close(name) => cursor::close(session, name),
+            Statement::Prepare(prepare) => named::prepare(session, *prepare),
+            Statement::Execute(execute) => named::execute(self, &execute).await,
+            Statement::Deallocate(name) => named::deallocate(session, name),
+            Statement::Script(script) => scripts::plan(session, *script),
             Statement::Set(set) => variables::set(session, set),
             Statement::SetDefaultModes(modes) => variables::set_default_modes(session, modes),
             Statement::ResetAll => variables::reset_all(session),
@@ -278,21 +301,13 @@ impl<'a> Planning<'a> {
     /// Boxed because EXPLAIN holds a statement, whose planning may be an EXPLAIN.
     fn explain(&self, explain: Explain) -> BoxFuture<'_, Result<LogicalPlan>> {
         async move {
+            let began = Instant::now();
             let (_, plan) = self.statement(*explain.statement).await?;
-            if matches!(plan, LogicalPlan::Statement(_)) {
-                return Err(Error::unsupported(
-                    "EXPLAIN of this statement is not supported",
-                ));
-            }
-            let mut option = ExplainOption::default()
-                .with_verbose(explain.verbose)
-                .with_analyze(explain.analyze);
-            if let Some(format) = explain.format {
-                option = option.with_format(format.parse()?);
-            }
-            Ok(LogicalPlanBuilder::from(plan)
-                .explain_option_format(option)?
-                .build()?)
+            let settings = match explain.options.settings {
+                true => self.session.changed_settings(),
+                false => Vec::new(),
+            };
+            explain::explain(explain.options, settings, began, plan)
         }
         .boxed()
     }
@@ -308,11 +323,6 @@ fn refuse_foreign(plan: &LogicalPlan) -> Result<()> {
         LogicalPlan::Dml(_) | LogicalPlan::Copy(_) => {
             Err(Error::unsupported("this statement is not supported"))
         }
-        LogicalPlan::Statement(
-            PlannedStatement::Prepare(_)
-            | PlannedStatement::Execute(_)
-            | PlannedStatement::Deallocate(_),
-        ) => Ok(()),
         LogicalPlan::Statement(other) => Err(Error::unsupported(format!(
             "{} is not supported",
             other.name()

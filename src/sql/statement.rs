@@ -5,7 +5,11 @@ use std::time::Duration;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
+use super::cursor::{Declare, Fetch};
+use super::explain::ExplainOptions;
 use super::index::{CreateIndex, DropIndex, RenameIndex};
+use super::named::{Execute, Prepare};
+use super::scripts::Script;
 use super::transaction::{Modes, TransactionStatement};
 use super::variables::{DiscardKind, SetStatement};
 use crate::storage::schema::JobId;
@@ -65,8 +69,22 @@ pub enum Statement {
     },
     /// CANCEL COMPACTION n.
     CancelCompaction(JobId),
-    /// VACUUM.
-    Vacuum,
+    /// VACUUM; the collections that are named must exist.
+    Vacuum(Vec<ObjectName>),
+    /// DECLARE.
+    Declare(Box<Declare>),
+    /// FETCH or MOVE.
+    Fetch(Fetch),
+    /// CLOSE; no name is ALL.
+    Close(Option<String>),
+    /// PREPARE.
+    Prepare(Box<Prepare>),
+    /// EXECUTE.
+    Execute(Box<Execute>),
+    /// DEALLOCATE; no name is ALL.
+    Deallocate(Option<String>),
+    /// A statement that has nothing to do.
+    Script(Box<Script>),
     /// SET or RESET of a variable.
     Set(SetStatement),
     /// SET SESSION CHARACTERISTICS.
@@ -84,12 +102,8 @@ pub enum Statement {
 /// EXPLAIN.
 #[derive(Debug, Clone)]
 pub struct Explain {
-    /// Whether to run the statement and show what happened.
-    pub analyze: bool,
-    /// Whether to show all plans.
-    pub verbose: bool,
-    /// The format's name.
-    pub format: Option<String>,
+    /// What it shows.
+    pub options: ExplainOptions,
     /// The statement.
     pub statement: Box<Statement>,
 }
@@ -218,6 +232,8 @@ pub enum AlterAction {
     SetOptions(Vec<(String, String)>),
     /// ALTER COLUMN .. SET DEFAULT / DROP DEFAULT.
     SetDefault(Ident, Option<(Expr, String)>),
+    /// ALTER COLUMN .. SET STORAGE, COMPRESSION or STATISTICS: accepted without effect.
+    TuneColumn(Ident),
     /// ALTER COLUMN .. SET NOT NULL / DROP NOT NULL.
     SetNullable(Ident, bool),
 }
@@ -297,14 +313,37 @@ pub enum Effect {
 }
 
 impl Statement {
+    /// Whether it is about the session alone: it is neither explained nor prepared.
+    pub fn is_about_session(&self) -> bool {
+        matches!(
+            self,
+            Self::Transaction(_)
+                | Self::Set(_)
+                | Self::SetDefaultModes(_)
+                | Self::ResetAll
+                | Self::Show(_)
+                | Self::ShowAll
+                | Self::Discard(_)
+                | Self::Declare(_)
+                | Self::Fetch(_)
+                | Self::Close(_)
+                | Self::Deallocate(_)
+                | Self::Script(_)
+        )
+    }
+
     /// What it does, and how errors name it.
     pub fn effect(&self) -> (Effect, &'static str) {
         match self {
-            Self::Explain(explain) if explain.analyze => explain.statement.effect(),
+            Self::Explain(explain) if explain.options.analyze => explain.statement.effect(),
             Self::Transaction(statement) if statement.ends_failure() => {
                 (Effect::EndsFailure, "ROLLBACK")
             }
             Self::Transaction(_)
+            | Self::Close(_)
+            | Self::Prepare(_)
+            | Self::Deallocate(_)
+            | Self::Script(_)
             | Self::Set(_)
             | Self::SetDefaultModes(_)
             | Self::ResetAll
@@ -329,7 +368,7 @@ impl Statement {
             Self::DropIndex(_) => (Effect::Writes, "DROP INDEX"),
             Self::RenameIndex(_) => (Effect::Writes, "ALTER INDEX"),
             Self::Compact(_) => (Effect::Maintains, "COMPACT"),
-            Self::Vacuum => (Effect::Maintains, "VACUUM"),
+            Self::Vacuum(_) => (Effect::Maintains, "VACUUM"),
             _ => (Effect::Reads, "SELECT"),
         }
     }

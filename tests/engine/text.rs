@@ -34,11 +34,10 @@ pub fn cell(value: Option<&[u8]>) -> String {
 
 /// The rows of an answer; the lines of an EXPLAIN are rows of their own.
 pub fn shown(names: &[&str], rows: Vec<Vec<String>>) -> Vec<Vec<String>> {
-    let plans: Vec<String> = match names {
-        ["plan_type", "plan"] => rows.into_iter().map(|mut row| row.remove(1)).collect(),
-        ["QUERY PLAN"] => rows.into_iter().flatten().collect(),
-        _ => return rows,
-    };
+    if names != ["QUERY PLAN"] {
+        return rows;
+    }
+    let plans: Vec<String> = rows.into_iter().flatten().collect();
     let lines = plans.iter().flat_map(|plan| plan.split("\\n"));
     let lines = lines.map(|line| line.trim().to_string());
     lines

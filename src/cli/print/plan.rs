@@ -15,26 +15,18 @@ const LINE_CHARS_MAX: usize = 110;
 /// How much deeper than their line its further parts begin.
 const DEEPER: usize = 6;
 
-/// Whether the rows are DataFusion's answer to EXPLAIN.
+/// Whether the rows are the answer to EXPLAIN.
 pub fn is_plan(schema: &Schema) -> bool {
     let names = schema.fields().iter().map(|f| f.name().as_str());
-    names.eq(["plan_type", "plan"])
+    names.eq(["QUERY PLAN"])
 }
 
-/// Prints each plan under its name.
+/// Prints the lines of a plan.
 pub fn write(batch: &RecordBatch, out: &mut impl Write) -> Result<(), Failure> {
-    let text = |i: usize| cast(batch.column(i), &DataType::Utf8).map_err(no_text);
-    let (kinds, plans) = (text(0)?, text(1)?);
-    for (kind, plan) in kinds
-        .as_string::<i32>()
-        .iter()
-        .zip(plans.as_string::<i32>())
-    {
-        writeln!(out, "{}:", kind.unwrap_or_default().replace('_', " "))?;
-        for line in plan.unwrap_or_default().trim_end().lines() {
-            for part in wrap(line) {
-                writeln!(out, "  {part}")?;
-            }
+    let plans = cast(batch.column(0), &DataType::Utf8).map_err(no_text)?;
+    for row in plans.as_string::<i32>().iter().flatten() {
+        for part in row.lines().flat_map(wrap) {
+            writeln!(out, "{part}")?;
         }
     }
     Ok(())

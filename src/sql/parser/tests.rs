@@ -111,7 +111,7 @@ fn everything_else_is_datafusions() {
     let Statement::Explain(explain) = parse("EXPLAIN ANALYZE COMPACT t").unwrap() else {
         panic!("no EXPLAIN");
     };
-    assert!(explain.analyze && matches!(*explain.statement, Statement::Compact(_)));
+    assert!(explain.options.analyze && matches!(*explain.statement, Statement::Compact(_)));
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl Session {
     /// # Errors
     /// 25P02 in a failed block.
     pub(in crate::sql) fn check_plannable(&self, statement: &Statement) -> Result<()> {
-        match statement.effect() {
+        match self.effect_of(statement) {
             (Effect::EndsFailure, _) => Ok(()),
             _ => self.inner.block.lock().check_open(),
         }
@@ -43,7 +43,7 @@ impl Session {
     /// 25P02 in a failed block, 25001 for one that does not run in a block, 25006 for a write where nothing is written.
     pub(in crate::sql) fn admit(&self, statement: &Statement) -> Result<()> {
         self.check_plannable(statement)?;
-        let (effect, name) = statement.effect();
+        let (effect, name) = self.effect_of(statement);
         let defaults = self.default_modes();
         let mut block = self.inner.block.lock();
         match effect {
@@ -61,6 +61,20 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// What a statement does: EXECUTE does what was prepared.
+    fn effect_of(&self, statement: &Statement) -> (Effect, &'static str) {
+        match statement {
+            Statement::Explain(explain) if explain.options.analyze => {
+                self.effect_of(&explain.statement)
+            }
+            Statement::Execute(execute) => match self.named_statement(&execute.name) {
+                Ok(named) => named.prepared.statement().effect(),
+                Err(_) => (Effect::Controls, "EXECUTE"),
+            },
+            _ => statement.effect(),
+        }
     }
 
     /// The version that a statement reads: the newest, or the one that its block began with.

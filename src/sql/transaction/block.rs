@@ -120,6 +120,11 @@ impl Block {
         self.modes
     }
 
+    /// How many savepoints it has.
+    pub(in crate::sql) fn savepoints(&self) -> usize {
+        self.savepoints.len()
+    }
+
     /// Whether its statements all read one version: until the block writes, so that it sees what it wrote.
     pub(in crate::sql) fn pins(&self) -> bool {
         let inside = self.status != TransactionStatus::Idle;

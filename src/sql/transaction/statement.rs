@@ -87,6 +87,7 @@ impl Session {
             TransactionStatement::RollbackTo(name) => {
                 let (kept, wrote) = self.inner.block.lock().rollback_to(name)?;
                 self.change(|variables| variables.roll_back_to(kept));
+                self.inner.cursors.roll_back_to(kept);
                 if wrote {
                     self.warn_of_writes_kept();
                 }
@@ -119,6 +120,7 @@ impl Session {
             drop(block);
             *self.inner.pinned.lock() = None;
             self.change(|variables| variables.end_block(ended.committed));
+            self.inner.cursors.end_block(ended.committed);
             self.ended(ended);
             modes
         };

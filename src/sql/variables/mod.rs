@@ -18,6 +18,7 @@ mod statement;
 
 pub(super) use functions::functions;
 pub(super) use layers::Variables;
+pub(super) use parameter::boolean;
 pub use session::Timeouts;
 pub use show::SettingRow;
 pub(super) use show::{show, show_all};

@@ -112,6 +112,20 @@ impl Session {
         rows
     }
 
+    /// The parameters that the session has set, as EXPLAIN (SETTINGS) lists them.
+    pub(in crate::sql) fn changed_settings(&self) -> Vec<String> {
+        let set = Source::Session.as_str();
+        let rows = self.settings().into_iter().filter(|row| row.source == set);
+        rows.map(|row| {
+            let value = match Parameter::find(&row.name) {
+                Some(parameter) => parameter.show(&row.setting),
+                None => row.setting,
+            };
+            format!("{} = '{value}'", row.name)
+        })
+        .collect()
+    }
+
     fn parameter_row(&self, parameter: &Parameter) -> SettingRow {
         let (source, reset) = self.origin(parameter);
         let (min, max) = match &parameter.kind {

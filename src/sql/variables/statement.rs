@@ -120,6 +120,8 @@ fn act(
 impl Session {
     fn discard_all(&self) {
         debug_assert_eq!(self.transaction_status(), TransactionStatus::Idle);
+        self.inner.cursors.close_all();
+        self.forget_statements();
         self.reset_variables();
     }
 }

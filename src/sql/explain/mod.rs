@@ -1,0 +1,9 @@
+//! EXPLAIN: the plan of a statement as rows, one a line, in the column `QUERY PLAN`.
+
+mod node;
+mod options;
+mod render;
+
+pub(crate) use node::ExplainPlanner;
+pub(super) use node::explain;
+pub use options::ExplainOptions;

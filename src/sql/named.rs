@@ -1,0 +1,204 @@
+//! Prepared statements by name: PREPARE, EXECUTE and DEALLOCATE, and those that clients name by the protocol.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arrow::datatypes::{Field, FieldRef};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::{DataType, Expr};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+
+use super::prepared::Prepared;
+use super::session::{Planning, Session, Tag, done};
+use super::statement::Statement;
+use super::types::column_type;
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::schema::SQL_TYPE_KEY;
+
+/// The most prepared statements of a session.
+const STATEMENTS_MAX: usize = 10_000;
+
+/// PREPARE.
+#[derive(Debug, Clone)]
+pub struct Prepare {
+    /// The name.
+    pub name: String,
+    /// The types of the first parameters.
+    pub types: Vec<DataType>,
+    /// The statement.
+    pub statement: Statement,
+    /// PREPARE as its author wrote it.
+    pub text: String,
+}
+
+/// EXECUTE.
+#[derive(Debug, Clone)]
+pub struct Execute {
+    /// The name.
+    pub name: String,
+    /// The values of the parameters.
+    pub values: Vec<Expr>,
+}
+
+/// A prepared statement with a name.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// The statement.
+    pub prepared: Arc<Prepared>,
+    /// As its author wrote it.
+    pub text: String,
+    /// When it was prepared.
+    pub created: SystemTime,
+    /// Whether PREPARE made it, rather than the protocol.
+    pub from_sql: bool,
+}
+
+/// The named statements of a session.
+#[derive(Debug, Default)]
+pub(super) struct NamedStatements {
+    by_name: Mutex<BTreeMap<String, Named>>,
+}
+
+impl Session {
+    /// Gives a prepared statement a name.
+    ///
+    /// # Errors
+    /// 42P05 when the name is taken, 54000 when there are too many.
+    pub fn name_statement(&self, name: &str, statement: Named) -> Result<()> {
+        let mut by_name = self.inner.statements.by_name.lock();
+        if by_name.contains_key(name) {
+            let message = format!("prepared statement \"{name}\" already exists");
+            return Err(Error::exists(
+                sqlstate::DUPLICATE_PREPARED_STATEMENT,
+                message,
+            ));
+        }
+        if by_name.len() >= STATEMENTS_MAX {
+            let message =
+                format!("a session can have at most {STATEMENTS_MAX} prepared statements");
+            return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
+        }
+        by_name.insert(name.to_string(), statement);
+        Ok(())
+    }
+
+    /// The prepared statement of that name.
+    ///
+    /// # Errors
+    /// 26000 when there is none.
+    pub fn named_statement(&self, name: &str) -> Result<Named> {
+        let found = self.inner.statements.by_name.lock().get(name).cloned();
+        found.ok_or_else(|| unknown(name))
+    }
+
+    /// Forgets a prepared statement; whether there was one.
+    pub fn forget_statement(&self, name: &str) -> bool {
+        self.inner.statements.by_name.lock().remove(name).is_some()
+    }
+
+    /// Forgets all prepared statements.
+    pub(super) fn forget_statements(&self) {
+        self.inner.statements.by_name.lock().clear();
+    }
+
+    /// The prepared statements by name, for `pg_prepared_statements`.
+    pub fn named_statements(&self) -> Vec<(String, Named)> {
+        let by_name = self.inner.statements.by_name.lock();
+        by_name
+            .iter()
+            .map(|(name, named)| (name.clone(), named.clone()))
+            .collect()
+    }
+
+    async fn prepare_named(&self, prepare: &Prepare) -> Result<()> {
+        let types = prepare
+            .types
+            .iter()
+            .map(declared_type)
+            .collect::<Result<Vec<_>>>()?;
+        let prepared = self
+            .prepare_statement(prepare.statement.clone(), &types)
+            .await?;
+        let named = Named {
+            prepared,
+            text: prepare.text.clone(),
+            created: SystemTime::now(),
+            from_sql: true,
+        };
+        self.name_statement(&prepare.name, named)
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    let message = format!("prepared statement \"{name}\" does not exist");
+    Error::not_found(sqlstate::INVALID_SQL_STATEMENT_NAME, message)
+}
+
+/// The type that PREPARE gives a parameter; `unknown` leaves it to the statement.
+fn declared_type(data_type: &DataType) -> Result<Option<FieldRef>> {
+    if data_type.to_string().eq_ignore_ascii_case("unknown") {
+        return Ok(None);
+    }
+    let column_type = column_type(data_type)?;
+    let metadata = [(SQL_TYPE_KEY.to_string(), column_type.to_string())];
+    let field = Field::new("", column_type.arrow_type(), true).with_metadata(metadata.into());
+    Ok(Some(Arc::new(field)))
+}
+
+/// PREPARE.
+pub(super) fn prepare(session: &Session, prepare: Prepare) -> Result<(Tag, LogicalPlan)> {
+    let session = session.clone();
+    let label = format!("Prepare: {}", prepare.name);
+    let prepare = Arc::new(prepare);
+    done("PREPARE", label, move || {
+        let (session, prepare) = (session.clone(), Arc::clone(&prepare));
+        async move { session.prepare_named(&prepare).await }
+    })
+}
+
+/// EXECUTE: the plan of the prepared statement with its values.
+pub(super) fn execute<'a>(
+    planning: &'a Planning<'_>,
+    execute: &'a Execute,
+) -> BoxFuture<'a, Result<(Tag, LogicalPlan)>> {
+    async move {
+        let named = planning.session.named_statement(&execute.name)?;
+        let expected = named.prepared.parameters().len();
+        let given = execute.values.len();
+        if given != expected {
+            let name = &execute.name;
+            let message = format!("wrong number of parameters for prepared statement \"{name}\"");
+            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message)
+                .with_detail(format!("Expected {expected} parameters but got {given}.")));
+        }
+        let mut values = Vec::with_capacity(given);
+        for value in &execute.values {
+            values.push(planning.evaluate_expr(value.clone()).await?);
+        }
+        planning.bound(&named.prepared, values).await
+    }
+    .boxed()
+}
+
+/// DEALLOCATE; no name is ALL.
+pub(super) fn deallocate(session: &Session, name: Option<String>) -> Result<(Tag, LogicalPlan)> {
+    let session = session.clone();
+    let tag = match name {
+        Some(_) => "DEALLOCATE",
+        None => "DEALLOCATE ALL",
+    };
+    done(tag, "Deallocate".to_string(), move || {
+        let done = match &name {
+            None => {
+                session.forget_statements();
+                Ok(())
+            }
+            Some(name) if session.forget_statement(name) => Ok(()),
+            Some(name) => Err(unknown(name)),
+        };
+        async move { done }
+    })
+}

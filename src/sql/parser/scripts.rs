@@ -1,0 +1,166 @@
+//! The grammar of statements that scripts for PostgreSQL have and that need nothing here.
+
+use datafusion::sql::sqlparser::ast::ObjectName;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::{Grammar, fold};
+use crate::error::{Error, Result};
+use crate::sql::scripts::Script;
+use crate::sql::statement::Statement;
+
+/// What VACUUM, ANALYZE and CLUSTER may be told as words.
+const MAINTENANCE_WORDS: [&str; 5] = ["FULL", "FREEZE", "VERBOSE", "ANALYZE", "ANALYSE"];
+
+impl Grammar<'_> {
+    /// Whether the next words begin one of these statements.
+    pub(super) fn is_script(&self) -> bool {
+        match self.word(0).as_str() {
+            "CREATE" | "DROP" | "ALTER" => self.word(1) == "EXTENSION",
+            "COMMENT" => self.word(1) == "ON",
+            "ANALYZE" | "ANALYSE" | "CLUSTER" | "REINDEX" | "CHECKPOINT" | "LOCK" | "LISTEN"
+            | "UNLISTEN" | "NOTIFY" | "DO" => true,
+            _ => false,
+        }
+    }
+
+    pub(super) fn script(&mut self) -> Result<Statement> {
+        let first = self.word(0);
+        let script = match first.as_str() {
+            "CREATE" => self.create_extension()?,
+            "DROP" => self.drop_extension()?,
+            "ALTER" => self.alter_extension()?,
+            "COMMENT" => {
+                self.expect(&["COMMENT", "ON"])?;
+                self.skip_rest();
+                Script::Comment
+            }
+            "ANALYZE" | "ANALYSE" => {
+                self.skip(1);
+                Script::Analyze(self.maintained()?)
+            }
+            "CLUSTER" => self.cluster()?,
+            "REINDEX" => {
+                self.skip_rest();
+                Script::Reindex
+            }
+            "CHECKPOINT" => {
+                self.skip(1);
+                Script::Checkpoint
+            }
+            "LOCK" => self.lock()?,
+            "UNLISTEN" => {
+                self.skip(1);
+                if !self.parser.consume_token(&Token::Mul) {
+                    self.parser.parse_identifier()?;
+                }
+                Script::Unlisten
+            }
+            _ => return Err(Error::unsupported(format!("{first} is not supported"))),
+        };
+        Ok(Statement::Script(Box::new(script)))
+    }
+
+    /// `VACUUM [(option, ..) | FULL ..] [table, ..]`.
+    pub(super) fn vacuum(&mut self) -> Result<Statement> {
+        self.skip(1);
+        Ok(Statement::Vacuum(self.maintained()?))
+    }
+
+    /// Options, and the tables behind them.
+    fn maintained(&mut self) -> Result<Vec<ObjectName>> {
+        if self.parser.peek_token_ref().token == Token::LParen {
+            self.options()?;
+        }
+        while MAINTENANCE_WORDS.contains(&self.word(0).as_str()) {
+            self.skip(1);
+        }
+        if self.at_end() {
+            return Ok(Vec::new());
+        }
+        self.comma_separated(|g| {
+            let name = g.name()?;
+            if g.parser.peek_token_ref().token == Token::LParen {
+                g.names_in_parentheses()?;
+            }
+            Ok(name)
+        })
+    }
+
+    fn at_end(&self) -> bool {
+        matches!(
+            self.parser.peek_token_ref().token,
+            Token::EOF | Token::SemiColon
+        )
+    }
+
+    fn skip_rest(&mut self) {
+        while !self.at_end() {
+            self.skip(1);
+        }
+    }
+
+    fn create_extension(&mut self) -> Result<Script> {
+        self.skip(2);
+        let if_not_exists = self.if_not_exists();
+        let name = fold(&self.parser.parse_identifier()?);
+        self.accept(&["WITH"]);
+        while matches!(self.word(0).as_str(), "SCHEMA" | "VERSION") {
+            self.skip(2);
+        }
+        self.accept(&["CASCADE"]);
+        Ok(Script::CreateExtension {
+            name,
+            if_not_exists,
+        })
+    }
+
+    fn drop_extension(&mut self) -> Result<Script> {
+        self.skip(2);
+        let if_exists = self.if_exists();
+        let names = self.comma_separated(|g| Ok(fold(&g.parser.parse_identifier()?)))?;
+        if !self.accept(&["CASCADE"]) {
+            self.accept(&["RESTRICT"]);
+        }
+        Ok(Script::DropExtension { names, if_exists })
+    }
+
+    fn alter_extension(&mut self) -> Result<Script> {
+        self.skip(2);
+        let name = fold(&self.parser.parse_identifier()?);
+        self.expect(&["UPDATE"])?;
+        if self.accept(&["TO"]) {
+            self.skip(1);
+        }
+        Ok(Script::AlterExtension(name))
+    }
+
+    /// `CLUSTER [VERBOSE] [table [USING index]]`.
+    fn cluster(&mut self) -> Result<Script> {
+        self.skip(1);
+        self.accept(&["VERBOSE"]);
+        if self.at_end() {
+            return Ok(Script::Cluster(None));
+        }
+        let name = self.name()?;
+        if self.accept(&["USING"]) {
+            self.parser.parse_identifier()?;
+        }
+        Ok(Script::Cluster(Some(name)))
+    }
+
+    /// `LOCK [TABLE] [ONLY] table, .. [IN .. MODE] [NOWAIT]`.
+    fn lock(&mut self) -> Result<Script> {
+        self.skip(1);
+        self.accept(&["TABLE"]);
+        self.accept(&["ONLY"]);
+        let names = self.comma_separated(Self::name)?;
+        if self.accept(&["IN"]) {
+            while !self.at_end() && self.word(0) != "MODE" {
+                self.skip(1);
+            }
+            self.expect(&["MODE"])?;
+        }
+        self.accept(&["NOWAIT"]);
+        Ok(Script::Lock(names))
+    }
+}

@@ -1,0 +1,161 @@
+//! Statements of scripts for PostgreSQL that have nothing to do here: they are accepted, and say so.
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::ObjectName;
+
+use super::ddl::{find_collection, qualify};
+use super::notice::Notice;
+use super::session::{Session, Tag, done};
+use crate::error::{Error, Result, sqlstate};
+
+/// Extensions whose types and functions are always there.
+const BUILT_IN: [&str; 2] = ["vector", "plpgsql"];
+
+/// A statement that is accepted.
+#[derive(Debug, Clone)]
+pub enum Script {
+    /// CREATE EXTENSION.
+    CreateExtension {
+        /// The extension.
+        name: String,
+        /// Whether an existing one is fine.
+        if_not_exists: bool,
+    },
+    /// DROP EXTENSION.
+    DropExtension {
+        /// The extensions.
+        names: Vec<String>,
+        /// Whether missing ones are fine.
+        if_exists: bool,
+    },
+    /// ALTER EXTENSION .. UPDATE.
+    AlterExtension(String),
+    /// COMMENT ON.
+    Comment,
+    /// ANALYZE.
+    Analyze(Vec<ObjectName>),
+    /// CLUSTER.
+    Cluster(Option<ObjectName>),
+    /// REINDEX.
+    Reindex,
+    /// CHECKPOINT.
+    Checkpoint,
+    /// LOCK TABLE.
+    Lock(Vec<ObjectName>),
+    /// UNLISTEN.
+    Unlisten,
+}
+
+impl Script {
+    fn tag(&self) -> &'static str {
+        match self {
+            Self::CreateExtension { .. } => "CREATE EXTENSION",
+            Self::DropExtension { .. } => "DROP EXTENSION",
+            Self::AlterExtension(_) => "ALTER EXTENSION",
+            Self::Comment => "COMMENT",
+            Self::Analyze(_) => "ANALYZE",
+            Self::Cluster(_) => "CLUSTER",
+            Self::Reindex => "REINDEX",
+            Self::Checkpoint => "CHECKPOINT",
+            Self::Lock(_) => "LOCK TABLE",
+            Self::Unlisten => "UNLISTEN",
+        }
+    }
+}
+
+/// The plan of such a statement.
+pub(super) fn plan(session: &Session, script: Script) -> Result<(Tag, LogicalPlan)> {
+    let (tag, session) = (script.tag(), session.clone());
+    done(tag, format!("Accept: {tag}"), move || {
+        let accepted = session.accept(&script);
+        async move { accepted }
+    })
+}
+
+/// VACUUM of some collections, which must exist.
+pub(super) fn check_collections(session: &Session, names: &[ObjectName]) -> Result<()> {
+    let (path, snapshot) = (session.search_path(), session.snapshot());
+    for name in names {
+        find_collection(&snapshot, &qualify(name, &path)?)?;
+    }
+    Ok(())
+}
+
+impl Session {
+    fn accept(&self, script: &Script) -> Result<()> {
+        match script {
+            Script::CreateExtension {
+                name,
+                if_not_exists,
+            } => self.create_extension(name, *if_not_exists),
+            Script::DropExtension { names, if_exists } => names
+                .iter()
+                .try_for_each(|name| self.drop_extension(name, *if_exists)),
+            Script::AlterExtension(name) => {
+                self.check_extension(name)?;
+                self.notice(format!(
+                    "extension \"{name}\" is built in and always the newest"
+                ));
+                Ok(())
+            }
+            Script::Comment => {
+                self.notice("comments are not kept");
+                Ok(())
+            }
+            Script::Analyze(names) => check_collections(self, names),
+            Script::Cluster(name) => {
+                check_collections(self, name.as_slice())?;
+                let hint = "COMPACT .. WITH CLUSTERING shelves the rows by the clustering key.";
+                self.notice(Notice::from("CLUSTER does nothing").with_hint(hint));
+                Ok(())
+            }
+            Script::Reindex => {
+                self.notice("indexes are written with their segments, REINDEX does nothing");
+                Ok(())
+            }
+            Script::Checkpoint => {
+                self.notice("commits are durable, and checkpoints are written as the log grows");
+                Ok(())
+            }
+            Script::Lock(names) => {
+                self.inner.block.lock().check_inside("LOCK TABLE")?;
+                check_collections(self, names)?;
+                self.notice(
+                    "readers and writers do not wait for each other, LOCK TABLE does nothing",
+                );
+                Ok(())
+            }
+            Script::Unlisten => Ok(()),
+        }
+    }
+
+    fn create_extension(&self, name: &str, if_not_exists: bool) -> Result<()> {
+        if !BUILT_IN.contains(&name) {
+            let message = format!("extension \"{name}\" is not available");
+            return Err(Error::unsupported(message)
+                .with_hint("Only \"vector\" is there, and it is built in."));
+        }
+        self.notice(match if_not_exists {
+            true => format!("extension \"{name}\" already exists, skipping"),
+            false => format!("extension \"{name}\" is built in"),
+        });
+        Ok(())
+    }
+
+    fn drop_extension(&self, name: &str, if_exists: bool) -> Result<()> {
+        match self.check_extension(name) {
+            Ok(()) => self.notice(format!("extension \"{name}\" is built in and stays")),
+            Err(error) if if_exists => self.notice(format!("{}, skipping", error.message())),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn check_extension(&self, name: &str) -> Result<()> {
+        if BUILT_IN.contains(&name) {
+            return Ok(());
+        }
+        let message = format!("extension \"{name}\" does not exist");
+        Err(Error::not_found(sqlstate::UNDEFINED_OBJECT, message))
+    }
+}

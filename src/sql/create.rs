@@ -102,7 +102,7 @@ async fn fill(session: &Session, id: CollectionId, query: &LogicalPlan) -> Resul
         let counts = counts
             .iter()
             .map(|batch| batch.column(0).as_primitive::<UInt64Type>());
-        Ok(counts.filter_map(|count| arrow::compute::sum(count)).sum())
+        Ok(counts.filter_map(arrow::compute::sum).sum())
     };
     let result = inserted.await;
     if result.is_err() {

@@ -11,3 +11,6 @@ pub use statement::{Declare, Fetch, Target};
 pub(super) use statement::{close, declare, fetch};
 pub use store::CursorRow;
 pub(super) use store::Cursors;
+
+#[cfg(test)]
+mod tests;

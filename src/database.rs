@@ -16,6 +16,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 use parking_lot::RwLock;
 
+use crate::catalog::arithmetic::CheckedArithmeticRule;
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
 use crate::catalog::decimal_literal::DecimalLiteralRule;
 use crate::catalog::dml::DmlPlanner;
@@ -23,6 +24,7 @@ use crate::catalog::in_list::InListRule;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
 use crate::catalog::search_path;
+use crate::catalog::string_limit::limit_strings;
 use crate::catalog::yielding::YieldingRule;
 use crate::compaction::scheduler::Scheduler;
 use crate::error::{Error, Result};
@@ -175,14 +177,16 @@ impl Database {
             .with_default_features()
             .with_query_planner(Arc::new(Planner))
             .with_physical_optimizer_rule(Arc::new(YieldingRule));
-        let mut builder =
-            shelfmark_udfs::with_vector_support(builder).with_analyzer_rule(Arc::new(InListRule));
+        let mut builder = shelfmark_udfs::with_vector_support(builder)
+            .with_analyzer_rule(Arc::new(InListRule))
+            .with_analyzer_rule(Arc::new(CheckedArithmeticRule));
         let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
         analyzer.rules.insert(0, Arc::new(DecimalLiteralRule));
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
         let clustering = Arc::new(ClusteringFunction::new(engine));
         context.register_udtf(CLUSTERING_INFORMATION, clustering);
+        limit_strings(&context);
         views.session.get_or_init(|| context.state_weak_ref());
         context
     }

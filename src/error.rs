@@ -1,5 +1,6 @@
 //! The one error type: a kind for what the caller does about it, and the SQLSTATE that Postgres would give.
 
+mod codes;
 mod resources;
 
 use std::fmt;
@@ -48,20 +49,25 @@ pub mod sqlstate {
     pub const FEATURE_NOT_SUPPORTED: &str = "0A000";
     pub const INVALID_GRANT_OPERATION: &str = "0LP01";
     pub const INVALID_ROLE_SPECIFICATION: &str = "0P000";
+    pub const CARDINALITY_VIOLATION: &str = "21000";
     pub const DATA_EXCEPTION: &str = "22000";
     pub const STRING_DATA_RIGHT_TRUNCATION: &str = "22001";
     pub const NUMERIC_VALUE_OUT_OF_RANGE: &str = "22003";
     pub const NULL_VALUE_NOT_ALLOWED: &str = "22004";
     pub const INVALID_DATETIME_FORMAT: &str = "22007";
     pub const DATETIME_FIELD_OVERFLOW: &str = "22008";
+    pub const SUBSTRING_ERROR: &str = "22011";
     pub const DIVISION_BY_ZERO: &str = "22012";
+    pub const INVALID_ARGUMENT_FOR_POWER_FUNCTION: &str = "2201F";
+    pub const INVALID_ROW_COUNT_IN_LIMIT: &str = "2201W";
+    pub const INVALID_ROW_COUNT_IN_OFFSET: &str = "2201X";
     pub const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
     pub const INVALID_PARAMETER_VALUE: &str = "22023";
+    pub const STRING_DATA_LENGTH_MISMATCH: &str = "22026";
+    pub const ARRAY_SUBSCRIPT_ERROR: &str = "2202E";
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
     pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
     pub const BAD_COPY_FILE_FORMAT: &str = "22P04";
-    pub const STRING_DATA_LENGTH_MISMATCH: &str = "22026";
-    pub const ARRAY_SUBSCRIPT_ERROR: &str = "2202E";
     pub const NOT_NULL_VIOLATION: &str = "23502";
     pub const UNIQUE_VIOLATION: &str = "23505";
     pub const CHECK_VIOLATION: &str = "23514";
@@ -85,9 +91,11 @@ pub mod sqlstate {
     pub const SYNTAX_ERROR: &str = "42601";
     pub const INVALID_NAME: &str = "42602";
     pub const DUPLICATE_COLUMN: &str = "42701";
+    pub const AMBIGUOUS_COLUMN: &str = "42702";
     pub const UNDEFINED_COLUMN: &str = "42703";
     pub const UNDEFINED_OBJECT: &str = "42704";
     pub const DUPLICATE_OBJECT: &str = "42710";
+    pub const GROUPING_ERROR: &str = "42803";
     pub const DATATYPE_MISMATCH: &str = "42804";
     pub const WRONG_OBJECT_TYPE: &str = "42809";
     pub const CANNOT_COERCE: &str = "42846";
@@ -99,6 +107,7 @@ pub mod sqlstate {
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
     pub const DUPLICATE_SCHEMA: &str = "42P06";
     pub const DUPLICATE_TABLE: &str = "42P07";
+    pub const INVALID_COLUMN_REFERENCE: &str = "42P10";
     pub const INVALID_TABLE_DEFINITION: &str = "42P16";
     pub const INDETERMINATE_DATATYPE: &str = "42P18";
     pub const DISK_FULL: &str = "53100";
@@ -425,7 +434,7 @@ fn copy_shared(shared: &DataFusionError) -> Error {
     if let Some(limit) = resources::limit_error(root) {
         return limit;
     }
-    let (kind, sqlstate) = code_of(root);
+    let (kind, sqlstate) = codes::code_of(root);
     Error::new(kind, sqlstate, shared.message().into_owned())
 }
 
@@ -470,8 +479,8 @@ fn classify(error: DataFusionError) -> Error {
     if let Some(limit) = resources::limit_error(root) {
         return limit.with_source(error);
     }
-    let (kind, sqlstate) = code_of(root);
-    let message = tidy(&root.strip_backtrace());
+    let (kind, sqlstate) = codes::code_of(root);
+    let message = codes::words(tidy(&root.strip_backtrace()));
     Error::new(kind, sqlstate, message).with_source(error)
 }
 
@@ -491,92 +500,6 @@ fn tidy(message: &str) -> String {
         rest = next.trim_start_matches(['\n', ' ']);
     }
     rest.lines().next().unwrap_or(rest).to_string()
-}
-
-fn code_of(error: &DataFusionError) -> (ErrorKind, &'static str) {
-    use ErrorKind::{Cancelled, Internal, InvalidInput, NotFound, Unavailable, Unsupported};
-    match error {
-        DataFusionError::SQL(..) => (InvalidInput, sqlstate::SYNTAX_ERROR),
-        DataFusionError::Plan(m) => plan_code(m),
-        DataFusionError::SchemaError(inner, _) => schema_code(inner),
-        DataFusionError::NotImplemented(_) => (Unsupported, sqlstate::FEATURE_NOT_SUPPORTED),
-        DataFusionError::ArrowError(inner, _) => arrow_code(inner),
-        DataFusionError::Execution(m) => execution_code(m),
-        DataFusionError::Configuration(_) => (InvalidInput, sqlstate::INVALID_PARAMETER_VALUE),
-        DataFusionError::ParquetError(_) => (ErrorKind::Corrupted, sqlstate::DATA_CORRUPTED),
-        DataFusionError::IoError(e) if e.kind() == io::ErrorKind::NotFound => {
-            (NotFound, sqlstate::UNDEFINED_FILE)
-        }
-        DataFusionError::IoError(_) => (Unavailable, sqlstate::IO_ERROR),
-        DataFusionError::ExecutionJoin(e) if e.is_cancelled() => {
-            (Cancelled, sqlstate::QUERY_CANCELED)
-        }
-        DataFusionError::ObjectStore(_) => (Unavailable, sqlstate::IO_ERROR),
-        _ => (Internal, sqlstate::INTERNAL_ERROR),
-    }
-}
-
-fn schema_code(error: &datafusion::common::SchemaError) -> (ErrorKind, &'static str) {
-    use datafusion::common::SchemaError as S;
-    match error {
-        S::FieldNotFound { .. } => (ErrorKind::NotFound, sqlstate::UNDEFINED_COLUMN),
-        S::AmbiguousReference { .. } => (ErrorKind::InvalidInput, "42702"),
-        _ => (ErrorKind::InvalidInput, sqlstate::DUPLICATE_COLUMN),
-    }
-}
-
-fn plan_code(message: &str) -> (ErrorKind, &'static str) {
-    let has = |s: &str| message.contains(s);
-    if has("table '") && has("not found") {
-        (ErrorKind::NotFound, sqlstate::UNDEFINED_TABLE)
-    } else if has("Invalid function") || has("table function") && has("not found") {
-        (ErrorKind::NotFound, sqlstate::UNDEFINED_FUNCTION)
-    } else if has("No function matches") || has("does not support") || has("Failed to coerce") {
-        (ErrorKind::InvalidInput, sqlstate::UNDEFINED_FUNCTION)
-    } else if has("already exists") {
-        (ErrorKind::AlreadyExists, sqlstate::DUPLICATE_TABLE)
-    } else if has("Cannot coerce") || has("Cannot infer common") || has("Unsupported CAST") {
-        (ErrorKind::InvalidInput, sqlstate::DATATYPE_MISMATCH)
-    } else {
-        (ErrorKind::InvalidInput, sqlstate::SYNTAX_ERROR)
-    }
-}
-
-fn execution_code(message: &str) -> (ErrorKind, &'static str) {
-    if message.contains("out of range") || message.contains("verflow") {
-        (
-            ErrorKind::InvalidInput,
-            sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
-        )
-    } else {
-        (ErrorKind::InvalidInput, sqlstate::DATA_EXCEPTION)
-    }
-}
-
-fn arrow_code(error: &arrow::error::ArrowError) -> (ErrorKind, &'static str) {
-    use arrow::error::ArrowError as A;
-    match error {
-        A::DivideByZero => (ErrorKind::InvalidInput, sqlstate::DIVISION_BY_ZERO),
-        A::ArithmeticOverflow(_) => (
-            ErrorKind::InvalidInput,
-            sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
-        ),
-        A::CastError(_) | A::ParseError(_) => (
-            ErrorKind::InvalidInput,
-            sqlstate::INVALID_TEXT_REPRESENTATION,
-        ),
-        A::InvalidArgumentError(m) if m.contains("too large to store") => (
-            ErrorKind::InvalidInput,
-            sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
-        ),
-        A::NotYetImplemented(_) => (ErrorKind::Unsupported, sqlstate::FEATURE_NOT_SUPPORTED),
-        A::CsvError(_) | A::JsonError(_) => {
-            (ErrorKind::InvalidInput, sqlstate::BAD_COPY_FILE_FORMAT)
-        }
-        A::MemoryError(_) => (ErrorKind::LimitExceeded, sqlstate::OUT_OF_MEMORY),
-        A::IoError(..) => (ErrorKind::Unavailable, sqlstate::IO_ERROR),
-        _ => (ErrorKind::InvalidInput, sqlstate::DATA_EXCEPTION),
-    }
 }
 
 #[cfg(test)]

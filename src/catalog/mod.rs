@@ -1,5 +1,6 @@
 //! Collections as DataFusion sees them: pruning, scans, tables, writes, the catalog and the system tables.
 
+pub mod arithmetic;
 pub mod assign;
 pub mod clustering;
 pub mod decimal_literal;
@@ -16,6 +17,7 @@ pub mod prune;
 pub mod scan;
 pub mod search_path;
 pub mod sink;
+pub mod string_limit;
 pub mod system;
 pub mod table;
 #[cfg(test)]

@@ -1,0 +1,111 @@
+//! Functions that make long texts of short ones, with a limit: `repeat('x', 2147483647)` is refused before it takes
+//! the memory of everybody.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, Int64Array};
+use arrow::compute::cast;
+use arrow::compute::kernels::length::length;
+use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use datafusion::common::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
+use datafusion::prelude::SessionContext;
+
+use crate::error::{Error, sqlstate};
+
+/// Bytes of one value that such a function may make.
+const VALUE_BYTES_MAX: i64 = 64 << 20;
+/// Bytes of the values of one batch: offsets of texts have 31 bits.
+const BATCH_BYTES_MAX: i64 = 1 << 30;
+/// The most bytes of a character.
+const CHARACTER_BYTES: i64 = 4;
+
+/// Puts the limit on the session's functions.
+pub fn limit_strings(context: &SessionContext) {
+    for name in ["repeat", "lpad", "rpad"] {
+        let function = context.state().scalar_functions().get(name).cloned();
+        if let Some(inner) = function {
+            context.register_udf(ScalarUDF::from(LimitedFunction { inner }));
+        }
+    }
+}
+
+/// A function of a text and a number that says how long the result is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct LimitedFunction {
+    inner: Arc<ScalarUDF>,
+}
+
+impl LimitedFunction {
+    /// # Errors
+    /// 54000 when a value, or all of a batch, would be too long.
+    fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
+        let [text, count, ..] = args.args.as_slice() else {
+            return Ok(());
+        };
+        let integers = |value: &ColumnarValue| -> Result<Int64Array> {
+            let array = value.to_array(args.number_rows)?;
+            let array = match array.data_type() {
+                t if t.is_integer() => array,
+                DataType::Utf8View => length(&cast(&array, &DataType::Utf8)?)?,
+                _ => length(&array)?,
+            };
+            Ok(cast(&array, &DataType::Int64)?
+                .as_primitive::<Int64Type>()
+                .clone())
+        };
+        let (texts, counts) = (integers(text)?, integers(count)?);
+        let repeats = self.inner.name() == "repeat";
+        let mut total = 0_i64;
+        for (text, count) in texts.iter().zip(&counts) {
+            let (Some(text), Some(count)) = (text, count) else {
+                continue;
+            };
+            let unit = if repeats { text } else { CHARACTER_BYTES };
+            let bytes = count.max(0).saturating_mul(unit);
+            total = total.saturating_add(bytes);
+            if bytes > VALUE_BYTES_MAX || total > BATCH_BYTES_MAX {
+                let message = "requested length too large";
+                let error = Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message);
+                let most = VALUE_BYTES_MAX >> 20;
+                return Err(error
+                    .with_detail(format!("A text has at most {most} MB."))
+                    .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ScalarUDFImpl for LimitedFunction {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(types)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.check(&args)?;
+        self.inner.invoke_with_args(args)
+    }
+}

@@ -2,11 +2,11 @@
 
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use datafusion::config::Dialect;
-use datafusion::execution::context::{QueryPlanner, SessionConfig, SessionContext, SessionState};
+use datafusion::execution::context::{QueryPlanner, SessionConfig, SessionContext};
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -14,7 +14,6 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Analyzer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
-use parking_lot::RwLock;
 
 use crate::catalog::arithmetic::CheckedArithmeticRule;
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
@@ -22,6 +21,7 @@ use crate::catalog::decimal_literal::DecimalLiteralRule;
 use crate::catalog::dml::DmlPlanner;
 use crate::catalog::in_list::InListRule;
 use crate::catalog::options::ShelfmarkOptions;
+use crate::catalog::pg::{self, RegTypeRule};
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
 use crate::catalog::search_path;
 use crate::catalog::string_limit::limit_strings;
@@ -32,9 +32,13 @@ use crate::settings::Settings;
 use crate::sql::Session;
 use crate::sql::backends::{Backends, Entry};
 use crate::sql::command::CommandPlanner;
+use crate::sql::correlated::{CorrelatedRule, SessionCell};
 use crate::sql::explain::ExplainPlanner;
+use crate::sql::pg_types::PgTypePlanner;
+use crate::sql::relation::FunctionPlanner;
 use crate::sql::{CopyPlanner, plan_view};
 use crate::storage::change::View;
+use crate::storage::committer::now_ms;
 use crate::storage::engine::Engine;
 use crate::storage::snapshot::DEFAULT_SCHEMA;
 
@@ -66,6 +70,8 @@ pub(crate) struct Core {
     pub(crate) scheduler: Scheduler,
     /// The sessions of clients.
     pub(crate) backends: Arc<Backends>,
+    /// When it was opened, milliseconds since 1970 UTC.
+    pub(crate) opened_ms: i64,
     /// Held while a definition is read, changed and committed.
     pub(crate) ddl: tokio::sync::Mutex<()>,
     runtime: Arc<RuntimeEnv>,
@@ -114,6 +120,7 @@ impl Database {
         let core = Core {
             scheduler,
             backends: Arc::default(),
+            opened_ms: now_ms(),
             engine,
             ddl,
             runtime,
@@ -176,17 +183,26 @@ impl Database {
             .with_catalog_list(Arc::new(ShelfmarkCatalogList::with_catalog(catalog)))
             .with_default_features()
             .with_query_planner(Arc::new(Planner))
-            .with_physical_optimizer_rule(Arc::new(YieldingRule));
+            .with_physical_optimizer_rule(Arc::new(YieldingRule))
+            .with_type_planner(Arc::new(PgTypePlanner))
+            .with_relation_planners(vec![Arc::new(FunctionPlanner)]);
+        let mut builder = builder;
+        let scalar = builder.scalar_functions().get_or_insert_with(Vec::new);
+        scalar.extend(pg::functions::all());
         let mut builder = shelfmark_udfs::with_vector_support(builder)
             .with_analyzer_rule(Arc::new(InListRule))
             .with_analyzer_rule(Arc::new(CheckedArithmeticRule));
         let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
         analyzer.rules.insert(0, Arc::new(DecimalLiteralRule));
+        analyzer.rules.insert(0, Arc::new(RegTypeRule));
+        let correlated = CorrelatedRule::new(Arc::clone(&views.session));
+        analyzer.rules.insert(0, Arc::new(correlated));
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
         let clustering = Arc::new(ClusteringFunction::new(engine));
         context.register_udtf(CLUSTERING_INFORMATION, clustering);
         limit_strings(&context);
+        context.register_udtf("pg_get_keywords", Arc::new(pg::functions::Keywords));
         views.session.get_or_init(|| context.state_weak_ref());
         context
     }
@@ -195,7 +211,8 @@ impl Database {
 /// The configuration of a new session.
 pub(crate) fn session_config(engine: &Engine) -> SessionConfig {
     let mut config = SessionConfig::new()
-        .with_information_schema(true)
+        // PostgreSQL's is served, not DataFusion's.
+        .with_information_schema(false)
         .with_create_default_catalog_and_schema(false)
         .with_default_catalog_and_schema(CATALOG, search_path::join([DEFAULT_SCHEMA.to_string()]))
         .with_option_extension(ShelfmarkOptions::from_settings(&engine.settings));
@@ -245,7 +262,7 @@ impl QueryPlanner for Planner {
 /// Plans views by the session that looks them up. The session owns the catalog that owns this, hence weak.
 #[derive(Default)]
 struct Views {
-    session: OnceLock<Weak<RwLock<SessionState>>>,
+    session: SessionCell,
 }
 
 #[async_trait]

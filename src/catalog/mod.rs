@@ -11,6 +11,7 @@ pub mod in_list;
 pub mod index_definition;
 pub mod keys;
 pub mod options;
+pub mod pg;
 pub mod pg_type;
 pub mod provider;
 pub mod prune;

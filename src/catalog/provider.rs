@@ -12,6 +12,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, TableType};
 use parking_lot::RwLock;
 
+use super::pg::{self, SystemCatalog};
 use super::search_path::{self, PathSchema};
 use super::system::{SYSTEM_SCHEMA, SystemSchema, SystemSource};
 use super::table::CollectionTable;
@@ -88,6 +89,12 @@ impl ShelfmarkCatalog {
     fn has_system_schema(&self) -> bool {
         !self.with_row_address
     }
+
+    /// PostgreSQL's catalogs and the information schema.
+    fn system_catalog(&self, name: &str) -> Option<SystemCatalog> {
+        let there = self.has_system_schema();
+        there.then(|| SystemCatalog::new(name, self.views.clone()))?
+    }
 }
 
 impl CatalogProvider for ShelfmarkCatalog {
@@ -95,6 +102,7 @@ impl CatalogProvider for ShelfmarkCatalog {
         let mut names: Vec<String> = self.snapshot().schemas().cloned().collect();
         if self.has_system_schema() {
             names.push(SYSTEM_SCHEMA.to_string());
+            names.extend(pg::SCHEMAS.map(ToString::to_string));
         }
         names.sort_unstable();
         names
@@ -111,6 +119,9 @@ impl CatalogProvider for ShelfmarkCatalog {
         if let Some(path) = search_path::split(name) {
             let path = PathSchema::new(&path, |name| self.schema(name));
             return Some(Arc::new(path));
+        }
+        if let Some(catalog) = self.system_catalog(name) {
+            return Some(Arc::new(catalog));
         }
         let schema = || UserSchema {
             catalog: self.clone(),

@@ -3,7 +3,7 @@
 mod columns;
 mod rows;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -58,24 +58,44 @@ impl SystemTable {
         }
     }
 
+    /// The rows; without a source, those of an empty database.
     fn rows(
         self,
-        source: &SystemSource,
+        source: Option<&SystemSource>,
         snapshot: &Snapshot,
         settings: &Settings,
     ) -> Result<RecordBatch> {
-        let engine = &source.engine;
         let columns = match self {
             Self::Collections => rows::collections(snapshot),
-            Self::Segments => rows::segments(snapshot, &engine.store),
+            Self::Segments => rows::segments(snapshot, source.map(|s| s.engine.store.as_ref())),
             Self::PartitionStats => rows::partition_stats(snapshot),
-            Self::Compactions => rows::compactions(snapshot, source.scheduler.as_ref()),
-            Self::Versions => rows::versions(&engine.committer.versions()),
+            Self::Compactions => {
+                rows::compactions(snapshot, source.and_then(|s| s.scheduler.as_ref()))
+            }
+            Self::Versions => {
+                let versions = source.map(|s| s.engine.committer.versions());
+                rows::versions(&versions.unwrap_or_default())
+            }
             Self::Settings => rows::settings(settings),
             Self::Indexes => rows::indexes(snapshot),
         };
         columns.into_batch()
     }
+}
+
+/// The names of the system tables, with their columns.
+pub(super) fn system_tables() -> impl Iterator<Item = (&'static str, SchemaRef)> {
+    static SCHEMAS: LazyLock<Vec<(&'static str, SchemaRef)>> = LazyLock::new(|| {
+        let none = (Snapshot::empty(), Settings::default());
+        let schema = |t: SystemTable| t.rows(None, &none.0, &none.1).ok();
+        let tables = SystemTable::ALL.into_iter();
+        tables
+            .filter_map(|t| Some((t.name(), schema(t)?.schema())))
+            .collect()
+    });
+    SCHEMAS
+        .iter()
+        .map(|(name, schema)| (*name, Arc::clone(schema)))
 }
 
 /// What the system tables are computed from.
@@ -111,7 +131,7 @@ impl SchemaProvider for SystemSchema {
         let Some(table) = SystemTable::ALL.into_iter().find(|t| t.name() == name) else {
             return Ok(None);
         };
-        let none = table.rows(&self.source, &Snapshot::empty(), &Settings::default())?;
+        let none = table.rows(None, &Snapshot::empty(), &Settings::default())?;
         Ok(Some(Arc::new(SystemTableProvider {
             source: self.source.clone(),
             table,
@@ -154,7 +174,7 @@ impl TableProvider for SystemTableProvider {
             None => self.source.engine.committer.snapshot(),
         };
         let settings = ShelfmarkOptions::settings_of(state.config_options());
-        let rows = self.table.rows(&self.source, &snapshot, &settings)?;
+        let rows = self.table.rows(Some(&self.source), &snapshot, &settings)?;
         let table = MemTable::try_new(Arc::clone(&self.schema), vec![vec![rows]])?;
         table.scan(state, projection, filters, limit).await
     }

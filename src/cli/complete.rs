@@ -19,9 +19,11 @@ const KEYWORDS: &str = "ALTER ANALYZE AND AS ASC BETWEEN BIGINT BOOLEAN BY BYTEA
     TRUNCATE UNION UPDATE USING UUID VACUUM VALUES VARCHAR VECTOR VIEW WAIT WHEN WHERE WITH";
 
 const NAMES: [&str; 4] = [
-    "SELECT DISTINCT table_name FROM information_schema.tables",
+    "SELECT DISTINCT table_name FROM information_schema.tables \
+     WHERE table_schema NOT IN ('information_schema', 'pg_catalog')",
     "SELECT DISTINCT table_schema || '.' || table_name FROM information_schema.tables",
-    "SELECT DISTINCT column_name FROM information_schema.columns",
+    "SELECT DISTINCT column_name FROM information_schema.columns \
+     WHERE table_schema NOT IN ('information_schema', 'pg_catalog')",
     "SELECT DISTINCT routine_name FROM information_schema.routines",
 ];
 

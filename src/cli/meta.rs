@@ -78,7 +78,7 @@ fn tables(shell: &mut Shell) -> Result<(), Failure> {
         "SELECT table_schema AS schema, table_name AS name, \
          CASE table_type WHEN 'BASE TABLE' THEN 'collection' ELSE lower(table_type) END AS type \
          FROM information_schema.tables \
-         WHERE table_schema NOT IN ('information_schema', 'shelfmark') ORDER BY 1, 2",
+         WHERE table_schema NOT IN ('information_schema', 'pg_catalog', 'shelfmark') ORDER BY 1, 2",
         &mut std::io::empty(),
     )
 }

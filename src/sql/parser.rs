@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::explain::ExplainOptions;
+use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Compact, Drop, DropKind, Explain, Statement};
 use super::tokens::{DIALECT, LineIndex, is_blank, tokenize};
@@ -33,8 +34,9 @@ pub fn parse(text: &str) -> Result<Statement> {
         text,
         tokens,
     };
-    let statement = grammar.statement()?;
+    let mut statement = grammar.statement()?;
     grammar.end()?;
+    mend_statement(&mut statement);
     Ok(statement)
 }
 

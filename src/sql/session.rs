@@ -33,6 +33,7 @@ use super::{
     compaction, copy, create, cursor, dml, explain, index, named, scripts, transaction, variables,
 };
 use crate::catalog::options::PinnedSnapshot;
+use crate::catalog::pg::{PgContext, SessionFacts, show_names};
 use crate::database::Core;
 use crate::error::{Error, Result};
 use crate::storage::change::Change;
@@ -104,6 +105,8 @@ pub(super) struct Inner {
     pub(super) core: Arc<Core>,
     pub(super) context: SessionContext,
     identity: Identity,
+    /// What of the identity the functions of the catalogs tell.
+    facts: Arc<SessionFacts>,
     /// That of the context, which does not give it out.
     type_planner: Arc<dyn TypePlanner>,
     pub(super) block: Mutex<Block>,
@@ -132,6 +135,13 @@ impl Session {
             .type_planner()
             .take()
             .unwrap_or_else(|| Arc::new(VectorTypePlanner::default()));
+        let facts = SessionFacts {
+            user: identity.user.clone(),
+            database: identity.database.clone(),
+            backend_pid: identity.pid,
+            client: identity.address,
+            started_ms: core.opened_ms,
+        };
         let inner = Arc::new_cyclic(|session| {
             for function in variables::functions(session) {
                 context.register_udf(function);
@@ -140,6 +150,7 @@ impl Session {
                 core,
                 context,
                 identity,
+                facts: Arc::new(facts),
                 type_planner,
                 block: Mutex::default(),
                 pinned: Mutex::default(),
@@ -215,7 +226,13 @@ impl<'a> Planning<'a> {
         let snapshot = session.snapshot_to_read();
         let mut state = session.inner.context.state();
         let pinned = PinnedSnapshot(Arc::clone(&snapshot));
-        state.config_mut().set_extension(Arc::new(pinned));
+        let config = state.config_mut();
+        config.set_extension(Arc::new(pinned));
+        let facts = Arc::clone(&session.inner.facts);
+        let context = PgContext::new(facts, Arc::clone(&snapshot));
+        config.options_mut().extensions.insert(context);
+        // Functions are given the configuration as it is at this moment.
+        state.mark_start_execution();
         Self {
             session,
             state,
@@ -231,6 +248,12 @@ impl<'a> Planning<'a> {
     /// The plan of a query, or of another statement that DataFusion plans.
     pub(super) async fn plan(&self, statement: ast::Statement) -> Result<LogicalPlan> {
         let planner = &self.session.inner.type_planner;
+        if matches!(statement, ast::Statement::ShowFunctions { .. }) {
+            // It reads columns of DataFusion's own information schema.
+            let mut state = self.state.clone();
+            state.config_mut().options_mut().catalog.information_schema = true;
+            return Ok(statement_to_plan(&state, planner, statement, &self.types).await?);
+        }
         Ok(statement_to_plan(&self.state, planner, statement, &self.types).await?)
     }
 
@@ -243,7 +266,7 @@ impl<'a> Planning<'a> {
                 };
                 let plan = self.plan(*statement).await?;
                 refuse_foreign(&plan)?;
-                Ok((Tag::Rows, plan))
+                Ok((Tag::Rows, show_names(plan)?))
             }
             Statement::Explain(explain) => {
                 Ok((Tag::Shown("EXPLAIN"), self.explain(explain).await?))

@@ -294,7 +294,7 @@ pub(super) fn apply_frame(snapshot: &mut Snapshot, payload: Buffer) -> Result<Ve
 }
 
 /// Milliseconds since 1970 UTC.
-pub(super) fn now_ms() -> i64 {
+pub(crate) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }

@@ -121,7 +121,7 @@ impl AnySegment<'_> {
     }
 }
 
-pub(super) fn segments(snapshot: &Snapshot, store: &Store) -> Columns {
+pub(super) fn segments(snapshot: &Snapshot, store: Option<&Store>) -> Columns {
     let of = |c| {
         let sealed = Collection::segments(c).map(move |s| (c, AnySegment::Sealed(s)));
         let growing = c.growing().iter();
@@ -129,9 +129,10 @@ pub(super) fn segments(snapshot: &Snapshot, store: &Store) -> Columns {
     };
     let all: Vec<_> = snapshot.collections().flat_map(|c| of(c)).collect();
     let path = |c: &Collection, s: &Segment| {
+        let store = store?;
         let path = store.segment_path(c.id, s.id);
         let relative = path.strip_prefix(store.root()).unwrap_or(&path);
-        relative.display().to_string()
+        Some(relative.display().to_string())
     };
     let sorted_by = |c: &Collection, s: &Segment| names(&c.schema, &s.sorted_by);
     let each = || all.iter();
@@ -152,7 +153,7 @@ pub(super) fn segments(snapshot: &Snapshot, store: &Store) -> Columns {
             "created_version",
             each().map(|(_, s)| s.sealed().map(|s| s.created.0)),
         )
-        .text("file", each().map(|(c, s)| s.sealed().map(|s| path(c, s))))
+        .text("file", each().map(|(c, s)| path(c, s.sealed()?)))
 }
 
 /// The statistics of one column of one segment.

@@ -1,0 +1,128 @@
+//! Casts from and to the types that stand for names of objects: `'book'::regclass`, `oid::regtype::text`.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ExprSchema, Result};
+use datafusion::config::ConfigOptions;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TryCast,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::functions::{RegType, reg_type_of};
+use super::relation::Kind;
+use crate::catalog::pg_type;
+
+/// The field of a type that PostgreSQL has and DataFusion does not know by name.
+pub fn field_of_type(name: &str, is_quoted: bool) -> Option<Field> {
+    // Unquoted, this one is character(1).
+    if name == "char" && !is_quoted {
+        return None;
+    }
+    if let Some(reg) = RegType::of_name(name) {
+        return Some(Kind::Oid(reg.name()).field(""));
+    }
+    match name {
+        "int2vector" => Some(Kind::List(Box::new(Kind::Int2), Some("int2vector")).field("")),
+        "oidvector" => Some(Kind::List(Box::new(Kind::Oid("oid")), Some("oidvector")).field("")),
+        "aclitem" | "pg_node_tree" | "cstring" | "unknown" | "refcursor" | "inet" | "cidr" => {
+            Some(Kind::Text("text").field(""))
+        }
+        name => {
+            let found = super::fixed::type_of_name(name)?;
+            let field = pg_type::field_of_oid("", found.oid, -1)?;
+            Some(Field::clone(&field))
+        }
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
+/// Makes casts between text and these types calls of functions that read and write names.
+#[derive(Debug, Default)]
+pub(crate) struct RegTypeRule;
+
+impl AnalyzerRule for RegTypeRule {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let rewritten = plan.transform_up_with_subqueries(|plan| {
+            let inputs = plan.inputs();
+            let schema = match inputs.is_empty() {
+                // The filters of a scan are over its own columns.
+                true => DFSchema::clone(plan.schema()),
+                false => merge_schema(&inputs),
+            };
+            let names = NamePreserver::new(&plan);
+            plan.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let expr = expr.transform_up(|expr| rewrite(expr, &schema))?;
+                Ok(expr.update_data(|expr| name.restore(expr)))
+            })
+        })?;
+        rewritten.data.recompute_schema()
+    }
+
+    fn name(&self) -> &str {
+        "reg_types"
+    }
+}
+
+fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let (inner, target) = match &expr {
+        Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) => (expr, field),
+        _ => return Ok(Transformed::no(expr)),
+    };
+    // An expression that has no type by now is somebody else's error.
+    let Ok(source) = field_of(inner, schema) else {
+        return Ok(Transformed::no(expr));
+    };
+    let (from, to) = (reg_type_of(&source), reg_type_of(target));
+    Ok(match (from, to) {
+        (Some(reg), None) if is_text(target.data_type()) => {
+            Transformed::yes(reg.writing().call(vec![inner.as_ref().clone()]))
+        }
+        (None, Some(reg)) if is_text(source.data_type()) => {
+            Transformed::yes(reg.reading().call(vec![inner.as_ref().clone()]))
+        }
+        _ => Transformed::no(expr),
+    })
+}
+
+/// The field of an expression; of a column of an outer query too.
+fn field_of(expr: &Expr, schema: &dyn ExprSchema) -> Result<FieldRef> {
+    match expr {
+        Expr::OuterReferenceColumn(field, _) => Ok(Arc::clone(field)),
+        expr => Ok(expr.to_field(schema)?.1),
+    }
+}
+
+/// The plan with its columns of these types written as names, as clients want to see them.
+///
+/// # Errors
+/// When the plan's columns cannot be selected.
+pub(crate) fn show_names(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let shown = |field: &Field| reg_type_of(field);
+    if !plan.schema().fields().iter().any(|f| shown(f).is_some()) {
+        return Ok(plan);
+    }
+    let columns = plan.schema().iter().map(|(qualifier, field)| {
+        let column = Expr::from((qualifier, field));
+        match shown(field) {
+            Some(reg) => reg
+                .showing()
+                .call(vec![column])
+                .alias_qualified(qualifier.cloned(), field.name()),
+            None => column,
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    LogicalPlanBuilder::from(plan).project(columns)?.build()
+}

@@ -1,0 +1,161 @@
+//! Functions that describe an object of the catalogs in words or SQL.
+
+use super::{Call, Definition, Gives, Value};
+use crate::catalog::pg::definition::{
+    format_type, function_arguments, function_result, index_definition, index_of_constraint,
+    index_part, key_definition,
+};
+use crate::catalog::pg::fixed::{self, lines, named_function};
+use crate::catalog::pg::oid;
+use crate::catalog::pg::views::definition;
+use datafusion::common::Result;
+
+pub(super) const FUNCTIONS: &[Definition] = &[
+    Definition::new("format_type", 2..=2, Gives::Text, type_name).with_nulls(),
+    Definition::new("pg_get_expr", 2..=3, Gives::Text, |c| Ok(c.text(0).into())),
+    Definition::new("pg_get_indexdef", 1..=3, Gives::Text, index),
+    Definition::new("pg_get_constraintdef", 1..=2, Gives::Text, constraint),
+    Definition::new("pg_get_viewdef", 1..=2, Gives::Text, view),
+    Definition::new("pg_get_ruledef", 1..=2, Gives::Text, nothing),
+    Definition::new("pg_get_triggerdef", 1..=2, Gives::Text, nothing),
+    Definition::new("pg_get_partkeydef", 1..=1, Gives::Text, nothing),
+    Definition::new(
+        "pg_get_partition_constraintdef",
+        1..=1,
+        Gives::Text,
+        nothing,
+    ),
+    Definition::new("pg_get_statisticsobjdef", 1..=1, Gives::Text, nothing),
+    Definition::new(
+        "pg_get_statisticsobjdef_columns",
+        1..=1,
+        Gives::Text,
+        nothing,
+    ),
+    Definition::new("pg_get_serial_sequence", 2..=2, Gives::Text, nothing),
+    Definition::new("pg_get_function_sqlbody", 1..=1, Gives::Text, nothing),
+    Definition::new("pg_get_function_arg_default", 2..=2, Gives::Text, nothing),
+    Definition::new("pg_get_functiondef", 1..=1, Gives::Text, nothing),
+    Definition::new("pg_get_function_arguments", 1..=1, Gives::Text, arguments),
+    Definition::new(
+        "pg_get_function_identity_arguments",
+        1..=1,
+        Gives::Text,
+        arguments,
+    ),
+    Definition::new("pg_get_function_result", 1..=1, Gives::Text, |c| {
+        Ok(c.oid(0).and_then(function_result).into())
+    }),
+    Definition::new("pg_describe_object", 3..=3, Gives::Text, object),
+    Definition::new("obj_description", 1..=2, Gives::Text, description),
+    Definition::new("shobj_description", 2..=2, Gives::Text, shared_description),
+    Definition::new("col_description", 2..=2, Gives::Text, nothing),
+];
+
+/// Of objects that collections do not have.
+fn nothing(_: &Call<'_>) -> Result<Value> {
+    Ok(Value::Null)
+}
+
+fn type_name(call: &Call<'_>) -> Result<Value> {
+    let typmod = call.int(1).and_then(|m| i32::try_from(m).ok());
+    Ok(call.oid(0).map(|oid| format_type(oid, typmod)).into())
+}
+
+/// The definition of an index, or of its nth column.
+fn index(call: &Call<'_>) -> Result<Value> {
+    let Some(index) = call.relation(0)?.filter(|r| r.kind() == "i") else {
+        return Ok(Value::Null);
+    };
+    let part = call
+        .int(1)
+        .and_then(|n| usize::try_from(n).ok())
+        .filter(|n| *n > 0);
+    Ok(match part {
+        None => index_definition(index).into(),
+        Some(n) => index_part(index, n).unwrap_or_default().into(),
+    })
+}
+
+fn constraint(call: &Call<'_>) -> Result<Value> {
+    let objects = call.context.objects();
+    let index = call
+        .oid(0)
+        .and_then(|oid| index_of_constraint(objects, oid));
+    Ok(index.map(key_definition).into())
+}
+
+fn view(call: &Call<'_>) -> Result<Value> {
+    Ok(call.relation(0)?.and_then(definition).into())
+}
+
+fn arguments(call: &Call<'_>) -> Result<Value> {
+    let Some(oid) = call.oid(0) else {
+        return Ok(Value::Null);
+    };
+    // Functions that PostgreSQL does not have take what DataFusion lets them.
+    Ok(function_arguments(oid)
+        .unwrap_or_else(|| "VARIADIC \"any\"".to_string())
+        .into())
+}
+
+/// `type vector`, `function l2_norm(vector)`, `table book`: an object in words.
+fn object(call: &Call<'_>) -> Result<Value> {
+    let (class, object) = (call.oid(0).unwrap_or(0), call.oid(1).unwrap_or(0));
+    let objects = call.context.objects();
+    Ok(match class {
+        oid::PG_TYPE => Value::from(format!("type {}", format_type(object, None))),
+        oid::PG_PROC => named_function(object)
+            .map(|f| {
+                let arguments = function_arguments(object).unwrap_or_default();
+                format!("function {}({})", f.name, arguments.replace(", ", ","))
+            })
+            .into(),
+        oid::PG_CLASS => objects
+            .relation(object)
+            .map(|r| match r.kind() {
+                "v" => format!("view {}", r.name),
+                "i" => format!("index {}", r.name),
+                _ => format!("table {}", r.name),
+            })
+            .into(),
+        oid::PG_NAMESPACE => objects
+            .namespace(object)
+            .map(|name| format!("schema {name}"))
+            .into(),
+        _ => Value::Null,
+    })
+}
+
+/// The comment of a type, operator, function, schema or extension; collections have none.
+fn description(call: &Call<'_>) -> Result<Value> {
+    let class = match call.text(1).as_deref() {
+        Some("pg_type") => oid::PG_TYPE.to_string(),
+        Some("pg_operator") => "2617".to_string(),
+        Some("pg_proc") => oid::PG_PROC.to_string(),
+        Some("pg_namespace") => return Ok(namespace_description(call.oid(0)).into()),
+        Some("pg_extension") if call.oid(0) == Some(oid::EXTENSION_VECTOR) => {
+            return Ok("vector data type and exact vector search".into());
+        }
+        Some(_) => return Ok(Value::Null),
+        None => String::new(),
+    };
+    let object = call.text(0).unwrap_or_default();
+    let mut found = lines(fixed::DESCRIPTIONS)
+        .filter(|l| l[0] == object && (class.is_empty() || l[1] == class));
+    let known = found.next().map(|l| l[3]);
+    let operator = call.oid(0).and_then(named_function).is_some();
+    Ok(known.filter(|_| !class.is_empty() || operator).into())
+}
+
+fn namespace_description(namespace: Option<u32>) -> Option<&'static str> {
+    match namespace? {
+        oid::NAMESPACE_PG_CATALOG => Some("system catalog schema"),
+        oid::NAMESPACE_PUBLIC => Some("standard public schema"),
+        _ => None,
+    }
+}
+
+fn shared_description(_: &Call<'_>) -> Result<Value> {
+    Ok(Value::Null)
+}

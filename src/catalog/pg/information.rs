@@ -1,0 +1,358 @@
+//! The views of `information_schema`.
+
+use super::context::PgContext;
+use super::definition::format_type;
+use super::fixed::{self, NamedType, named_function, named_type};
+use super::objects::{Attribute, Objects, Relation, key_name};
+use super::roles::{self, OWNER};
+use super::rows::{Rows, Value};
+use super::views::definition;
+use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid};
+use crate::storage::collection::Collection;
+
+/// What views of one statement are made of.
+pub(super) struct Information<'a> {
+    pub context: &'a PgContext,
+    pub objects: &'a Objects,
+}
+
+fn yes(value: bool) -> Value {
+    Value::from(if value { "YES" } else { "NO" })
+}
+
+/// Schema and name of a relation under the names of the columns for them.
+fn table_of(relation: &Relation, database: &str) -> Vec<(&'static str, Value)> {
+    vec![
+        ("table_catalog", database.into()),
+        ("table_schema", relation.schema.as_str().into()),
+        ("table_name", relation.name.as_str().into()),
+    ]
+}
+
+impl<'a> Information<'a> {
+    fn database(&self) -> &'a str {
+        &self.context.facts.database
+    }
+
+    fn owner(&self) -> Option<String> {
+        roles::name_of(self.context, OWNER)
+    }
+
+    /// Tables and views, without indexes.
+    fn tables_and_views(&self) -> impl Iterator<Item = &'a Relation> {
+        let relations = self.objects.relations.iter();
+        relations.filter(|r| matches!(r.kind(), "r" | "v"))
+    }
+
+    pub fn catalog_name(&self, rows: &mut Rows) {
+        rows.push(&[("catalog_name", self.database().into())]);
+    }
+
+    pub fn schemata(&self, rows: &mut Rows) {
+        for (_, name) in &self.objects.namespaces {
+            rows.push(&[
+                ("catalog_name", self.database().into()),
+                ("schema_name", name.as_str().into()),
+                ("schema_owner", self.owner().into()),
+            ]);
+        }
+    }
+
+    pub fn tables(&self, rows: &mut Rows) {
+        for relation in self.tables_and_views() {
+            let kind = match relation.kind() {
+                "r" => "BASE TABLE",
+                _ => "VIEW",
+            };
+            let mut cells = table_of(relation, self.database());
+            cells.extend([
+                ("table_type", kind.into()),
+                ("is_insertable_into", yes(relation.collection().is_some())),
+                ("is_typed", yes(false)),
+            ]);
+            rows.push(&cells);
+        }
+    }
+
+    pub fn views(&self, rows: &mut Rows) {
+        for relation in self.tables_and_views().filter(|r| r.kind() == "v") {
+            let mut cells = table_of(relation, self.database());
+            cells.extend([
+                ("view_definition", definition(relation).into()),
+                ("check_option", "NONE".into()),
+            ]);
+            let flags = [
+                "is_updatable",
+                "is_insertable_into",
+                "is_trigger_updatable",
+                "is_trigger_deletable",
+                "is_trigger_insertable_into",
+            ];
+            cells.extend(flags.map(|name| (name, yes(false))));
+            rows.push(&cells);
+        }
+    }
+
+    pub fn columns(&self, rows: &mut Rows) {
+        for relation in self.tables_and_views() {
+            for column in &relation.columns {
+                rows.push(&self.column(relation, column));
+            }
+        }
+    }
+
+    fn column(&self, relation: &Relation, column: &Attribute) -> Vec<(&'static str, Value)> {
+        let mut cells = table_of(relation, self.database());
+        cells.extend([
+            ("column_name", column.name.as_str().into()),
+            ("ordinal_position", column.number.into()),
+            (
+                "column_default",
+                column
+                    .default
+                    .as_ref()
+                    .map(|(_, text)| text.as_str())
+                    .into(),
+            ),
+            ("is_nullable", yes(!column.not_null)),
+            ("udt_catalog", self.database().into()),
+            ("dtd_identifier", column.number.to_string().into()),
+            ("is_self_referencing", yes(false)),
+            ("is_identity", yes(false)),
+            ("identity_cycle", yes(false)),
+            ("is_generated", "NEVER".into()),
+            ("is_updatable", yes(relation.collection().is_some())),
+        ]);
+        cells.extend(type_cells(column.pg_type));
+        cells
+    }
+
+    /// Collections with a primary key, with the constraint's name.
+    fn keys(&self) -> impl Iterator<Item = (&'a Relation, &'a Collection, String)> {
+        let relations = self.objects.relations.iter();
+        relations.filter_map(|relation| {
+            let collection = relation.collection()?;
+            let has_key = !collection.schema.primary_key.is_empty();
+            has_key.then(|| (relation, collection.as_ref(), key_name(&relation.name)))
+        })
+    }
+
+    fn constraint_of(&self, relation: &Relation, name: &str) -> Vec<(&'static str, Value)> {
+        let mut cells = table_of(relation, self.database());
+        cells.extend([
+            ("constraint_catalog", self.database().into()),
+            ("constraint_schema", relation.schema.as_str().into()),
+            ("constraint_name", name.into()),
+        ]);
+        cells
+    }
+
+    /// `table_constraints`, and `constraint_table_usage`, which has some of its columns.
+    pub fn table_constraints(&self, rows: &mut Rows) {
+        for (relation, _, name) in self.keys() {
+            let mut cells = self.constraint_of(relation, &name);
+            cells.extend([
+                ("constraint_type", "PRIMARY KEY".into()),
+                ("is_deferrable", yes(false)),
+                ("initially_deferred", yes(false)),
+                ("enforced", yes(true)),
+            ]);
+            rows.push(&cells);
+        }
+    }
+
+    /// `key_column_usage`, and `constraint_column_usage`, which has some of its columns.
+    pub fn key_column_usage(&self, rows: &mut Rows) {
+        for (relation, collection, name) in self.keys() {
+            let keys = collection.schema.primary_key.iter();
+            let columns = keys.filter_map(|id| collection.schema.column_by_id(*id));
+            for (place, column) in columns.enumerate() {
+                let mut cells = self.constraint_of(relation, &name);
+                cells.extend([
+                    ("column_name", column.name.as_str().into()),
+                    ("ordinal_position", Value::Int(place as i64 + 1)),
+                ]);
+                rows.push(&cells);
+            }
+        }
+    }
+
+    /// `role_table_grants` and `table_privileges`.
+    pub fn table_privileges(&self, rows: &mut Rows) {
+        for relation in self.tables_and_views().filter(|r| r.is_user()) {
+            for privilege in ["INSERT", "SELECT", "UPDATE", "DELETE", "TRUNCATE"] {
+                rows.push(&self.privilege(relation, privilege));
+            }
+        }
+    }
+
+    fn privilege(&self, relation: &Relation, privilege: &str) -> Vec<(&'static str, Value)> {
+        let mut cells = table_of(relation, self.database());
+        cells.extend([
+            ("grantor", self.owner().into()),
+            ("grantee", self.owner().into()),
+            ("privilege_type", privilege.into()),
+            ("is_grantable", yes(true)),
+            ("with_hierarchy", yes(privilege == "SELECT")),
+        ]);
+        cells
+    }
+
+    /// `column_privileges` and `role_column_grants`.
+    pub fn column_privileges(&self, rows: &mut Rows) {
+        for relation in self.tables_and_views().filter(|r| r.is_user()) {
+            for column in &relation.columns {
+                for privilege in ["INSERT", "SELECT", "UPDATE"] {
+                    let mut cells = self.privilege(relation, privilege);
+                    cells.push(("column_name", column.name.as_str().into()));
+                    rows.push(&cells);
+                }
+            }
+        }
+    }
+
+    pub fn character_sets(&self, rows: &mut Rows) {
+        rows.push(&[
+            ("character_set_name", "UTF8".into()),
+            ("character_repertoire", "UCS".into()),
+            ("form_of_use", "UTF8".into()),
+            ("default_collate_catalog", self.database().into()),
+            ("default_collate_schema", "pg_catalog".into()),
+            ("default_collate_name", "default".into()),
+        ]);
+    }
+
+    pub fn collations(&self, rows: &mut Rows) {
+        for name in ["default", "C", "POSIX"] {
+            rows.push(&[
+                ("collation_catalog", self.database().into()),
+                ("collation_schema", "pg_catalog".into()),
+                ("collation_name", name.into()),
+                ("pad_attribute", "NO PAD".into()),
+            ]);
+        }
+    }
+
+    pub fn enabled_roles(&self, rows: &mut Rows) {
+        for role in self.context.snapshot().roles() {
+            rows.push(&[("role_name", role.name.as_str().into())]);
+        }
+    }
+
+    /// The functions that the session has, each signature a row.
+    pub fn routines(&self, rows: &mut Rows, functions: &[(String, u32)]) {
+        for (name, oid) in functions {
+            let schema = self
+                .objects
+                .namespace(fixed::namespace_of(*oid))
+                .unwrap_or("pg_catalog");
+            let schema = if named_function(*oid).is_some() {
+                schema
+            } else {
+                "pg_catalog"
+            };
+            let result = named_function(*oid).map(|f| f.result);
+            let mut cells = vec![
+                ("specific_catalog", self.database().into()),
+                ("specific_schema", schema.into()),
+                ("specific_name", format!("{name}_{oid}").into()),
+                ("routine_catalog", self.database().into()),
+                ("routine_schema", schema.into()),
+                ("routine_name", name.as_str().into()),
+                ("routine_type", "FUNCTION".into()),
+                ("routine_body", "EXTERNAL".into()),
+                ("external_language", "INTERNAL".into()),
+                ("parameter_style", "GENERAL".into()),
+                ("security_type", "INVOKER".into()),
+            ];
+            if let Some(named) = result.and_then(named_type) {
+                cells.push(("data_type", format_type(named.oid, None).into()));
+                cells.push(("type_udt_catalog", self.database().into()));
+                cells.push(("type_udt_schema", "pg_catalog".into()));
+                cells.push(("type_udt_name", named.name.into()));
+            }
+            rows.push(&cells);
+        }
+    }
+
+    pub fn parameters(&self, rows: &mut Rows, functions: &[(String, u32)]) {
+        for (name, function) in functions {
+            let Some(named) = named_function(*function) else {
+                continue;
+            };
+            for (place, argument) in named.arguments.split_whitespace().enumerate() {
+                let argument: u32 = argument.parse().unwrap_or(0);
+                rows.push(&[
+                    ("specific_catalog", self.database().into()),
+                    ("specific_schema", "pg_catalog".into()),
+                    ("specific_name", format!("{name}_{function}").into()),
+                    ("ordinal_position", Value::Int(place as i64 + 1)),
+                    ("parameter_mode", "IN".into()),
+                    ("is_result", yes(false)),
+                    ("as_locator", yes(false)),
+                    ("data_type", format_type(argument, None).into()),
+                    ("udt_catalog", self.database().into()),
+                    ("udt_schema", "pg_catalog".into()),
+                    ("udt_name", named_type(argument).map(|t| t.name).into()),
+                    ("dtd_identifier", (place + 1).to_string().into()),
+                ]);
+            }
+        }
+    }
+}
+
+/// What `columns` says of a type.
+fn type_cells(pg_type: PgType) -> Vec<(&'static str, Value)> {
+    let named: Option<&NamedType> = named_type(pg_type.oid);
+    let is_array = named.is_some_and(|t| t.element != 0);
+    let schema = match fixed::namespace_of(pg_type.oid) {
+        super::oid::NAMESPACE_PG_CATALOG => "pg_catalog",
+        _ => "public",
+    };
+    let data_type = match is_array {
+        true => "ARRAY".to_string(),
+        false if schema != "pg_catalog" => "USER-DEFINED".to_string(),
+        false => format_type(pg_type.oid, None),
+    };
+    let mut cells = vec![
+        ("data_type", data_type.into()),
+        ("udt_schema", schema.into()),
+        ("udt_name", named.map(|t| t.name).into()),
+    ];
+    let number = |bits: i64| {
+        [
+            ("numeric_precision", Value::Int(bits)),
+            ("numeric_precision_radix", Value::Int(2)),
+        ]
+    };
+    match pg_type.oid {
+        oid::INT2 => cells.extend(number(16)),
+        oid::INT4 => cells.extend(number(32)),
+        oid::INT8 => cells.extend(number(64)),
+        oid::FLOAT4 => cells.extend(number(24)),
+        oid::FLOAT8 => cells.extend(number(53)),
+        oid::NUMERIC => {
+            let sized = numeric_precision_and_scale(pg_type.typmod);
+            cells.push(("numeric_precision", sized.map(|(p, _)| p).into()));
+            cells.push(("numeric_precision_radix", Value::Int(10)));
+            cells.push(("numeric_scale", sized.map(|(_, s)| s).into()));
+        }
+        oid::VARCHAR | oid::BPCHAR if pg_type.typmod >= 4 => {
+            let characters = i64::from(pg_type.typmod - 4);
+            cells.push(("character_maximum_length", Value::Int(characters)));
+            cells.push(("character_octet_length", Value::Int(characters * 4)));
+        }
+        oid::TEXT | oid::VARCHAR | oid::BPCHAR => {
+            cells.push(("character_octet_length", Value::Int(1 << 30)));
+        }
+        oid::DATE => cells.push(("datetime_precision", Value::Int(0))),
+        oid::TIME | oid::TIMESTAMP | oid::TIMESTAMPTZ => {
+            cells.push(("datetime_precision", Value::Int(6)));
+        }
+        _ => {}
+    }
+    if matches!(pg_type.oid, oid::INT2 | oid::INT4 | oid::INT8) {
+        cells.push(("numeric_scale", Value::Int(0)));
+    }
+    cells
+}

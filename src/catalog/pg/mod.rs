@@ -1,0 +1,38 @@
+//! PostgreSQL's system catalogs and the information schema, made of the snapshot that a statement reads.
+//!
+//! The crate `datafusion-pg-catalog` does not serve here: its OIDs differ between processes, it has no rows of indexes
+//! and constraints, and it brings DataFusion's default features along.
+//!
+//! [`relation`] knows every relation of PostgreSQL 15 with its columns; [`objects`] says what the database holds in
+//! PostgreSQL's words; [`class`], [`global`], [`views`], [`information`] and [`roles`] make rows of that, and
+//! [`fixed`] has those that are the same everywhere. Relations that nobody makes rows for are empty. [`functions`]
+//! are those that clients call beside them.
+
+mod casts;
+mod class;
+mod context;
+mod definition;
+mod fixed;
+pub mod functions;
+mod global;
+mod information;
+mod objects;
+mod oid;
+mod relation;
+mod roles;
+mod rows;
+mod table;
+mod views;
+
+pub use casts::field_of_type;
+pub(crate) use casts::{RegTypeRule, show_names};
+pub use context::{PgContext, SessionFacts};
+pub(crate) use table::SystemCatalog;
+
+/// The schemas that PostgreSQL keeps for itself.
+pub const SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
+
+/// The OID of a relation of `pg_catalog`.
+pub fn system_relation(name: &str) -> Option<u32> {
+    relation::find("pg_catalog", name).map(|relation| relation.oid)
+}

@@ -1,0 +1,287 @@
+//! What a version of the database holds, as PostgreSQL's catalogs see it: schemas, and relations with their columns.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+
+use super::oid;
+use super::relation::{self, SystemRelation};
+use crate::catalog::pg_type::{self, PgType, type_of};
+use crate::catalog::system::{SYSTEM_SCHEMA, system_tables};
+use crate::storage::change::View;
+use crate::storage::collection::Collection;
+use crate::storage::index::{Index, IndexKey, IndexPart};
+use crate::storage::schema::FieldId;
+use crate::storage::snapshot::Snapshot;
+
+/// What a relation is.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// A collection.
+    Collection(Arc<Collection>),
+    /// The index of a collection's primary key.
+    KeyIndex(Arc<Collection>),
+    /// An index that CREATE INDEX defined.
+    Index(Arc<Collection>, Arc<Index>),
+    /// A view of users.
+    View(Arc<View>),
+    /// A relation of PostgreSQL's.
+    System(&'static SystemRelation),
+    /// A table of the engine's own.
+    Engine,
+}
+
+/// A relation: a row of `pg_class`.
+#[derive(Debug, Clone)]
+pub(super) struct Relation {
+    pub oid: u32,
+    pub namespace: u32,
+    pub schema: String,
+    pub name: String,
+    pub source: Source,
+    /// Empty for a view until [`Objects::with_view_columns`].
+    pub columns: Vec<Attribute>,
+}
+
+impl Relation {
+    /// PostgreSQL's letter for the kind.
+    pub fn kind(&self) -> &'static str {
+        match &self.source {
+            Source::Collection(_) => "r",
+            Source::KeyIndex(_) | Source::Index(..) => "i",
+            Source::View(_) | Source::Engine => "v",
+            Source::System(system) => system.kind,
+        }
+    }
+
+    /// The collection, for a collection.
+    pub fn collection(&self) -> Option<&Arc<Collection>> {
+        match &self.source {
+            Source::Collection(collection) => Some(collection),
+            _ => None,
+        }
+    }
+
+    /// Whether it was made by users.
+    pub fn is_user(&self) -> bool {
+        matches!(
+            self.source,
+            Source::Collection(_) | Source::KeyIndex(_) | Source::Index(..) | Source::View(_)
+        )
+    }
+}
+
+/// A column: a row of `pg_attribute`.
+#[derive(Debug, Clone)]
+pub(super) struct Attribute {
+    /// From 1; a dropped column's number does not come back.
+    pub number: i16,
+    pub name: String,
+    pub pg_type: PgType,
+    pub not_null: bool,
+    /// The DEFAULT as its author wrote it, with the OID of its row of `pg_attrdef`.
+    pub default: Option<(u32, String)>,
+}
+
+/// Schemas and relations of one version.
+#[derive(Debug, Clone)]
+pub(super) struct Objects {
+    /// OIDs and names, in the order of the names.
+    pub namespaces: Vec<(u32, String)>,
+    pub relations: Vec<Relation>,
+    by_oid: HashMap<u32, usize>,
+    by_name: HashMap<(u32, String), usize>,
+}
+
+impl Objects {
+    /// The objects of a version.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        let system = ["information_schema", "pg_catalog", SYSTEM_SCHEMA];
+        let users = snapshot.schemas().map(String::as_str);
+        let mut names: Vec<&str> = users.chain(system).collect();
+        names.sort_unstable();
+        let namespaces = names.iter().map(|n| (oid::schema(n), (*n).to_string()));
+        let mut relations = Vec::new();
+        for collection in snapshot.collections() {
+            relations.push(of_collection(collection));
+            if !collection.schema.primary_key.is_empty() {
+                relations.push(of_key_index(collection));
+            }
+            let indexes = collection.indexes().iter();
+            relations.extend(indexes.map(|index| of_index(collection, index)));
+        }
+        relations.extend(snapshot.views().map(of_view));
+        relations.extend(system_tables().map(|(name, schema)| of_engine(name, &schema)));
+        relations.extend(relation::all().iter().map(of_system));
+        let by_oid = relations.iter().enumerate().map(|(i, r)| (r.oid, i));
+        let named = |(i, r): (usize, &Relation)| ((r.namespace, r.name.clone()), i);
+        Self {
+            namespaces: namespaces.collect(),
+            by_oid: by_oid.collect(),
+            by_name: relations.iter().enumerate().map(named).collect(),
+            relations,
+        }
+    }
+
+    /// The same with the columns of views: `columns` gives those of each, none for one that cannot be planned by now.
+    pub fn with_view_columns(mut self, columns: &HashMap<u32, Arc<Schema>>) -> Self {
+        for relation in &mut self.relations {
+            if let Some(schema) = columns.get(&relation.oid) {
+                relation.columns = attributes(schema);
+            }
+        }
+        self
+    }
+
+    /// The relation of that OID.
+    pub fn relation(&self, oid: u32) -> Option<&Relation> {
+        self.relations.get(*self.by_oid.get(&oid)?)
+    }
+
+    /// The relation of that name.
+    pub fn find(&self, schema: &str, name: &str) -> Option<&Relation> {
+        let namespace = self.namespaces.iter().find(|(_, n)| n == schema)?.0;
+        let place = self.by_name.get(&(namespace, name.to_string()))?;
+        self.relations.get(*place)
+    }
+
+    /// The name of a schema.
+    pub fn namespace(&self, oid: u32) -> Option<&str> {
+        let found = self.namespaces.iter().find(|(o, _)| *o == oid);
+        found.map(|(_, name)| name.as_str())
+    }
+}
+
+fn of_collection(collection: &Arc<Collection>) -> Relation {
+    let schema = collection.schema.arrow_schema();
+    let columns = collection.schema.columns.iter().zip(schema.fields());
+    let columns = columns.map(|(column, field)| Attribute {
+        number: attribute_number(column.id),
+        name: column.name.clone(),
+        pg_type: type_of(field),
+        not_null: !column.nullable || collection.schema.primary_key.contains(&column.id),
+        default: column
+            .default
+            .clone()
+            .map(|text| (oid::default(collection.id, column.id), text)),
+    });
+    Relation {
+        oid: oid::collection(collection.id),
+        namespace: oid::schema(&collection.name.schema),
+        schema: collection.name.schema.clone(),
+        name: collection.name.name.clone(),
+        columns: columns.collect(),
+        source: Source::Collection(Arc::clone(collection)),
+    }
+}
+
+/// The number of a column, for its whole life.
+pub(super) fn attribute_number(id: FieldId) -> i16 {
+    i16::try_from(id.0).unwrap_or(i16::MAX)
+}
+
+fn of_key_index(collection: &Arc<Collection>) -> Relation {
+    let table = of_collection(collection);
+    let keys = collection.schema.primary_key.iter();
+    let column = |(place, id): (usize, &FieldId)| {
+        let number = attribute_number(*id);
+        let column = table.columns.iter().find(|c| c.number == number)?;
+        Some(Attribute {
+            number: place as i16 + 1,
+            not_null: false,
+            default: None,
+            ..column.clone()
+        })
+    };
+    Relation {
+        oid: oid::key_index(collection.id),
+        name: key_name(&table.name),
+        columns: keys.enumerate().filter_map(column).collect(),
+        source: Source::KeyIndex(Arc::clone(collection)),
+        ..table
+    }
+}
+
+fn of_index(collection: &Arc<Collection>, index: &Arc<Index>) -> Relation {
+    let table = of_collection(collection);
+    let column = |(place, key): (usize, &IndexKey)| {
+        let number = place as i16 + 1;
+        let plain = Attribute {
+            number,
+            name: "expr".to_string(),
+            pg_type: PgType::of_oid(pg_type::oid::TEXT),
+            not_null: false,
+            default: None,
+        };
+        let IndexPart::Column(field) = key.part else {
+            return plain;
+        };
+        let of = attribute_number(field);
+        let column = table.columns.iter().find(|c| c.number == of);
+        column.map_or(plain, |column| Attribute {
+            number,
+            not_null: false,
+            default: None,
+            ..column.clone()
+        })
+    };
+    let columns = index.keys.iter().enumerate().map(column).collect();
+    Relation {
+        oid: oid::index(index.id),
+        name: index.name.clone(),
+        columns,
+        source: Source::Index(Arc::clone(collection), Arc::clone(index)),
+        ..table
+    }
+}
+
+/// The name of a collection's primary key and of its index.
+pub(super) fn key_name(collection: &str) -> String {
+    format!("{collection}_pkey")
+}
+
+fn of_view(view: &Arc<View>) -> Relation {
+    Relation {
+        oid: oid::view(&view.name.schema, &view.name.name),
+        namespace: oid::schema(&view.name.schema),
+        schema: view.name.schema.clone(),
+        name: view.name.name.clone(),
+        source: Source::View(Arc::clone(view)),
+        columns: Vec::new(),
+    }
+}
+
+fn of_engine(name: &str, schema: &Schema) -> Relation {
+    Relation {
+        oid: oid::view(SYSTEM_SCHEMA, name),
+        namespace: oid::NAMESPACE_SHELFMARK,
+        schema: SYSTEM_SCHEMA.to_string(),
+        name: name.to_string(),
+        source: Source::Engine,
+        columns: attributes(schema),
+    }
+}
+
+fn of_system(system: &'static SystemRelation) -> Relation {
+    Relation {
+        oid: system.oid,
+        namespace: oid::schema(system.schema),
+        schema: system.schema.to_string(),
+        name: system.name.to_string(),
+        source: Source::System(system),
+        columns: attributes(&system.arrow),
+    }
+}
+
+fn attributes(schema: &Schema) -> Vec<Attribute> {
+    let fields = schema.fields().iter().enumerate();
+    let attribute = |(i, field): (usize, &arrow::datatypes::FieldRef)| Attribute {
+        number: i16::try_from(i + 1).unwrap_or(i16::MAX),
+        name: field.name().clone(),
+        pg_type: type_of(field),
+        not_null: false,
+        default: None,
+    };
+    fields.map(attribute).collect()
+}

@@ -1,0 +1,217 @@
+//! The system relations as tables of DataFusion: their rows are made when they are scanned.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{MemTable, SchemaProvider, Session, TableProvider};
+use datafusion::common::Result;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::context::PgContext;
+use super::global::function_names;
+use super::information::Information;
+use super::objects::{Objects, Source};
+use super::relation::{self, SystemRelation};
+use super::rows::Rows;
+use super::{class, fixed, global, oid, roles, views};
+use crate::catalog::provider::ViewPlanner;
+
+/// `pg_catalog` or `information_schema`.
+pub(crate) struct SystemCatalog {
+    schema: &'static str,
+    views: Option<Arc<dyn ViewPlanner>>,
+}
+
+impl std::fmt::Debug for SystemCatalog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SystemCatalog").field(&self.schema).finish()
+    }
+}
+
+impl SystemCatalog {
+    /// The schema of that name, if it is one of the two.
+    pub fn new(name: &str, views: Option<Arc<dyn ViewPlanner>>) -> Option<Self> {
+        let schema = super::SCHEMAS.into_iter().find(|schema| *schema == name)?;
+        Some(Self { schema, views })
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for SystemCatalog {
+    fn table_names(&self) -> Vec<String> {
+        let own = relation::all().iter().filter(|r| r.schema == self.schema);
+        own.map(|r| r.name.to_string()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let found = relation::find(self.schema, name);
+        Ok(found.map(|relation| {
+            let views = self.views.clone();
+            Arc::new(SystemCatalogTable { relation, views }) as _
+        }))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        relation::find(self.schema, name).is_some()
+    }
+}
+
+/// A relation of a [`SystemCatalog`].
+struct SystemCatalogTable {
+    relation: &'static SystemRelation,
+    views: Option<Arc<dyn ViewPlanner>>,
+}
+
+impl std::fmt::Debug for SystemCatalogTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("SystemCatalogTable")
+            .field(&self.relation.name)
+            .finish()
+    }
+}
+
+impl SystemCatalogTable {
+    /// The objects of the version, with the columns of views where the relation shows them.
+    async fn objects(&self, context: &PgContext) -> Arc<Objects> {
+        let objects = context.objects();
+        let shows_columns = matches!(
+            self.relation.name,
+            "pg_attribute" | "pg_class" | "columns" | "column_privileges" | "role_column_grants"
+        );
+        let Some(planner) = self.views.as_ref().filter(|_| shows_columns) else {
+            return Arc::clone(objects);
+        };
+        let mut columns: HashMap<u32, Arc<Schema>> = HashMap::new();
+        for relation in &objects.relations {
+            if let Source::View(view) = &relation.source
+                // One whose query fails by now has no columns, and hides no other relation.
+                && let Ok(plan) = planner.plan_view(view).await
+            {
+                columns.insert(relation.oid, Arc::clone(plan.schema().inner()));
+            }
+        }
+        if columns.is_empty() {
+            return Arc::clone(objects);
+        }
+        Arc::new(Objects::clone(objects).with_view_columns(&columns))
+    }
+}
+
+#[async_trait]
+impl TableProvider for SystemCatalogTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.relation.arrow)
+    }
+
+    fn table_type(&self) -> TableType {
+        match self.relation.kind {
+            "r" => TableType::Base,
+            _ => TableType::View,
+        }
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let context = PgContext::of(state.config_options())?;
+        let objects = self.objects(context).await;
+        let mut rows = Rows::new(self.relation);
+        fill(&mut rows, state, context, &objects);
+        let table = MemTable::try_new(self.schema(), vec![vec![rows.into_batch()?]])?;
+        table.scan(state, projection, filters, limit).await
+    }
+}
+
+/// Makes the rows of the relation; those that are not named here have none.
+fn fill(rows: &mut Rows, state: &dyn Session, context: &PgContext, objects: &Objects) {
+    match rows.relation().schema {
+        "pg_catalog" => fill_catalog(rows, state, context, objects),
+        _ => fill_information(rows, state, &Information { context, objects }),
+    }
+}
+
+fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objects: &Objects) {
+    match rows.relation().name {
+        "pg_class" => class::pg_class(rows, objects),
+        "pg_attribute" => class::pg_attribute(rows, objects),
+        "pg_attrdef" => class::pg_attrdef(rows, objects),
+        "pg_index" => class::pg_index(rows, objects),
+        "pg_constraint" => class::pg_constraint(rows, objects),
+        "pg_rewrite" => class::pg_rewrite(rows, objects),
+        "pg_depend" => class::pg_depend(rows, objects),
+        "pg_namespace" => global::pg_namespace(rows, objects),
+        "pg_database" => global::pg_database(rows, context),
+        "pg_tablespace" => global::pg_tablespace(rows),
+        "pg_extension" => global::pg_extension(rows),
+        "pg_available_extensions" | "pg_available_extension_versions" => {
+            global::pg_available_extensions(rows);
+        }
+        "pg_am" => global::pg_am(rows),
+        "pg_opclass" => global::pg_opclass(rows),
+        "pg_collation" => global::pg_collation(rows),
+        "pg_language" => global::pg_language(rows),
+        "pg_type" => global::pg_type(rows),
+        "pg_range" => global::pg_range(rows),
+        "pg_operator" => global::pg_operator(rows),
+        "pg_cast" => global::pg_cast(rows),
+        "pg_description" => global::pg_description(rows),
+        "pg_proc" => global::pg_proc(rows, state),
+        "pg_roles" | "pg_authid" => roles::pg_roles(rows, context),
+        "pg_user" | "pg_shadow" => roles::pg_user(rows, context),
+        "pg_auth_members" => roles::pg_auth_members(rows, context),
+        "pg_tables" => views::pg_tables(rows, context, objects),
+        "pg_views" => views::pg_views(rows, context, objects),
+        "pg_indexes" => views::pg_indexes(rows, objects),
+        "pg_stats" => views::pg_stats(rows, objects),
+        "pg_stat_user_tables" | "pg_stat_all_tables" => views::pg_stat_user_tables(rows, objects),
+        "pg_statio_user_tables" | "pg_statio_all_tables" => {
+            views::pg_statio_user_tables(rows, objects);
+        }
+        "pg_stat_user_indexes" | "pg_stat_all_indexes" => {
+            views::pg_stat_user_indexes(rows, objects);
+        }
+        "pg_stat_database" => views::pg_stat_database(rows, context),
+        _ => {}
+    }
+}
+
+fn fill_information(rows: &mut Rows, state: &dyn Session, information: &Information<'_>) {
+    match rows.relation().name {
+        "information_schema_catalog_name" => information.catalog_name(rows),
+        "schemata" => information.schemata(rows),
+        "tables" => information.tables(rows),
+        "views" => information.views(rows),
+        "columns" => information.columns(rows),
+        "table_constraints" | "constraint_table_usage" => information.table_constraints(rows),
+        "key_column_usage" | "constraint_column_usage" => information.key_column_usage(rows),
+        "table_privileges" | "role_table_grants" => information.table_privileges(rows),
+        "column_privileges" | "role_column_grants" => information.column_privileges(rows),
+        "character_sets" => information.character_sets(rows),
+        "collations" => information.collations(rows),
+        "enabled_roles" => information.enabled_roles(rows),
+        "routines" => information.routines(rows, &functions(state)),
+        "parameters" => information.parameters(rows, &functions(state)),
+        _ => {}
+    }
+}
+
+/// The session's functions, each signature that PostgreSQL has of one by itself.
+fn functions(state: &dyn Session) -> Vec<(String, u32)> {
+    let mut all = Vec::new();
+    for (name, _) in function_names(state) {
+        let known = fixed::functions_of_name(&name);
+        match known.is_empty() {
+            true => all.push((name.clone(), oid::function(&name))),
+            false => all.extend(known.iter().map(|f| (name.clone(), f.oid))),
+        }
+    }
+    all
+}

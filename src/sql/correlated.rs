@@ -1,0 +1,237 @@
+//! Correlated subqueries that DataFusion cannot turn into joins: run once for each distinct set of outer values.
+//!
+//! DataFusion plans a correlated subquery as a join when its outer columns stand in equalities of its filters, and
+//! refuses all others. Those become calls of an asynchronous function over the outer columns; the function puts the
+//! values into the subquery's plan, runs it, and remembers the answer while the batch lasts. A LATERAL relation
+//! becomes a function too, whose answer is a list of rows, unnested after the call.
+//!
+//! It is slow beside a join (a plan for each distinct set of values) and meant for queries of catalogs, but holds for
+//! every query; without it they would be errors.
+
+mod function;
+mod references;
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, Result, UnnestOptions};
+use datafusion::config::ConfigOptions;
+use datafusion::execution::context::SessionState;
+use datafusion::functions::core::expr_fn::get_field;
+use datafusion::logical_expr::async_udf::AsyncScalarUDF;
+use datafusion::logical_expr::expr::Exists;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Signature, Subquery, TypeSignature,
+    Volatility, not,
+};
+use datafusion::optimizer::AnalyzerRule;
+use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
+use parking_lot::RwLock;
+
+use self::function::{Answer, SubqueryFunction};
+use self::references::{Reference, free_references};
+
+/// The state of the session that runs the statements, set when the session is made.
+pub(crate) type SessionCell = Arc<OnceLock<Weak<RwLock<SessionState>>>>;
+
+/// Makes function calls of correlated subqueries that DataFusion cannot plan.
+#[derive(Debug)]
+pub(crate) struct CorrelatedRule {
+    session: SessionCell,
+}
+
+impl CorrelatedRule {
+    /// A rule whose calls run in the session.
+    pub fn new(session: SessionCell) -> Self {
+        Self { session }
+    }
+
+    fn rewrite(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+        match plan {
+            LogicalPlan::Join(join) => self.lateral(join),
+            plan @ (LogicalPlan::Projection(_) | LogicalPlan::Filter(_)) => {
+                let schema = merge_schema(&plan.inputs());
+                let in_filter = matches!(plan, LogicalPlan::Filter(_));
+                let names = NamePreserver::new(&plan);
+                plan.map_expressions(|expr| {
+                    let name = names.save(&expr);
+                    let expr = expr.transform_up(|expr| self.call(expr, &schema, in_filter))?;
+                    Ok(expr.update_data(|expr| name.restore(expr)))
+                })
+            }
+            plan => Ok(Transformed::no(plan)),
+        }
+    }
+
+    /// The call for a subquery that cannot become a join.
+    fn call(&self, expr: Expr, schema: &DFSchema, in_filter: bool) -> Result<Transformed<Expr>> {
+        let (subquery, answer, negated) = match &expr {
+            Expr::ScalarSubquery(subquery) => (subquery, Answer::Value, false),
+            Expr::Exists(Exists { subquery, negated }) => (subquery, Answer::Exists, *negated),
+            _ => return Ok(Transformed::no(expr)),
+        };
+        let references = free_references(&subquery.subquery);
+        // EXISTS outside of a filter is never planned as a join.
+        let planned = match answer {
+            Answer::Exists if !in_filter => false,
+            _ => references.is_empty() || becomes_join(subquery, &references, answer, schema),
+        };
+        if planned {
+            return Ok(Transformed::no(expr));
+        }
+        let call = self.apply(&subquery.subquery, references, answer, schema);
+        Ok(Transformed::yes(if negated { not(call) } else { call }))
+    }
+
+    /// The call of a subquery's plan over the outer columns that it reads.
+    fn apply(
+        &self,
+        plan: &Arc<LogicalPlan>,
+        references: Vec<Reference>,
+        answer: Answer,
+        schema: &DFSchema,
+    ) -> Expr {
+        let argument = |(field, column): &Reference| match schema.has_column(column) {
+            true => Expr::Column(column.clone()),
+            // A column of a query further out.
+            false => Expr::OuterReferenceColumn(Arc::clone(field), column.clone()),
+        };
+        let arguments = references.iter().map(argument).collect();
+        let arity = match references.len() {
+            0 => TypeSignature::Nullary,
+            n => TypeSignature::Any(n),
+        };
+        let function = SubqueryFunction {
+            plan: Arc::clone(plan),
+            references,
+            answer,
+            // Volatile: it must stay where it is, in a projection or a filter.
+            signature: Signature::new(arity, Volatility::Volatile),
+            session: Arc::clone(&self.session),
+        };
+        let function = AsyncScalarUDF::new(Arc::new(function)).into_scalar_udf();
+        function.call(arguments)
+    }
+
+    /// `left, LATERAL right` as the unnested answers of `right` for each row of `left`.
+    fn lateral(&self, join: Join) -> Result<Transformed<LogicalPlan>> {
+        let references = match join.right.as_ref() {
+            LogicalPlan::Subquery(_) | LogicalPlan::SubqueryAlias(_) => {
+                free_references(&join.right)
+            }
+            _ => Vec::new(),
+        };
+        let left = join.left.schema();
+        let inner = matches!(join.join_type, JoinType::Inner | JoinType::Left);
+        if references.is_empty() || !inner || lateral_becomes_join(&join.right) {
+            return Ok(Transformed::no(LogicalPlan::Join(join)));
+        }
+        const ROWS: &str = "__lateral_rows";
+        let right = Arc::clone(&join.right);
+        let rows = self
+            .apply(&right, references, Answer::Rows, left)
+            .alias(ROWS);
+        let columns = |schema: &DFSchema| schema.columns().into_iter().map(Expr::Column);
+        let keep_all = join.join_type == JoinType::Left;
+        let options = UnnestOptions::new().with_preserve_nulls(keep_all);
+        let unnested = LogicalPlanBuilder::from(Arc::unwrap_or_clone(Arc::clone(&join.left)))
+            .project(columns(left).chain([rows]))?
+            .unnest_column_with_options(Column::from_name(ROWS), options)?;
+        let row = Expr::Column(Column::from_name(ROWS));
+        let fields = right
+            .schema()
+            .iter()
+            .enumerate()
+            .map(|(i, (qualifier, field))| {
+                get_field(row.clone(), inner_name(i))
+                    .alias_qualified(qualifier.cloned(), field.name())
+            });
+        let fields: Vec<Expr> = fields.collect();
+        let mut builder = unnested.project(columns(left).chain(fields))?;
+        let equal = join.on.into_iter().map(|(l, r)| l.eq(r));
+        for condition in equal.chain(join.filter) {
+            builder = builder.filter(condition)?;
+        }
+        Ok(Transformed::yes(builder.build()?))
+    }
+}
+
+impl AnalyzerRule for CorrelatedRule {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan
+            .transform_up_with_subqueries(|plan| self.rewrite(plan))?
+            .data)
+    }
+
+    fn name(&self) -> &str {
+        "correlated_subqueries"
+    }
+}
+
+/// The name of a field of a row of a LATERAL relation: places, because names may come twice.
+fn inner_name(place: usize) -> String {
+    format!("c{place}")
+}
+
+/// Whether DataFusion plans the subquery as a join.
+fn becomes_join(
+    subquery: &Subquery,
+    references: &[Reference],
+    answer: Answer,
+    schema: &DFSchema,
+) -> bool {
+    let near = references
+        .iter()
+        .all(|(_, column)| schema.has_column(column));
+    if !near || !reads_outer_in_filters(&subquery.subquery) {
+        return false;
+    }
+    let mut pull_up = match answer {
+        Answer::Exists => PullUpCorrelatedExpr::new().with_exists_sub_query(true),
+        Answer::Value | Answer::Rows => {
+            if !is_one_row(&subquery.subquery) {
+                return false;
+            }
+            PullUpCorrelatedExpr::new().with_need_handle_count_bug(true)
+        }
+    };
+    let plan = LogicalPlan::clone(&subquery.subquery);
+    plan.rewrite(&mut pull_up).is_ok() && pull_up.can_pull_up
+}
+
+/// Whether columns of outer queries stand in filters alone.
+fn reads_outer_in_filters(plan: &LogicalPlan) -> bool {
+    let here = matches!(plan, LogicalPlan::Filter(_)) || !plan.contains_outer_reference();
+    here && plan.inputs().into_iter().all(reads_outer_in_filters)
+}
+
+/// Whether the subquery is an aggregate over all its rows.
+fn is_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Projection(projection) => is_one_row(&projection.input),
+        LogicalPlan::SubqueryAlias(alias) => is_one_row(&alias.input),
+        LogicalPlan::Aggregate(aggregate) => {
+            aggregate.group_expr.is_empty() && !aggregate.aggr_expr.is_empty()
+        }
+        _ => false,
+    }
+}
+
+/// Whether DataFusion plans the right side of a LATERAL join as one without LATERAL.
+fn lateral_becomes_join(right: &LogicalPlan) -> bool {
+    let inner = match right {
+        LogicalPlan::SubqueryAlias(alias) => alias.input.as_ref(),
+        other => other,
+    };
+    let LogicalPlan::Subquery(subquery) = inner else {
+        return false;
+    };
+    let mut pull_up = PullUpCorrelatedExpr::new().with_need_handle_count_bug(true);
+    let plan = LogicalPlan::clone(&subquery.subquery);
+    reads_outer_in_filters(&subquery.subquery)
+        && plan.rewrite(&mut pull_up).is_ok()
+        && pull_up.can_pull_up
+        && pull_up.pull_up_having_expr.is_none()
+}

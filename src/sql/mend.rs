@@ -1,0 +1,419 @@
+//! Spellings of PostgreSQL that DataFusion's planner does not read, made into ones that it does.
+//!
+//! Each rewrite keeps the meaning of every statement it touches:
+//! - `pg_catalog.f(..)`, `OPERATOR(pg_catalog.=)`: functions and operators have no schemas here, so the qualifier that
+//!   says "the built-in one" says nothing.
+//! - `x COLLATE "default"`, `"C"`, `"POSIX"`: all text is compared by its bytes, as these collations do in a database
+//!   of the C locale.
+//! - `ARRAY(SELECT x .. ORDER BY y)` is `array_agg(x ORDER BY y)` over the same rows, and an empty array where that
+//!   is NULL.
+//! - `current_user` and its like without parentheses are the functions: the words are reserved, so they are no columns.
+//! - `f(..)` in FROM may use columns of what stands before it, as if it were LATERAL.
+//! - `generate_subscripts(a, 1)` gives the places of the array's elements as rows.
+//! - `'{1,2}'` beside ANY or ALL, or cast to an array, is the array of that text; so it is beside `polroles`, which is
+//!   an array.
+//! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`.
+//! - `coalesce(x, '{}')` calls a function that gives an empty array where `x` is an array, and that text elsewhere.
+//! - `a.tableoid` of a system relation is its OID, the same for all its rows.
+//! - an unnamed column that comes twice in a SELECT gets a name of its own: a table of DataFusion has no two of a name.
+
+mod constant;
+mod from;
+mod gather;
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
+    SelectItem, TableFactor, Value, VisitMut, VisitorMut,
+};
+use datafusion::sql::sqlparser::parser::Parser;
+
+use self::constant::{array_of_literal, constant_text, mend_escape};
+use self::from::call_in_from;
+use self::gather::gather;
+use super::statement::{CopySubject, Statement};
+use super::tokens::DIALECT;
+use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
+use crate::catalog::pg::system_relation;
+
+/// Functions that may be written without parentheses.
+const BARE: [&str; 3] = ["current_role", "current_schema", "current_catalog"];
+/// Schemas of functions and operators that stand before what is built in.
+const BUILT_IN: [&str; 2] = ["pg_catalog", "information_schema"];
+
+/// Mends all SQL that a statement holds.
+pub(super) fn mend_statement(statement: &mut Statement) {
+    match statement {
+        Statement::DataFusion(statement) => mend_datafusion(statement),
+        Statement::Explain(explain) => mend_statement(&mut explain.statement),
+        Statement::CreateView(view) => mend(&mut view.query),
+        Statement::CreateCollection(create) => {
+            if let Some(query) = &mut create.query {
+                mend(query);
+            }
+        }
+        Statement::Insert(insert) => mend(insert.as_mut()),
+        Statement::Update(update) => mend(update.as_mut()),
+        Statement::Delete(delete) => mend(delete.as_mut()),
+        Statement::Copy(copy) => {
+            if let CopySubject::Query(query) = &mut copy.subject {
+                mend(query);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn mend_datafusion(statement: &mut DataFusionStatement) {
+    match statement {
+        DataFusionStatement::Statement(statement) => {
+            if let ast::Statement::ShowTables { .. } = statement.as_ref()
+                && let Some(query) = shown_tables()
+            {
+                **statement = ast::Statement::Query(query);
+            }
+            mend(statement.as_mut());
+        }
+        DataFusionStatement::Explain(explain) => mend_datafusion(&mut explain.statement),
+        _ => {}
+    }
+}
+
+/// What SHOW TABLES shows: the tables and views that are not PostgreSQL's own.
+fn shown_tables() -> Option<Box<Query>> {
+    const SHOWN: &str = "SELECT table_catalog, table_schema, table_name, table_type \
+        FROM information_schema.tables \
+        WHERE table_schema NOT IN ('information_schema', 'pg_catalog') ORDER BY 2, 3";
+    Parser::new(&DIALECT)
+        .try_with_sql(SHOWN)
+        .ok()?
+        .parse_query()
+        .ok()
+}
+
+/// Mends a part of a statement.
+fn mend(node: &mut impl VisitMut) {
+    let mut common = CommonTables::default();
+    let _ = node.visit(&mut common);
+    let mut mender = Mender {
+        common: common.names,
+        scopes: Vec::new(),
+    };
+    let _ = node.visit(&mut mender);
+}
+
+/// Collects the names of the CTEs of a statement.
+#[derive(Default)]
+struct CommonTables {
+    names: HashSet<String>,
+}
+
+impl VisitorMut for CommonTables {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        let with = query.with.iter().flat_map(|with| &with.cte_tables);
+        self.names
+            .extend(with.map(|cte| cte.alias.name.value.to_lowercase()));
+        ControlFlow::Continue(())
+    }
+}
+
+struct Mender {
+    common: HashSet<String>,
+    /// The system relations of the SELECTs around, innermost last: aliases and OIDs.
+    scopes: Vec<HashMap<String, u32>>,
+}
+
+impl Mender {
+    /// The system relations in FROM.
+    fn scope(&self, select: &Select) -> HashMap<String, u32> {
+        let joined = |from: &ast::TableWithJoins| {
+            let joins = from.joins.iter().map(|join| join.relation.clone());
+            std::iter::once(from.relation.clone())
+                .chain(joins)
+                .collect::<Vec<_>>()
+        };
+        let factors = select.from.iter().flat_map(joined);
+        let known = factors.filter_map(|factor| match factor {
+            TableFactor::Table { name, alias, .. } => {
+                let parts = name.0.iter().map(|part| part.as_ident());
+                let parts: Vec<String> = parts.map(|p| Some(folded(p?))).collect::<Option<_>>()?;
+                let relation = match parts.as_slice() {
+                    [schema, relation] if schema == "pg_catalog" => relation,
+                    [relation] if !self.common.contains(relation) => relation,
+                    _ => return None,
+                };
+                let named = alias.map_or_else(|| relation.clone(), |a| folded(&a.name));
+                Some((named, system_relation(relation)?))
+            }
+            _ => None,
+        });
+        known.collect()
+    }
+
+    /// The OID of the system relation that the alias stands for.
+    fn system_alias(&self, alias: &str) -> Option<u32> {
+        self.scopes
+            .iter()
+            .rev()
+            .find_map(|scope| scope.get(alias))
+            .copied()
+    }
+}
+
+/// A name as it is compared with others.
+fn folded(ident: &Ident) -> String {
+    ident.value.to_lowercase()
+}
+
+impl VisitorMut for Mender {
+    type Break = ();
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        call_in_from(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        let scope = self.scope(select);
+        self.scopes.push(scope);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        self.scopes.pop();
+        name_twins(select);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Function(function) => {
+                unqualify(&mut function.name);
+                if let Some(mended) = mend_call(function) {
+                    *expr = mended;
+                }
+            }
+            Expr::Identifier(ident) if ident.quote_style.is_none() => {
+                let name = ident.value.to_lowercase();
+                if BARE.contains(&name.as_str()) {
+                    *expr = call(&name, Vec::new());
+                }
+            }
+            Expr::CompoundIdentifier(names) => {
+                if let [table, column] = names.as_slice()
+                    && column.value.eq_ignore_ascii_case("tableoid")
+                    && let Some(oid) = self.system_alias(&folded(table))
+                {
+                    let number = Expr::value(Value::Number(oid.to_string(), false));
+                    *expr = cast(number, "oid");
+                }
+            }
+            Expr::BinaryOp { left, op, right } => {
+                if let BinaryOperator::PGCustomBinaryOperator(parts) = op
+                    && let Some(plain) = parts.last().and_then(|name| operator(name))
+                {
+                    *op = plain;
+                }
+                if matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq)
+                    && last_name(left).is_some_and(|n| n.value == "polroles")
+                    && let Some(array) = array_of_literal(right)
+                {
+                    **right = array;
+                }
+            }
+            Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
+                if let Some(array) = array_of_literal(right) {
+                    **right = array;
+                }
+            }
+            Expr::Cast {
+                expr: inner,
+                data_type: ast::DataType::Array(_),
+                ..
+            } => {
+                if let Some(array) = array_of_literal(inner) {
+                    **inner = array;
+                }
+            }
+            Expr::Like {
+                pattern,
+                escape_char,
+                ..
+            }
+            | Expr::ILike {
+                pattern,
+                escape_char,
+                ..
+            } => mend_escape(pattern, escape_char),
+            Expr::Collate {
+                expr: inner,
+                collation,
+            } if compares_bytes(collation) => {
+                let inner = std::mem::replace(inner.as_mut(), Expr::value(Value::Null));
+                *expr = inner;
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// The last part of a column's name.
+fn last_name(expr: &Expr) -> Option<&Ident> {
+    match expr {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(names) => names.last(),
+        _ => None,
+    }
+}
+
+fn cast(expr: Expr, name: &str) -> Expr {
+    Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(expr),
+        data_type: ast::DataType::Custom(ObjectName::from(vec![Ident::new(name)]), Vec::new()),
+        array: false,
+        format: None,
+    }
+}
+
+/// Takes away a schema that means what is built in.
+fn unqualify(name: &mut ObjectName) {
+    if let [
+        ObjectNamePart::Identifier(schema),
+        ObjectNamePart::Identifier(_),
+    ] = name.0.as_slice()
+        && BUILT_IN.contains(&schema.value.to_lowercase().as_str())
+    {
+        name.0.remove(0);
+    }
+}
+
+fn compares_bytes(collation: &ObjectName) -> bool {
+    let last = collation.0.last().and_then(|part| part.as_ident());
+    let names = ["default", "c", "posix", "ucs_basic"];
+    last.is_some_and(|ident| names.contains(&ident.value.to_lowercase().as_str()))
+}
+
+/// The operator of that spelling, of those that clients qualify.
+fn operator(spelling: &str) -> Option<BinaryOperator> {
+    Some(match spelling {
+        "~" => BinaryOperator::PGRegexMatch,
+        "~*" => BinaryOperator::PGRegexIMatch,
+        "!~" => BinaryOperator::PGRegexNotMatch,
+        "!~*" => BinaryOperator::PGRegexNotIMatch,
+        "~~" => BinaryOperator::PGLikeMatch,
+        "~~*" => BinaryOperator::PGILikeMatch,
+        "!~~" => BinaryOperator::PGNotLikeMatch,
+        "!~~*" => BinaryOperator::PGNotILikeMatch,
+        "=" => BinaryOperator::Eq,
+        "<>" | "!=" => BinaryOperator::NotEq,
+        "<" => BinaryOperator::Lt,
+        "<=" => BinaryOperator::LtEq,
+        ">" => BinaryOperator::Gt,
+        ">=" => BinaryOperator::GtEq,
+        "+" => BinaryOperator::Plus,
+        "-" => BinaryOperator::Minus,
+        "*" => BinaryOperator::Multiply,
+        "/" => BinaryOperator::Divide,
+        "||" => BinaryOperator::StringConcat,
+        _ => return None,
+    })
+}
+
+fn argument(expr: Expr) -> FunctionArg {
+    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
+}
+
+fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+    Expr::Function(call_with(name, arguments, Vec::new()))
+}
+
+fn call_with(name: &str, arguments: Vec<Expr>, clauses: Vec<FunctionArgumentClause>) -> Function {
+    Function {
+        name: ObjectName::from(vec![Ident::new(name)]),
+        uses_odbc_syntax: false,
+        parameters: FunctionArguments::None,
+        args: FunctionArguments::List(FunctionArgumentList {
+            duplicate_treatment: None,
+            args: arguments.into_iter().map(argument).collect(),
+            clauses,
+        }),
+        filter: None,
+        null_treatment: None,
+        over: None,
+        within_group: Vec::new(),
+    }
+}
+
+/// The arguments of a plain call.
+fn arguments(function: &Function) -> Option<Vec<&Expr>> {
+    let FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    let expr = |arg: &FunctionArg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)));
+    if !list.args.iter().all(expr) {
+        return None;
+    }
+    let inner = list.args.iter().filter_map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    Some(inner.collect())
+}
+
+fn mend_call(function: &Function) -> Option<Expr> {
+    let name = function.name.0.last()?.as_ident()?.value.to_lowercase();
+    match (name.as_str(), &function.args) {
+        ("array", FunctionArguments::Subquery(query)) => {
+            let mut query = query.clone();
+            gather(&mut query)?;
+            Some(call(ARRAY_OR_EMPTY, vec![Expr::Subquery(query)]))
+        }
+        ("coalesce", _) => match arguments(function)?.as_slice() {
+            [value, default] if constant_text(default).as_deref() == Some("{}") => {
+                Some(call(ARRAY_OR_EMPTY, vec![Expr::clone(value)]))
+            }
+            _ => None,
+        },
+        ("generate_subscripts", _) => {
+            let array = (*arguments(function)?.first()?).clone();
+            Some(call("unnest", vec![call(ARRAY_SUBSCRIPTS, vec![array])]))
+        }
+        _ => None,
+    }
+}
+
+/// Gives unnamed columns that come again names of their own.
+fn name_twins(select: &mut Select) {
+    let mut seen = HashSet::new();
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else {
+            continue;
+        };
+        if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+            continue;
+        }
+        let text = expr.to_string();
+        if seen.insert(text.clone()) {
+            continue;
+        }
+        let mut alias = Ident::with_quote('"', text);
+        while !seen.insert(alias.value.clone()) {
+            alias.value.push(' ');
+        }
+        *item = SelectItem::ExprWithAlias {
+            expr: expr.clone(),
+            alias,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;

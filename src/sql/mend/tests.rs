@@ -1,0 +1,68 @@
+#![allow(clippy::unwrap_used)]
+
+use super::super::tokens::tokenize;
+use super::*;
+
+fn mended(text: &str) -> String {
+    let tokens = tokenize(text).unwrap();
+    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens);
+    let mut query = parser.parse_query().unwrap();
+    mend(query.as_mut());
+    query.to_string()
+}
+
+#[test]
+fn each_spelling_becomes_one_that_is_planned() {
+    for (text, expected) in [
+        ("SELECT pg_catalog.version()", "SELECT version()"),
+        (
+            "SELECT a OPERATOR(pg_catalog.~) '^x$' COLLATE pg_catalog.default FROM t",
+            "SELECT a ~ '^x$' FROM t",
+        ),
+        (
+            "SELECT ARRAY(SELECT a FROM t ORDER BY b)",
+            "SELECT array_or_empty((SELECT array_agg(a ORDER BY b) FROM t))",
+        ),
+        (
+            "SELECT ARRAY(SELECT a FROM t ORDER BY 1)",
+            "SELECT array_or_empty((SELECT array_agg(a ORDER BY a) FROM t))",
+        ),
+        ("SELECT current_schema", "SELECT current_schema()"),
+        (
+            "SELECT \"current_schema\" FROM t",
+            "SELECT \"current_schema\" FROM t",
+        ),
+        (
+            "SELECT x FROM t, unnest(t.a) WITH ORDINALITY AS u (x, n)",
+            "SELECT x FROM t, LATERAL unnest(t.a) WITH ORDINALITY AS u (x, n)",
+        ),
+        (
+            "SELECT c.tableoid FROM pg_catalog.pg_class c",
+            "SELECT CAST(1259 AS oid) FROM pg_catalog.pg_class c",
+        ),
+        (
+            "SELECT ARRAY(SELECT a || (SELECT 1) FROM t ORDER BY b)",
+            "SELECT array_or_empty((SELECT array_agg(value ORDER BY by_0) FROM \
+             (SELECT a || (SELECT 1) AS value, b AS by_0 FROM t) AS gathered))",
+        ),
+        (
+            "SELECT a = ANY('{1,2}'), b = ANY('{x,\"y z\",NULL}'), '{1}'::int[] FROM t",
+            "SELECT a = ANY(ARRAY[1, 2]), b = ANY(ARRAY['x', 'y z', NULL]), ARRAY[1]::INT[] FROM t",
+        ),
+        (
+            "SELECT a LIKE 'pg/_' || '%' ESCAPE '/' FROM t",
+            "SELECT a LIKE 'pg\\_%' FROM t",
+        ),
+        (
+            "SELECT coalesce(a, '{}') FROM t",
+            "SELECT array_or_empty(a) FROM t",
+        ),
+        (
+            "SELECT coalesce(a, '') FROM t",
+            "SELECT coalesce(a, '') FROM t",
+        ),
+        ("SELECT NULL, NULL", "SELECT NULL, NULL AS \"NULL \""),
+    ] {
+        assert_eq!(mended(text), expected, "{text}");
+    }
+}

@@ -1,0 +1,231 @@
+//! Functions in FROM: those of arrays give a row for each element, other scalar functions give one row.
+
+use std::sync::Arc;
+
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::planner::{
+    PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
+};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
+use datafusion::prelude::ident;
+use datafusion::sql::sqlparser::ast::{
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableAlias, TableFactor,
+};
+
+use crate::catalog::pg::functions::ARRAY_SUBSCRIPTS;
+
+/// What a function gives in FROM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gives {
+    /// The elements of its arguments, which are arrays.
+    Elements,
+    /// The elements of the array that the scalar function gives.
+    Series,
+    /// The elements of its argument with their places, in columns `x` and `n`.
+    Expanded,
+    /// One row with its value.
+    Value,
+}
+
+/// Plans functions in FROM that DataFusion does not: those whose arguments are no literals, those with ORDINALITY, and
+/// scalar functions.
+#[derive(Debug, Default)]
+pub(crate) struct FunctionPlanner;
+
+impl RelationPlanner for FunctionPlanner {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let (name, args, with_ordinality, alias) = match &relation {
+            TableFactor::Function {
+                name,
+                args,
+                with_ordinality,
+                alias,
+                ..
+            } => (name, args, *with_ordinality, alias),
+            TableFactor::Table {
+                name,
+                args: Some(args),
+                alias,
+                ..
+            } => (name, &args.args, false, alias),
+            _ => return Ok(RelationPlanning::Original(Box::new(relation))),
+        };
+        let function = function_name(name);
+        let Some(gives) = what_it_gives(&function, args, with_ordinality, context) else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let call = Call {
+            function,
+            gives,
+            with_ordinality,
+            alias: alias.clone(),
+        };
+        let plan = call.plan(args, context)?;
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
+            plan, None,
+        ))))
+    }
+}
+
+fn function_name(name: &ObjectName) -> String {
+    let last = name.0.last().and_then(|part| part.as_ident());
+    last.map(|ident| ident.value.to_lowercase())
+        .unwrap_or_default()
+}
+
+fn what_it_gives(
+    function: &str,
+    args: &[FunctionArg],
+    with_ordinality: bool,
+    context: &dyn RelationPlannerContext,
+) -> Option<Gives> {
+    let literal = |arg: &FunctionArg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => is_literal(expr),
+        _ => false,
+    };
+    match function {
+        "unnest" => Some(Gives::Elements),
+        "_pg_expandarray" => Some(Gives::Expanded),
+        // DataFusion's makes rows of literals as they are read, however many.
+        "generate_series" | "range" if !with_ordinality && args.iter().all(literal) => None,
+        "generate_series" | "range" => Some(Gives::Series),
+        "generate_subscripts" => Some(Gives::Series),
+        name if context
+            .context_provider()
+            .get_table_function_source(name, Vec::new())
+            .is_ok() =>
+        {
+            None
+        }
+        name => context
+            .context_provider()
+            .get_function_meta(name)
+            .map(|_| Gives::Value),
+    }
+}
+
+fn is_literal(expr: &SqlExpr) -> bool {
+    match expr {
+        SqlExpr::Value(_) | SqlExpr::Interval(_) | SqlExpr::TypedString(_) => true,
+        SqlExpr::UnaryOp { expr, .. } | SqlExpr::Cast { expr, .. } => is_literal(expr),
+        _ => false,
+    }
+}
+
+struct Call {
+    function: String,
+    gives: Gives,
+    with_ordinality: bool,
+    alias: Option<TableAlias>,
+}
+
+impl Call {
+    fn plan(
+        &self,
+        args: &[FunctionArg],
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let empty = DFSchema::empty();
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else {
+                let message = format!("an argument of {}() is none", self.function);
+                return Err(datafusion::error::DataFusionError::Plan(message));
+            };
+            values.push(context.sql_to_expr(expr.clone(), &empty)?);
+        }
+        let mut columns = self.columns(values, context)?;
+        if self.with_ordinality || self.gives == Gives::Expanded {
+            let first = columns[0].1.clone();
+            let places = function(ARRAY_SUBSCRIPTS, context)?.call(vec![first]);
+            let name = if self.gives == Gives::Expanded {
+                "n"
+            } else {
+                "ordinality"
+            };
+            columns.push((name.to_string(), places));
+        }
+        self.build(columns, context)
+    }
+
+    /// The columns before ORDINALITY: names and values.
+    fn columns(
+        &self,
+        values: Vec<Expr>,
+        context: &dyn RelationPlannerContext,
+    ) -> Result<Vec<(String, Expr)>> {
+        Ok(match self.gives {
+            Gives::Elements => {
+                let named = |value| (self.function.clone(), value);
+                values.into_iter().map(named).collect()
+            }
+            Gives::Expanded => values
+                .into_iter()
+                .take(1)
+                .map(|v| ("x".to_string(), v))
+                .collect(),
+            Gives::Series => {
+                let (name, values) = match self.function.as_str() {
+                    "generate_subscripts" => {
+                        (ARRAY_SUBSCRIPTS, values.into_iter().take(1).collect())
+                    }
+                    name => (name, values),
+                };
+                vec![(self.function.clone(), function(name, context)?.call(values))]
+            }
+            Gives::Value => {
+                let value = function(&self.function, context)?.call(values);
+                vec![(self.function.clone(), value)]
+            }
+        })
+    }
+
+    /// One row of the values, its arrays made into rows, under the names of the alias.
+    fn build(
+        &self,
+        columns: Vec<(String, Expr)>,
+        context: &dyn RelationPlannerContext,
+    ) -> Result<LogicalPlan> {
+        let inner = |i: usize| format!("__column_{i}");
+        let values = columns.iter().enumerate();
+        let values = values.map(|(i, (_, value))| value.clone().alias(inner(i)));
+        let mut builder = LogicalPlanBuilder::empty(true).project(values)?;
+        if self.gives != Gives::Value {
+            let arrays = (0..columns.len()).map(|i| inner(i).into()).collect();
+            builder = builder.unnest_columns_with_options(arrays, Default::default())?;
+        }
+        let alias = self.alias.as_ref();
+        let table = alias.map(|a| context.normalize_ident(a.name.clone()));
+        let named = alias.map(|a| a.columns.as_slice()).unwrap_or_default();
+        let only = columns.len() - usize::from(self.with_ordinality) == 1;
+        let outputs = columns.iter().enumerate().map(|(i, (name, _))| {
+            // A function of one column is called as its table is.
+            let usual = match &table {
+                Some(table) if i == 0 && only && self.gives != Gives::Expanded => table,
+                _ => name,
+            };
+            let name = named
+                .get(i)
+                .map(|c| context.normalize_ident(c.name.clone()));
+            ident(inner(i)).alias(name.as_ref().unwrap_or(usual))
+        });
+        let outputs: Vec<Expr> = outputs.collect();
+        let builder = builder.project(outputs)?;
+        builder
+            .alias(table.unwrap_or_else(|| self.function.clone()))?
+            .build()
+    }
+}
+
+fn function(name: &str, context: &dyn RelationPlannerContext) -> Result<Arc<ScalarUDF>> {
+    let found = context.context_provider().get_function_meta(name);
+    found.ok_or_else(|| {
+        let message = format!("function {name} does not exist");
+        let code = crate::error::sqlstate::UNDEFINED_FUNCTION;
+        crate::error::Error::not_found(code, message).into()
+    })
+}

@@ -196,16 +196,24 @@ impl Connection {
                 self.put(&description).map_err(no_answer)?;
                 (statement, Vec::new())
             }
-            Target::Portal(name) => {
-                let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-                (portal.statement.clone(), portal.formats.clone())
-            }
+            Target::Portal(name) => match self.portals.get(name) {
+                Some(portal) => (portal.statement.clone(), portal.formats.clone()),
+                None => return self.describe_cursor(name),
+            },
         };
         match answering(&statement) {
             Some(prepared) => self.put(&respond::row_description(prepared.schema(), &formats)),
             None => self.put(&NoData::new()),
         }
         .map_err(no_answer)
+    }
+
+    /// A cursor that was declared by SQL is a portal too: psycopg asks for its columns.
+    fn describe_cursor(&mut self, name: &str) -> Result<()> {
+        let schema = self.session.cursor_schema(name);
+        let schema = schema.map_err(|_| no_portal(name))?;
+        let description = respond::row_description(&schema, &[]);
+        self.put(&description).map_err(no_answer)
     }
 
     /// Close. What does not exist is closed already.

@@ -239,6 +239,21 @@ async fn row_limits_of_any_size_need_no_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cursor_of_sql_is_described_like_a_portal() {
+    let server = TestServer::start().await;
+    let mut raw = Raw::connect(&server).await;
+    raw.simple("BEGIN").await;
+    raw.extended("DECLARE c CURSOR FOR SELECT 1 AS one").await;
+    raw.send(b'D', b"Pc\0").await;
+    raw.send(b'S', b"").await;
+    let messages = raw.until(b'Z').await;
+    assert_eq!(raw::kinds(&messages), "TZ");
+    let described = raw::body(&messages, b'T').unwrap();
+    assert_eq!(raw::names(described), ["one"]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_error_skips_to_the_sync() {
     let server = TestServer::start().await;
     let mut raw = Raw::connect(&server).await;

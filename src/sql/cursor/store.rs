@@ -134,6 +134,14 @@ impl Session {
     pub fn cursors(&self) -> Vec<CursorRow> {
         self.inner.cursors.rows()
     }
+
+    /// The columns of an open cursor, which clients may describe like a portal.
+    ///
+    /// # Errors
+    /// 34000 when there is none of that name.
+    pub fn cursor_schema(&self, name: &str) -> Result<SchemaRef> {
+        Ok(self.inner.cursors.get(name)?.schema)
+    }
 }
 
 impl Scroll {

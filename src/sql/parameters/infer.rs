@@ -385,7 +385,8 @@ impl Visitor<'_> {
         let coerced = coerced.unwrap_or_default();
         for (at, arg) in args.iter().enumerate() {
             let want = coerced.get(at).cloned().and_then(typed);
-            self.expr(arg, schema, &want)?;
+            // A function that takes anything gets text, as PostgreSQL's `unknown` becomes it.
+            self.shown(arg, schema, &want)?;
         }
         Ok(())
     }

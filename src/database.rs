@@ -11,7 +11,7 @@ use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::optimizer::Analyzer;
+use datafusion::optimizer::{Analyzer, Optimizer};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
@@ -24,19 +24,23 @@ use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::pg::{self, RegTypeRule};
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
 use crate::catalog::search_path;
+use crate::catalog::stores::LocalFiles;
 use crate::catalog::string_limit::limit_strings;
+use crate::catalog::user::CurrentUser;
 use crate::catalog::yielding::YieldingRule;
 use crate::compaction::scheduler::Scheduler;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 use crate::settings::Settings;
-use crate::sql::Session;
-use crate::sql::backends::{Backends, Entry};
+use crate::sql::access::rule::AccessRule;
+use crate::sql::access::view::ViewRule;
+use crate::sql::backends::{Backends, Entry, Identity};
 use crate::sql::command::CommandPlanner;
 use crate::sql::correlated::{CorrelatedRule, SessionCell};
 use crate::sql::explain::ExplainPlanner;
 use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
-use crate::sql::{CopyPlanner, plan_view};
+use crate::sql::{CopyPlanner, FileAccess, Session, plan_view};
+use crate::storage::access::Object;
 use crate::storage::change::View;
 use crate::storage::committer::now_ms;
 use crate::storage::engine::Engine;
@@ -131,9 +135,38 @@ impl Database {
         })
     }
 
-    /// A new session with the default settings.
+    /// A new session of the first superuser with the default settings. It reaches the files that the program reaches.
     pub fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.core), self.context())
+        self.open_session(Identity::embedded(), FileAccess::Anywhere)
+    }
+
+    /// A new session with the rights of a role. A superuser's reaches the files that the program reaches.
+    ///
+    /// # Errors
+    /// 42704 when the role does not exist.
+    pub fn session_as(&self, role: &str) -> Result<Session> {
+        let snapshot = self.core.engine.committer.snapshot();
+        let role = snapshot.role_named(role).ok_or_else(|| {
+            let message = format!("role \"{role}\" does not exist");
+            Error::not_found(sqlstate::UNDEFINED_OBJECT, message)
+        })?;
+        let identity = Identity {
+            role: role.id,
+            user: role.name.clone(),
+            ..Identity::embedded()
+        };
+        Ok(self.open_session(identity, FileAccess::Anywhere))
+    }
+
+    /// The session of a connected client, which has proved who it is.
+    pub fn connect(&self, entry: &Entry, files: FileAccess) -> Session {
+        self.open_session(entry.backend().identity.clone(), files)
+    }
+
+    pub(crate) fn open_session(&self, identity: Identity, files: FileAccess) -> Session {
+        let user = Arc::new(CurrentUser::new(identity.role));
+        let context = self.context(&user);
+        Session::new(Arc::clone(&self.core), context, identity, user, files)
     }
 
     /// What queries take of what they may take together.
@@ -152,15 +185,6 @@ impl Database {
         &self.core.scheduler
     }
 
-    /// The session of a connected client.
-    pub fn connect(&self, entry: &Entry) -> Session {
-        Session::of(
-            Arc::clone(&self.core),
-            self.context(),
-            entry.backend().identity.clone(),
-        )
-    }
-
     /// The sessions of connected clients.
     pub fn backends(&self) -> &Arc<Backends> {
         &self.core.backends
@@ -171,14 +195,17 @@ impl Database {
         &self.core.engine
     }
 
-    fn context(&self) -> SessionContext {
+    fn context(&self, user: &Arc<CurrentUser>) -> SessionContext {
         let engine = Arc::clone(&self.core.engine);
-        let views = Arc::new(Views::default());
+        let views = Arc::new(Views {
+            engine: Arc::clone(&engine),
+            session: SessionCell::default(),
+        });
         let catalog = ShelfmarkCatalog::new(Arc::clone(&engine))
             .with_views(Arc::clone(&views) as _)
             .with_scheduler(self.core.scheduler.clone());
         let builder = SessionStateBuilder::new()
-            .with_config(session_config(&engine))
+            .with_config(session_config(&engine).with_extension(Arc::clone(user)))
             .with_runtime_env(Arc::clone(&self.core.runtime))
             .with_catalog_list(Arc::new(ShelfmarkCatalogList::with_catalog(catalog)))
             .with_default_features()
@@ -197,6 +224,10 @@ impl Database {
         analyzer.rules.insert(0, Arc::new(RegTypeRule));
         let correlated = CorrelatedRule::new(Arc::clone(&views.session));
         analyzer.rules.insert(0, Arc::new(correlated));
+        let access = AccessRule::new(Arc::clone(&engine), Arc::clone(user));
+        analyzer.rules.insert(0, Arc::new(access));
+        let optimizer = builder.optimizer().get_or_insert_with(Optimizer::new);
+        optimizer.rules.insert(0, Arc::new(ViewRule));
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
         let clustering = Arc::new(ClusteringFunction::new(engine));
@@ -233,6 +264,7 @@ fn runtime_env(engine: &Engine) -> Result<Arc<RuntimeEnv>> {
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
         .with_temp_file_path(engine.store.tmp_dir())
+        .with_object_store_registry(Arc::new(LocalFiles::default()))
         .with_max_temp_directory_size(engine.settings.temp_limit.0)
         .build_arc()?;
     Ok(runtime)
@@ -260,8 +292,8 @@ impl QueryPlanner for Planner {
 }
 
 /// Plans views by the session that looks them up. The session owns the catalog that owns this, hence weak.
-#[derive(Default)]
 struct Views {
+    engine: Arc<Engine>,
     session: SessionCell,
 }
 
@@ -271,6 +303,8 @@ impl ViewPlanner for Views {
         let session = self.session.get().and_then(Weak::upgrade);
         let session = session.ok_or_else(|| Error::internal("the session is closed"))?;
         let state = session.read().clone();
-        Ok(plan_view(&state, view).await?)
+        let snapshot = self.engine.committer.snapshot();
+        let access = snapshot.access(&Object::View(view.name.clone()));
+        Ok(plan_view(&state, view, access.owner).await?)
     }
 }

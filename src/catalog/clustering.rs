@@ -96,7 +96,7 @@ fn schema() -> SchemaRef {
 
 /// The one row, computed when it is read.
 #[derive(Debug)]
-struct ClusteringTable {
+pub(super) struct ClusteringTable {
     engine: Arc<Engine>,
     name: QualifiedName,
     columns: Option<String>,

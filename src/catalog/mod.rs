@@ -15,12 +15,15 @@ pub mod pg;
 pub mod pg_type;
 pub mod provider;
 pub mod prune;
+pub mod public;
 pub mod scan;
 pub mod search_path;
 pub mod sink;
+pub mod stores;
 pub mod string_limit;
 pub mod system;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod user;
 pub mod yielding;

@@ -15,9 +15,11 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::options::{PinnedSnapshot, ShelfmarkOptions};
+use super::user::CurrentUser;
 use crate::compaction::scheduler::Scheduler;
 use crate::settings::Settings;
 use crate::storage::engine::Engine;
+use crate::storage::role::RoleId;
 use crate::storage::snapshot::Snapshot;
 
 /// The SQL schema of the system tables.
@@ -64,11 +66,12 @@ impl SystemTable {
         source: Option<&SystemSource>,
         snapshot: &Snapshot,
         settings: &Settings,
+        user: Option<RoleId>,
     ) -> Result<RecordBatch> {
         let columns = match self {
             Self::Collections => rows::collections(snapshot),
             Self::Segments => rows::segments(snapshot, source.map(|s| s.engine.store.as_ref())),
-            Self::PartitionStats => rows::partition_stats(snapshot),
+            Self::PartitionStats => rows::partition_stats(snapshot, user),
             Self::Compactions => {
                 rows::compactions(snapshot, source.and_then(|s| s.scheduler.as_ref()))
             }
@@ -87,7 +90,7 @@ impl SystemTable {
 pub(super) fn system_tables() -> impl Iterator<Item = (&'static str, SchemaRef)> {
     static SCHEMAS: LazyLock<Vec<(&'static str, SchemaRef)>> = LazyLock::new(|| {
         let none = (Snapshot::empty(), Settings::default());
-        let schema = |t: SystemTable| t.rows(None, &none.0, &none.1).ok();
+        let schema = |t: SystemTable| t.rows(None, &none.0, &none.1, None).ok();
         let tables = SystemTable::ALL.into_iter();
         tables
             .filter_map(|t| Some((t.name(), schema(t)?.schema())))
@@ -131,7 +134,7 @@ impl SchemaProvider for SystemSchema {
         let Some(table) = SystemTable::ALL.into_iter().find(|t| t.name() == name) else {
             return Ok(None);
         };
-        let none = table.rows(None, &Snapshot::empty(), &Settings::default())?;
+        let none = table.rows(None, &Snapshot::empty(), &Settings::default(), None)?;
         Ok(Some(Arc::new(SystemTableProvider {
             source: self.source.clone(),
             table,
@@ -146,7 +149,7 @@ impl SchemaProvider for SystemSchema {
 
 /// A system table, computed when it is scanned.
 #[derive(Debug)]
-struct SystemTableProvider {
+pub(super) struct SystemTableProvider {
     source: SystemSource,
     table: SystemTable,
     schema: SchemaRef,
@@ -174,7 +177,11 @@ impl TableProvider for SystemTableProvider {
             None => self.source.engine.committer.snapshot(),
         };
         let settings = ShelfmarkOptions::settings_of(state.config_options());
-        let rows = self.table.rows(Some(&self.source), &snapshot, &settings)?;
+        let user = state.config().get_extension::<CurrentUser>();
+        let user = user.map(|user| user.current());
+        let rows = self
+            .table
+            .rows(Some(&self.source), &snapshot, &settings, user)?;
         let table = MemTable::try_new(Arc::clone(&self.schema), vec![vec![rows]])?;
         table.scan(state, projection, filters, limit).await
     }

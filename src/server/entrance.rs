@@ -20,8 +20,8 @@ use super::startup::{Beginning, Startup, begin};
 use super::transport::{Gone, Io, Received, Transport};
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
-use crate::sql::Session;
 use crate::sql::backends::{Entry, Identity};
+use crate::sql::{FileAccess, Session};
 use crate::storage::access::Rights;
 
 /// The database that tools connect to when they are not told one; here it is the only one under another name.
@@ -223,7 +223,8 @@ fn open(
         address,
     };
     let entry = reserve(shared, identity)?;
-    let session = shared.database.connect(&entry);
+    let files = FileAccess::Below(shared.config.server.file_directories.clone());
+    let session = shared.database.connect(&entry, files);
     let server = &shared.config.server;
     for (name, limit) in [
         ("statement_timeout", server.statement_timeout),
@@ -235,6 +236,7 @@ fn open(
     ] {
         session.set_at_startup(name, &limit.as_millis().to_string())?;
     }
+    set_as_role_wants(shared, &session, welcome);
     for (name, value) in &startup.settings {
         session.set_at_startup(name, value)?;
     }
@@ -261,6 +263,19 @@ fn reserve(shared: &Shared, identity: Identity) -> Result<Entry> {
         };
         Error::limit(sqlstate::TOO_MANY_CONNECTIONS, message)
     })
+}
+
+/// Sets what ALTER ROLE .. SET says. A setting that cannot be had by now keeps nobody out.
+fn set_as_role_wants(shared: &Shared, session: &Session, welcome: &Welcome) {
+    let snapshot = shared.database.engine().committer.snapshot();
+    let Some(role) = snapshot.role(welcome.role) else {
+        return;
+    };
+    for (name, value) in &role.settings {
+        if let Err(error) = session.set_at_startup(name, value) {
+            tracing::warn!(role = role.name, name, %error, "a setting of the role is passed over");
+        }
+    }
 }
 
 fn greet(transport: &mut Transport, welcome: &Welcome, entry: &Entry) -> Result<(), Gone> {

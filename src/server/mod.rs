@@ -31,11 +31,13 @@ pub use config::Config;
 pub use entrance::Access;
 pub use listen::Server;
 
+use crate::sql::redact;
+
 /// Bytes of a statement that `pg_stat_activity` shows.
 const ACTIVITY_BYTES_MAX: usize = 1024;
 
 /// A statement as other sessions may see it: without passwords, shortened.
 fn activity_text(text: &str) -> String {
     let shortened = &text[..text.floor_char_boundary(ACTIVITY_BYTES_MAX)];
-    log::without_password(shortened).into_owned()
+    redact(shortened).into_owned()
 }

@@ -39,6 +39,7 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         }
         Err(e) => return Err(e),
     };
+    session.check_owns(&planning.snapshot, collection)?;
     let mut next = Next {
         name: None,
         schema: (*collection.schema).clone(),
@@ -53,6 +54,9 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         schema: (next.schema != *collection.schema).then_some(next.schema),
         options: (next.options != collection.options).then_some(next.options),
     };
+    if let Some(name) = &change.name {
+        session.check_creates(&planning.snapshot, &name.schema)?;
+    }
     if change.name.is_none() && change.schema.is_none() && change.options.is_none() {
         return Ok(());
     }

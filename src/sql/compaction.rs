@@ -14,8 +14,10 @@ use super::command::CommandNode;
 use super::ddl::{find_collection, qualify};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Compact;
+use crate::catalog::provider::CATALOG;
 use crate::compaction::policy::JobOptions;
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::access::Object;
 use crate::storage::change::{JobKind, JobRecord, JobState};
 use crate::storage::schema::JobId;
 
@@ -47,6 +49,7 @@ pub(super) fn compact(session: &Session, compact: &Compact) -> Result<(Tag, Logi
         async move {
             let snapshot = session.snapshot();
             let collection = find_collection(&snapshot, &name)?;
+            session.check_owns(&snapshot, collection)?;
             let scheduler = &session.inner.core.scheduler;
             let id = scheduler.submit(collection.id, kind, options).await?;
             if waits {
@@ -217,8 +220,10 @@ pub(super) fn cancel(session: &Session, id: JobId) -> Result<(Tag, LogicalPlan)>
         move || {
             let session = session.clone();
             async move {
-                if session.snapshot().job(id).is_none() {
-                    return Err(unknown_job(id));
+                let snapshot = session.snapshot();
+                let job = snapshot.job(id).ok_or_else(|| unknown_job(id))?;
+                if let Some(collection) = snapshot.collection_by_id(job.collection) {
+                    session.check_owns(&snapshot, collection)?;
                 }
                 session.inner.core.scheduler.cancel(id)
             }
@@ -230,8 +235,10 @@ pub(super) fn cancel(session: &Session, id: JobId) -> Result<(Tag, LogicalPlan)>
 pub(super) fn vacuum(session: &Session) -> Result<(Tag, LogicalPlan)> {
     let session = session.clone();
     done("VACUUM", "Vacuum".to_string(), move || {
-        let engine = Arc::clone(&session.inner.core.engine);
+        let session = session.clone();
         async move {
+            session.check_owner(&session.snapshot(), &Object::Database, CATALOG)?;
+            let engine = Arc::clone(&session.inner.core.engine);
             let vacuum = tokio::task::spawn_blocking(move || engine.vacuum());
             let ended = vacuum.await;
             ended.map_err(|e| Error::internal(format!("the vacuum ended: {e}")))??;

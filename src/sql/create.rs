@@ -10,6 +10,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use futures::FutureExt;
 
+use super::access::view::ViewNode;
 use super::command::{CommandNode, count_schema};
 use super::ddl::{
     check_writable, column_type_of, define_schema, find_collection, qualify, schema_name,
@@ -19,8 +20,11 @@ use super::dml::insert_plan;
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
 use super::statement::{CreateCollection, CreateView, Drop, DropKind};
+use crate::catalog::search_path;
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::access::{Object, Privilege};
 use crate::storage::change::{Change, NewCollection, QualifiedName, View};
+use crate::storage::role::RoleId;
 use crate::storage::schema::{CollectionId, CollectionOptions, CollectionSchema, Column, FieldId};
 use crate::storage::snapshot::{DEFAULT_SCHEMA, Snapshot};
 
@@ -60,9 +64,10 @@ pub(super) async fn collection(
                 schema,
                 options,
             };
-            session
-                .commit(&snapshot, vec![Change::CreateCollection(new)])
-                .await?;
+            session.check_creates(&snapshot, &name.schema)?;
+            let mut changes = vec![Change::CreateCollection(new)];
+            changes.extend(session.ownership(Object::Collection(id)));
+            session.commit(&snapshot, changes).await?;
             match query {
                 Some(query) => fill(&session, id, &query).await,
                 None => Ok(0),
@@ -180,6 +185,7 @@ pub(super) async fn view(
         name,
         columns,
         query: create.text.clone(),
+        search_path: session.search_path().into_schemas(),
     };
     let or_replace = create.or_replace;
     done(
@@ -194,9 +200,18 @@ pub(super) async fn view(
                     let message = format!("relation \"{}\" already exists", view.name);
                     return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
                 }
-                session
-                    .commit(&snapshot, vec![Change::CreateView(view)])
-                    .await
+                session.check_creates(&snapshot, &view.name.schema)?;
+                let object = Object::View(view.name.clone());
+                let owner = match snapshot.view(&view.name) {
+                    Some(_) => {
+                        session.check_owner(&snapshot, &object, &view.name.name)?;
+                        None
+                    }
+                    None => session.ownership(object),
+                };
+                let mut changes = vec![Change::CreateView(view)];
+                changes.extend(owner);
+                session.commit(&snapshot, changes).await
             }
         },
     )
@@ -206,7 +221,11 @@ pub(super) async fn view(
 ///
 /// # Errors
 /// Whatever is wrong with the query by now: a column it names may be gone.
-pub(crate) async fn plan_view(state: &SessionState, view: &View) -> Result<LogicalPlan> {
+pub(crate) async fn plan_view(
+    state: &SessionState,
+    view: &View,
+    owner: RoleId,
+) -> Result<LogicalPlan> {
     let statement = super::parser::parse(&view.query)?;
     let super::statement::Statement::DataFusion(statement) = statement else {
         return Err(Error::internal(format!(
@@ -214,9 +233,14 @@ pub(crate) async fn plan_view(state: &SessionState, view: &View) -> Result<Logic
             view.name
         )));
     };
+    // Names mean what they meant when the view was made, whoever asks: its rights are those of its owner.
+    let mut state = state.clone();
+    let catalog = &mut state.config_mut().options_mut().catalog;
+    catalog.default_schema = search_path::join(view.search_path.iter().cloned());
     let plan = state.statement_to_plan(*statement).await?;
+    let marked = |plan| ViewNode::plan(view.name.clone(), owner, plan);
     if view.columns.is_empty() {
-        return Ok(plan);
+        return Ok(marked(plan));
     }
     let fields = plan.schema().columns();
     let named = fields.into_iter().enumerate().map(|(i, column)| {
@@ -227,7 +251,8 @@ pub(crate) async fn plan_view(state: &SessionState, view: &View) -> Result<Logic
         }
     });
     let named: Vec<_> = named.collect();
-    Ok(LogicalPlanBuilder::from(plan).project(named)?.build()?)
+    let plan = LogicalPlanBuilder::from(plan).project(named)?.build()?;
+    Ok(marked(plan))
 }
 
 /// CREATE SCHEMA.
@@ -250,9 +275,11 @@ pub(super) fn schema(
                     session.notice(format!("schema \"{name}\" already exists, skipping"));
                     return Ok(());
                 }
-                session
-                    .commit(&snapshot, vec![Change::CreateSchema(name)])
-                    .await
+                session.check_creates_schemas(&snapshot)?;
+                let owner = session.ownership(Object::Schema(name.clone()));
+                let mut changes = vec![Change::CreateSchema(name)];
+                changes.extend(owner);
+                session.commit(&snapshot, changes).await
             }
         },
     )
@@ -294,13 +321,14 @@ fn drop_one(
     name: &ObjectName,
 ) -> Result<Vec<Change>> {
     if drop.kind == DropKind::Schema {
-        return drop_schema(snapshot, &schema_name(name)?, drop.cascade);
+        return drop_schema(session, snapshot, &schema_name(name)?, drop.cascade);
     }
     let name = qualify(name, &session.search_path())?;
     if drop.kind == DropKind::Table {
-        return Ok(vec![Change::DropCollection(
-            find_collection(snapshot, &name)?.id,
-        )]);
+        let id = find_collection(snapshot, &name)?.id;
+        let object = Object::Collection(id);
+        session.check_drops(snapshot, &object, &name.schema, &name.name)?;
+        return Ok(vec![Change::DropCollection(id)]);
     }
     if snapshot.view(&name).is_none() {
         if snapshot.collection(&name).is_some() {
@@ -310,10 +338,17 @@ fn drop_one(
         let message = format!("view \"{name}\" does not exist");
         return Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message));
     }
+    let object = Object::View(name.clone());
+    session.check_drops(snapshot, &object, &name.schema, &name.name)?;
     Ok(vec![Change::DropView(name)])
 }
 
-fn drop_schema(snapshot: &Snapshot, name: &str, cascade: bool) -> Result<Vec<Change>> {
+fn drop_schema(
+    session: &Session,
+    snapshot: &Snapshot,
+    name: &str,
+    cascade: bool,
+) -> Result<Vec<Change>> {
     check_writable(name)?;
     if name == DEFAULT_SCHEMA {
         return Err(Error::unsupported(format!(
@@ -324,6 +359,7 @@ fn drop_schema(snapshot: &Snapshot, name: &str, cascade: bool) -> Result<Vec<Cha
         let message = format!("schema \"{name}\" does not exist");
         return Err(Error::not_found(sqlstate::INVALID_SCHEMA_NAME, message));
     }
+    session.check_owner(snapshot, &Object::Schema(name.to_string()), name)?;
     let mut changes = Vec::new();
     if cascade {
         let collections = snapshot.collections().filter(|c| c.name.schema == name);
@@ -353,7 +389,11 @@ pub(super) fn truncate(session: &Session, names: Vec<ObjectName>) -> Result<(Tag
                 let snapshot = session.snapshot();
                 let changes: Result<Vec<_>> = names
                     .iter()
-                    .map(|n| Ok(Change::Truncate(find_collection(&snapshot, n)?.id)))
+                    .map(|n| {
+                        let collection = find_collection(&snapshot, n)?;
+                        session.check_may(&snapshot, collection, Privilege::Truncate)?;
+                        Ok(Change::Truncate(collection.id))
+                    })
                     .collect();
                 session.commit(&snapshot, changes?).await
             }

@@ -107,6 +107,7 @@ pub(super) fn drop(session: &Session, drop: DropIndex) -> Result<(Tag, LogicalPl
                     let name = qualify(name, &session.search_path())?;
                     match snapshot.index(&name) {
                         Some((collection, index)) => {
+                            session.check_owns_index(&snapshot, collection, &index.name)?;
                             changes.push(Change::DropIndex(collection.id, index.id));
                         }
                         None if drop.if_exists && !is_relation(&snapshot, &name) => {
@@ -141,6 +142,7 @@ pub(super) fn rename(session: &Session, rename: RenameIndex) -> Result<(Tag, Log
                     }
                     return Err(not_an_index(&snapshot, &name, "relation"));
                 };
+                session.check_owns_index(&snapshot, collection, &index.name)?;
                 let change = Change::RenameIndex(collection.id, index.id, fold(&rename.to));
                 session.commit(&snapshot, vec![change]).await
             }

@@ -40,6 +40,7 @@ pub mod transaction;
 mod types;
 mod variables;
 
+pub use access::{FileAccess, redact};
 pub(crate) use copy::CopyPlanner;
 pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};
 pub(crate) use create::plan_view;

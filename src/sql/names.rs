@@ -41,6 +41,11 @@ impl SearchPath {
             })
     }
 
+    /// The schemas, in order.
+    pub(super) fn into_schemas(self) -> Vec<String> {
+        self.schemas
+    }
+
     /// What a new relation of that name is called: without a schema, it is made in the first of the path.
     ///
     /// # Errors

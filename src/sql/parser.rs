@@ -12,7 +12,7 @@ use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Compact, Drop, DropKind, Explain, Statement};
 use super::tokens::{DIALECT, LineIndex, is_blank, tokenize};
-use super::{copy, define, index};
+use super::{access, copy, define, index};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::JobId;
 
@@ -63,6 +63,9 @@ impl Grammar<'_> {
     fn statement(&mut self) -> Result<Statement> {
         let first = self.word(0);
         let second = self.word(1);
+        if let Some(statement) = access::grammar::statement(self)? {
+            return Ok(Statement::Access(Box::new(statement)));
+        }
         match (first.as_str(), second.as_str()) {
             _ if self.is_transaction() => self.transaction(),
             _ if self.is_script() => self.script(),

@@ -18,6 +18,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use shelfmark_udfs::VectorTypePlanner;
 
+use super::access::FileAccess;
 use super::backends::Identity;
 use super::command::CommandNode;
 use super::context::statement_to_plan;
@@ -30,10 +31,12 @@ use super::statement::{Explain, Statement};
 use super::transaction::Block;
 use super::variables::Variables;
 use super::{
-    compaction, copy, create, cursor, dml, explain, index, named, scripts, transaction, variables,
+    access, compaction, copy, create, cursor, dml, explain, index, named, scripts, transaction,
+    variables,
 };
 use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::pg::{PgContext, SessionFacts, show_names};
+use crate::catalog::user::CurrentUser;
 use crate::database::Core;
 use crate::error::{Error, Result};
 use crate::storage::change::Change;
@@ -121,16 +124,19 @@ pub(super) struct Inner {
     pub(super) statements: NamedStatements,
     notices: Notices,
     copy_progress: Arc<copy::CopyProgress>,
+    user: Arc<CurrentUser>,
+    files: FileAccess,
 }
 
 impl Session {
-    /// An embedded session.
-    pub(crate) fn new(core: Arc<Core>, context: SessionContext) -> Self {
-        Self::of(core, context, Identity::embedded())
-    }
-
-    /// The session of somebody.
-    pub(crate) fn of(core: Arc<Core>, context: SessionContext, identity: Identity) -> Self {
+    /// A session of somebody with the rights of `user`, which the context has too.
+    pub(crate) fn new(
+        core: Arc<Core>,
+        context: SessionContext,
+        identity: Identity,
+        user: Arc<CurrentUser>,
+        files: FileAccess,
+    ) -> Self {
         let type_planner = SessionStateBuilder::new_from_existing(context.state())
             .type_planner()
             .take()
@@ -161,6 +167,8 @@ impl Session {
                 statements: NamedStatements::default(),
                 notices: Notices::default(),
                 copy_progress: Arc::default(),
+                user,
+                files,
             }
         });
         let session = Self { inner };
@@ -178,6 +186,16 @@ impl Session {
     /// Whose session it is.
     pub fn identity(&self) -> &Identity {
         &self.inner.identity
+    }
+
+    /// Whose rights the session has.
+    pub fn user(&self) -> &CurrentUser {
+        &self.inner.user
+    }
+
+    /// The files that a superuser reaches by the session.
+    pub fn files(&self) -> &FileAccess {
+        &self.inner.files
     }
 
     /// How far the session's newest COPY .. FROM is.
@@ -259,6 +277,7 @@ impl<'a> Planning<'a> {
 
     pub(super) async fn statement(&self, statement: Statement) -> Result<(Tag, LogicalPlan)> {
         let session = self.session;
+        session.check_files(&statement)?;
         match statement {
             Statement::DataFusion(statement) => {
                 let DataFusionStatement::Statement(statement) = *statement else {
@@ -281,6 +300,7 @@ impl<'a> Planning<'a> {
                 Ok((Tag::Count("DELETE"), dml::delete(self, *delete).await?))
             }
             Statement::Copy(statement) => copy::plan(self, *statement).await,
+            Statement::Access(statement) => access::command::plan(session, *statement),
             Statement::Transaction(statement) => transaction::plan(session, statement),
             Statement::CreateCollection(create) => create::collection(self, *create).await,
             Statement::CreateView(view) => create::view(self, *view).await,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
+use super::access::AccessStatement;
 use super::cursor::{Declare, Fetch};
 use super::explain::ExplainOptions;
 use super::index::{CreateIndex, DropIndex, RenameIndex};
@@ -21,6 +22,8 @@ pub enum Statement {
     DataFusion(Box<DataFusionStatement>),
     /// EXPLAIN [ANALYZE] of any statement.
     Explain(Explain),
+    /// Roles and privileges.
+    Access(Box<AccessStatement>),
     /// BEGIN, COMMIT, ROLLBACK and savepoints.
     Transaction(TransactionStatement),
     /// CREATE TABLE or CREATE COLLECTION.
@@ -339,6 +342,8 @@ impl Statement {
             Self::Transaction(statement) if statement.ends_failure() => {
                 (Effect::EndsFailure, "ROLLBACK")
             }
+            Self::Access(access) if access.is_of_session() => (Effect::Controls, "SET"),
+            Self::Access(access) => (Effect::Writes, access.tag()),
             Self::Transaction(_)
             | Self::Close(_)
             | Self::Prepare(_)

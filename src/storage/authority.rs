@@ -107,16 +107,17 @@ impl Authority {
     /// 2BP01 while it owns something, has grants, or is the first superuser.
     pub(super) fn drop_role(&mut self, id: RoleId, version: Version) -> Result<()> {
         let role = Arc::clone(self.role(id).ok_or_else(gone)?);
-        let message = format!("role \"{}\" cannot be dropped because", role.name);
-        let refuse = |why: &str| {
-            let message = format!("{message} {why}");
-            Error::invalid(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, message)
-        };
+        let name = &role.name;
+        let refuse = |message| Error::invalid(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, message);
         if id.is_system() {
-            return Err(refuse("it is required by the database system"));
+            return Err(refuse(format!(
+                "cannot drop role {name} because it is required by the database system"
+            )));
         }
         if self.accesses().any(|(_, access)| names(access, id)) {
-            return Err(refuse("some objects depend on it"));
+            return Err(refuse(format!(
+                "role \"{name}\" cannot be dropped because some objects depend on it"
+            )));
         }
         let members: Vec<Role> = self
             .roles()

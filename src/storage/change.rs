@@ -141,6 +141,13 @@ pub struct View {
     pub columns: Vec<String>,
     /// The text of the query.
     pub query: String,
+    /// Where the names in it are looked up that have no SQL schema.
+    #[serde(default = "default_path")]
+    pub search_path: Vec<String>,
+}
+
+fn default_path() -> Vec<String> {
+    vec![DEFAULT_SCHEMA.to_string()]
 }
 
 /// Rows for a growing segment.

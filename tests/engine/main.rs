@@ -2,7 +2,8 @@
 //!
 //! `copy` sends and takes the bytes of COPY;
 //! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli` and `kill` start the real program;
-//! `formats` opens databases that earlier programs wrote; `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
+//! `formats` opens databases that earlier programs wrote; `login` comes in by password and TLS;
+//! `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
 //! `wire` speaks to the server, `raw` is its client.
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,6 +15,7 @@ mod formats;
 mod kill;
 mod layout;
 mod limits;
+mod login;
 mod operation;
 mod raw;
 mod readme;

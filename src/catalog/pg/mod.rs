@@ -27,7 +27,7 @@ mod views;
 pub use casts::field_of_type;
 pub(crate) use casts::{RegTypeRule, show_names};
 pub use context::{PgContext, SessionFacts};
-pub(crate) use table::SystemCatalog;
+pub(crate) use table::{SystemCatalog, SystemCatalogTable};
 
 /// The schemas that PostgreSQL keeps for itself.
 pub const SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];

@@ -61,7 +61,7 @@ impl SchemaProvider for SystemCatalog {
 }
 
 /// A relation of a [`SystemCatalog`].
-struct SystemCatalogTable {
+pub(crate) struct SystemCatalogTable {
     relation: &'static SystemRelation,
     views: Option<Arc<dyn ViewPlanner>>,
 }

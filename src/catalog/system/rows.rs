@@ -8,11 +8,13 @@ use crate::catalog::index_definition::{definition, part_text};
 use crate::compaction::jobs::Progress;
 use crate::compaction::scheduler::Scheduler;
 use crate::settings::Settings;
+use crate::storage::access::{Object, Privilege, Rights};
 use crate::storage::change::{JobKind, JobRecord, JobState};
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::committer::VersionInfo;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::index::Index;
+use crate::storage::role::RoleId;
 use crate::storage::schema::{CollectionOptions, CollectionSchema, Column, FieldId, SegmentId};
 use crate::storage::snapshot::Snapshot;
 use crate::storage::stats::{Bound, ColumnStats, VectorStats};
@@ -162,9 +164,14 @@ enum AnyStats<'a> {
     Vector(&'a VectorStats),
 }
 
-pub(super) fn partition_stats(snapshot: &Snapshot) -> Columns {
+/// Bounds are values of rows: who may not read a collection does not see them.
+pub(super) fn partition_stats(snapshot: &Snapshot, user: Option<RoleId>) -> Columns {
+    let may_read = |collection: &Collection| {
+        let object = Object::Collection(collection.id);
+        user.is_none_or(|user| Rights::new(snapshot, user).may(&object, Privilege::Select))
+    };
     let mut all: Vec<(&Collection, &Segment, &Column, AnyStats)> = Vec::new();
-    for collection in snapshot.collections() {
+    for collection in snapshot.collections().filter(|c| may_read(c)) {
         for segment in collection.segments() {
             for column in &collection.schema.columns {
                 let vectors = segment.stats.vectors.iter();

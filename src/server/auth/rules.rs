@@ -7,7 +7,8 @@
 //! hostnossl databases users address method      without TLS only
 //! ```
 //! Databases and users are names with commas between them, or `all`; `+team` is every member of a role, `sameuser` the
-//! database of the user's name. An address is `all`, an IP address or a network such as `10.0.0.0/8`. Methods are
+//! database of the user's name. Addresses are `all`, or IP addresses and networks such
+//! as `10.0.0.0/8` with commas between them. Methods are
 //! `scram-sha-256`, `reject`, and `trust`, which asks for nothing and is allowed for loopback addresses and Unix
 //! sockets only.
 
@@ -56,7 +57,7 @@ pub struct Rule {
     databases: Vec<Name>,
     users: Vec<Name>,
     /// `None` for every address.
-    network: Option<IpNet>,
+    networks: Option<Vec<IpNet>>,
     /// How the client proves itself.
     pub method: Method,
 }
@@ -159,9 +160,12 @@ impl Rule {
     }
 
     fn has_address(&self, peer: Peer) -> bool {
-        match (peer, &self.network) {
+        match (peer, &self.networks) {
             (Peer::Unix, _) | (_, None) => true,
-            (Peer::Ip(address), Some(network)) => network.contains(&address.to_canonical()),
+            (Peer::Ip(address), Some(networks)) => {
+                let address = address.to_canonical();
+                networks.iter().any(|network| network.contains(&address))
+            }
         }
     }
 
@@ -173,7 +177,10 @@ impl Rule {
         let is_loopback = |network: &IpNet| loopback.iter().any(|l| l.contains(network));
         self.method == Method::Trust
             && self.kind != Kind::Local
-            && !self.network.as_ref().is_some_and(is_loopback)
+            && !self
+                .networks
+                .as_ref()
+                .is_some_and(|all| all.iter().all(is_loopback))
     }
 }
 
@@ -204,9 +211,12 @@ impl FromStr for Rule {
                 ));
             }
         };
-        let network = match address {
+        let networks = match address {
             "all" => None,
-            _ => Some(network(address).ok_or_else(|| wrong("it has no IP address or network"))?),
+            _ => {
+                let networks: Option<Vec<IpNet>> = address.split(',').map(network).collect();
+                Some(networks.ok_or_else(|| wrong("it has no IP address or network"))?)
+            }
         };
         let method = match *method {
             "trust" => Method::Trust,
@@ -218,7 +228,7 @@ impl FromStr for Rule {
             kind,
             databases: names(databases),
             users: names(users),
-            network,
+            networks,
             method,
         })
     }
@@ -263,10 +273,13 @@ impl fmt::Display for Rule {
             Kind::HostNoSsl => "hostnossl",
         };
         write!(f, "{kind} {} {}", list(&self.databases), list(&self.users))?;
-        match (self.kind, &self.network) {
+        match (self.kind, &self.networks) {
             (Kind::Local, _) => {}
             (_, None) => f.write_str(" all")?,
-            (_, Some(network)) => write!(f, " {network}")?,
+            (_, Some(networks)) => {
+                let texts: Vec<String> = networks.iter().map(ToString::to_string).collect();
+                write!(f, " {}", texts.join(","))?;
+            }
         }
         f.write_str(match self.method {
             Method::Trust => " trust",
@@ -404,6 +417,7 @@ mod tests {
             "host all all 127.0.0.1 trust",
             "host all all 127.0.0.0/8 trust",
             "hostssl all all ::1/128 trust",
+            "host all all 127.0.0.1,::1 trust",
             "host all all ::ffff:127.0.0.1 trust",
             "host all all all scram-sha-256",
         ] {
@@ -417,6 +431,7 @@ mod tests {
             "host all all ::/127 trust",
             "host all all 126.0.0.0/7 trust",
             "host all all 10.0.0.1 trust",
+            "host all all 127.0.0.1,10.0.0.1 trust",
             "host all all ::ffff:10.0.0.1 trust",
             "host all all ::ffff:0:0/96 trust",
             "hostnossl all ann 192.168.0.0/16 trust",
@@ -438,6 +453,7 @@ mod tests {
             "host all all 127.0.0.1/32 password",
             "host all all 127.0.0.1/33 scram-sha-256",
             "host all all example.org scram-sha-256",
+            "host all all 127.0.0.1, scram-sha-256",
             "host all all 127.0.0.1 scram-sha-256 clientcert=1",
             "peer all all 127.0.0.1 trust",
         ] {

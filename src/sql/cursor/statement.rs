@@ -14,6 +14,7 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use super::rows::{Rows, Scroll};
 use super::store::{Cursor, CursorRow};
 use crate::error::Result;
+use crate::sql::access::requirements::Requirements;
 use crate::sql::command::{CommandNode, Stream, count_schema};
 use crate::sql::session::{Planning, Session, Tag, done};
 
@@ -133,6 +134,7 @@ impl Session {
     fn declare(&self, declare: &Declare, query: DataFrame) -> Result<()> {
         let cursors = &self.inner.cursors;
         cursors.check_new(&declare.name)?;
+        Requirements::of(query.logical_plan())?.check(&self.snapshot(), self.user().current())?;
         let scroll = match declare.scroll {
             Some(true) => Scroll::Always,
             Some(false) => Scroll::Never,

@@ -4,6 +4,6 @@ mod node;
 mod options;
 mod render;
 
-pub(crate) use node::ExplainPlanner;
 pub(super) use node::explain;
+pub(crate) use node::{ExplainNode, ExplainPlanner};
 pub use options::ExplainOptions;

@@ -47,7 +47,7 @@ struct Request {
 
 /// EXPLAIN of its input.
 #[derive(Debug, Clone)]
-struct ExplainNode {
+pub struct ExplainNode {
     request: Arc<Request>,
     input: LogicalPlan,
     schema: DFSchemaRef,
@@ -156,7 +156,7 @@ impl ExtensionPlanner for ExplainPlanner {
     /// Plans the input apart: below another node, the order of its rows and their partitions would be nobody's wish.
     async fn plan_extension(
         &self,
-        _planner: &dyn PhysicalPlanner,
+        planner: &dyn PhysicalPlanner,
         node: &dyn UserDefinedLogicalNode,
         logical_inputs: &[&LogicalPlan],
         _physical_inputs: &[Arc<dyn ExecutionPlan>],
@@ -167,7 +167,7 @@ impl ExtensionPlanner for ExplainPlanner {
         else {
             return Ok(None);
         };
-        let physical = session.create_physical_plan(input).await?;
+        let physical = planner.create_physical_plan(input, session).await?;
         let schema = Arc::clone(node.schema.inner());
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),

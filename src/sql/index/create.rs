@@ -51,6 +51,7 @@ async fn commit(
     let table = qualify(&create.table, &session.search_path())?;
     check_writable(&table.schema)?;
     let collection = find_collection(snapshot, &table)?;
+    session.check_owns(snapshot, collection)?;
     let (mut index, notices) = Definition::new(&planning, collection, create)?.index()?;
     index.name = match &create.name {
         Some(name) => fold(name),

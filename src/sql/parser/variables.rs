@@ -92,7 +92,7 @@ impl Grammar<'_> {
     }
 
     /// Parts with dots between them.
-    fn variable_name(&mut self) -> Result<String> {
+    pub(in crate::sql) fn variable_name(&mut self) -> Result<String> {
         let mut name = self.parser.parse_identifier()?.value;
         while self.parser.consume_token(&Token::Period) {
             name = format!("{name}.{}", self.parser.parse_identifier()?.value);
@@ -108,7 +108,7 @@ impl Grammar<'_> {
         Ok(SetValue::List(self.comma_separated(Self::set_word)?))
     }
 
-    fn set_word(&mut self) -> Result<String> {
+    pub(in crate::sql) fn set_word(&mut self) -> Result<String> {
         let sign = match self.parser.peek_token_ref().token {
             Token::Minus => "-",
             Token::Plus => "+",

@@ -122,6 +122,7 @@ impl Session {
         debug_assert_eq!(self.transaction_status(), TransactionStatus::Idle);
         self.inner.cursors.close_all();
         self.forget_statements();
+        self.reset_user();
         self.reset_variables();
     }
 }

@@ -193,6 +193,7 @@ async fn who_is_in_a_role_acts_as_far_as_members_inherit() {
             name: name("titles"),
             columns: Vec::new(),
             query: "SELECT 1".into(),
+            search_path: vec!["public".into()],
         }),
         Change::SetAccess(
             Object::View(name("titles")),

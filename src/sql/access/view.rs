@@ -1,0 +1,99 @@
+//! The border of a view in a plan: what is below is read with the rights of the view's owner.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchemaRef, Result as DataFusionResult, plan_err};
+use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+
+use crate::storage::change::QualifiedName;
+use crate::storage::role::RoleId;
+
+/// A view where a query names it. It goes when privileges have been checked ([`super::rule`]),
+/// before anything is optimised.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Hash)]
+pub struct ViewNode {
+    /// Its name.
+    pub name: QualifiedName,
+    /// Whose rights its query has.
+    pub owner: RoleId,
+    input: LogicalPlan,
+}
+
+impl ViewNode {
+    /// The query of a view, marked as such.
+    pub fn plan(name: QualifiedName, owner: RoleId, input: LogicalPlan) -> LogicalPlan {
+        let node = Arc::new(Self { name, owner, input });
+        LogicalPlan::Extension(Extension { node })
+    }
+}
+
+impl UserDefinedLogicalNodeCore for ViewNode {
+    fn name(&self) -> &str {
+        "View"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        self.input.schema()
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "View: {}", self.name)
+    }
+
+    fn with_exprs_and_inputs(
+        &self,
+        _exprs: Vec<Expr>,
+        mut inputs: Vec<LogicalPlan>,
+    ) -> DataFusionResult<Self> {
+        match (inputs.pop(), inputs.len()) {
+            (Some(input), 0) => Ok(Self {
+                input,
+                ..self.clone()
+            }),
+            _ => plan_err!("a view has one query"),
+        }
+    }
+}
+
+/// Takes the borders of views away. It runs before all other rules of the optimiser, which do not see through them.
+#[derive(Debug, Default)]
+pub struct ViewRule;
+
+impl OptimizerRule for ViewRule {
+    fn name(&self) -> &str {
+        "views"
+    }
+
+    fn supports_rewrite(&self) -> bool {
+        true
+    }
+
+    fn rewrite(
+        &self,
+        plan: LogicalPlan,
+        _config: &dyn OptimizerConfig,
+    ) -> DataFusionResult<Transformed<LogicalPlan>> {
+        plan.transform_up_with_subqueries(|plan| match as_view(&plan) {
+            Some(view) => Ok(Transformed::yes(view.input.clone())),
+            None => Ok(Transformed::no(plan)),
+        })
+    }
+}
+
+/// The node as a view, if it is one.
+pub(super) fn as_view(plan: &LogicalPlan) -> Option<&ViewNode> {
+    match plan {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
+        _ => None,
+    }
+}

@@ -307,7 +307,7 @@ pub(super) fn array_from_text(
     for (row, text) in texts.iter().enumerate() {
         if let Some(text) = text {
             let nested = matches!(inner, ColumnType::Array(_));
-            split_array(text.trim(), nested, &mut elements)
+            split_array(text.trim_matches(is_space), nested, &mut elements)
                 .ok_or_else(|| RowError::new(row, malformed(text)))?;
         }
         offsets.push(elements.len());
@@ -331,6 +331,11 @@ fn malformed(text: &str) -> Error {
     )
 }
 
+/// What stands between elements without being part of them: PostgreSQL's `array_isspace`, no other blank of Unicode.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+}
+
 /// Appends the elements' texts; `None` when the text is no array.
 fn split_array(text: &str, nested: bool, out: &mut Vec<Option<String>>) -> Option<()> {
     if text.starts_with('[') {
@@ -343,12 +348,12 @@ fn split_array(text: &str, nested: bool, out: &mut Vec<Option<String>>) -> Optio
         return Some(());
     }
     let body = text.strip_prefix('{')?.strip_suffix('}')?;
-    if body.trim().is_empty() {
+    if body.chars().all(is_space) {
         return Some(());
     }
     let mut rest = body;
     loop {
-        rest = rest.trim_start();
+        rest = rest.trim_start_matches(is_space);
         let (element, after) = match rest.chars().next()? {
             '"' => quoted(rest).map(|(text, after)| (Some(text), after))?,
             '{' if nested => {
@@ -358,7 +363,7 @@ fn split_array(text: &str, nested: bool, out: &mut Vec<Option<String>>) -> Optio
             _ => bare(rest)?,
         };
         out.push(element);
-        rest = after.trim_start();
+        rest = after.trim_start_matches(is_space);
         match rest.strip_prefix(',') {
             Some(next) => rest = next,
             None if rest.is_empty() => return Some(()),
@@ -371,7 +376,7 @@ fn split_array(text: &str, nested: bool, out: &mut Vec<Option<String>>) -> Optio
 fn bare(text: &str) -> Option<(Option<String>, &str)> {
     let end = text.find(',').unwrap_or(text.len());
     let (element, after) = text.split_at(end);
-    let element = element.trim_end();
+    let element = element.trim_end_matches(is_space);
     if element.is_empty() || element.contains(['{', '}', '"']) {
         return None;
     }

@@ -4,6 +4,8 @@
 mod clustering;
 #[path = "../../examples/embedded.rs"]
 mod embedded;
+#[path = "../../examples/seed_table/benchmark.rs"]
+mod seed_table;
 #[path = "../../examples/udfs_in_datafusion.rs"]
 mod udfs_in_datafusion;
 
@@ -20,4 +22,16 @@ fn embedded_runs() {
 #[test]
 fn udfs_in_datafusion_runs() {
     udfs_in_datafusion::main().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seed_table_finds_the_nearest_rows_embedded() {
+    let options = seed_table::Options::small(false);
+    seed_table::run(options).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn seed_table_finds_the_nearest_rows_over_the_wire() {
+    let options = seed_table::Options::small(true);
+    seed_table::run(options).await.unwrap();
 }

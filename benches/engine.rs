@@ -26,6 +26,7 @@ use shelfmark::settings::Settings;
 use shelfmark::storage::change::{
     Append, Change, JobKind, JobState, NewCollection, NewSegment, QualifiedName,
 };
+use shelfmark::storage::disk::StoreFile;
 use shelfmark::storage::engine::Engine;
 use shelfmark::storage::schema::{
     CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, LIST_ELEMENT,
@@ -214,7 +215,11 @@ fn vectors() -> (CollectionSchema, Vec<RecordBatch>) {
     (schema, batches)
 }
 
-fn write_segment(file: File, schema: &CollectionSchema, batches: &[RecordBatch]) -> WrittenSegment {
+fn write_segment(
+    file: impl Into<StoreFile>,
+    schema: &CollectionSchema,
+    batches: &[RecordBatch],
+) -> WrittenSegment {
     let layout = SegmentLayout {
         schema,
         options: &CollectionOptions::default(),

@@ -43,6 +43,7 @@ use crate::sql::{CopyPlanner, FileAccess, Session, plan_view};
 use crate::storage::access::Object;
 use crate::storage::change::View;
 use crate::storage::committer::now_ms;
+use crate::storage::disk::Files;
 use crate::storage::engine::Engine;
 use crate::storage::snapshot::DEFAULT_SCHEMA;
 
@@ -89,7 +90,7 @@ impl Database {
     /// # Errors
     /// 55006 when another process has it open, XX001 for damaged files, 58030 for I/O errors.
     pub async fn open(path: impl AsRef<Path>, settings: Settings) -> Result<Self> {
-        Self::open_in(path.as_ref(), settings, None).await
+        Self::open_on(path.as_ref(), settings, Files::default(), None).await
     }
 
     /// A database in a temporary directory, which goes when the database is closed.
@@ -102,17 +103,18 @@ impl Database {
             .tempdir()
             .map_err(|e| Error::io("make a temporary directory", e))?;
         let path = directory.path().join("data");
-        Self::open_in(&path, settings, Some(directory)).await
+        Self::open_on(&path, settings, Files::default(), Some(directory)).await
     }
 
-    async fn open_in(
+    async fn open_on(
         path: &Path,
         settings: Settings,
+        files: Files,
         temporary: Option<tempfile::TempDir>,
     ) -> Result<Self> {
         let path = path.to_path_buf();
         let opening = tokio::task::spawn_blocking(move || {
-            let engine = Arc::new(Engine::open(path, settings)?);
+            let engine = Arc::new(Engine::open_on(path, settings, files)?);
             let scheduler = Scheduler::open(Arc::clone(&engine))?;
             Ok::<_, Error>((engine, scheduler))
         });
@@ -308,3 +310,6 @@ impl ViewPlanner for Views {
         Ok(plan_view(&state, view, access.owner).await?)
     }
 }
+
+#[cfg(test)]
+mod crash;

@@ -110,6 +110,7 @@ pub mod sqlstate {
     pub const INVALID_COLUMN_REFERENCE: &str = "42P10";
     pub const INVALID_TABLE_DEFINITION: &str = "42P16";
     pub const INDETERMINATE_DATATYPE: &str = "42P18";
+    pub const INSUFFICIENT_RESOURCES: &str = "53000";
     pub const DISK_FULL: &str = "53100";
     pub const OUT_OF_MEMORY: &str = "53200";
     pub const TOO_MANY_CONNECTIONS: &str = "53300";
@@ -223,11 +224,18 @@ impl Error {
         Self::new(ErrorKind::Internal, sqlstate::INTERNAL_ERROR, message)
     }
 
-    /// An I/O error while doing `what` (for example "write log file log/0001"): 53100 when the disk is full, else 58030.
+    /// An I/O error while doing `what` (for example "write log file log/0001"): 53100 when the disk is full, 53000 when
+    /// too many files are open, else 58030.
     pub fn io(what: impl fmt::Display, source: io::Error) -> Self {
+        /// EMFILE and ENFILE: of this process, and of the machine.
+        const TOO_MANY_FILES: [i32; 2] = [24, 23];
+        let too_many = source.raw_os_error();
         let (kind, sqlstate) = match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 (ErrorKind::LimitExceeded, sqlstate::DISK_FULL)
+            }
+            _ if too_many.is_some_and(|code| TOO_MANY_FILES.contains(&code)) => {
+                (ErrorKind::LimitExceeded, sqlstate::INSUFFICIENT_RESOURCES)
             }
             _ => (ErrorKind::Unavailable, sqlstate::IO_ERROR),
         };

@@ -7,7 +7,6 @@
 //! sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,9 +18,10 @@ use super::access::{Access, Object};
 use super::change::{JobRecord, NewCollection, NewSegment, View};
 use super::codec::{Attachments, Reader, Record, encode_bitmap, encode_rows};
 use super::collection::{Collection, Segment};
+use super::disk::Files;
 use super::growing::GrowingSegment;
 use super::index::Index;
-use super::log::{files, numbered_files};
+use super::log::{log_files, numbered_files};
 use super::role::Role;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
@@ -95,9 +95,9 @@ pub(super) fn write(store: &Store, snapshot: &Snapshot) -> Result<u64> {
 /// 58030 for what the disk says.
 pub(super) fn read_newest(store: &Store) -> Result<Snapshot> {
     let directory = store.checkpoint_dir();
-    let snapshot = newest_in(&directory)?;
+    let snapshot = newest_in(store.files(), &directory)?;
     // A name seen may be a name that never reached the disk; the log before it may go only after that.
-    sync_directory(&directory)?;
+    sync_directory(store.files(), &directory)?;
     Ok(snapshot)
 }
 
@@ -105,9 +105,9 @@ pub(super) fn read_newest(store: &Store) -> Result<Snapshot> {
 ///
 /// # Errors
 /// 58030 for what the disk says.
-pub(super) fn newest_in(directory: &Path) -> Result<Snapshot> {
-    for (version, path) in numbered_files(directory, "ckpt")?.into_iter().rev() {
-        let bytes = fs::read(&path).map_err(|e| io("read", &path, e))?;
+pub(super) fn newest_in(files: &Files, directory: &Path) -> Result<Snapshot> {
+    for (version, path) in numbered_files(files, directory, "ckpt")?.into_iter().rev() {
+        let bytes = files.read(&path).map_err(|e| io("read", &path, e))?;
         match decode(bytes) {
             Ok(snapshot) if snapshot.version() == version => return Ok(snapshot),
             Ok(_) => tracing::warn!(path = %path.display(), "checkpoint is of another version"),
@@ -117,34 +117,37 @@ pub(super) fn newest_in(directory: &Path) -> Result<Snapshot> {
     Ok(Snapshot::empty())
 }
 
-fn path(directory: &Path, version: Version) -> PathBuf {
+/// The path of the checkpoint of a version.
+pub(super) fn path(directory: &Path, version: Version) -> PathBuf {
     directory.join(format!("{:020}.ckpt", version.0))
 }
 
 fn remove_needless(store: &Store) -> Result<()> {
-    let checkpoints = numbered_files(&store.checkpoint_dir(), "ckpt")?;
+    let files = store.files();
+    let checkpoints = numbered_files(files, &store.checkpoint_dir(), "ckpt")?;
     let [older @ .., (fallback, _), _newest] = checkpoints.as_slice() else {
         return Ok(());
     };
     for (_, path) in older {
-        remove(path)?;
+        remove(files, path)?;
     }
-    let logs = files(&store.log_dir())?;
+    let logs = log_files(files, &store.log_dir())?;
     for pair in logs.windows(2) {
         // All commits of a file come before the first commit of the next.
         if pair[1].0.0 <= fallback.0 + 1 {
-            remove(&pair[0].1)?;
+            remove(files, &pair[0].1)?;
         }
     }
-    for (version, path) in numbered_files(&store.log_dir(), "torn")? {
+    for (version, path) in numbered_files(files, &store.log_dir(), "torn")? {
         if version <= *fallback {
-            remove(&path)?;
+            remove(files, &path)?;
         }
     }
     Ok(())
 }
 
-fn encode(snapshot: &Snapshot) -> Result<Vec<u8>> {
+/// The bytes of a checkpoint.
+pub(super) fn encode(snapshot: &Snapshot) -> Result<Vec<u8>> {
     let mut records = Vec::new();
     let mut put = |entry: &Entry, attachments| {
         records.push(Record::new(entry, attachments)?);

@@ -260,7 +260,7 @@ fn recover(store: &Store) -> Result<(Snapshot, Recovered)> {
     let mut snapshot = checkpoint::read_newest(store)?;
     let from = snapshot.version();
     let log_dir = store.log_dir();
-    let bytes = replay(&log_dir, from, |payload| {
+    let bytes = replay(store.files(), &log_dir, from, |payload| {
         apply_frame(&mut snapshot, payload)
     })?;
     let recovered = Recovered {
@@ -280,7 +280,7 @@ fn recover(store: &Store) -> Result<(Snapshot, Recovered)> {
 ///
 /// # Errors
 /// XX001 for a frame that was not written by us, or a commit that does not fit.
-pub(super) fn apply_frame(snapshot: &mut Snapshot, payload: Buffer) -> Result<Version> {
+pub(crate) fn apply_frame(snapshot: &mut Snapshot, payload: Buffer) -> Result<Version> {
     for commit in read_commits(payload)? {
         if commit.version <= snapshot.version() {
             continue;
@@ -431,7 +431,8 @@ mod tests {
         assert!(count("log") < 10, "{} log files", count("log"));
         // The newest checkpoint is damaged: the one before it and the log give the same.
         let store = Store::open(dir.path()).unwrap();
-        let files = super::super::log::numbered_files(&store.checkpoint_dir(), "ckpt").unwrap();
+        let directory = store.checkpoint_dir();
+        let files = super::super::log::numbered_files(store.files(), &directory, "ckpt").unwrap();
         let newest = &files.last().unwrap().1;
         let mut bytes = std::fs::read(newest).unwrap();
         let middle = bytes.len() / 2;

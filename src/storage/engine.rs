@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::committer::{Committer, CommitterOptions};
+use super::disk::Files;
 use super::filter_file::FilterCache;
 use super::key_index::KeyIndexes;
 use super::segment::SegmentCache;
@@ -45,7 +46,16 @@ impl Engine {
     /// # Errors
     /// Those of [`Store::open`] and [`Committer::open`].
     pub fn open(path: impl AsRef<Path>, settings: Settings) -> Result<Self> {
-        let store = Arc::new(Store::open(path)?);
+        Self::open_on(path, settings, Files::default())
+    }
+
+    /// As [`Engine::open`], on that disk.
+    pub(crate) fn open_on(
+        path: impl AsRef<Path>,
+        settings: Settings,
+        files: Files,
+    ) -> Result<Self> {
+        let store = Arc::new(Store::open_on(path, files)?);
         let committer = Committer::open(Arc::clone(&store), CommitterOptions::from(&settings))?;
         Ok(Self {
             store,

@@ -15,6 +15,7 @@ use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::bloom::{self, BLOCK_BYTES, block_may_contain, block_of};
+use super::disk::Files;
 use super::index::{FilterPlace, SegmentFilter};
 use super::schema::{CollectionId, CollectionSchema, FieldId, FilterId};
 use super::segment::{ReadRequest, SegmentReader};
@@ -141,13 +142,17 @@ fn column_hashes(batch: &RecordBatch) -> Result<Vec<u64>> {
     })
 }
 
-fn read(path: &Path, label: &str, crc32c: u32) -> Result<FilterFile> {
+/// The filters of a file.
+///
+/// # Errors
+/// XX001 for a file that is missing or not what was written, 58030 when it cannot be read.
+pub(super) fn read(files: &Files, path: &Path, label: &str, crc32c: u32) -> Result<FilterFile> {
     let wrong = |why: &str| {
         let file = path.display();
         Error::corrupted(format!("{label}: the bloom filters in {file} {why}"))
             .with_hint("Drop the index and create it again.")
     };
-    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+    let bytes = files.read(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => wrong("are missing"),
         _ => io("read", path, error),
     })?;
@@ -202,7 +207,7 @@ impl FilterCache {
         }
         // Not under the lock: others can be used meanwhile. Two may read the same.
         let path = store.filter_path(collection, id);
-        let file = Arc::new(read(&path, label, crc32c)?);
+        let file = Arc::new(read(store.files(), &path, label, crc32c)?);
         let mut cached = self.cached.lock();
         cached.bytes += file.bytes.len();
         if let Some((_, old)) = cached.files.push(id, Arc::clone(&file)) {

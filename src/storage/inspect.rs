@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint;
 use super::committer::apply_frame;
+use super::disk::Files;
 use super::log::numbered_files;
 use super::replay;
 use super::schema::{CollectionId, SegmentId, Version};
@@ -54,21 +55,26 @@ pub struct NumberedFile {
 pub fn inspect(root: &Path) -> Result<Inspection> {
     check_mark(root)?;
     let (checkpoint_dir, log_dir) = (root.join("checkpoint"), root.join("log"));
-    let mut snapshot = checkpoint::newest_in(&checkpoint_dir)?;
+    let files = Files::default();
+    let mut snapshot = checkpoint::newest_in(&files, &checkpoint_dir)?;
     let checkpoint = snapshot.version();
-    replay::read(&log_dir, checkpoint, |payload| {
+    replay::read(&files, &log_dir, checkpoint, |payload| {
         apply_frame(&mut snapshot, payload)
     })?;
     Ok(Inspection {
         snapshot,
         checkpoint,
-        checkpoints: with_bytes(numbered_files(&checkpoint_dir, "ckpt")?)?,
-        logs: with_bytes(numbered_files(&log_dir, "log")?)?,
+        checkpoints: with_bytes(numbered_files(&files, &checkpoint_dir, "ckpt")?)?,
+        logs: with_bytes(numbered_files(&files, &log_dir, "log")?)?,
         root: root.to_path_buf(),
     })
 }
 
-fn check_mark(root: &Path) -> Result<()> {
+/// That a directory says it is a database of ours.
+///
+/// # Errors
+/// 58P01.
+pub(super) fn check_mark(root: &Path) -> Result<()> {
     let mark = fs::read(root.join("LOCK")).unwrap_or_default();
     if mark.starts_with(MARK.as_bytes()) {
         return Ok(());

@@ -10,12 +10,11 @@
 //! the last frame is written with zeros beforehand, in steps: then a commit changes no metadata, and one `fdatasync`
 //! makes it durable. A frame is written once and never again; after an error nothing is written behind it.
 
-use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::disk::{Files, StoreFile};
 use super::schema::Version;
 use super::store::{Store, io};
 use crate::error::{Error, Result, sqlstate};
@@ -40,15 +39,18 @@ pub(super) fn file_path(directory: &Path, version: Version) -> PathBuf {
 }
 
 /// The log files of a directory with their first versions, oldest first.
-pub(super) fn files(directory: &Path) -> Result<Vec<(Version, PathBuf)>> {
-    numbered_files(directory, "log")
+pub(super) fn log_files(disk: &Files, directory: &Path) -> Result<Vec<(Version, PathBuf)>> {
+    numbered_files(disk, directory, "log")
 }
 
 /// The files of a directory that are called `<version, 20 digits>.<extension>`, oldest first.
-pub(super) fn numbered_files(directory: &Path, extension: &str) -> Result<Vec<(Version, PathBuf)>> {
+pub(super) fn numbered_files(
+    disk: &Files,
+    directory: &Path,
+    extension: &str,
+) -> Result<Vec<(Version, PathBuf)>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|e| io("read", directory, e))? {
-        let path = entry.map_err(|e| io("read", directory, e))?.path();
+    for path in disk.list(directory).map_err(|e| io("read", directory, e))? {
         let ours = path.extension().is_some_and(|e| e == extension);
         let stem = path.file_stem().and_then(|s| s.to_str());
         let digits = stem.filter(|s| ours && s.len() == 20);
@@ -126,7 +128,7 @@ pub(super) struct LogWriter {
 
 #[derive(Debug)]
 struct OpenFile {
-    file: File,
+    file: StoreFile,
     path: PathBuf,
     salt: u64,
     /// Where the next frame goes.
@@ -195,7 +197,8 @@ impl OpenFile {
         if path.exists() {
             // Recovery found no whole frame in it. Its bytes stay until the next checkpoint, for whoever asks.
             let aside = path.with_extension("torn");
-            fs::rename(&path, &aside).map_err(|e| io("rename", &path, e))?;
+            let renamed = store.files().rename(&path, &aside);
+            renamed.map_err(|e| io("rename", &path, e))?;
         }
         let salt = uuid::Uuid::new_v4().as_u64_pair().0;
         let mut new = store.create(path.clone())?;

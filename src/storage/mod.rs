@@ -13,6 +13,7 @@ pub mod collection;
 pub mod committer;
 mod conflict;
 pub mod deletes;
+pub mod disk;
 pub mod engine;
 pub mod filter_file;
 pub mod growing;
@@ -38,4 +39,4 @@ pub mod writer;
 mod writer_thread;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

@@ -1,15 +1,14 @@
 //! Reading the log back: every whole frame in order, and the difference between a torn tail and corruption.
 
-use std::fs::{self, OpenOptions};
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use arrow::buffer::Buffer;
 
+use super::disk::Files;
 use super::log::{
     FILE_HEADER_BYTES, FORMAT, FORMAT_MIN, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, MAGIC, file_header,
-    files, frame_crc,
+    frame_crc, log_files,
 };
 use super::schema::Version;
 use super::store::{io, sync_directory};
@@ -34,13 +33,14 @@ struct Frame<'a> {
 /// # Errors
 /// XX001 naming file and offset for any other bad frame, a missing file or a bad header; the errors of `apply`.
 pub(super) fn replay(
+    files: &Files,
     directory: &Path,
     after: Version,
     apply: impl FnMut(Buffer) -> Result<Version>,
 ) -> Result<u64> {
-    let replay = read(directory, after, apply)?;
-    replay.rewrite_last()?;
-    sync_directory(directory)?;
+    let replay = read(files, directory, after, apply)?;
+    replay.rewrite_last(files)?;
+    sync_directory(files, directory)?;
     Ok(replay.bytes)
 }
 
@@ -49,23 +49,20 @@ pub(super) fn replay(
 /// # Errors
 /// As [`replay`].
 pub(super) fn read(
+    disk: &Files,
     directory: &Path,
     after: Version,
     mut apply: impl FnMut(Buffer) -> Result<Version>,
 ) -> Result<Replay> {
-    let files = files(directory)?;
+    let files = log_files(disk, directory)?;
     // The last file that begins at or before the first wanted commit has it; older files are not needed.
     let start = files
         .iter()
         .rposition(|(first, _)| first.0 <= after.0 + 1)
         .unwrap_or(0);
-    let mut replay = Replay {
-        newest: after,
-        bytes: 0,
-        last: None,
-    };
+    let mut replay = Replay::after(after);
     for (first, path) in &files[start..] {
-        replay.file(path, *first, &mut apply)?;
+        replay.file(disk, path, *first, &mut apply)?;
     }
     Ok(replay)
 }
@@ -80,8 +77,17 @@ pub(super) struct Replay {
 }
 
 impl Replay {
+    fn after(newest: Version) -> Self {
+        Self {
+            newest,
+            bytes: 0,
+            last: None,
+        }
+    }
+
     fn file(
         &mut self,
+        disk: &Files,
         path: &Path,
         first: Version,
         apply: &mut impl FnMut(Buffer) -> Result<Version>,
@@ -89,7 +95,7 @@ impl Replay {
         if first.0 > self.newest.0 + 1 {
             return Err(self.gap(path, first));
         }
-        let bytes = fs::read(path).map_err(|e| io("read", path, e))?;
+        let bytes = disk.read(path).map_err(|e| io("read", path, e))?;
         let salt = check_header(path, &bytes, first)?;
         let mut end = FILE_HEADER_BYTES;
         let mut last = None;
@@ -113,14 +119,11 @@ impl Replay {
         Ok(())
     }
 
-    fn rewrite_last(&self) -> Result<()> {
+    fn rewrite_last(&self, files: &Files) -> Result<()> {
         let Some((path, bytes, start)) = &self.last else {
             return Ok(());
         };
-        let file = OpenOptions::new()
-            .write(true)
-            .open(path)
-            .map_err(|e| io("open", path, e))?;
+        let file = files.open(path).map_err(|e| io("open", path, e))?;
         file.write_all_at(bytes, *start as u64)
             .and_then(|()| file.sync_all())
             .map_err(|e| io("sync", path, e))
@@ -227,6 +230,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs::{self, OpenOptions};
     use std::sync::Arc;
 
     use super::super::log::{Frame as NewFrame, LogWriter, file_path};
@@ -282,7 +286,8 @@ mod tests {
 
         fn read(&self, after: u64) -> Result<u64> {
             let mut newest = after;
-            replay(&self.dir.path().join("log"), Version(after), |payload| {
+            let directory = self.dir.path().join("log");
+            replay(&Files::default(), &directory, Version(after), |payload| {
                 for version in payload.as_slice()[..payload.len() - 3].chunks(8) {
                     let version = u64::from_le_bytes(version.try_into().unwrap());
                     assert!(version <= newest + 1, "{version} after {newest}");

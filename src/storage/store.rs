@@ -1,16 +1,18 @@
 //! The files of one database directory, and the order in which they become durable.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::fs::{self, TryLockError};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::disk::{Files, StoreFile};
 use super::schema::{CollectionId, FilterId, SegmentId};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 
 /// First line of `LOCK`: what the directory is, and the format of its files.
 pub(super) const MARK: &str = "shelfmark 1\n";
-const DIRECTORIES: [&str; 5] = ["log", "checkpoint", "segments", "indexes", "tmp"];
+/// The directories of a database.
+pub(super) const DIRECTORIES: [&str; 5] = ["log", "checkpoint", "segments", "indexes", "tmp"];
 
 /// One database directory, owned by this process as long as the value lives.
 ///
@@ -27,8 +29,9 @@ const DIRECTORIES: [&str; 5] = ["log", "checkpoint", "segments", "indexes", "tmp
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    files: Files,
     /// Holds the OS lock; the operating system frees it when the process ends, however it ends.
-    _lock: File,
+    _lock: StoreFile,
     temporary: AtomicU64,
 }
 
@@ -38,24 +41,34 @@ impl Store {
     /// # Errors
     /// 55006 when another opener has it, 55000 when it holds something else, 58030 for what the disk says.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
+        Self::open_on(root, Files::default())
+    }
+
+    /// As [`Store::open`], on that disk.
+    pub(crate) fn open_on(root: impl AsRef<Path>, files: Files) -> Result<Self> {
         let root = root.as_ref();
         if !root.exists() {
-            create_directories(root)?;
+            create_directories(&files, root)?;
         }
         let root = root.canonicalize().map_err(|e| io("open", root, e))?;
-        check_ours(&root)?;
-        let lock = lock(&root)?;
+        check_ours(&files, &root)?;
+        let lock = lock(&files, &root)?;
+        // Before anything is beside it: a directory with something in it and without LOCK is not ours.
+        sync_directory(&files, &root)?;
         for name in DIRECTORIES {
             let path = root.join(name);
             match fs::symlink_metadata(&path) {
                 Ok(found) if found.is_dir() => {}
                 Ok(_) => return Err(foreign(&root, &format!("\"{name}\" is not a directory"))),
-                Err(_) => fs::create_dir(&path).map_err(|e| io("create", &path, e))?,
+                Err(_) => files
+                    .create_directory(&path)
+                    .map_err(|e| io("create", &path, e))?,
             }
         }
-        sync_directory(&root)?;
+        sync_directory(&files, &root)?;
         let store = Self {
             root,
+            files,
             _lock: lock,
             temporary: AtomicU64::new(0),
         };
@@ -66,6 +79,11 @@ impl Store {
     /// The database directory.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Its files, as the disk has them.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
     }
 
     /// Where commits are.
@@ -100,8 +118,7 @@ impl Store {
 
     /// A file with the bloom filters of a column of a sealed segment.
     pub fn filter_path(&self, collection: CollectionId, filter: FilterId) -> PathBuf {
-        let directory = self.indexes_dir().join(collection.to_string());
-        directory.join(format!("{filter}.bloom"))
+        filter_path(&self.root, collection, filter)
     }
 
     /// Removes a file with bloom filters that no commit names. A file that is not there is fine.
@@ -109,7 +126,7 @@ impl Store {
     /// # Errors
     /// 58030 for what the disk says.
     pub fn remove_filter(&self, collection: CollectionId, filter: FilterId) -> Result<()> {
-        remove(&self.filter_path(collection, filter))
+        remove(&self.files, &self.filter_path(collection, filter))
     }
 
     /// A new segment file, invisible until it is published.
@@ -125,20 +142,17 @@ impl Store {
     /// # Errors
     /// 58030 for what the disk says.
     pub fn remove_segment(&self, collection: CollectionId, segment: SegmentId) -> Result<()> {
-        remove(&self.segment_path(collection, segment))
+        remove(&self.files, &self.segment_path(collection, segment))
     }
 
     /// A new file that will be published as `path`.
     pub(super) fn create(&self, path: PathBuf) -> Result<NewFile> {
         let number = self.temporary.fetch_add(1, Ordering::Relaxed);
         let temporary = self.tmp_dir().join(format!("new-{number}"));
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-            .map_err(|e| io("create", &temporary, e))?;
+        let created = self.files.create(&temporary);
+        let file = created.map_err(|e| io("create", &temporary, e))?;
         Ok(NewFile {
+            files: self.files.clone(),
             file,
             temporary,
             path,
@@ -147,14 +161,13 @@ impl Store {
 
     fn empty_tmp(&self) -> Result<()> {
         let directory = self.tmp_dir();
-        for entry in fs::read_dir(&directory).map_err(|e| io("read", &directory, e))? {
-            let entry = entry.map_err(|e| io("read", &directory, e))?;
-            let path = entry.path();
-            let is_dir = entry.file_type().is_ok_and(|t| t.is_dir());
+        let entries = self.files.list(&directory);
+        for path in entries.map_err(|e| io("read", &directory, e))? {
+            let is_dir = fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir());
             let removed = if is_dir {
                 fs::remove_dir_all(&path)
             } else {
-                fs::remove_file(&path)
+                self.files.remove(&path)
             };
             removed.map_err(|e| io("remove", &path, e))?;
         }
@@ -165,14 +178,15 @@ impl Store {
 /// A file that exists only for its writer until it is published; dropping it removes it.
 #[derive(Debug)]
 pub struct NewFile {
-    file: File,
+    files: Files,
+    file: StoreFile,
     temporary: PathBuf,
     path: PathBuf,
 }
 
 impl NewFile {
     /// The file, open for reading and writing.
-    pub fn file(&mut self) -> &mut File {
+    pub fn file(&mut self) -> &mut StoreFile {
         &mut self.file
     }
 
@@ -188,14 +202,16 @@ impl NewFile {
     pub fn publish(self) -> Result<()> {
         self.sync()?;
         // A link, unlike a rename, fails when the name is taken: a segment file is never overwritten.
-        fs::hard_link(&self.temporary, &self.path).map_err(|e| io("create", &self.path, e))?;
+        let linked = self.files.link(&self.temporary, &self.path);
+        linked.map_err(|e| io("create", &self.path, e))?;
         self.sync_name()
     }
 
     /// Makes the file durable under its name, replacing what has that name.
     pub(super) fn publish_over(self) -> Result<()> {
         self.sync()?;
-        fs::rename(&self.temporary, &self.path).map_err(|e| io("create", &self.path, e))?;
+        let renamed = self.files.rename(&self.temporary, &self.path);
+        renamed.map_err(|e| io("create", &self.path, e))?;
         self.sync_name()
     }
 
@@ -207,11 +223,11 @@ impl NewFile {
         if directory.is_dir() {
             return Ok(());
         }
-        create_directories(directory)
+        create_directories(&self.files, directory)
     }
 
     fn sync_name(&self) -> Result<()> {
-        sync_directory(self.directory())
+        sync_directory(&self.files, self.directory())
     }
 
     fn directory(&self) -> &Path {
@@ -224,39 +240,34 @@ impl NewFile {
 impl Drop for NewFile {
     fn drop(&mut self) {
         // After a rename there is nothing left to remove; what stays after an error goes at the next open.
-        let _ = fs::remove_file(&self.temporary);
+        let _ = self.files.remove(&self.temporary);
     }
 }
 
 /// Makes a directory and what is missing above it, durably.
-fn create_directories(path: &Path) -> Result<()> {
+pub(super) fn create_directories(files: &Files, path: &Path) -> Result<()> {
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
         None => return Ok(()),
     };
     if !parent.exists() {
-        create_directories(parent)?;
+        create_directories(files, parent)?;
     }
-    match fs::create_dir(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => Err(io("create", path, e)),
-        _ => sync_directory(parent),
-    }
+    let created = files.create_directory(path);
+    created.map_err(|e| io("create", path, e))?;
+    sync_directory(files, parent)
 }
 
 /// Makes names in a directory durable.
-pub(super) fn sync_directory(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|e| io("sync directory", path, e))
+pub(super) fn sync_directory(files: &Files, path: &Path) -> Result<()> {
+    let synced = files.sync_directory(path);
+    synced.map_err(|e| io("sync directory", path, e))
 }
 
 /// Removes a file that may be gone already.
-pub(super) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(io("remove", path, e)),
-        _ => Ok(()),
-    }
+pub(super) fn remove(files: &Files, path: &Path) -> Result<()> {
+    files.remove(path).map_err(|e| io("remove", path, e))
 }
 
 /// An I/O error while doing `verb` to `path`.
@@ -270,61 +281,73 @@ pub(super) fn segment_path(root: &Path, collection: CollectionId, segment: Segme
     directory.join(format!("{segment}.parquet"))
 }
 
+/// A file with bloom filters below a database directory.
+pub(super) fn filter_path(root: &Path, collection: CollectionId, filter: FilterId) -> PathBuf {
+    let directory = root.join("indexes").join(collection.to_string());
+    directory.join(format!("{filter}.bloom"))
+}
+
 /// That the directory is a database of ours, or empty, or one whose making was interrupted.
-fn check_ours(root: &Path) -> Result<()> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(root).map_err(|e| io("read", root, e))? {
-        let entry = entry.map_err(|e| io("read", root, e))?;
-        names.push(entry.file_name());
-    }
-    // LOCK says what it is before anything else is made beside it.
-    if fs::metadata(root.join("LOCK")).is_ok_and(|lock| lock.len() > 0) {
+fn check_ours(files: &Files, root: &Path) -> Result<()> {
+    let mut names = files.list(root).map_err(|e| io("read", root, e))?;
+    if is_marked(root) {
         return Ok(());
     }
-    names.retain(|n| n != "lost+found" && n != "LOCK");
+    names.retain(|n| !n.ends_with("lost+found") && !n.ends_with("LOCK"));
     if names.is_empty() {
         return Ok(());
     }
     Err(foreign(root, "it is not empty, and no LOCK file says so"))
 }
 
-fn lock(root: &Path) -> Result<File> {
+fn lock(files: &Files, root: &Path) -> Result<StoreFile> {
     let path = root.join("LOCK");
     if fs::symlink_metadata(&path).is_ok_and(|found| !found.is_file()) {
         return Err(foreign(root, "LOCK is not a file"));
     }
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(|e| io("open", &path, e))?;
-    match file.try_lock() {
+    let mut file = files.open(&path).map_err(|e| io("open", &path, e))?;
+    match file.inner().try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(in_use(root, &mut file)),
+        Err(TryLockError::WouldBlock) => return Err(in_use(root, file.inner())),
         Err(TryLockError::Error(e)) => return Err(io("lock", &path, e)),
     }
-    let mut content = Vec::new();
-    Read::by_ref(&mut file)
-        .take(4_096)
-        .read_to_end(&mut content)
-        .map_err(|e| io("read", &path, e))?;
-    if !content.is_empty() && !content.starts_with(MARK.as_bytes()) {
+    let content = first_bytes(file.inner()).map_err(|e| io("read", &path, e))?;
+    let is_blank = content.iter().all(|b| *b == 0);
+    if !is_blank && !content.starts_with(MARK.as_bytes()) {
         return Err(foreign(root, "LOCK is not of this version of Shelfmark"));
     }
-    file.seek(SeekFrom::Start(0))
-        .and_then(|_| writeln!(file, "{MARK}process {}", std::process::id()))
-        .and_then(|()| file.stream_position())
-        .and_then(|end| file.set_len(end))
+    let owner = format!("{MARK}process {}\n", std::process::id());
+    file.write_all_at(owner.as_bytes(), 0)
+        .and_then(|()| file.set_length(owner.len() as u64))
         .and_then(|()| file.sync_all())
         .map_err(|e| io("write", &path, e))?;
     Ok(file)
 }
 
-fn in_use(root: &Path, lock: &mut File) -> Error {
-    let mut owner = String::new();
-    let _ = lock.take(4_096).read_to_string(&mut owner);
+/// Enough of a file to see what it is.
+fn first_bytes(file: &mut fs::File) -> std::io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    Read::by_ref(file).take(4_096).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Whether LOCK says what the directory is, rightly or wrongly. It does so before anything else is made beside it; until
+/// that is durable, a power cut may leave it empty, or with zeros.
+fn is_marked(root: &Path) -> bool {
+    let path = root.join("LOCK");
+    match fs::symlink_metadata(&path) {
+        Err(_) => false,
+        Ok(found) if !found.is_file() => true,
+        Ok(_) => {
+            let content = fs::File::open(&path).and_then(|mut file| first_bytes(&mut file));
+            content.is_ok_and(|bytes| bytes.iter().any(|b| *b != 0))
+        }
+    }
+}
+
+fn in_use(root: &Path, lock: &mut fs::File) -> Error {
+    let content = first_bytes(lock).unwrap_or_default();
+    let owner = String::from_utf8_lossy(&content);
     let owner = owner.lines().nth(1).unwrap_or("another process").trim();
     let message = format!("database {} is in use by {owner}", root.display());
     Error::new(ErrorKind::Unavailable, sqlstate::OBJECT_IN_USE, message)
@@ -340,6 +363,8 @@ fn foreign(root: &Path, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+
     use super::*;
 
     #[test]
@@ -359,14 +384,30 @@ mod tests {
         fs::write(dir.path().join("thesis.txt"), "precious").unwrap();
         assert_eq!(Store::open(dir.path()).unwrap_err().sqlstate(), "55000");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        fs::write(dir.path().join("LOCK"), "").unwrap();
-        assert_eq!(Store::open(dir.path()).unwrap_err().sqlstate(), "55000");
+        for blank in [&[][..], &[0; 25]] {
+            fs::write(dir.path().join("LOCK"), blank).unwrap();
+            assert_eq!(Store::open(dir.path()).unwrap_err().sqlstate(), "55000");
+        }
         fs::write(dir.path().join("LOCK"), "somebody else's").unwrap();
         assert_eq!(Store::open(dir.path()).unwrap_err().sqlstate(), "55000");
         assert_eq!(
             fs::read(dir.path().join("LOCK")).unwrap(),
             b"somebody else's"
         );
+    }
+
+    #[test]
+    fn making_that_a_power_cut_ended_begins_again() {
+        for blank in [&[][..], &[0; 25]] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("LOCK"), blank).unwrap();
+            drop(Store::open(dir.path()).unwrap());
+            assert!(
+                fs::read(dir.path().join("LOCK"))
+                    .unwrap()
+                    .starts_with(MARK.as_bytes())
+            );
+        }
     }
 
     #[test]

@@ -150,14 +150,15 @@ pub(crate) fn describe(snapshot: &Snapshot) -> String {
             c.indexes()
         );
         for g in c.growing() {
-            let rows: Vec<_> = g
-                .batches()
-                .iter()
-                .flat_map(|b| b.columns().to_vec())
-                .collect();
-            let all = arrow::compute::concat(&rows.iter().map(|r| &**r).collect::<Vec<_>>());
+            // However the batches were put together.
+            let columns = g.batches().first().map_or(0, RecordBatch::num_columns);
+            let column = |i| {
+                let parts: Vec<_> = g.batches().iter().map(|b| &**b.column(i)).collect();
+                arrow::compute::concat(&parts).unwrap()
+            };
+            let rows: Vec<_> = (0..columns).map(column).collect();
             let (id, created, deletes) = (g.id, g.created_ms, &g.deletes);
-            text += &format!("{id} {created} {} {deletes:?} {:?}\n", g.rows, all.unwrap());
+            text += &format!("{id} {created} {} {deletes:?} {rows:?}\n", g.rows);
         }
     }
     text

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::disk::Files;
 use super::history::{DataFile, Retired};
 use super::schema::{CollectionId, FilterId, SegmentId};
 use super::snapshot::Snapshot;
@@ -27,22 +28,29 @@ pub(super) type Found = (CollectionId, DataFile);
 /// The files of segments in the store; names that are not ours are passed over.
 pub(super) fn data_files(store: &Store) -> Result<Vec<Found>> {
     let segment = |id| DataFile::Segment(SegmentId(id));
-    let mut files = files_below(&store.segments_dir(), ".parquet", segment)?;
+    let disk = store.files();
+    let mut files = files_below(disk, &store.segments_dir(), ".parquet", segment)?;
     let filter = |id| DataFile::Filter(FilterId(id));
-    files.extend(files_below(&store.indexes_dir(), ".bloom", filter)?);
+    files.extend(files_below(disk, &store.indexes_dir(), ".bloom", filter)?);
     Ok(files)
 }
 
-fn files_below(root: &Path, ending: &str, kind: impl Fn(u64) -> DataFile) -> Result<Vec<Found>> {
+fn files_below(
+    disk: &Files,
+    root: &Path,
+    ending: &str,
+    kind: impl Fn(u64) -> DataFile,
+) -> Result<Vec<Found>> {
+    let list = |path: &Path| disk.list(path).map_err(|e| io("read", path, e));
     let mut files = Vec::new();
-    for directory in entries(root)? {
+    for directory in list(root)? {
         let Some(collection) = number(directory.file_name().and_then(|n| n.to_str())) else {
             continue;
         };
         if !directory.is_dir() {
             continue;
         }
-        for file in entries(&directory)? {
+        for file in list(&directory)? {
             let name = file.file_name().and_then(|n| n.to_str());
             if let Some(id) = number(name.and_then(|n| n.strip_suffix(ending))) {
                 files.push((CollectionId(collection), kind(id)));
@@ -50,12 +58,6 @@ fn files_below(root: &Path, ending: &str, kind: impl Fn(u64) -> DataFile) -> Res
         }
     }
     Ok(files)
-}
-
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
-    let wrong = |e| io("read", directory, e);
-    let entries = fs::read_dir(directory).map_err(wrong)?;
-    entries.map(|e| Ok(e.map_err(wrong)?.path())).collect()
 }
 
 /// A number written as we write it: no sign, no leading zero.
@@ -85,7 +87,7 @@ pub(super) fn stale(snapshot: &Snapshot, files: &[Found]) -> Vec<Found> {
 pub(super) fn remove_stale(store: &Store, stale: &[Found]) -> Result<()> {
     for (collection, file) in stale {
         tracing::info!(%collection, ?file, "removes a file that no version names");
-        remove(&path_of(store, *collection, *file))?;
+        remove(store.files(), &path_of(store, *collection, *file))?;
     }
     Ok(())
 }
@@ -107,7 +109,7 @@ pub(super) fn remove_unreachable(
     for (at, retired) in files.iter().enumerate() {
         let path = path_of(store, retired.collection, retired.file);
         let bytes = fs::metadata(&path).map_or(0, |m| m.len());
-        if let Err(error) = remove(&path) {
+        if let Err(error) = remove(store.files(), &path) {
             return Err((files[at..].to_vec(), error));
         }
         match retired.file {
@@ -117,7 +119,8 @@ pub(super) fn remove_unreachable(
         done.bytes += bytes;
         if newest.collection_by_id(retired.collection).is_none() {
             // The last file's directory goes too; with other files in it, it stays.
-            let _ = path.parent().map(fs::remove_dir);
+            let directory = path.parent();
+            let _ = directory.map(|d| store.files().remove_directory(d));
         }
     }
     Ok(done)

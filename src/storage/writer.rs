@@ -5,7 +5,6 @@
 //! reads them in place; a page ends with a row, near [`VECTOR_PAGE_BYTES`].
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, Write};
 
 use arrow::array::RecordBatchOptions;
@@ -22,6 +21,7 @@ use parquet::schema::types::ColumnPath;
 
 use super::bloom::has_filter;
 use super::collect::StatsCollector;
+use super::disk::StoreFile;
 use super::index::{FilterPlace, SegmentFilter};
 use super::schema::{
     CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, LIST_ELEMENT, field_id,
@@ -88,10 +88,10 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// 58030 or 53100 when the file cannot be written.
-    pub fn try_new(file: File, layout: SegmentLayout) -> Result<Self> {
+    pub fn try_new(file: impl Into<StoreFile>, layout: SegmentLayout) -> Result<Self> {
         let schema = layout.schema.arrow_schema();
         let target = Checksummed {
-            file,
+            file: file.into(),
             crc32c: 0,
             bytes: 0,
         };
@@ -163,7 +163,7 @@ impl SegmentWriter {
             .flush()
             .map_err(|e| Error::io("write a segment", e))?;
         let (crc32c, bytes) = (target.crc32c, target.bytes);
-        let file = target.file.try_clone();
+        let file = target.file.to_read();
         let file = file.map_err(|e| Error::io("write a segment", e))?;
         let reader = SegmentReader::from_file(file, LABEL)?;
         if reader.rows() != self.rows {
@@ -319,7 +319,7 @@ fn leaf_path(column: &Column) -> ColumnPath {
 
 /// A file that counts and checksums what is written to it.
 struct Checksummed {
-    file: File,
+    file: StoreFile,
     crc32c: u32,
     bytes: u64,
 }

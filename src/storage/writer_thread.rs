@@ -15,7 +15,7 @@ use super::conflict::{Judge, Prepared};
 use super::log::{Frame, LogWriter};
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes after which a group of commits takes no more members.
 const GROUP_BYTES_MAX: usize = 64 << 20;
@@ -187,18 +187,26 @@ impl WriterThread {
     }
 
     fn write(&mut self, frame: Frame, commits: u64) -> Result<u64> {
-        // Without room the group fails, and nothing else: no byte of it is in the log.
-        self.log.reserve(&frame)?;
+        self.log
+            .reserve(&frame)
+            .map_err(|error| match error.kind() {
+                // Without room the group fails, and nothing else: no byte of it is in the log.
+                ErrorKind::LimitExceeded => error,
+                _ => self.fail(&error),
+            })?;
         let begun = Instant::now();
-        let written = self.log.append(frame).map_err(|error| {
-            // After a failed sync the kernel may call lost pages clean: trying again would prove nothing.
-            tracing::error!(%error, "the log cannot be written; the database is read-only until reopened");
-            let _ = self.shared.failed.set(error.to_string());
-            self.shared.unavailable()
-        })?;
+        let written = self.log.append(frame).map_err(|error| self.fail(&error))?;
         let metrics = &self.shared.metrics;
         metrics.log_written(written, commits, begun.elapsed());
         Ok(written)
+    }
+
+    /// Makes the database read-only: after a failed sync the kernel may call lost pages clean, and trying again would
+    /// prove nothing.
+    fn fail(&self, error: &Error) -> Error {
+        tracing::error!(%error, "the log cannot be written; the database is read-only until reopened");
+        let _ = self.shared.failed.set(error.to_string());
+        self.shared.unavailable()
     }
 
     fn publish(&self, commits: Vec<(Arc<Snapshot>, Commit, Answer)>) {

@@ -24,6 +24,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Show what a database directory holds, without writing to it.
     Inspect(InspectArgs),
+    /// Read every byte of a database directory against its checksums, without writing to it.
+    Verify(InspectArgs),
 }
 
 #[derive(Debug, clap::Args)]

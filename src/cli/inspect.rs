@@ -109,19 +109,23 @@ fn files(root: &Path, found: &Inspection) -> Result<RecordBatch> {
     ])
 }
 
-type Column = (&'static str, ArrayRef);
+/// A column with its name.
+pub(super) type Column = (&'static str, ArrayRef);
 
-fn texts(name: &'static str, values: impl IntoIterator<Item = String>) -> Column {
+/// A column of texts.
+pub(super) fn texts(name: &'static str, values: impl IntoIterator<Item = String>) -> Column {
     (
         name,
         Arc::new(StringArray::from_iter(values.into_iter().map(Some))),
     )
 }
 
-fn numbers(name: &'static str, values: impl IntoIterator<Item = u64>) -> Column {
+/// A column of numbers.
+pub(super) fn numbers(name: &'static str, values: impl IntoIterator<Item = u64>) -> Column {
     (name, Arc::new(UInt64Array::from_iter(values)))
 }
 
-fn table<const N: usize>(columns: [Column; N]) -> Result<RecordBatch> {
+/// The rows of some columns.
+pub(super) fn table<const N: usize>(columns: [Column; N]) -> Result<RecordBatch> {
     Ok(RecordBatch::try_from_iter(columns)?)
 }

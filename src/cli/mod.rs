@@ -1,4 +1,4 @@
-//! The command line: `shelfmark sql`, `shelfmark serve` and `shelfmark inspect`.
+//! The command line: `shelfmark sql`, `serve`, `inspect` and `verify`.
 //!
 //! `args` is what can be given; `script` cuts input into statements and meta commands; `shell` runs them one by
 //! one, with its `variables`; `print` shows rows, `copy` moves the bytes of COPY; `interactive` and `complete` are the
@@ -18,6 +18,7 @@ mod script;
 mod serve;
 mod shell;
 mod variables;
+mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -38,18 +39,25 @@ pub fn main() -> ExitCode {
     let done = match args.command {
         Command::Sql(args) => sql(&args),
         Command::Serve(args) => serve::run(&args),
-        Command::Inspect(args) => inspect::run(&args.directory, args.format).map_or_else(
-            |failure| match failure {
-                Failure::Error(e) => Err(e),
-                Failure::Stop(_) => Ok(ExitCode::SUCCESS),
-            },
-            |()| Ok(ExitCode::SUCCESS),
-        ),
+        Command::Inspect(args) => {
+            let shown = inspect::run(&args.directory, args.format);
+            ended(shown.map(|()| ExitCode::SUCCESS))
+        }
+        Command::Verify(args) => ended(verify::run(&args.directory, args.format)),
     };
     done.unwrap_or_else(|e| {
         report::error(&e, None);
         ExitCode::FAILURE
     })
+}
+
+/// An output that is closed is no failure.
+fn ended(ended: Result<ExitCode, Failure>) -> Result<ExitCode> {
+    match ended {
+        Err(Failure::Error(error)) => Err(error),
+        Err(Failure::Stop(_)) => Ok(ExitCode::SUCCESS),
+        Ok(code) => Ok(code),
+    }
 }
 
 fn log_to_stderr() {

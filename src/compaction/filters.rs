@@ -147,7 +147,7 @@ impl Files {
         let engine = Arc::clone(&self.engine);
         let path = engine.store.segment_path(collection.id, segment.id);
         let label = format!("collection \"{}\", segment {}", collection.name, segment.id);
-        let reader = engine.segments.open(segment.id, &path, &label)?;
+        let reader = engine.segments.open(segment, &path, &label)?;
         for field in fields {
             let id = FilterId(engine.committer.allocate_id());
             let schema = &collection.schema;

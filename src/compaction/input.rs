@@ -49,10 +49,10 @@ impl SealedInput {
     /// Its open file. The engine keeps only so many open, and a job may have more inputs than that.
     ///
     /// # Errors
-    /// Those of [`SegmentReader::open`].
+    /// Those of [`SegmentReader::open_whole`].
     pub fn reader(&self) -> Result<Arc<SegmentReader>> {
         let segments = &self.engine.segments;
-        segments.open(self.segment.id, &self.path, &self.label)
+        segments.open(&self.segment, &self.path, &self.label)
     }
 }
 

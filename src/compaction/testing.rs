@@ -198,7 +198,7 @@ impl Shelf {
             let reader = self
                 .engine
                 .segments
-                .open(segment.id, &path, "segment")
+                .open(segment, &path, "segment")
                 .unwrap();
             let schema = Arc::clone(&collection.schema);
             let request = ReadRequest::all(&reader, schema, fields.clone());

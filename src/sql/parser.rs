@@ -111,6 +111,10 @@ impl Grammar<'_> {
                 Ok(Statement::CancelCompaction(self.job_id()?))
             }
             ("VACUUM", _) => self.vacuum(),
+            ("CHECK", "TABLE" | "COLLECTION") => {
+                self.skip(2);
+                Ok(Statement::CheckTable(self.parser.parse_object_name(false)?))
+            }
             ("DECLARE", _) => self.declare(),
             ("FETCH" | "MOVE", _) => self.fetch(),
             ("CLOSE", _) => self.close(),

@@ -72,6 +72,8 @@ pub enum Statement {
     },
     /// CANCEL COMPACTION n.
     CancelCompaction(JobId),
+    /// CHECK TABLE.
+    CheckTable(ObjectName),
     /// VACUUM; the collections that are named must exist.
     Vacuum(Vec<ObjectName>),
     /// DECLARE.

@@ -117,6 +117,20 @@ pub(super) fn newest_in(files: &Files, directory: &Path) -> Result<Snapshot> {
     Ok(Snapshot::empty())
 }
 
+/// That the bytes are a whole checkpoint of that version.
+///
+/// # Errors
+/// XX001.
+pub(super) fn check(bytes: Vec<u8>, version: Version) -> Result<()> {
+    let found = decode(bytes)?.version();
+    match found == version {
+        true => Ok(()),
+        false => Err(Error::corrupted(format!(
+            "checkpoint is of version {found}"
+        ))),
+    }
+}
+
 /// The path of the checkpoint of a version.
 pub(super) fn path(directory: &Path, version: Version) -> PathBuf {
     directory.join(format!("{:020}.ckpt", version.0))

@@ -35,6 +35,7 @@ pub mod store;
 pub mod transaction;
 pub mod vacuum;
 pub mod vectors;
+pub mod verify;
 pub mod writer;
 mod writer_thread;
 

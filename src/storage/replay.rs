@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use arrow::buffer::Buffer;
 
+use super::codec::read_commits;
 use super::disk::Files;
 use super::log::{
     FILE_HEADER_BYTES, FORMAT, FORMAT_MIN, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, MAGIC, file_header,
@@ -65,6 +66,29 @@ pub(super) fn read(
         replay.file(disk, path, *first, &mut apply)?;
     }
     Ok(replay)
+}
+
+/// Reads log files for themselves, whatever became of the one before; what is wrong with each.
+pub(super) fn check_logs(disk: &Files, logs: &[(Version, PathBuf)]) -> Vec<(PathBuf, Result<()>)> {
+    let newest = |payload: Buffer| {
+        let commits = read_commits(payload)?;
+        Ok(commits.last().map_or(Version(0), |commit| commit.version))
+    };
+    let mut checked = Vec::with_capacity(logs.len());
+    let before = |log: Option<&(Version, PathBuf)>| {
+        let first = log.map_or(0, |(first, _)| first.0);
+        Replay::after(Version(first.saturating_sub(1)))
+    };
+    let mut replay = before(logs.first());
+    for (first, path) in logs {
+        let good = replay.file(disk, path, *first, &mut { newest });
+        if good.is_err() {
+            // The next one is then not blamed for what is missing.
+            replay = before(logs.iter().find(|(next, _)| next > first));
+        }
+        checked.push((path.clone(), good));
+    }
+    checked
 }
 
 /// How far a replay has come.

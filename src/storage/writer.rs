@@ -1,4 +1,4 @@
-//! Writes a segment: a Parquet file whose vector pages are raw matrices, with its statistics and its checksum.
+//! Writes a segment: a Parquet file whose vector pages are raw matrices, with its statistics and its checksums.
 //!
 //! Scalars are compressed with zstd and a dictionary and carry statistics per row group and page; the keys and the
 //! columns of indexes have bloom filters. Vectors are ordinary lists in data pages V2, PLAIN and uncompressed, so that [`super::vectors`]
@@ -26,7 +26,7 @@ use super::index::{FilterPlace, SegmentFilter};
 use super::schema::{
     CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, LIST_ELEMENT, field_id,
 };
-use super::segment::{SegmentReader, parquet_error};
+use super::segment::{BlockWriter, SegmentReader, parquet_error};
 use super::stats::{BOUND_BYTES_MAX, SegmentStats};
 use crate::error::{Error, Result, sqlstate};
 
@@ -92,8 +92,7 @@ impl SegmentWriter {
         let schema = layout.schema.arrow_schema();
         let target = Checksummed {
             file: file.into(),
-            crc32c: 0,
-            bytes: 0,
+            blocks: BlockWriter::default(),
         };
         let writer =
             ArrowWriter::try_new(target, SchemaRef::clone(&schema), Some(properties(layout)));
@@ -156,13 +155,17 @@ impl SegmentWriter {
     /// # Errors
     /// 58030 or 53100 when the file cannot be written or read.
     pub fn finish(mut self) -> Result<WrittenSegment> {
+        // All row groups are written then: what follows is the tail, which has the checksums of what came before.
+        self.writer.flush().map_err(write_error)?;
+        let checksums = self.writer.inner().blocks.key_value();
+        self.writer.append_key_value_metadata(checksums);
         self.writer.finish().map_err(write_error)?;
         let target = self.writer.inner_mut();
         target
             .file
             .flush()
             .map_err(|e| Error::io("write a segment", e))?;
-        let (crc32c, bytes) = (target.crc32c, target.bytes);
+        let (crc32c, bytes) = (target.blocks.whole(), target.blocks.bytes());
         let file = target.file.to_read();
         let file = file.map_err(|e| Error::io("write a segment", e))?;
         let reader = SegmentReader::from_file(file, LABEL)?;
@@ -320,15 +323,13 @@ fn leaf_path(column: &Column) -> ColumnPath {
 /// A file that counts and checksums what is written to it.
 struct Checksummed {
     file: StoreFile,
-    crc32c: u32,
-    bytes: u64,
+    blocks: BlockWriter,
 }
 
 impl Write for Checksummed {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         let written = self.file.write(data)?;
-        self.crc32c = crc32c::crc32c_append(self.crc32c, &data[..written]);
-        self.bytes += written as u64;
+        self.blocks.add(&data[..written]);
         Ok(written)
     }
 

@@ -9,7 +9,7 @@ use shelfmark::{Database, Settings};
 use super::{files_below, root};
 
 fn copy(from: &Path, to: &Path) {
-    let numbered = ["log", "ckpt"]
+    let numbered = ["log", "ckpt", "parquet", "bloom"]
         .into_iter()
         .flat_map(|e| files_below(from, e));
     for file in numbered.chain([from.join("LOCK")]) {
@@ -60,4 +60,36 @@ async fn format_1_from_its_checkpoint_and_from_its_log_alone() {
     frame.collect().await.unwrap();
     drop(database);
     assert!(titles(&whole).await.contains("Emil"));
+}
+
+#[tokio::test]
+async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    copy(&root().join("tests/format_2"), &data);
+    let read = titles(&data).await;
+    for (id, title) in [(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")] {
+        assert!(read.contains(&format!("| {id}  | {title}")), "{read}");
+    }
+    assert!(!read.contains("Emma"), "{read}");
+    let database = open(&data).await;
+    let session = database.session();
+    let text = async |query: &str| {
+        let frame = session.sql(query).await.unwrap();
+        frame.to_string().await.unwrap()
+    };
+    let near = "SELECT id FROM lib.book WHERE title = 'Ulysses' OR year > 1900 \
+                ORDER BY place <-> '[0,0,1]' LIMIT 2";
+    assert_eq!(text(near).await.matches("| ").count(), 3);
+    let check = "SELECT count(*) FROM lib.book WHERE place IS NULL";
+    assert!(text(check).await.contains("| 1 "));
+    let checked = text("CHECK TABLE lib.book").await;
+    assert_eq!(checked.matches("good").count(), 4, "{checked}");
+    // Compaction writes them again, with checksums.
+    text("COMPACT lib.book WITH (CLUSTERING, FULL, WAIT)").await;
+    let checked = text("CHECK TABLE lib.book").await;
+    assert!(!checked.contains("damaged"), "{checked}");
+    drop(session);
+    drop(database);
+    assert_eq!(titles(&data).await, read);
 }

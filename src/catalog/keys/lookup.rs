@@ -170,7 +170,7 @@ impl Lookup<'_> {
         let (id, collection) = (segment.id, self.collection);
         let path = self.engine.store.segment_path(collection.id, id);
         let label = format!("collection \"{}\", segment {id}", collection.name);
-        self.engine.segments.open(id, &path, &label)
+        self.engine.segments.open(segment, &path, &label)
     }
 
     /// Reads all keys of a segment.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{FieldId, SegmentId, Version};
@@ -62,6 +62,9 @@ impl ScanSource {
     pub fn open_segment(&self, id: SegmentId) -> Result<Arc<SegmentReader>> {
         let path = self.engine.store.segment_path(self.collection.id, id);
         let label = format!("collection \"{}\", segment {id}", self.collection.name);
-        self.engine.segments.open(id, &path, &label)
+        let segment = self.collection.segment(id).ok_or_else(|| {
+            Error::internal(format!("{label} is not of the snapshot that is read"))
+        })?;
+        self.engine.segments.open(segment, &path, &label)
     }
 }

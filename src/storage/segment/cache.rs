@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::SegmentReader;
 use crate::error::Result;
+use crate::storage::collection::Segment;
 use crate::storage::schema::SegmentId;
 
 /// A bounded cache of open segments. A reader that is still in use lives on when it leaves the cache.
@@ -36,14 +37,14 @@ impl SegmentCache {
     /// The open segment, opened from `path` if need be; `label` names it in errors.
     ///
     /// # Errors
-    /// Those of [`SegmentReader::open`].
-    pub fn open(&self, id: SegmentId, path: &Path, label: &str) -> Result<Arc<SegmentReader>> {
-        if let Some(reader) = self.get(id) {
+    /// Those of [`SegmentReader::open_whole`].
+    pub fn open(&self, segment: &Segment, path: &Path, label: &str) -> Result<Arc<SegmentReader>> {
+        if let Some(reader) = self.get(segment.id) {
             return Ok(reader);
         }
         // Not under the lock: other segments can be used meanwhile. Two may open the same; one is kept.
-        let reader = SegmentReader::open(path, label)?;
-        Ok(self.insert(id, reader))
+        let reader = SegmentReader::open_whole(path, label, segment.bytes, segment.crc32c)?;
+        Ok(self.insert(segment.id, reader))
     }
 
     /// Forgets a segment whose file goes.
@@ -81,7 +82,9 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::storage::schema::{CollectionOptions, CollectionSchema, FieldId};
+    use crate::storage::change::NewSegment;
+    use crate::storage::schema::{CollectionOptions, CollectionSchema, FieldId, Version};
+    use crate::storage::testing::new_segment;
     use crate::storage::writer::{SegmentLayout, SegmentWriter};
 
     #[test]
@@ -102,9 +105,18 @@ mod tests {
             filter_fields: &[],
         };
         let writer = SegmentWriter::try_new(file.reopen().unwrap(), layout).unwrap();
-        assert_eq!(writer.finish().unwrap().rows, 0);
+        let written = writer.finish().unwrap();
+        assert_eq!(written.rows, 0);
         let cache = SegmentCache::new(2);
-        let open = |id| cache.open(SegmentId(id), file.path(), "segment").unwrap();
+        let open = |id| {
+            let new = NewSegment {
+                bytes: written.bytes,
+                crc32c: written.crc32c,
+                ..new_segment(id, 0)
+            };
+            let segment = Segment::from_new(&new, Version(1));
+            cache.open(&segment, file.path(), "segment").unwrap()
+        };
         let (first, second) = (open(1), open(2));
         assert!(Arc::ptr_eq(&first, &open(1)));
         open(3);

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -11,17 +12,24 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
+use super::blocks::{Blocks, Damage};
 use crate::error::{Error, Result};
 
 /// What a sequential reader fetches at a time.
 const READ_AHEAD_BYTES: usize = 8 << 10;
 
-/// A file of known length that counts what is read of it. Clones share the descriptor.
+/// What is read at a time of a whole file: a number of blocks.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A file of known length that counts what is read of it, and checks each block of it once. Clones share the
+/// descriptor, and what was checked.
 #[derive(Debug, Clone)]
 pub(in crate::storage) struct SegmentFile {
     file: Arc<File>,
     bytes: u64,
     bytes_read: Arc<AtomicU64>,
+    /// The checksums of its blocks, where it has them.
+    blocks: Option<Arc<Blocks>>,
 }
 
 impl SegmentFile {
@@ -31,7 +39,16 @@ impl SegmentFile {
             bytes: file.metadata()?.len(),
             file: Arc::new(file),
             bytes_read: Arc::default(),
+            blocks: None,
         })
+    }
+
+    /// The same file, its blocks checked from now on.
+    pub fn with_blocks(self, blocks: Option<Blocks>) -> Self {
+        Self {
+            blocks: blocks.map(Arc::new),
+            ..self
+        }
     }
 
     /// The same file with a count of its own.
@@ -52,14 +69,80 @@ impl SegmentFile {
         self.bytes
     }
 
-    /// Fills `target` from the bytes at `offset`.
+    /// Fills `target` from the bytes at `offset`, whose blocks are checked if they were not before.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the file ends before.
+    /// `UnexpectedEof` when the file ends before, `InvalidData` for bytes that are not what was written.
     pub fn read_at(&self, offset: u64, target: &mut [u8]) -> io::Result<()> {
         self.bytes_read
             .fetch_add(target.len() as u64, Ordering::Relaxed);
-        self.file.read_exact_at(target, offset)
+        self.file.read_exact_at(target, offset)?;
+        self.check(offset, target)
+    }
+
+    /// Checks those blocks with bytes of `range` that were not checked before. `whole` is the file in memory.
+    ///
+    /// # Errors
+    /// `InvalidData` for bytes that are not what was written.
+    pub fn check_mapped(&self, whole: &[u8], range: Range<u64>) -> io::Result<()> {
+        let Some(blocks) = &self.blocks else {
+            return Ok(());
+        };
+        for block in blocks.unchecked(range) {
+            let bytes = whole.get(block.start as usize..block.end as usize);
+            blocks.check(block, bytes.ok_or(io::ErrorKind::UnexpectedEof)?)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the blocks of bytes that were read at `offset`; those that they have in part are read again, whole.
+    fn check(&self, offset: u64, read: &[u8]) -> io::Result<()> {
+        let Some(blocks) = &self.blocks else {
+            return Ok(());
+        };
+        let end = offset + read.len() as u64;
+        for block in blocks.unchecked(offset..end) {
+            if offset <= block.start && block.end <= end {
+                let bytes = &read[(block.start - offset) as usize..(block.end - offset) as usize];
+                blocks.check(block, bytes)?;
+            } else {
+                let mut bytes = vec![0; (block.end - block.start) as usize];
+                self.file.read_exact_at(&mut bytes, block.start)?;
+                blocks.check(block, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads all bytes, checks each block, and answers with the checksum of the file.
+    ///
+    /// # Errors
+    /// Those of [`SegmentFile::read_at`].
+    pub fn check_all(&self) -> io::Result<u32> {
+        let mut crc32c = 0;
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut blocks = self.blocks.iter().flat_map(|b| b.all()).peekable();
+        for start in (0..self.bytes).step_by(PIECE_BYTES) {
+            let piece = &mut piece[..(self.bytes - start).min(PIECE_BYTES as u64) as usize];
+            self.file.read_exact_at(piece, start)?;
+            crc32c = crc32c::crc32c_append(crc32c, piece);
+            let end = start + piece.len() as u64;
+            while let (Some(all), Some(block)) =
+                (&self.blocks, blocks.next_if(|block| block.end <= end))
+            {
+                let bytes = &piece[(block.start - start) as usize..(block.end - start) as usize];
+                all.check(block, bytes)?;
+            }
+        }
+        Ok(crc32c)
+    }
+
+    /// The bytes behind the blocks; none where there are no checksums.
+    pub fn read_tail(&self, blocks: &Blocks) -> io::Result<Vec<u8>> {
+        let bytes = self.bytes.checked_sub(blocks.data_bytes());
+        let mut tail = vec![0; bytes.ok_or(io::ErrorKind::UnexpectedEof)? as usize];
+        self.file.read_exact_at(&mut tail, blocks.data_bytes())?;
+        Ok(tail)
     }
 }
 
@@ -106,6 +189,7 @@ pub(in crate::storage) struct Sequential {
 impl Read for Sequential {
     fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
         let read = self.file.file.read_at(target, self.offset)?;
+        self.file.check(self.offset, &target[..read])?;
         self.offset += read as u64;
         self.file
             .bytes_read
@@ -138,23 +222,27 @@ pub(in crate::storage) fn parquet_error(label: &str, error: ParquetError) -> Err
     }
 }
 
-/// An I/O error on the file called `label`; its end before the bytes it should have is corruption.
+/// An I/O error on the file called `label`; its end before the bytes it should have is corruption, and so is a wrong
+/// checksum.
 pub(in crate::storage) fn io_error(label: &str, error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => {
-            Error::corrupted(format!("{label}: the file is shorter than it should be"))
-                .with_hint("Restore the file from a backup.")
-                .with_source(error)
+    let damage = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let why = match damage {
+        Some(damage @ Damage { .. }) => format!("the file is damaged: {damage}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "the file is shorter than it should be".to_string()
         }
-        _ => Error::io(format!("read or write {label}"), error),
-    }
+        None => return Error::io(format!("read or write {label}"), error),
+    };
+    Error::corrupted(format!("{label}: {why}"))
+        .with_hint("Restore the file from a backup.")
+        .with_source(error)
 }
 
 /// What `parse` makes of the bytes of the file called `label`.
 ///
-/// Checksums do not cover single reads, so damaged bytes reach the decoders, and some of them (Arrow's IPC schema,
-/// a few Parquet encodings) answer bytes that make no sense with a panic. That is corruption like any other. A
-/// panic while `elsewhere` is set is not about the file and goes on.
+/// A footer is parsed before its checksum can be known, and old segments have no checksums, so damaged bytes reach
+/// the decoders, and some of them (Arrow's IPC schema, a few Parquet encodings) answer bytes that make no sense with
+/// a panic. That is corruption like any other. A panic while `elsewhere` is set is not about the file and goes on.
 pub(in crate::storage) fn guarded<T>(
     label: &str,
     elsewhere: &AtomicBool,

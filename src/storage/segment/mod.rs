@@ -1,5 +1,6 @@
 //! An open segment: a Parquet file read by field id, with only the bytes that are asked for.
 
+mod blocks;
 mod bloom;
 mod bounds;
 mod cache;
@@ -8,6 +9,7 @@ mod read;
 mod reader;
 mod selection;
 
+pub(super) use blocks::BlockWriter;
 pub use cache::SegmentCache;
 pub(super) use file::{SegmentFile, checked, parquet_error};
 pub use read::{ReadRequest, RowFilter, SegmentBatches};

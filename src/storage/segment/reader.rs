@@ -14,6 +14,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData};
 
+use super::blocks::Blocks;
 use super::bloom::FilterPage;
 use super::file::{SegmentFile, checked, guarded, parquet_error};
 use super::{ROW_COLUMN, ReadRequest, SegmentBatches};
@@ -48,26 +49,53 @@ pub(in crate::storage) struct StoredColumn {
 }
 
 impl SegmentReader {
-    /// Opens a segment; `label` (collection and segment) stands before the file in errors.
+    /// Opens a file as a segment; `label` (collection and segment) stands before the file in errors.
     ///
     /// # Errors
-    /// XX001 naming the file when it is missing or is not the segment that was written, 58030 when it cannot be read.
+    /// XX001 naming the file when it is missing or is no segment, 58030 when it cannot be read.
     pub fn open(path: &Path, label: &str) -> Result<Arc<Self>> {
         let label = format!("{label} (file {})", path.display());
-        let file = File::open(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::corrupted(format!("{label}: the file is missing"))
-                    .with_hint("Restore the file from a backup.")
-                    .with_source(error)
-            }
-            _ => Error::io(format!("open {label}"), error),
-        })?;
+        let file = open_file(path, &label)?;
         Ok(Arc::new(Self::from_file(file, &label)?))
+    }
+
+    /// As [`SegmentReader::open`], for a file of so many bytes and that checksum, as the commit has them. Its length
+    /// and its footer are checked here, its blocks when they are read.
+    ///
+    /// # Errors
+    /// As [`SegmentReader::open`]; XX001 also when it is not the segment that was written.
+    pub fn open_whole(path: &Path, label: &str, bytes: u64, crc32c: u32) -> Result<Arc<Self>> {
+        let label = format!("{label} (file {})", path.display());
+        let file = checked(&label, SegmentFile::new(open_file(path, &label)?))?;
+        if file.bytes() != bytes {
+            let found = file.bytes();
+            return Err(damaged(
+                &label,
+                &format!("it has {found} bytes, not {bytes}"),
+            ));
+        }
+        let reader = Self::of(file, &label)?;
+        let blocks = Blocks::of(reader.metadata()).map_err(|why| damaged(&label, &why))?;
+        if let Some(blocks) = &blocks {
+            let tail = checked(&label, reader.file.read_tail(blocks))?;
+            if blocks.whole_with(&tail) != crc32c {
+                let start = blocks.data_bytes();
+                let why = format!("the checksum of its footer, from byte {start} on, is wrong");
+                return Err(damaged(&label, &why));
+            }
+        }
+        Ok(Arc::new(Self {
+            file: reader.file.clone().with_blocks(blocks),
+            ..reader
+        }))
     }
 
     /// A segment from its open file.
     pub(in crate::storage) fn from_file(file: File, label: &str) -> Result<Self> {
-        let file = checked(label, SegmentFile::new(file))?;
+        Self::of(checked(label, SegmentFile::new(file))?, label)
+    }
+
+    fn of(file: SegmentFile, label: &str) -> Result<Self> {
         guarded(label, &AtomicBool::new(false), || {
             Self::parse(file, label).map_err(|error| parquet_error(label, error))
         })
@@ -97,6 +125,30 @@ impl SegmentReader {
             vectors: Mutex::default(),
             filters: Mutex::default(),
         })
+    }
+
+    /// Reads the whole file and checks every byte of it.
+    ///
+    /// # Errors
+    /// XX001 naming the file, and the bytes where it has checksums of its blocks; 58030 when it cannot be read.
+    pub fn check_all(&self, crc32c: u32) -> Result<()> {
+        match checked(&self.label, self.file.check_all())? == crc32c {
+            true => Ok(()),
+            false => Err(damaged(
+                &self.label,
+                "the checksum of the whole file is wrong",
+            )),
+        }
+    }
+
+    /// For who maps the file: checks those blocks with bytes of `range` that were not checked before, by this reader or
+    /// any other of the same open segment. Called before the first look at a range; what was checked costs a look at
+    /// a few bits. `whole` is the file in memory.
+    ///
+    /// # Errors
+    /// XX001 naming the file and the bytes.
+    pub fn check_mapped(&self, whole: &[u8], range: Range<u64>) -> Result<()> {
+        checked(&self.label, self.file.check_mapped(whole, range))
     }
 
     /// Rows of the file, deleted ones included.
@@ -180,6 +232,27 @@ impl SegmentReader {
     pub(in crate::storage) fn stored(&self, field: FieldId) -> Option<StoredColumn> {
         self.columns.iter().find(|c| c.field == field).copied()
     }
+}
+
+fn open_file(path: &Path, label: &str) -> Result<File> {
+    // A link could lead anywhere, and a pipe would never end.
+    let found = std::fs::symlink_metadata(path);
+    let file = match found {
+        Ok(found) if !found.is_file() => return Err(damaged(label, "it is not a regular file")),
+        Ok(_) => File::open(path),
+        Err(error) => Err(error),
+    };
+    file.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::corrupted(format!("{label}: the file is missing"))
+            .with_hint("Restore the file from a backup.")
+            .with_source(error),
+        _ => Error::io(format!("open {label}"), error),
+    })
+}
+
+fn damaged(label: &str, why: &str) -> Error {
+    Error::corrupted(format!("{label}: the file is damaged: {why}"))
+        .with_hint("Restore the file from a backup.")
 }
 
 fn stored_columns(metadata: &ArrowReaderMetadata) -> Vec<StoredColumn> {

@@ -322,6 +322,7 @@ async fn who_is_no_superuser_is_held_back() {
         ),
         ("DROP SCHEMA lib", "must be owner of schema lib"),
         ("VACUUM", "must be owner of database shelfmark"),
+        ("CHECK TABLE book", "must be owner of table book"),
         ("SET ROLE team", "permission denied to set role \"team\""),
         (
             "SET SESSION AUTHORIZATION boss",

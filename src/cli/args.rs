@@ -26,6 +26,18 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Read every byte of a database directory against its checksums, without writing to it.
     Verify(InspectArgs),
+    /// Make a database directory from a backup, or from a copy of a directory that was not open.
+    Restore(RestoreArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RestoreArgs {
+    /// The backup.
+    #[arg(value_name = "BACKUP")]
+    pub backup: PathBuf,
+    /// The new database directory, empty or made.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]

@@ -21,9 +21,11 @@ mod variables;
 mod verify;
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
+use shelfmark::storage::backup::restore;
 use shelfmark::{Database, Error, Result};
 use tracing_subscriber::EnvFilter;
 
@@ -43,12 +45,22 @@ pub fn main() -> ExitCode {
             let shown = inspect::run(&args.directory, args.format);
             ended(shown.map(|()| ExitCode::SUCCESS))
         }
+        Command::Restore(args) => restored(&args.backup, &args.directory),
         Command::Verify(args) => ended(verify::run(&args.directory, args.format)),
     };
     done.unwrap_or_else(|e| {
         report::error(&e, None);
         ExitCode::FAILURE
     })
+}
+
+fn restored(backup: &Path, directory: &Path) -> Result<ExitCode> {
+    let copied = restore(backup, directory)?;
+    println!(
+        "version {} restored: {} files, {} bytes",
+        copied.version, copied.files, copied.bytes
+    );
+    Ok(ExitCode::SUCCESS)
 }
 
 /// An output that is closed is no failure.

@@ -10,6 +10,7 @@
 pub mod access;
 mod alter;
 pub mod backends;
+mod backup;
 mod check;
 pub mod command;
 mod compaction;

@@ -111,6 +111,10 @@ impl Grammar<'_> {
                 Ok(Statement::CancelCompaction(self.job_id()?))
             }
             ("VACUUM", _) => self.vacuum(),
+            ("BACKUP", "DATABASE") if self.word(2) == "TO" => {
+                self.skip(3);
+                Ok(Statement::Backup(self.parser.parse_literal_string()?))
+            }
             ("CHECK", "TABLE" | "COLLECTION") => {
                 self.skip(2);
                 Ok(Statement::CheckTable(self.parser.parse_object_name(false)?))

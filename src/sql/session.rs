@@ -31,7 +31,7 @@ use super::statement::{Explain, Statement};
 use super::transaction::Block;
 use super::variables::Variables;
 use super::{
-    access, check, compaction, copy, create, cursor, dml, explain, index, named, scripts,
+    access, backup, check, compaction, copy, create, cursor, dml, explain, index, named, scripts,
     transaction, variables,
 };
 use crate::catalog::options::PinnedSnapshot;
@@ -321,6 +321,7 @@ impl<'a> Planning<'a> {
                 compaction::wait(session, job, timeout)
             }
             Statement::CancelCompaction(job) => compaction::cancel(session, job),
+            Statement::Backup(directory) => backup::database(session, directory),
             Statement::CheckTable(name) => check::table(self, &name),
             Statement::Vacuum(names) => {
                 scripts::check_collections(session, &names)?;

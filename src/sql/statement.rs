@@ -72,6 +72,8 @@ pub enum Statement {
     },
     /// CANCEL COMPACTION n.
     CancelCompaction(JobId),
+    /// BACKUP DATABASE TO a directory.
+    Backup(String),
     /// CHECK TABLE.
     CheckTable(ObjectName),
     /// VACUUM; the collections that are named must exist.
@@ -375,6 +377,7 @@ impl Statement {
             Self::DropIndex(_) => (Effect::Writes, "DROP INDEX"),
             Self::RenameIndex(_) => (Effect::Writes, "ALTER INDEX"),
             Self::Compact(_) => (Effect::Maintains, "COMPACT"),
+            Self::Backup(_) => (Effect::Maintains, "BACKUP DATABASE"),
             Self::Vacuum(_) => (Effect::Maintains, "VACUUM"),
             _ => (Effect::Reads, "SELECT"),
         }

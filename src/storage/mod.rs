@@ -3,6 +3,7 @@
 pub mod access;
 pub mod adapt;
 mod authority;
+pub mod backup;
 pub mod bloom;
 pub mod change;
 mod checkpoint;

@@ -345,6 +345,21 @@ fn is_marked(root: &Path) -> bool {
     }
 }
 
+/// That no process has the database open.
+///
+/// # Errors
+/// 55006.
+pub(super) fn check_unlocked(root: &Path) -> Result<()> {
+    let path = root.join("LOCK");
+    // Only read: a backup may lie where nothing can be written.
+    let mut file = fs::File::open(&path).map_err(|e| io("open", &path, e))?;
+    match file.try_lock_shared() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(in_use(root, &mut file)),
+        Err(TryLockError::Error(e)) => Err(io("lock", &path, e)),
+    }
+}
+
 fn in_use(root: &Path, lock: &mut fs::File) -> Error {
     let content = first_bytes(lock).unwrap_or_default();
     let owner = String::from_utf8_lossy(&content);

@@ -147,6 +147,7 @@ impl Session {
             | Statement::RenameIndex(_)
             | Statement::Compact(_)
             | Statement::CancelCompaction(_)
+            | Statement::Backup(_)
             | Statement::CheckTable(_)
             | Statement::Vacuum(_) => Ok(()),
             // What they hold is checked when it is planned.

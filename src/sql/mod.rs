@@ -23,6 +23,7 @@ mod ddl;
 mod define;
 mod dml;
 pub(crate) mod explain;
+mod export;
 pub mod format;
 pub mod index;
 mod mend;

@@ -12,7 +12,7 @@ use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Compact, Drop, DropKind, Explain, Statement};
 use super::tokens::{DIALECT, LineIndex, is_blank, tokenize};
-use super::{access, copy, define, index};
+use super::{access, copy, define, export, index};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::JobId;
 
@@ -111,6 +111,7 @@ impl Grammar<'_> {
                 Ok(Statement::CancelCompaction(self.job_id()?))
             }
             ("VACUUM", _) => self.vacuum(),
+            ("EXPORT", "TABLE" | "COLLECTION") => export::parse(self),
             ("BACKUP", "DATABASE") if self.word(2) == "TO" => {
                 self.skip(3);
                 Ok(Statement::Backup(self.parser.parse_literal_string()?))

@@ -31,8 +31,8 @@ use super::statement::{Explain, Statement};
 use super::transaction::Block;
 use super::variables::Variables;
 use super::{
-    access, backup, check, compaction, copy, create, cursor, dml, explain, index, named, scripts,
-    transaction, variables,
+    access, backup, check, compaction, copy, create, cursor, dml, explain, export, index, named,
+    scripts, transaction, variables,
 };
 use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::pg::{PgContext, SessionFacts, show_names};
@@ -321,6 +321,7 @@ impl<'a> Planning<'a> {
                 compaction::wait(session, job, timeout)
             }
             Statement::CancelCompaction(job) => compaction::cancel(session, job),
+            Statement::Export(statement) => export::plan(session, *statement),
             Statement::Backup(directory) => backup::database(session, directory),
             Statement::CheckTable(name) => check::table(self, &name),
             Statement::Vacuum(names) => {

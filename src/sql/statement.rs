@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 use super::access::AccessStatement;
 use super::cursor::{Declare, Fetch};
 use super::explain::ExplainOptions;
+use super::export::ExportStatement;
 use super::index::{CreateIndex, DropIndex, RenameIndex};
 use super::named::{Execute, Prepare};
 use super::scripts::Script;
@@ -72,6 +73,8 @@ pub enum Statement {
     },
     /// CANCEL COMPACTION n.
     CancelCompaction(JobId),
+    /// EXPORT COLLECTION.
+    Export(Box<ExportStatement>),
     /// BACKUP DATABASE TO a directory.
     Backup(String),
     /// CHECK TABLE.

@@ -147,6 +147,7 @@ impl Session {
             | Statement::RenameIndex(_)
             | Statement::Compact(_)
             | Statement::CancelCompaction(_)
+            | Statement::Export(_)
             | Statement::Backup(_)
             | Statement::CheckTable(_)
             | Statement::Vacuum(_) => Ok(()),

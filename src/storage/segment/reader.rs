@@ -19,7 +19,7 @@ use super::bloom::FilterPage;
 use super::file::{SegmentFile, checked, guarded, parquet_error};
 use super::{ROW_COLUMN, ReadRequest, SegmentBatches};
 use crate::error::{Error, Result};
-use crate::storage::schema::{FieldId, field_id};
+use crate::storage::schema::{CollectionSchema, FieldId, field_id};
 use crate::storage::vectors::VectorPages;
 
 /// An open segment. Cheap to share; reads by position, so threads do not wait for each other.
@@ -176,6 +176,19 @@ impl SegmentReader {
         self.first_rows
             .partition_point(|first| *first <= u64::from(row))
             - 1
+    }
+
+    /// Whether the file has exactly the columns of a collection, as they are called today.
+    pub fn is_of(&self, schema: &CollectionSchema) -> bool {
+        let wanted = schema.arrow_schema();
+        let (found, wanted) = (self.arrow_schema().fields(), wanted.fields());
+        found.len() == wanted.len()
+            && found.iter().zip(wanted).all(|(found, wanted)| {
+                field_id(found) == field_id(wanted)
+                    && found.name() == wanted.name()
+                    && found.data_type() == wanted.data_type()
+                    && found.is_nullable() == wanted.is_nullable()
+            })
     }
 
     /// Whether the file has the column; a column added after it was written is not there.

@@ -1,11 +1,12 @@
-//! kill -9 of the real program while it inserts, deletes and compacts: whatever it acknowledged is there when the
-//! database is opened again, nothing is there twice, and no statement is there by half.
+//! kill -9 of the real program while it inserts, copies, updates, deletes, makes and drops tables, compacts and vacuums,
+//! and while it recovers: whatever it acknowledged is there when the database is opened again, nothing is there twice,
+//! and no statement is there by half.
 //!
 //! `SHELFMARK_KILL_CYCLES` sets how often, `SHELFMARK_KILL_SEED` the random moments.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,14 +17,24 @@ use super::program;
 
 const CYCLES: u64 = 10;
 /// Rows of one INSERT: all of them are there, or none.
-const ROWS: u64 = 3;
-/// Every so many statements a batch of earlier rows is deleted.
-const DELETE_EVERY: u64 = 7;
-/// Every so many statements the collection is compacted in the background.
-const COMPACT_EVERY: u64 = 25;
+const INSERT_ROWS: u64 = 3;
+/// Rows of one COPY: enough to be written as segments at once.
+const COPY_ROWS: u64 = 150;
+/// The ids of a batch are from this many times its number on.
+const IDS: u64 = 1_000;
 
-const CREATE: &str = "CREATE TABLE event (id BIGINT, batch BIGINT CLUSTERING KEY, note TEXT, place VECTOR(8)) \
-    WITH (segment_rows_max = 100);";
+/// The collection that is worked on.
+pub(super) const CREATE: &str = "CREATE TABLE event (id BIGINT PRIMARY KEY, batch BIGINT CLUSTERING KEY, edits INT, note TEXT, \
+    place VECTOR(8)) WITH (segment_rows_max = 100);";
+
+/// Every row is looked at: its note says how often it was changed, its vector begins with the end of its id.
+const CHECK: &str = "SELECT batch, count(*), count(DISTINCT id), min(edits), max(edits), \
+    sum(CASE WHEN note = 'note ' || CAST(id AS TEXT) || repeat('+', edits) \
+        AND CAST(place AS TEXT) LIKE '[' || CAST(id % 1000 AS TEXT) || ',%' \
+        THEN 0 ELSE 1 END) FROM event GROUP BY batch ORDER BY batch;";
+
+const TABLES: &str =
+    "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'extra_%';";
 
 #[test]
 fn acknowledged_statements_survive_kill() {
@@ -37,128 +48,238 @@ fn acknowledged_statements_survive_kill() {
     let mut model = Model::default();
     for cycle in 0..cycles {
         let pause = Duration::from_millis(random.below(400));
-        let (sent, acknowledged) = write_and_kill(&data, model.next_batch, pause);
+        let (sent, acknowledged) =
+            write_and_kill(&data, directory.path(), model.next_batch(), pause, || {});
         model.learn(&sent, &acknowledged);
-        let found = batches(&data);
-        model.check(&found, cycle, seed);
-        model.settle(&found);
+        for _ in 0..random.below(4).saturating_sub(1) {
+            recover_and_kill(&data, Duration::from_millis(random.below(60)));
+        }
+        model.check(&data, &format!("cycle {cycle}, SHELFMARK_KILL_SEED={seed}"));
     }
     assert!(
-        !model.present.is_empty(),
-        "no cycle came to an acknowledgement"
+        model.acknowledged() > cycles / 2,
+        "the programs came to few acknowledgements: {}",
+        model.acknowledged()
+    );
+    println!(
+        "{cycles} kills, {} statements were acknowledged",
+        model.acknowledged()
     );
 }
 
 /// A statement of the workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Act {
+pub(super) enum Act {
     Insert(u64),
+    Copy(u64),
+    Update(u64),
     Delete(u64),
+    CreateTable(u64),
+    DropTable(u64),
     Compact(bool),
+    Vacuum,
 }
 
 impl Act {
     /// The statement that is sent as the `n`th of its program.
     fn choose(n: u64, next_batch: &mut u64) -> Self {
-        if n % COMPACT_EVERY == COMPACT_EVERY - 1 {
-            return Self::Compact(n.is_multiple_of(2));
+        let batch = *next_batch;
+        let mut new = || {
+            *next_batch += 1;
+            batch
+        };
+        match n % 25 {
+            5 | 17 => Self::Copy(new()),
+            23 => Self::Vacuum,
+            24 => Self::Compact(n.is_multiple_of(2)),
+            6 | 13 | 20 => Self::Delete(batch.saturating_sub(3)),
+            3 | 10 | 18 => Self::Update(batch.saturating_sub(1)),
+            11 => Self::CreateTable(batch % 7),
+            21 => Self::DropTable(batch % 7),
+            _ => Self::Insert(new()),
         }
-        if n % DELETE_EVERY == DELETE_EVERY - 1 {
-            return Self::Delete(next_batch.saturating_sub(3));
-        }
-        *next_batch += 1;
-        Self::Insert(*next_batch - 1)
     }
 
-    fn sql(self) -> String {
+    fn sql(self, directory: &Path) -> String {
         match self {
             Self::Insert(batch) => {
-                let rows: Vec<String> = (batch * ROWS..(batch + 1) * ROWS)
-                    .map(|id| format!("({id}, {batch}, 'note {id}', '[{id},1,2,3,4,5,6,7]')"))
+                let rows: Vec<String> = (batch * IDS..batch * IDS + INSERT_ROWS)
+                    .map(|id| {
+                        format!(
+                            "({id}, {batch}, 0, 'note {id}', '[{},1,2,3,4,5,6,7]')",
+                            id % IDS
+                        )
+                    })
                     .collect();
                 format!("INSERT INTO event VALUES {};", rows.join(", "))
             }
+            Self::Copy(batch) => format!("COPY event FROM '{}';", file(batch, directory).display()),
+            Self::Update(batch) => format!(
+                "UPDATE event SET edits = edits + 1, note = note || '+' WHERE batch = {batch};"
+            ),
             Self::Delete(batch) => format!("DELETE FROM event WHERE batch = {batch};"),
+            Self::CreateTable(n) => format!("CREATE TABLE IF NOT EXISTS extra_{n} (id INT);"),
+            Self::DropTable(n) => format!("DROP TABLE IF EXISTS extra_{n};"),
             Self::Compact(true) => "COMPACT event WITH CLUSTERING;".to_string(),
             Self::Compact(false) => "COMPACT event;".to_string(),
+            Self::Vacuum => "VACUUM;".to_string(),
         }
     }
 }
 
-/// What must, may and must not be there.
+/// The file that is copied as a batch.
+fn file(batch: u64, directory: &Path) -> PathBuf {
+    let path = directory.join(format!("{batch}.csv"));
+    let rows: String = (batch * IDS..batch * IDS + COPY_ROWS)
+        .map(|id| {
+            format!(
+                "{id},{batch},0,note {id},\"[{},1,2,3,4,5,6,7]\"\n",
+                id % IDS
+            )
+        })
+        .collect();
+    std::fs::write(&path, format!("id,batch,edits,note,place\n{rows}")).unwrap();
+    path
+}
+
+/// What the database may be: for each batch the numbers of edits that its rows may have, `None` for no rows, and for
+/// each table whether it may be there.
 #[derive(Default)]
-struct Model {
+pub(super) struct Model {
     next_batch: u64,
-    present: BTreeSet<u64>,
-    /// Sent, but not acknowledged before the kill.
-    unknown: BTreeSet<u64>,
+    rows: BTreeMap<u64, u64>,
+    batches: BTreeMap<u64, BTreeSet<Option<u64>>>,
+    tables: BTreeMap<u64, BTreeSet<bool>>,
+    acknowledged: u64,
 }
 
 impl Model {
-    fn learn(&mut self, sent: &[Act], acknowledged: &BTreeSet<usize>) {
+    /// The first batch that was never sent.
+    pub(super) fn next_batch(&self) -> u64 {
+        self.next_batch
+    }
+
+    /// How many statements were acknowledged.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged
+    }
+
+    /// Takes in what was sent to a program, and the numbers of what it acknowledged.
+    pub(super) fn learn(&mut self, sent: &[Act], acknowledged: &BTreeSet<usize>) {
+        self.acknowledged += acknowledged.len() as u64;
         for (n, act) in sent.iter().enumerate() {
             let certain = acknowledged.contains(&n);
-            match act {
-                Act::Insert(batch) => {
-                    self.next_batch = self.next_batch.max(batch + 1);
-                    let set = if certain {
-                        &mut self.present
-                    } else {
-                        &mut self.unknown
-                    };
-                    set.insert(*batch);
-                }
-                Act::Delete(batch) if certain => {
-                    self.present.remove(batch);
-                    self.unknown.remove(batch);
-                }
-                Act::Delete(batch) => {
-                    if self.present.remove(batch) {
-                        self.unknown.insert(*batch);
-                    }
-                }
-                Act::Compact(_) => {}
+            match *act {
+                Act::Insert(batch) => self.add(batch, INSERT_ROWS, certain),
+                Act::Copy(batch) => self.add(batch, COPY_ROWS, certain),
+                Act::Update(batch) => self.change(batch, certain, |edits| edits.map(|n| n + 1)),
+                Act::Delete(batch) => self.change(batch, certain, |_| None),
+                Act::CreateTable(n) => self.table(n, certain, true),
+                Act::DropTable(n) => self.table(n, certain, false),
+                Act::Compact(_) | Act::Vacuum => {}
             }
         }
     }
 
-    fn check(&self, found: &[(u64, u64, u64)], cycle: u64, seed: u64) {
-        let context = format!("cycle {cycle}, SHELFMARK_KILL_SEED={seed}");
-        for (batch, rows, distinct) in found {
-            assert_eq!((*rows, *distinct), (ROWS, ROWS), "batch {batch}, {context}");
-            let expected = self.present.contains(batch) || self.unknown.contains(batch);
-            assert!(expected, "batch {batch} should not be there, {context}");
-        }
-        let found: BTreeSet<u64> = found.iter().map(|(batch, ..)| *batch).collect();
-        let lost: Vec<_> = self.present.difference(&found).collect();
-        assert!(
-            lost.is_empty(),
-            "acknowledged but lost: {lost:?}, {context}"
-        );
+    fn add(&mut self, batch: u64, rows: u64, certain: bool) {
+        self.next_batch = self.next_batch.max(batch + 1);
+        self.rows.insert(batch, rows);
+        let absent = (!certain).then_some(None);
+        self.batches
+            .insert(batch, absent.into_iter().chain([Some(0)]).collect());
     }
 
-    /// What was found is certain now.
-    fn settle(&mut self, found: &[(u64, u64, u64)]) {
-        self.present = found.iter().map(|(batch, ..)| *batch).collect();
-        self.unknown.clear();
+    fn change(&mut self, batch: u64, certain: bool, to: impl Fn(Option<u64>) -> Option<u64>) {
+        if let Some(states) = self.batches.get_mut(&batch) {
+            let changed: Vec<_> = states.iter().map(|state| to(*state)).collect();
+            if certain {
+                states.clear();
+            }
+            states.extend(changed);
+        }
+    }
+
+    fn table(&mut self, n: u64, certain: bool, is_there: bool) {
+        let states = self.tables.entry(n).or_insert_with(|| [false].into());
+        if certain {
+            states.clear();
+        }
+        states.insert(is_there);
+    }
+
+    /// That the database is one of those that it may be; what was found is certain then.
+    pub(super) fn check(&mut self, data: &Path, context: &str) {
+        let mut found = BTreeMap::new();
+        for line in run(data, CHECK).lines().skip(1) {
+            let cells: Vec<u64> = line.split(',').map(|c| c.parse().unwrap()).collect();
+            let [batch, rows, distinct, least, most, wrong] = cells[..] else {
+                panic!("{line}, {context}");
+            };
+            assert_eq!(
+                Some(&rows),
+                self.rows.get(&batch),
+                "batch {batch}, {context}"
+            );
+            assert_eq!((distinct, wrong), (rows, 0), "batch {batch}, {context}");
+            assert_eq!(least, most, "batch {batch} is changed by half, {context}");
+            found.insert(batch, least);
+        }
+        for (batch, states) in &mut self.batches {
+            let state = found.get(batch).copied();
+            assert!(
+                states.contains(&state),
+                "batch {batch} is {state:?}, not one of {states:?}, {context}"
+            );
+            *states = [state].into();
+        }
+        self.batches.retain(|_, states| !states.contains(&None));
+        let text = run(data, TABLES);
+        let tables: BTreeSet<&str> = text.lines().skip(1).collect();
+        for (n, states) in &mut self.tables {
+            let state = tables.contains(format!("extra_{n}").as_str());
+            assert!(
+                states.contains(&state),
+                "table extra_{n}: {state}, {context}"
+            );
+            *states = [state].into();
+        }
     }
 }
 
-/// Lets a program work until it is killed: what it was sent, and the numbers of the statements it acknowledged.
-fn write_and_kill(data: &Path, next_batch: u64, pause: Duration) -> (Vec<Act>, BTreeSet<usize>) {
+/// Lets a program begin to open the database, and kills it.
+fn recover_and_kill(data: &Path, pause: Duration) {
+    let mut command = program();
+    command.args(["sql", "-c", "SELECT 1", "--data"]).arg(data);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    thread::sleep(pause);
+    let _ = child.kill();
+    child.wait().unwrap();
+}
+
+/// Lets a program work until it is killed, `cut` going before: what it was sent, and the numbers of the statements it
+/// acknowledged. Files that are copied are in `files`.
+pub(super) fn write_and_kill(
+    data: &Path,
+    files: &Path,
+    next_batch: u64,
+    pause: Duration,
+    cut: impl FnOnce(),
+) -> (Vec<Act>, BTreeSet<usize>) {
     let mut child = start(data);
     let stopping = Arc::new(AtomicBool::new(false));
     let sent = Arc::new(Mutex::new(Vec::new()));
     let writer = {
         let (stopping, sent) = (Arc::clone(&stopping), Arc::clone(&sent));
         let input = child.stdin.take().unwrap();
-        thread::spawn(move || send(input, next_batch, &sent, &stopping))
+        let directory = files.to_path_buf();
+        thread::spawn(move || send(input, next_batch, &directory, &sent, &stopping))
     };
     let output = BufReader::new(child.stdout.take().unwrap());
     let (first, reader) = acknowledgements(output);
     // From the first acknowledgement on, so that every moment of the work is hit and not only the start.
     let _ = first.recv_timeout(Duration::from_secs(30));
     thread::sleep(pause);
+    cut();
     child.kill().unwrap();
     stopping.store(true, Ordering::SeqCst);
     child.wait().unwrap();
@@ -171,7 +292,11 @@ fn start(data: &Path) -> Child {
     let mut command = program();
     command.args(["sql", "--quiet"]);
     // Small limits, so that checkpoints and seals come as often as kills.
-    for setting in ["checkpoint.commits=40", "growing.max_size=4kB"] {
+    for setting in [
+        "checkpoint.commits=40",
+        "growing.max_size=4kB",
+        "retention_duration=0s",
+    ] {
         command.args(["--set", setting]);
     }
     command.arg("--data").arg(data);
@@ -182,7 +307,13 @@ fn start(data: &Path) -> Child {
         .unwrap()
 }
 
-fn send(mut input: ChildStdin, mut next_batch: u64, sent: &Mutex<Vec<Act>>, stopping: &AtomicBool) {
+fn send(
+    mut input: ChildStdin,
+    mut next_batch: u64,
+    directory: &Path,
+    sent: &Mutex<Vec<Act>>,
+    stopping: &AtomicBool,
+) {
     for n in 0.. {
         if stopping.load(Ordering::SeqCst) {
             return;
@@ -190,7 +321,7 @@ fn send(mut input: ChildStdin, mut next_batch: u64, sent: &Mutex<Vec<Act>>, stop
         let act = Act::choose(n, &mut next_batch);
         sent.lock().unwrap().push(act);
         // The shell echoes only what it comes to: after a failed statement nothing more.
-        if write!(input, "{}\n\\echo done {n}\n", act.sql()).is_err() {
+        if write!(input, "{}\n\\echo done {n}\n", act.sql(directory)).is_err() {
             return;
         }
     }
@@ -221,24 +352,8 @@ fn acknowledgements(
     (first, reader)
 }
 
-/// Batch, rows and distinct ids of everything that is there.
-fn batches(data: &Path) -> Vec<(u64, u64, u64)> {
-    let query =
-        "SELECT batch, count(*), count(DISTINCT id) FROM event GROUP BY batch ORDER BY batch;";
-    let text = run(data, query);
-    let row = |line: &str| {
-        let mut cells = line.split(',').map(|c| c.parse().unwrap());
-        (
-            cells.next().unwrap(),
-            cells.next().unwrap(),
-            cells.next().unwrap(),
-        )
-    };
-    text.lines().skip(1).map(row).collect()
-}
-
 /// The CSV that the program prints for some statements.
-fn run(data: &Path, sql: &str) -> String {
+pub(super) fn run(data: &Path, sql: &str) -> String {
     let output = program()
         .args(["sql", "--format", "csv", "-c", sql, "--data"])
         .arg(data)
@@ -249,13 +364,15 @@ fn run(data: &Path, sql: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn number(variable: &str) -> Option<u64> {
+/// The number in a variable of the environment.
+pub(super) fn number(variable: &str) -> Option<u64> {
     std::env::var(variable)
         .ok()
         .map(|text| text.parse().unwrap())
 }
 
-fn now() -> u64 {
+/// A seed.
+pub(super) fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -264,10 +381,11 @@ fn now() -> u64 {
 }
 
 /// xorshift64: repeatable, and that is all it needs to be.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
+    /// A number below the limit.
+    pub(super) fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -1,7 +1,7 @@
 //! All integration tests in one binary, so that everything is linked once.
 //!
 //! `copy` sends and takes the bytes of COPY;
-//! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli` and `kill` start the real program;
+//! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli`, `kill` and `power` start the real program;
 //! `formats` opens databases that earlier programs wrote; `login` comes in by password and TLS;
 //! `integrity` damages files and restores backups;
 //! `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
@@ -19,6 +19,7 @@ mod layout;
 mod limits;
 mod login;
 mod operation;
+mod power;
 mod raw;
 mod readme;
 mod scripts;

@@ -3,7 +3,7 @@
 //! `copy` sends and takes the bytes of COPY;
 //! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli`, `kill` and `power` start the real program;
 //! `formats` opens databases that earlier programs wrote; `login` comes in by password and TLS;
-//! `integrity` damages files and restores backups;
+//! `fuzz` (in `tests/fuzz`) reads bytes that nobody meant; `integrity` damages files and restores backups;
 //! `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
 //! `wire` speaks to the server, `raw` is its client.
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -13,6 +13,8 @@ mod connections;
 mod copy;
 mod examples;
 mod formats;
+#[path = "../fuzz/mod.rs"]
+mod fuzz;
 mod integrity;
 mod kill;
 mod layout;

@@ -37,10 +37,16 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The real program, run from the root of the repository.
+/// The real program, run from the root of the repository, without the variables that are meant for tests or for whoever
+/// runs them.
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shelfmark"));
-    command.current_dir(root()).env_remove("SHELFMARK_LOG");
+    command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SHELFMARK_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

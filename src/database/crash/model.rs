@@ -18,6 +18,7 @@ const SECTOR_BYTES: usize = 512;
 /// What was done to the files, with what was synced of it.
 #[derive(Debug)]
 pub(super) struct Trace {
+    before: Image,
     effects: Vec<Effect>,
 }
 
@@ -61,13 +62,17 @@ impl What {
 }
 
 impl Trace {
-    /// The effects of what was done in a directory that was empty.
-    pub(super) fn new(done: &[Done]) -> Self {
+    /// The effects of what was done in a directory that had these files, all of them durable.
+    pub(super) fn new(before: Image, done: &[Done]) -> Self {
         let mut effects: Vec<Effect> = Vec::new();
         // By the names under which they were opened, and by the names they have.
         let mut open: HashMap<PathBuf, usize> = HashMap::new();
-        let mut named: HashMap<PathBuf, usize> = HashMap::new();
-        let mut files = 0;
+        let named = before.names.iter();
+        let mut named: HashMap<PathBuf, usize> =
+            named.map(|(name, file)| (name.clone(), *file)).collect();
+        // Files without a name too: a new one must not begin with their bytes.
+        let known = before.files.keys().chain(before.names.values());
+        let mut files = known.max().map_or(0, |last| last + 1);
         for (at, done) in done.iter().enumerate() {
             let what = match done {
                 Done::Open(path) if named.contains_key(path) => {
@@ -113,13 +118,13 @@ impl Trace {
                 what,
             });
         }
-        Self { effects }
+        Self { before, effects }
     }
 
     /// The files after the first `done` operations and a power cut. `dice` choose what is there of what was not synced;
     /// without them, all of it is.
     pub(super) fn image(&self, done: usize, mut dice: Option<&mut Dice>) -> Image {
-        let mut image = Image::default();
+        let mut image = self.before.clone();
         // How much gets lost differs from cut to cut: nothing in between is likelier than the ends.
         let lost = dice.as_mut().map_or(0, |dice| dice.below(5));
         for effect in self.effects.iter().take_while(|e| e.at < done) {
@@ -136,6 +141,7 @@ impl Trace {
                 _ => {}
             }
         }
+        image.settle();
         image
     }
 }
@@ -149,7 +155,7 @@ fn sync(effects: &mut [Effect], at: usize, which: impl Fn(&What) -> bool) {
 }
 
 /// Files and directories below a root.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Image {
     directories: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, usize>,
@@ -157,7 +163,7 @@ pub(super) struct Image {
 }
 
 /// The bytes of a file; behind `written` there are zeros up to `length`.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Bytes {
     written: Vec<u8>,
     length: u64,
@@ -228,19 +234,23 @@ impl Image {
         }
     }
 
-    /// Makes the files below `root`, which is empty. What lies in a directory that is not there is lost with it.
-    pub(super) fn write_to(&self, root: &Path) {
+    /// What lies in a directory that is not there is lost with it.
+    fn settle(&mut self) {
         let mut made = BTreeSet::from([PathBuf::new()]);
+        self.directories.retain(|directory| {
+            let is_reached = made.contains(directory.parent().unwrap());
+            is_reached && made.insert(directory.clone())
+        });
+        self.names
+            .retain(|name, _| made.contains(name.parent().unwrap()));
+    }
+
+    /// Makes the files below `root`, which is empty.
+    pub(super) fn write_to(&self, root: &Path) {
         for directory in &self.directories {
-            if made.contains(directory.parent().unwrap()) {
-                fs::create_dir(root.join(directory)).unwrap();
-                made.insert(directory.clone());
-            }
+            fs::create_dir(root.join(directory)).unwrap();
         }
         for (name, file) in &self.names {
-            if !made.contains(name.parent().unwrap()) {
-                continue;
-            }
             let target = fs::File::create(root.join(name)).unwrap();
             if let Some(bytes) = self.files.get(file) {
                 target.write_all_at(&bytes.written, 0).unwrap();
@@ -263,7 +273,7 @@ fn what_is_synced_is_there_and_of_the_rest_any_part() {
         Done::Rename(path("d/a"), path("d/b")),
         Done::Write(path("d/a"), 600, Content::Zeros(8)),
     ];
-    let trace = Trace::new(&done);
+    let trace = Trace::new(Image::default(), &done);
     let (mut sparse, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for seed in 0..200 {
         let early = trace.image(5, Some(&mut Dice(seed)));

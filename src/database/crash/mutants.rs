@@ -14,7 +14,7 @@ const STATES: usize = 4_000;
 /// A fault: its name, the workload that it is planted in, and what it does to the past.
 type Mutant = (&'static str, &'static str, fn(&mut Past));
 
-const MUTANTS: [Mutant; 14] = [
+const MUTANTS: [Mutant; 21] = [
     ("commits are not synced", "inserts", |past| {
         let logs = files_of(past, "log");
         drop_syncs(past, |file| logs.contains(file));
@@ -115,6 +115,40 @@ const MUTANTS: [Mutant; 14] = [
             );
         },
     ),
+    (
+        "the name of a bloom filter is not synced",
+        "vacuum and checkpoints",
+        |past| {
+            drop_directory_syncs(past, Path::new("indexes/1"));
+        },
+    ),
+    (
+        "the directory of bloom filters is not synced",
+        "vacuum and checkpoints",
+        |past| {
+            drop_directory_syncs(past, Path::new("indexes"));
+        },
+    ),
+    ("a commit lacks its end", "inserts", |past| {
+        shorten(past, "log")
+    }),
+    ("a checkpoint lacks its end", "inserts", |past| {
+        shorten(past, "checkpoint")
+    }),
+    ("a segment lacks its end", "bulk copy", |past| {
+        shorten(past, "segments")
+    }),
+    (
+        "LOCK gets its name no sooner than the others",
+        "inserts",
+        |past| {
+            let names = |done: &&mut Done| matches!(done, Done::SyncDirectory(path) if path.as_os_str().is_empty());
+            *past.done.iter_mut().find(names).unwrap() = Done::SyncDirectory("nothing".into());
+        },
+    ),
+    ("LOCK is not synced", "inserts", |past| {
+        drop_syncs(past, |file| file == Path::new("LOCK"));
+    }),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -164,6 +198,18 @@ fn replace(past: &mut Past, which: impl Fn(&Done) -> bool) {
     let nothing = Done::SyncDirectory(PathBuf::from("nothing"));
     for done in past.done.iter_mut().filter(|done| which(done)) {
         *done = nothing.clone();
+    }
+}
+
+/// Lets every write to a file of that kind end in its middle.
+fn shorten(past: &mut Past, directory: &str) {
+    let files = files_of(past, directory);
+    for done in &mut past.done {
+        if let Done::Write(file, _, Content::Bytes(bytes)) = done
+            && files.contains(file)
+        {
+            *bytes = bytes[..bytes.len() / 2].into();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! What a disk may have after a power cut at any moment of a workload: the database opens at a version that it had, none
-//! that was acknowledged is missing, and every file that the version names is whole.
+//! What a disk may have after a power cut at any moment of a workload, and after another while it recovers: the database
+//! opens at a version that it had, none that was acknowledged is missing, and every file that the version names is
+//! whole.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use arrow::buffer::Buffer;
 
 use super::model::{Image, Trace};
-use super::rig::{Content, Done, Plan, Recorder, Rig};
+use super::rig::{Content, Done, Recorder};
 use super::workload::{Workload, all};
 use super::{is_long, scratch};
 use crate::database::Database;
@@ -86,7 +87,7 @@ impl Past {
         states: usize,
         directory: &Path,
     ) -> Result<RangeInclusive<u64>, String> {
-        let trace = Trace::new(&self.done);
+        let trace = Trace::new(Image::default(), &self.done);
         let (mut least, mut most) = (u64::MAX, 0);
         for n in 0..states {
             // Moments all over the workload come early: faults are found sooner.
@@ -94,18 +95,32 @@ impl Past {
             let done = (n * (self.done.len() + 1) / states).min(self.done.len());
             let mut dice = Dice(n as u64);
             let image = trace.image(done, (!n.is_multiple_of(8)).then_some(&mut dice));
-            let checked = self.check_state(&image, done, directory);
-            let version = checked.map_err(|why| format!("state {n}, operation {done}: {why}"))?;
+            let told = |why| format!("state {n}, operation {done}: {why}");
+            let (version, recovery) = self.check_state(&image, done, directory).map_err(told)?;
+            if n.is_multiple_of(3) {
+                // Power fails again while it recovers.
+                let cut = dice.below(recovery.len() + 1);
+                let again = Trace::new(image, &recovery).image(cut, Some(&mut dice));
+                let checked = self.check_state(&again, done, directory);
+                checked.map_err(|why| told(format!("recovery, operation {cut}: {why}")))?;
+            }
             (least, most) = (least.min(version.0), most.max(version.0));
         }
         Ok(least..=most)
     }
 
-    fn check_state(&self, image: &Image, done: usize, directory: &Path) -> Result<Version, String> {
+    /// The version that is recovered, and what was done for it.
+    fn check_state(
+        &self,
+        image: &Image,
+        done: usize,
+        directory: &Path,
+    ) -> Result<(Version, Vec<Done>), String> {
         let root = tempfile::tempdir_in(directory).unwrap();
         image.write_to(root.path());
+        let recorder = Recorder::new(root.path());
         let told = |error: Error| error.to_string();
-        let store = Store::open_on(root.path(), Rig::new(Plan::Count).files()).map_err(told)?;
+        let store = Store::open_on(root.path(), recorder.files()).map_err(told)?;
         let store = Arc::new(store);
         let options = CommitterOptions::from(&Settings::default());
         let committer = Committer::open(Arc::clone(&store), options).map_err(told)?;
@@ -122,7 +137,7 @@ impl Past {
             return Err(format!("version {version} is not what it was"));
         }
         check_files(&store, &snapshot)?;
-        Ok(version)
+        Ok((version, recorder.trace()))
     }
 }
 

@@ -96,16 +96,11 @@ impl Committer {
     /// # Errors
     /// XX001 naming file and offset for bytes that are not what was written, 58030 for what the disk says.
     pub fn open(store: Arc<Store>, options: CommitterOptions) -> Result<Self> {
-        let (snapshot, recovered) = recover(&store)?;
-        let files = vacuum::data_files(&store)?;
-        vacuum::remove_stale(&store, &vacuum::stale(&snapshot, &files))?;
-        // Ids that a crash left on disk are passed over, although their files are gone.
-        let used = files.iter().map(|(collection, file)| match file {
-            DataFile::Segment(id) => collection.0.max(id.0) + 1,
-            DataFile::Filter(id) => collection.0.max(id.0) + 1,
-        });
-        let next_id = used.fold(snapshot.next_id(), u64::max);
-
+        let Opened {
+            snapshot,
+            recovered,
+            next_id,
+        } = recover(&store)?;
         let snapshot = Arc::new(snapshot);
         let shared = Arc::new(Shared {
             store,
@@ -255,8 +250,36 @@ impl Drop for Inner {
     }
 }
 
-/// The newest good checkpoint and the commits after it.
-fn recover(store: &Store) -> Result<(Snapshot, Recovered)> {
+/// What a directory has when it is opened.
+pub(crate) struct Opened {
+    /// The newest version.
+    pub(crate) snapshot: Snapshot,
+    recovered: Recovered,
+    /// The first number that was never given.
+    next_id: u64,
+}
+
+/// Takes the newest good checkpoint and the commits after it, and removes the files that no version names.
+///
+/// # Errors
+/// Those of [`Committer::open`].
+pub(crate) fn recover(store: &Store) -> Result<Opened> {
+    let (snapshot, recovered) = read_newest(store)?;
+    let files = vacuum::data_files(store)?;
+    vacuum::remove_stale(store, &vacuum::stale(&snapshot, &files))?;
+    // Ids that a crash left on disk are passed over, although their files are gone.
+    let used = files.iter().map(|(collection, file)| match file {
+        DataFile::Segment(id) => collection.0.max(id.0) + 1,
+        DataFile::Filter(id) => collection.0.max(id.0) + 1,
+    });
+    Ok(Opened {
+        next_id: used.fold(snapshot.next_id(), u64::max),
+        snapshot,
+        recovered,
+    })
+}
+
+fn read_newest(store: &Store) -> Result<(Snapshot, Recovered)> {
     let mut snapshot = checkpoint::read_newest(store)?;
     let from = snapshot.version();
     let log_dir = store.log_dir();

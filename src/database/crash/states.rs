@@ -5,7 +5,6 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use arrow::buffer::Buffer;
 
@@ -15,8 +14,7 @@ use super::workload::{Workload, all};
 use super::{is_long, scratch};
 use crate::database::Database;
 use crate::error::Error;
-use crate::settings::Settings;
-use crate::storage::committer::{Committer, CommitterOptions, apply_frame};
+use crate::storage::committer::{apply_frame, recover};
 use crate::storage::index::FilterPlace;
 use crate::storage::schema::Version;
 use crate::storage::snapshot::Snapshot;
@@ -121,10 +119,8 @@ impl Past {
         let recorder = Recorder::new(root.path());
         let told = |error: Error| error.to_string();
         let store = Store::open_on(root.path(), recorder.files()).map_err(told)?;
-        let store = Arc::new(store);
-        let options = CommitterOptions::from(&Settings::default());
-        let committer = Committer::open(Arc::clone(&store), options).map_err(told)?;
-        let snapshot = committer.snapshot();
+        // Without the threads of an open database: there are many states.
+        let snapshot = recover(&store).map_err(told)?.snapshot;
         let version = snapshot.version();
         let marks = self.acknowledged.iter().rev();
         let acknowledged = marks.clone().find(|(operations, _)| *operations <= done);

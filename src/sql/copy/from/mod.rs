@@ -9,6 +9,7 @@
 //! | [`stream`] | reads, cuts and converts side by side |
 //! | [`named`], [`json`] | files whose columns have names: Parquet, Arrow, JSON |
 
+mod arrow_file;
 mod binary;
 mod decoder;
 mod encoding;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{Schema, SchemaRef};
-use arrow::ipc::reader::{FileReader, StreamReader};
+use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchReader};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
@@ -12,6 +12,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::arrow_file::ArrowReader;
 use super::json::{JsonReader, json_text};
 use super::matching::{Matching, position};
 use super::rows::{Rows, TextRows};
@@ -162,19 +163,9 @@ impl FileSource {
         file: &InputFile,
         send: &mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<bool> {
-        match FileReader::try_new_buffered(file.open()?, None) {
-            Ok(reader) => {
-                let more = self.read_batches(reader, 0.0, send)?;
-                self.progress.add_bytes(file.bytes());
-                Ok(more)
-            }
-            Err(_) => {
-                let input = file.open_decompressed(&self.progress)?;
-                let reader = StreamReader::try_new_buffered(input, None)
-                    .map_err(|e| bad_file(format!("not an Arrow file: {e}")))?;
-                self.read_batches(reader, 0.0, send)
-            }
-        }
+        let input = file.open_decompressed(&self.progress)?;
+        let reader = ArrowReader::try_new(input).map_err(not_arrow)?;
+        self.read_batches(reader, 0.0, send)
     }
 
     /// Batches of a columnar file, in which a row takes `row_bytes` (0 where something else counts them); whether
@@ -298,14 +289,8 @@ fn column_names(file: &InputFile) -> Result<Option<Vec<String>>> {
             Ok(Some(names_of(builder.schema())))
         }
         Format::Arrow => {
-            let schema = match FileReader::try_new_buffered(file.open()?, None) {
-                Ok(reader) => reader.schema(),
-                Err(_) => {
-                    StreamReader::try_new_buffered(file.open_decompressed(&Arc::default())?, None)
-                        .map_err(|e| bad_file(format!("not an Arrow file: {e}")))?
-                        .schema()
-                }
-            };
+            let input = file.open_decompressed(&Arc::default())?;
+            let schema = ArrowReader::try_new(input).map_err(not_arrow)?.schema();
             Ok(Some(names_of(&schema)))
         }
         Format::Text | Format::Csv | Format::Binary | Format::Json => Ok(None),
@@ -314,6 +299,10 @@ fn column_names(file: &InputFile) -> Result<Option<Vec<String>>> {
 
 fn names_of(schema: &Schema) -> Vec<String> {
     schema.fields().iter().map(|f| f.name().clone()).collect()
+}
+
+fn not_arrow(error: ArrowError) -> Error {
+    bad_file(format!("not an Arrow file: {error}"))
 }
 
 fn not_parquet(error: parquet::errors::ParquetError) -> Error {

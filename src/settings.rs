@@ -136,6 +136,12 @@ settings! {
     memory_limit: ByteSize = ByteSize::mib(2_048), Global "memory_limit" in ByteSize::mib(16)..;
     /// The most disk space that the temporary files of queries may take together.
     temp_limit: ByteSize = ByteSize::mib(65_536), Global "temp_limit" in ByteSize(0)..;
+    /// The most bytes of a statement's text.
+    statement_max_size: ByteSize = ByteSize::mib(64), Global "statement.max_size" in ByteSize(1_024)..=ByteSize::mib(1_023);
+    /// How deep a statement may nest, where operators, joins and set operations in a row count as nested.
+    statement_max_depth: u64 = 500, Global "statement.max_depth" in 64..=1_000;
+    /// The most terms that AND and OR may connect in one condition.
+    statement_max_terms: u64 = 5_000, Global "statement.max_terms" in 64..=20_000;
 }
 
 impl Settings {

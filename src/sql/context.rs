@@ -27,6 +27,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 
+use super::complexity::check_relations;
 use super::parameters::Types;
 use crate::error::{Error, sqlstate};
 
@@ -64,8 +65,10 @@ pub(super) async fn statement_to_plan(
     }
     let options = ParserOptions::from(&state.config_options().sql_parser);
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.fields());
-    SqlToRel::new_with_options(&names, options)
-        .sql_statement_to_plan_with_context(*statement, &mut context)
+    let plan = SqlToRel::new_with_options(&names, options)
+        .sql_statement_to_plan_with_context(*statement, &mut context)?;
+    check_relations(&plan)?;
+    Ok(plan)
 }
 
 /// The names that one statement may use, with the tables it refers to looked up.

@@ -12,6 +12,7 @@ use futures::FutureExt;
 
 use super::access::view::ViewNode;
 use super::command::{CommandNode, count_schema};
+use super::complexity::{check_relations, too_complex};
 use super::ddl::{
     check_writable, column_type_of, define_schema, find_collection, qualify, schema_name,
     set_options, with_keys,
@@ -217,15 +218,35 @@ pub(super) async fn view(
     )
 }
 
+/// How many views may stand in each other.
+const VIEW_NESTING_MAX: usize = 32;
+
+tokio::task_local! {
+    /// How many views are around the one that is planned.
+    static VIEWS_AROUND: usize;
+}
+
 /// The plan that a view's name stands for.
 ///
 /// # Errors
-/// Whatever is wrong with the query by now: a column it names may be gone.
+/// 54001 for views that nest too deeply or are too many relations, or whatever is wrong with the query by now: a column
+/// it names may be gone.
 pub(crate) async fn plan_view(
     state: &SessionState,
     view: &View,
     owner: RoleId,
 ) -> Result<LogicalPlan> {
+    let around = VIEWS_AROUND.try_with(|around| *around).unwrap_or(0);
+    if around == VIEW_NESTING_MAX {
+        return Err(too_complex("views nest too deeply"));
+    }
+    let planned = VIEWS_AROUND.scope(around + 1, plan_view_query(state, view, owner));
+    let plan = planned.await?;
+    check_relations(&plan)?;
+    Ok(plan)
+}
+
+async fn plan_view_query(state: &SessionState, view: &View, owner: RoleId) -> Result<LogicalPlan> {
     let statement = super::parser::parse(&view.query)?;
     let super::statement::Statement::DataFusion(statement) = statement else {
         return Err(Error::internal(format!(

@@ -15,6 +15,7 @@
 //! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`.
 //! - `coalesce(x, '{}')` calls a function that gives an empty array where `x` is an array, and that text elsewhere.
 //! - `a.tableoid` of a system relation is its OID, the same for all its rows.
+//! - long chains of AND and OR become trees that are flat.
 //! - an unnamed column that comes twice in a SELECT gets a name of its own: a table of DataFusion has no two of a name.
 
 mod constant;
@@ -35,10 +36,12 @@ use datafusion::sql::sqlparser::parser::Parser;
 use self::constant::{array_of_literal, constant_text, mend_escape};
 use self::from::call_in_from;
 use self::gather::gather;
+use super::complexity::{Expansion, too_complex};
 use super::statement::{CopySubject, Statement};
 use super::tokens::DIALECT;
 use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
 use crate::catalog::pg::system_relation;
+use crate::error::Result;
 
 /// Functions that may be written without parentheses.
 const BARE: [&str; 3] = ["current_role", "current_schema", "current_catalog"];
@@ -46,29 +49,27 @@ const BARE: [&str; 3] = ["current_role", "current_schema", "current_catalog"];
 const BUILT_IN: [&str; 2] = ["pg_catalog", "information_schema"];
 
 /// Mends all SQL that a statement holds.
-pub(super) fn mend_statement(statement: &mut Statement) {
+///
+/// # Errors
+/// 54001 when its CTEs, put where they are named, are too many relations.
+pub(super) fn mend_statement(statement: &mut Statement) -> Result<()> {
     match statement {
         Statement::DataFusion(statement) => mend_datafusion(statement),
         Statement::Explain(explain) => mend_statement(&mut explain.statement),
         Statement::CreateView(view) => mend(&mut view.query),
-        Statement::CreateCollection(create) => {
-            if let Some(query) = &mut create.query {
-                mend(query);
-            }
-        }
+        Statement::CreateCollection(create) => create.query.as_mut().map_or(Ok(()), mend),
         Statement::Insert(insert) => mend(insert.as_mut()),
         Statement::Update(update) => mend(update.as_mut()),
         Statement::Delete(delete) => mend(delete.as_mut()),
-        Statement::Copy(copy) => {
-            if let CopySubject::Query(query) = &mut copy.subject {
-                mend(query);
-            }
-        }
-        _ => {}
+        Statement::Copy(copy) => match &mut copy.subject {
+            CopySubject::Query(query) => mend(query),
+            CopySubject::Table(..) => Ok(()),
+        },
+        _ => Ok(()),
     }
 }
 
-fn mend_datafusion(statement: &mut DataFusionStatement) {
+fn mend_datafusion(statement: &mut DataFusionStatement) -> Result<()> {
     match statement {
         DataFusionStatement::Statement(statement) => {
             if let ast::Statement::ShowTables { .. } = statement.as_ref()
@@ -76,10 +77,10 @@ fn mend_datafusion(statement: &mut DataFusionStatement) {
             {
                 **statement = ast::Statement::Query(query);
             }
-            mend(statement.as_mut());
+            mend(statement.as_mut())
         }
         DataFusionStatement::Explain(explain) => mend_datafusion(&mut explain.statement),
-        _ => {}
+        _ => Ok(()),
     }
 }
 
@@ -96,31 +97,19 @@ fn shown_tables() -> Option<Box<Query>> {
 }
 
 /// Mends a part of a statement.
-fn mend(node: &mut impl VisitMut) {
-    let mut common = CommonTables::default();
-    let _ = node.visit(&mut common);
+fn mend(node: &mut impl VisitMut) -> Result<()> {
+    let mut expansion = Expansion::default();
+    if node.visit(&mut expansion).is_break() {
+        return Err(too_complex(
+            "its common table expressions name each other too often",
+        ));
+    }
     let mut mender = Mender {
-        common: common.names,
+        common: expansion.into_names(),
         scopes: Vec::new(),
     };
     let _ = node.visit(&mut mender);
-}
-
-/// Collects the names of the CTEs of a statement.
-#[derive(Default)]
-struct CommonTables {
-    names: HashSet<String>,
-}
-
-impl VisitorMut for CommonTables {
-    type Break = ();
-
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
-        let with = query.with.iter().flat_map(|with| &with.cte_tables);
-        self.names
-            .extend(with.map(|cte| cte.alias.name.value.to_lowercase()));
-        ControlFlow::Continue(())
-    }
+    Ok(())
 }
 
 struct Mender {

@@ -2,7 +2,8 @@
 //!
 //! The life of a statement:
 //! 1. [`tokens::tokenize`] makes tokens of the text and mends the operators that the tokenizer does not know.
-//! 2. [`parser::parse`] recognises our own statements by their first words; everything else is DataFusion's.
+//! 2. [`parser::parse`] recognises our own statements by their first words; everything else is DataFusion's. What is
+//!    too complex ([`complexity`]) is refused before.
 //! 3. [`session::Session`] pins one snapshot, and makes a `LogicalPlan` of the statement. Our own statements are
 //!    extension nodes ([`command::CommandNode`], or those of `catalog::dml`) with fixed schemas.
 //! 4. DataFusion optimises and executes the plan; a command acts when its node is executed, not before.
@@ -14,6 +15,7 @@ mod backup;
 mod check;
 pub mod command;
 mod compaction;
+mod complexity;
 mod context;
 mod copy;
 pub(crate) mod correlated;
@@ -21,6 +23,7 @@ mod create;
 mod cursor;
 mod ddl;
 mod define;
+mod dialect;
 mod dml;
 pub(crate) mod explain;
 mod export;
@@ -46,6 +49,7 @@ mod variables;
 pub use access::{FileAccess, redact};
 pub(crate) use copy::CopyPlanner;
 pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};
+pub use complexity::Limits;
 pub(crate) use create::plan_view;
 pub use cursor::CursorRow;
 pub use named::Named;

@@ -7,36 +7,47 @@ use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::complexity::{BRACKETS_MAX, Limits};
+use super::dialect::BoundedDialect;
 use super::explain::ExplainOptions;
 use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Compact, Drop, DropKind, Explain, Statement};
-use super::tokens::{DIALECT, LineIndex, is_blank, tokenize};
+use super::tokens::{LineIndex, is_blank, tokenize};
 use super::{access, copy, define, export, index};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::JobId;
 
-/// How deep expressions and queries may nest.
-const RECURSION_LIMIT: usize = 128;
-
-/// Parses one statement; a semicolon after it is allowed.
+/// Parses one statement within the default limits; a semicolon after it is allowed.
 ///
 /// # Errors
-/// 42601 with the position.
+/// 42601 with the position, 54000 and 54001 for what is too long or too complex.
 pub fn parse(text: &str) -> Result<Statement> {
+    parse_within(text, &Limits::default())
+}
+
+/// [`parse`] within other limits.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn parse_within(text: &str, limits: &Limits) -> Result<Statement> {
+    limits.check_text(text)?;
     let tokens = tokenize(text)?;
+    limits.check_tokens(&tokens)?;
     check_parameters(&tokens)?;
-    let parser = Parser::new(&DIALECT)
-        .with_recursion_limit(RECURSION_LIMIT)
+    let dialect = BoundedDialect::new(tokens.len());
+    let parser = Parser::new(&dialect)
+        .with_recursion_limit(BRACKETS_MAX)
         .with_tokens_with_locations(tokens.clone());
     let mut grammar = Grammar {
         parser,
+        dialect: &dialect,
         text,
         tokens,
     };
     let mut statement = grammar.statement()?;
     grammar.end()?;
-    mend_statement(&mut statement);
+    mend_statement(&mut statement)?;
     Ok(statement)
 }
 
@@ -55,6 +66,7 @@ fn check_parameters(tokens: &[TokenWithSpan]) -> Result<()> {
 /// A parser over the tokens of one statement.
 pub(super) struct Grammar<'a> {
     pub(super) parser: Parser<'a>,
+    dialect: &'a BoundedDialect,
     text: &'a str,
     tokens: Vec<TokenWithSpan>,
 }
@@ -139,8 +151,8 @@ impl Grammar<'_> {
     fn other(&mut self) -> Result<Statement> {
         let rest = self.tokens[self.parser.index()..].to_vec();
         let mut parser = DFParserBuilder::new(rest)
-            .with_dialect(&DIALECT)
-            .with_recursion_limit(RECURSION_LIMIT)
+            .with_dialect(self.dialect)
+            .with_recursion_limit(BRACKETS_MAX)
             .build()?;
         let statement = parser.parse_statement()?;
         let left = std::iter::from_fn(|| Some(parser.parser.next_token()))

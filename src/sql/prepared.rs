@@ -12,6 +12,7 @@ use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
 
+use super::complexity::Limits;
 use super::parameters::{Types, bind, coerce, no_parameter};
 use super::session::{Outcome, Planning, Session, Tag};
 use super::statement::Statement;
@@ -92,7 +93,7 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement, with its SQLSTATE; 42P18 for a parameter whose type nothing tells.
     pub async fn prepare(&self, text: &str, types: &[Option<FieldRef>]) -> Result<Arc<Prepared>> {
-        let prepared = async { self.prepare_statement(parser::parse(text)?, types).await };
+        let prepared = async { self.prepare_statement(self.parse(text)?, types).await };
         prepared.await.inspect_err(|_| self.statement_failed())
     }
 
@@ -150,8 +151,13 @@ impl Session {
         self.start(tag, bind(plan, &values)?, state).await
     }
 
+    fn parse(&self, text: &str) -> Result<Statement> {
+        let limits = Limits::of(&self.inner.core.engine.settings);
+        parser::parse_within(text, &limits)
+    }
+
     async fn admitted(&self, text: &str) -> Result<Planned> {
-        let statement = parser::parse(text)?;
+        let statement = self.parse(text)?;
         self.admit(&statement)?;
         self.plan(statement, Types::default()).await
     }

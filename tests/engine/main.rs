@@ -1,6 +1,6 @@
 //! All integration tests in one binary, so that everything is linked once.
 //!
-//! `copy` sends and takes the bytes of COPY;
+//! `bombs` sends statements that are too complex; `copy` sends and takes the bytes of COPY;
 //! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli`, `kill` and `power` start the real program;
 //! `formats` opens databases that earlier programs wrote; `login` comes in by password and TLS;
 //! `fuzz` (in `tests/fuzz`) reads bytes that nobody meant; `integrity` damages files and restores backups;
@@ -8,6 +8,7 @@
 //! `wire` speaks to the server, `raw` is its client.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod bombs;
 mod cli;
 mod connections;
 mod copy;

@@ -7,7 +7,7 @@ fn mended(text: &str) -> String {
     let tokens = tokenize(text).unwrap();
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokens);
     let mut query = parser.parse_query().unwrap();
-    mend(query.as_mut());
+    mend(query.as_mut()).unwrap();
     query.to_string()
 }
 

@@ -1,0 +1,117 @@
+//! PostgreSQL's dialect for one parse, which ends when it takes more steps than its text can need.
+//!
+//! sqlparser tries one reading of some texts, and then another of the same tokens: nested brackets of the wrong kind
+//! are then read twice at every level, 2^n times in all. Steps are counted where the dialect is asked, and an
+//! exhausted budget is the one error that ends all attempts.
+
+use std::any::TypeId;
+use std::cell::Cell;
+
+use datafusion::sql::sqlparser::ast::Expr;
+use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+
+use super::tokens::DIALECT;
+
+/// Steps that any text may take; about 2 microseconds each.
+const STEPS_MIN: usize = 50_000;
+/// Further steps for each token. Without second attempts an operand and an operator take one each.
+const STEPS_PER_TOKEN: usize = 16;
+
+/// PostgreSQL's dialect with a budget.
+#[derive(Debug)]
+pub(super) struct BoundedDialect {
+    steps_left: Cell<usize>,
+}
+
+impl BoundedDialect {
+    /// For a parse of so many tokens.
+    pub fn new(tokens: usize) -> Self {
+        Self {
+            steps_left: Cell::new(STEPS_MIN + STEPS_PER_TOKEN * tokens),
+        }
+    }
+
+    fn step(&self) -> Result<(), ParserError> {
+        let left = self.steps_left.get();
+        self.steps_left.set(left.saturating_sub(1));
+        match left {
+            0 => Err(ParserError::RecursionLimitExceeded),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Answers as PostgreSQL's dialect does.
+macro_rules! as_postgres {
+    ($($method:ident($($argument:ident: $type:ty),*) -> $answer:ty;)+) => {
+        $( fn $method(&self, $($argument: $type),*) -> $answer {
+            DIALECT.$method($($argument),*)
+        } )+
+    };
+}
+
+impl Dialect for BoundedDialect {
+    fn dialect(&self) -> TypeId {
+        TypeId::of::<PostgreSqlDialect>()
+    }
+
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        match self.step() {
+            Ok(()) => DIALECT.parse_prefix(parser),
+            Err(exhausted) => Some(Err(exhausted)),
+        }
+    }
+
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        match self.step() {
+            Ok(()) => DIALECT.get_next_precedence(parser),
+            Err(exhausted) => Some(Err(exhausted)),
+        }
+    }
+
+    /// `f(name => value)` has a word before the arrow, never an expression; to look for one reads every argument twice.
+    fn supports_named_fn_args_with_expr_name(&self) -> bool {
+        false
+    }
+
+    as_postgres! {
+        identifier_quote_style(identifier: &str) -> Option<char>;
+        is_delimited_identifier_start(ch: char) -> bool;
+        is_identifier_start(ch: char) -> bool;
+        is_identifier_part(ch: char) -> bool;
+        supports_unicode_string_literal() -> bool;
+        is_reserved_for_identifier(keyword: Keyword) -> bool;
+        is_custom_operator_part(ch: char) -> bool;
+        supports_filter_during_aggregation() -> bool;
+        supports_group_by_expr() -> bool;
+        prec_value(precedence: Precedence) -> u8;
+        allow_extract_custom() -> bool;
+        allow_extract_single_quotes() -> bool;
+        supports_create_index_with_clause() -> bool;
+        supports_explain_with_utility_options() -> bool;
+        supports_listen_notify() -> bool;
+        supports_factorial_operator() -> bool;
+        supports_bitwise_shift_operators() -> bool;
+        supports_comment_on() -> bool;
+        supports_load_extension() -> bool;
+        supports_named_fn_args_with_colon_operator() -> bool;
+        supports_empty_projections() -> bool;
+        supports_nested_comments() -> bool;
+        supports_string_escape_constant() -> bool;
+        supports_numeric_literal_underscores() -> bool;
+        supports_array_typedef_with_brackets() -> bool;
+        supports_geometric_types() -> bool;
+        supports_set_names() -> bool;
+        supports_alter_column_type_using() -> bool;
+        supports_notnull_operator() -> bool;
+        supports_interval_options() -> bool;
+        supports_insert_table_alias() -> bool;
+        supports_create_table_like_parenthesized() -> bool;
+        supports_select_wildcard_with_alias() -> bool;
+        supports_comma_separated_trim() -> bool;
+        supports_xml_expressions() -> bool;
+        supports_comment_optimizer_hint() -> bool;
+    }
+}

@@ -16,7 +16,8 @@ use arrow::buffer::MutableBuffer;
 use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::physical_plan::common::collect;
 use datafusion::prelude::SessionContext;
 use roaring::RoaringBitmap;
 use shelfmark::catalog::prune::may_match;
@@ -36,6 +37,7 @@ use shelfmark::storage::segment::{ReadRequest, SegmentReader};
 use shelfmark::storage::stats::{Bound, ColumnStats, PartitionStats, SegmentStats};
 use shelfmark::storage::transaction::Transaction;
 use shelfmark::storage::writer::{SegmentLayout, SegmentWriter, WrittenSegment};
+use shelfmark::{Database, Session};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -399,5 +401,82 @@ fn cluster(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, log_append, seal, prune, cluster);
+/// 200,000 items, clustered by `key`: 200 rows of each.
+async fn items() -> (Database, Session) {
+    let database = Database::temporary(Settings::default()).await.unwrap();
+    let session = database.session();
+    for sql in [
+        "CREATE TABLE item (id BIGINT PRIMARY KEY, key INT CLUSTERING KEY, price DOUBLE PRECISION,
+                            embedding VECTOR(4)) WITH (segment_rows_max = 50000)",
+        "INSERT INTO item SELECT i, (i * 7919) % 1000, i % 97,
+                                 ARRAY[i % 13, i % 17, i % 19, i % 23]::real[]::vector(4)
+         FROM generate_series(1, 200000) g(i)",
+        "COMPACT item WITH (CLUSTERING, WAIT)",
+    ] {
+        session.sql(sql).await.unwrap().collect().await.unwrap();
+    }
+    (database, session)
+}
+
+/// The same statements by their text each time, and prepared once; the difference is parsing and planning.
+fn prepared(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let (_database, session) = runtime.block_on(items());
+    let statements = [
+        (
+            "point query",
+            "SELECT id, key, price FROM item WHERE key = $1 AND id = $2",
+            vec![
+                ScalarValue::Int32(Some(500)),
+                ScalarValue::Int64(Some(1_500)),
+            ],
+        ),
+        (
+            "filtered search",
+            "SELECT id FROM item WHERE key = $1 ORDER BY embedding <-> $2 LIMIT 10",
+            vec![
+                ScalarValue::Int32(Some(500)),
+                ScalarValue::from("[1,2,3,4]"),
+            ],
+        ),
+        (
+            "aggregate",
+            "SELECT count(*), sum(price) FROM item WHERE key = $1",
+            vec![ScalarValue::Int32(Some(500))],
+        ),
+        (
+            "no rows",
+            "SELECT $1::int + 1",
+            vec![ScalarValue::Int32(Some(1))],
+        ),
+    ];
+    let mut group = criterion.benchmark_group("prepared");
+    for (name, text, values) in statements {
+        let literal = with_literals(text, &values);
+        group.bench_function(format!("{name}, as text"), |b| {
+            b.to_async(&runtime).iter(|| async {
+                let outcome = session.run(&literal).await.unwrap();
+                black_box(collect(outcome.stream).await.unwrap())
+            });
+        });
+        let statement = runtime.block_on(session.prepare(text, &[])).unwrap();
+        group.bench_function(format!("{name}, prepared"), |b| {
+            b.to_async(&runtime).iter(|| async {
+                let outcome = session.execute(&statement, values.clone()).await.unwrap();
+                black_box(collect(outcome.stream).await.unwrap())
+            });
+        });
+    }
+    group.finish();
+}
+
+fn with_literals(text: &str, values: &[ScalarValue]) -> String {
+    let mut text = text.to_string();
+    for (i, value) in values.iter().enumerate() {
+        text = text.replace(&format!("${}", i + 1), &format!("'{value}'"));
+    }
+    text
+}
+
+criterion_group!(benches, log_append, seal, prune, cluster, prepared);
 criterion_main!(benches);

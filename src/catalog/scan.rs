@@ -45,15 +45,20 @@ use datafusion::physical_plan::{
 use self::metrics::ScanMetrics;
 use self::pruning::ScanPruning;
 use self::reader::{LateFilter, PartitionReader, ReadPlan};
+pub(super) use self::source::no_collection;
 pub use self::source::{OutputColumn, SEGMENT_COLUMN, ScanSource};
 use self::units::{Unit, deal};
 use super::prune::{Pruned, Pruner};
 use crate::storage::collection::Segment;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::schema::{FieldId, field_id};
+use crate::storage::snapshot::Snapshot;
 
 /// Predicates longer than this are cut in EXPLAIN; EXPLAIN VERBOSE has all.
 const PREDICATE_TEXT_MAX: usize = 400;
+
+/// What [`CollectionScanExec::at`] makes of a predicate.
+pub type Bind<'a> = dyn Fn(&Arc<dyn PhysicalExpr>) -> Result<Arc<dyn PhysicalExpr>> + 'a;
 
 /// What to read.
 #[derive(Debug, Clone)]
@@ -100,6 +105,31 @@ struct Summary {
 impl CollectionScanExec {
     /// Chooses the segments to read and deals them to partitions.
     pub fn new(source: Arc<ScanSource>, request: ScanRequest) -> Self {
+        Self::with_properties(source, request, None)
+    }
+
+    /// The same scan of what `snapshot` has, in one partition and without the dynamic filters, its predicate as `bind`
+    /// makes it of the one that it was planned with. It costs no more than to prune.
+    ///
+    /// # Errors
+    /// Those of [`ScanSource::at`] and of `bind`.
+    pub fn at(&self, snapshot: &Snapshot, bind: &Bind<'_>) -> Result<Self> {
+        let request = ScanRequest {
+            predicate: self.request.predicate.as_ref().map(bind).transpose()?,
+            partitions: 1,
+            ..ScanRequest::clone(&self.request)
+        };
+        let source = self.source.at(snapshot)?;
+        let properties = Some(Arc::clone(&self.properties));
+        Ok(Self::with_properties(source, request, properties))
+    }
+
+    /// `properties` are those of the same columns and partitions, where they are known.
+    fn with_properties(
+        source: Arc<ScanSource>,
+        request: ScanRequest,
+        properties: Option<Arc<PlanProperties>>,
+    ) -> Self {
         let pruned = prune_segments(&source, &request);
         let kept = source.collection.segments().zip(&pruned.kept);
         let sealed: Vec<Arc<Segment>> = kept
@@ -117,11 +147,14 @@ impl CollectionScanExec {
             growing: growing.len(),
         };
         let units = deal(growing, &sealed, request.partitions);
-        let schema = source.arrow_schema(&request.columns);
+        let properties = properties.unwrap_or_else(|| {
+            let schema = source.arrow_schema(&request.columns);
+            Arc::new(compute_properties(schema, units.len()))
+        });
         let metrics = ExecutionPlanMetricsSet::new();
         ScanMetrics::planned(&metrics, summary.segments, summary.pruned);
         Self {
-            properties: Arc::new(compute_properties(schema, units.len())),
+            properties,
             units: Arc::new(units),
             summary: Arc::new(summary),
             request: Arc::new(request),
@@ -145,6 +178,26 @@ impl CollectionScanExec {
     /// Sealed segments of the collection, and those of them that were pruned.
     pub fn segments(&self) -> (usize, usize) {
         (self.summary.segments, self.summary.pruned)
+    }
+
+    /// Whether operators above tell it which rows they do not want any more.
+    pub fn is_dynamic(&self) -> bool {
+        !self.dynamic.is_empty()
+    }
+
+    /// Live rows of the segments that it will open.
+    pub fn rows_planned(&self) -> u64 {
+        self.units.iter().flatten().map(Unit::live_rows).sum()
+    }
+
+    /// Rows, about, of the row groups that it has read of them.
+    pub fn rows_visited(&self) -> u64 {
+        let metrics = self.metrics.clone_inner();
+        let sum = |name| metrics.sum_by_name(name).map_or(0, |v| v.as_usize() as u64);
+        let row_groups = sum("row_groups_total").saturating_sub(sum("row_groups_pruned"));
+        let collection = &self.source.collection;
+        let growing: u64 = collection.growing().iter().map(|g| g.live_rows()).sum();
+        growing + row_groups * collection.options.row_group_rows_max
     }
 
     fn with_dynamic(&self, filters: Vec<Arc<dyn PhysicalExpr>>) -> Self {

@@ -17,8 +17,8 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::dml::insert_exec;
 use super::options::{PinnedSnapshot, ShelfmarkOptions};
 pub use super::scan::SEGMENT_COLUMN;
-use super::scan::{CollectionScanExec, OutputColumn, ScanRequest, ScanSource};
-use crate::error::{Error, sqlstate};
+use super::scan::{CollectionScanExec, OutputColumn, ScanRequest, ScanSource, no_collection};
+use crate::error::Error;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{CollectionId, Version, field_id};
@@ -153,22 +153,7 @@ impl CollectionTable {
             Some(pinned) => Arc::clone(&pinned.0),
             None => engine.committer.snapshot(),
         };
-        let id = self.source.collection.id;
-        let collection = snapshot
-            .collection_by_id(id)
-            .ok_or_else(|| no_collection(id, snapshot.version()))?;
-        if collection.schema.columns != self.source.collection.schema.columns {
-            let message = format!(
-                "cached plan must not change result type: the columns of \"{}\" are others now",
-                collection.name
-            );
-            return Err(Error::unsupported(message).with_hint("Run the statement again."));
-        }
-        Ok(Arc::new(ScanSource {
-            engine: Arc::clone(engine),
-            collection: Arc::clone(collection),
-            version: snapshot.version(),
-        }))
+        self.source.at(&snapshot)
     }
 
     /// The filters that read scalar columns of the collection alone, as one expression. The others cannot prune.
@@ -194,11 +179,6 @@ impl CollectionTable {
             column.is_some_and(|c| c.column_type.is_scalar())
         })
     }
-}
-
-fn no_collection(id: CollectionId, version: Version) -> Error {
-    let message = format!("collection {id} does not exist in version {version}");
-    Error::not_found(sqlstate::UNDEFINED_TABLE, message)
 }
 
 fn constraints(collection: &Collection) -> Constraints {

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::BytesMut;
+use futures::FutureExt;
 use pgwire::messages::copy::CopyInResponse;
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use pgwire::messages::startup::ParameterStatus;
@@ -278,8 +280,45 @@ impl Connection {
     where
         F: Future<Output = Ended> + Send + 'static,
     {
+        let (sender, events) = mpsc::channel(CHUNKS_MAX);
+        let task = Task(self.shared.queries.spawn(start(sender)));
+        self.attend(task, events).await
+    }
+
+    /// [`Connection::run`] of something that takes less than to wake another thread for it. If it must wait after all, it
+    /// goes on as a task.
+    pub(super) async fn run_here<F>(
+        &mut self,
+        start: impl FnOnce(mpsc::Sender<Event>) -> F,
+    ) -> Result<Result<End>, Gone>
+    where
+        F: Future<Output = Ended> + Send + 'static,
+    {
         let (sender, mut events) = mpsc::channel(CHUNKS_MAX);
-        let mut task = Task(self.shared.queries.spawn(start(sender)));
+        let running = AssertUnwindSafe(start(sender)).catch_unwind();
+        let mut running = running.map(Ended::or_panicked).boxed();
+        let ended = {
+            // What it spawns belongs to the other runtime.
+            let _queries = self.shared.queries.enter();
+            (&mut running).now_or_never()
+        };
+        let Some(ended) = ended else {
+            let task = Task(self.shared.queries.spawn(running));
+            return self.attend(task, events).await;
+        };
+        while let Ok(Event::Bytes(bytes)) = events.try_recv() {
+            self.transport.put_bytes(bytes).await?;
+        }
+        self.transport.put_bytes(ended.bytes).await?;
+        Ok(ended.end)
+    }
+
+    /// Writes what a task hands over, until its end.
+    async fn attend(
+        &mut self,
+        mut task: Task,
+        mut events: mpsc::Receiver<Event>,
+    ) -> Result<Result<End>, Gone> {
         let stop = self.stop();
         loop {
             tokio::select! {
@@ -491,10 +530,8 @@ impl Task {
     }
 
     async fn end(&mut self) -> Ended {
-        (&mut self.0).await.unwrap_or_else(|e| Ended {
-            bytes: BytesMut::new(),
-            end: Err(panicked(&e)),
-        })
+        let ended = (&mut self.0).await;
+        Ended::or_panicked(ended)
     }
 }
 
@@ -504,8 +541,18 @@ impl Drop for Task {
     }
 }
 
-/// XX000 for a task that panicked: a fault of ours that costs this statement, and nobody else's.
-pub(super) fn panicked(error: &tokio::task::JoinError) -> Error {
-    tracing::error!(%error, "a statement panicked");
+impl Ended {
+    fn or_panicked<E>(ended: Result<Self, E>) -> Self {
+        ended.unwrap_or_else(|_| Self {
+            bytes: BytesMut::new(),
+            end: Err(panicked()),
+        })
+    }
+}
+
+/// XX000 for a task that panicked: a fault of ours that costs this statement, and nobody else's. The panic's own words
+/// are in the log already.
+pub(super) fn panicked() -> Error {
+    tracing::error!("a statement panicked");
     Error::internal("the statement failed by a fault of the server; its log says more")
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::FieldRef;
 use bytes::Bytes;
 use datafusion::common::ScalarValue;
 use pgwire::messages::data::NoData;
@@ -60,9 +61,16 @@ impl Connection {
         types: &[u32],
     ) -> Result<Result<()>, Gone> {
         self.active(text);
-        let prepared = match self.check_parse(&name, text) {
-            Ok(true) => self.prepare(text, types).await?.map(Some),
-            Ok(false) => Ok(None),
+        let fields = self.check_name(&name).and_then(|()| declared(types));
+        let prepared = match fields {
+            Ok(fields) => match self.session.prepared_before(text, &fields) {
+                Some(prepared) => Ok(Some(prepared)),
+                None => match has_statement(text) {
+                    Ok(true) => self.prepare(text, fields).await?.map(Some),
+                    Ok(false) => Ok(None),
+                    Err(e) => Err(e),
+                },
+            },
             Err(e) => Err(e),
         };
         let prepared = match prepared {
@@ -78,8 +86,8 @@ impl Connection {
         Ok(Ok(()))
     }
 
-    /// Whether there is a statement in the text, which must not be more than one.
-    fn check_parse(&mut self, name: &str, text: &str) -> Result<bool> {
+    /// That a statement may have this name.
+    fn check_name(&mut self, name: &str) -> Result<()> {
         if name.is_empty() {
             self.statements.remove(name);
         } else if self.statements.contains_key(name) {
@@ -97,32 +105,14 @@ impl Connection {
                     .with_hint("Close statements that are not needed any more, or DEALLOCATE ALL."),
             );
         }
-        let pieces = split(text);
-        match pieces.complete.len() + usize::from(pieces.rest.is_some()) {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Error::invalid(
-                sqlstate::SYNTAX_ERROR,
-                "cannot insert multiple commands into a prepared statement",
-            )),
-        }
+        Ok(())
     }
 
-    async fn prepare(&mut self, text: &str, types: &[u32]) -> Result<Result<Arc<Prepared>>, Gone> {
-        let mut fields = Vec::with_capacity(types.len());
-        for (i, oid) in types.iter().enumerate() {
-            if UNKNOWN_OIDS.contains(oid) {
-                fields.push(None);
-                continue;
-            }
-            match field_of_oid(&format!("${}", i + 1), *oid, -1) {
-                Some(field) => fields.push(Some(field)),
-                None => {
-                    let message = format!("type with OID {oid} does not exist");
-                    return Ok(Err(Error::not_found(sqlstate::UNDEFINED_OBJECT, message)));
-                }
-            }
-        }
+    async fn prepare(
+        &mut self,
+        text: &str,
+        fields: Vec<Option<FieldRef>>,
+    ) -> Result<Result<Arc<Prepared>>, Gone> {
         let (session, text) = (self.session.clone(), text.to_string());
         let task = async move { session.prepare(&text, &fields).await };
         let mut task = tokio_util::task::AbortOnDropHandle::new(self.shared.queries.spawn(task));
@@ -130,7 +120,7 @@ impl Connection {
         tokio::select! {
             biased;
             e = stop.happens() => Ok(Err(e)),
-            prepared = &mut task => Ok(prepared.unwrap_or_else(|e| Err(panicked(&e)))),
+            prepared = &mut task => Ok(prepared.unwrap_or_else(|_| Err(panicked()))),
             gone = self.transport.watch() => Err(gone),
         }
     }
@@ -250,8 +240,12 @@ impl Connection {
         let end = match progress {
             Progress::New => {
                 let session = self.session.clone();
-                self.run(|events| start(session, prepared, parameters, answer, events))
-                    .await?
+                let is_quick = prepared.is_quick(&session);
+                let start = |events| start(session, prepared, parameters, answer, events);
+                match is_quick {
+                    true => self.run_here(start).await?,
+                    false => self.run(start).await?,
+                }
             }
             Progress::Suspended(rows) => self.run(|events| resume(rows, rows_max, events)).await?,
             Progress::Done if prepared.tag().answers_rows() => {
@@ -275,6 +269,35 @@ impl Connection {
             Err(e) => Ok(Err(e)),
         }
     }
+}
+
+/// Whether there is a statement in the text, which must not be more than one.
+fn has_statement(text: &str) -> Result<bool> {
+    let pieces = split(text);
+    match pieces.complete.len() + usize::from(pieces.rest.is_some()) {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Error::invalid(
+            sqlstate::SYNTAX_ERROR,
+            "cannot insert multiple commands into a prepared statement",
+        )),
+    }
+}
+
+/// The types that a client declared for parameters.
+fn declared(types: &[u32]) -> Result<Vec<Option<FieldRef>>> {
+    let field = |(i, oid): (usize, &u32)| {
+        if UNKNOWN_OIDS.contains(oid) {
+            return Ok(None);
+        }
+        let field = field_of_oid(&format!("${}", i + 1), *oid, -1);
+        let unknown = || {
+            let message = format!("type with OID {oid} does not exist");
+            Error::not_found(sqlstate::UNDEFINED_OBJECT, message)
+        };
+        field.map(Some).ok_or_else(unknown)
+    };
+    types.iter().enumerate().map(field).collect()
 }
 
 /// The statement, if it answers with rows.

@@ -6,6 +6,7 @@
 //!    too complex ([`complexity`]) is refused before.
 //! 3. [`session::Session`] pins one snapshot, and makes a `LogicalPlan` of the statement. Our own statements are
 //!    extension nodes ([`command::CommandNode`], or those of `catalog::dml`) with fixed schemas.
+//!    What a prepared statement needs not do again is in [`kept`].
 //! 4. DataFusion optimises and executes the plan; a command acts when its node is executed, not before.
 
 pub mod access;
@@ -29,6 +30,7 @@ pub(crate) mod explain;
 mod export;
 pub mod format;
 pub mod index;
+mod kept;
 mod mend;
 mod named;
 mod names;
@@ -41,15 +43,16 @@ pub(crate) mod relation;
 mod scripts;
 pub mod session;
 pub mod statement;
+mod texts;
 pub mod tokens;
 pub mod transaction;
 mod types;
 mod variables;
 
 pub use access::{FileAccess, redact};
+pub use complexity::Limits;
 pub(crate) use copy::CopyPlanner;
 pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};
-pub use complexity::Limits;
 pub(crate) use create::plan_view;
 pub use cursor::CursorRow;
 pub use named::Named;

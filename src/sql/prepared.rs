@@ -5,19 +5,22 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::dataframe::DataFrame;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
+use parking_lot::Mutex;
 
 use super::complexity::Limits;
+use super::kept::{Basis, Kept};
 use super::parameters::{Types, bind, coerce, no_parameter};
 use super::session::{Outcome, Planning, Session, Tag};
 use super::statement::Statement;
-use super::{copy, parser};
-use crate::error::Result;
+use super::{CopyInput, copy, parser};
+use crate::error::{Error, Result};
 
 /// A statement of which everything is known but the values of its parameters.
 ///
@@ -28,7 +31,8 @@ pub struct Prepared {
     parameters: Vec<FieldRef>,
     schema: SchemaRef,
     statement: Statement,
-    plan: Option<LogicalPlan>,
+    /// The plan of the day; it is made again when it would be another.
+    kept: Option<Mutex<Arc<Kept>>>,
 }
 
 impl Prepared {
@@ -51,6 +55,57 @@ impl Prepared {
     pub(super) fn statement(&self) -> &Statement {
         &self.statement
     }
+
+    #[cfg(test)]
+    pub(super) fn kept_now(&self) -> Option<Arc<Kept>> {
+        Some(Arc::clone(&self.kept.as_ref()?.lock()))
+    }
+
+    /// Whether its plan is kept and would be the same if it were made now.
+    pub(super) fn is_current(&self, session: &Session) -> bool {
+        let kept = self.kept.as_ref();
+        kept.is_some_and(|kept| kept.lock().is_of(&session.basis()))
+    }
+
+    /// Whether an execution takes so little that it need not go to a thread of its own, as far as the last one tells.
+    pub fn is_quick(&self, session: &Session) -> bool {
+        let kept = self.kept.as_ref().map(|kept| Arc::clone(&kept.lock()));
+        kept.is_some_and(|kept| kept.is_quick() && kept.is_of(&session.basis()))
+    }
+
+    /// The kept plan, made again if what it was made from changed.
+    ///
+    /// # Errors
+    /// 0A000 when its columns would be others, and whatever is wrong with the statement by now.
+    async fn kept(&self, session: &Session) -> Result<Option<Arc<Kept>>> {
+        let Some(kept) = &self.kept else {
+            return Ok(None);
+        };
+        let basis = session.basis();
+        let current = Arc::clone(&kept.lock());
+        if current.is_of(&basis) {
+            return Ok(Some(current));
+        }
+        let types = Types::of(&self.parameters);
+        let planned = session.plan(self.statement.clone(), types).await?;
+        let next = Arc::new(planned.keep(basis, &self.parameters)?);
+        if !has_columns(next.schema(), &self.schema) {
+            let message = "cached plan must not change result type";
+            return Err(Error::unsupported(message).with_hint("Prepare the statement again."));
+        }
+        *kept.lock() = Arc::clone(&next);
+        Ok(Some(next))
+    }
+}
+
+fn has_columns(schema: &Schema, expected: &Schema) -> bool {
+    let columns = |schema: &Schema| -> Vec<(String, DataType)> {
+        let fields = schema.fields().iter();
+        fields
+            .map(|f| (f.name().clone(), f.data_type().clone()))
+            .collect()
+    };
+    columns(schema) == columns(expected)
 }
 
 /// A plan with the types of its parameters.
@@ -59,6 +114,21 @@ struct Planned {
     plan: LogicalPlan,
     types: Types,
     state: SessionState,
+}
+
+impl Planned {
+    /// The plan, to be executed again and again.
+    fn keep(self, basis: Basis, parameters: &[FieldRef]) -> Result<Kept> {
+        let analyzed = analyzed(&self.state, self.plan.clone())?;
+        Kept::new(
+            basis,
+            self.tag,
+            &self.state,
+            &self.plan,
+            analyzed,
+            parameters.to_vec(),
+        )
+    }
 }
 
 impl Session {
@@ -93,8 +163,14 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement, with its SQLSTATE; 42P18 for a parameter whose type nothing tells.
     pub async fn prepare(&self, text: &str, types: &[Option<FieldRef>]) -> Result<Arc<Prepared>> {
+        if let Some(prepared) = self.prepared_before(text, types) {
+            return Ok(prepared);
+        }
         let prepared = async { self.prepare_statement(self.parse(text)?, types).await };
-        prepared.await.inspect_err(|_| self.statement_failed())
+        let prepared = prepared.await;
+        let prepared = prepared.inspect_err(|_| self.statement_failed())?;
+        self.remember_text(text, types, &prepared);
+        Ok(prepared)
     }
 
     /// [`Session::prepare`] of a statement that is parsed; a failure is not noted.
@@ -104,15 +180,26 @@ impl Session {
         types: &[Option<FieldRef>],
     ) -> Result<Arc<Prepared>> {
         self.check_plannable(&statement)?;
+        let basis = self.basis();
         let planned = self.plan(statement.clone(), Types::declared(types)).await?;
         let parameters = planned.types.all()?;
-        let plan = analyzed(&planned.state, planned.plan)?;
+        let tag = planned.tag.clone();
+        let (schema, kept) = match is_kept(&statement) {
+            true => {
+                let kept = planned.keep(basis, &parameters)?;
+                (Arc::clone(kept.schema()), Some(Mutex::new(Arc::new(kept))))
+            }
+            false => {
+                let plan = analyzed(&planned.state, planned.plan)?;
+                (Arc::clone(plan.schema().inner()), None)
+            }
+        };
         Ok(Arc::new(Prepared {
-            tag: planned.tag,
+            tag,
             parameters,
-            schema: Arc::clone(plan.schema().inner()),
-            plan: is_kept(&statement).then_some(plan),
+            schema,
             statement,
+            kept,
         }))
     }
 
@@ -136,19 +223,14 @@ impl Session {
     ) -> Result<Outcome> {
         self.admit(&prepared.statement)?;
         let values = coerce(&prepared.parameters, parameters)?;
-        let (tag, plan, state) = match &prepared.plan {
-            Some(plan) => (
-                prepared.tag.clone(),
-                plan.clone(),
-                Planning::new(self).state,
-            ),
-            None => {
-                let types = Types::of(&prepared.parameters);
-                let planned = self.plan(prepared.statement.clone(), types).await?;
-                (planned.tag, planned.plan, planned.state)
-            }
-        };
-        self.start(tag, bind(plan, &values)?, state).await
+        if let Some(kept) = prepared.kept(self).await? {
+            let rows = kept.start(self, values).await?;
+            return Ok(self.outcome(kept.tag().clone(), rows, None));
+        }
+        let types = Types::of(&prepared.parameters);
+        let planned = self.plan(prepared.statement.clone(), types).await?;
+        let plan = bind(planned.plan, &values)?;
+        self.start(planned.tag, plan, planned.state).await
     }
 
     fn parse(&self, text: &str) -> Result<Statement> {
@@ -185,13 +267,23 @@ impl Session {
             _ => None,
         };
         let frame = DataFrame::new(state, plan);
-        let stream = self.watch(frame.execute_stream().await?);
-        Ok(Outcome {
+        let rows = frame.execute_stream().await?;
+        Ok(self.outcome(tag, rows, input))
+    }
+
+    fn outcome(
+        &self,
+        tag: Tag,
+        rows: SendableRecordBatchStream,
+        input: Option<CopyInput>,
+    ) -> Outcome {
+        let stream = self.watch(rows);
+        Outcome {
             tag,
             schema: stream.schema(),
             stream,
             input,
-        })
+        }
     }
 }
 
@@ -203,16 +295,12 @@ impl Planning<'_> {
         values: Vec<ScalarValue>,
     ) -> Result<(Tag, LogicalPlan)> {
         let values = coerce(&prepared.parameters, values)?;
-        let (tag, plan) = match &prepared.plan {
-            Some(plan) => (prepared.tag.clone(), plan.clone()),
-            None => {
-                let types = Types::of(&prepared.parameters);
-                let statement = prepared.statement.clone();
-                let planned = self.session.plan(statement, types).await?;
-                (planned.tag, planned.plan)
-            }
-        };
-        Ok((tag, bind(plan, &values)?))
+        if let Some(kept) = prepared.kept(self.session).await? {
+            return Ok((kept.tag().clone(), kept.bound(&values)?));
+        }
+        let types = Types::of(&prepared.parameters);
+        let planned = self.session.plan(prepared.statement.clone(), types).await?;
+        Ok((planned.tag, bind(planned.plan, &values)?))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -28,6 +29,7 @@ use super::named::NamedStatements;
 use super::notice::{Notice, Notices};
 use super::parameters::Types;
 use super::statement::{Explain, Statement};
+use super::texts::Texts;
 use super::transaction::Block;
 use super::variables::Variables;
 use super::{
@@ -116,12 +118,17 @@ pub(super) struct Inner {
     /// The version that all statements of a block read, once one has read it.
     pub(super) pinned: Mutex<Option<Arc<Snapshot>>>,
     pub(super) variables: Mutex<Variables>,
+    /// How often one of them was changed.
+    pub(super) variable_changes: AtomicU64,
+    /// The state that kept plans share, as long as the configuration is the same.
+    pub(super) shared_state: Mutex<Option<Arc<SessionState>>>,
     /// The reportable parameters as the client knows them.
     pub(super) reported: Mutex<HashMap<&'static str, String>>,
     /// Whether the client has been told that search is exact whatever it tunes.
     pub(super) noted_exactness: Mutex<bool>,
     pub(super) cursors: Cursors,
     pub(super) statements: NamedStatements,
+    pub(super) texts: Texts,
     notices: Notices,
     copy_progress: Arc<copy::CopyProgress>,
     user: Arc<CurrentUser>,
@@ -161,10 +168,13 @@ impl Session {
                 block: Mutex::default(),
                 pinned: Mutex::default(),
                 variables: Mutex::default(),
+                variable_changes: AtomicU64::new(0),
+                shared_state: Mutex::default(),
                 reported: Mutex::default(),
                 noted_exactness: Mutex::default(),
                 cursors: Cursors::default(),
                 statements: NamedStatements::default(),
+                texts: Texts::default(),
                 notices: Notices::default(),
                 copy_progress: Arc::default(),
                 user,

@@ -77,6 +77,35 @@ pub enum Change {
     AddFilters(CollectionId, SegmentId, Vec<SegmentFilter>),
 }
 
+impl Change {
+    /// Whether it changes more than rows and where they are: what names mean, or who may do what.
+    pub fn defines(&self) -> bool {
+        match self {
+            Self::Truncate(_)
+            | Self::Append(_)
+            | Self::AddSegments(..)
+            | Self::Delete(..)
+            | Self::Replace(_)
+            | Self::Job(_)
+            | Self::AddFilters(..) => false,
+            Self::CreateSchema(_)
+            | Self::DropSchema(_)
+            | Self::CreateCollection(_)
+            | Self::DropCollection(_)
+            | Self::AlterCollection(_)
+            | Self::CreateView(_)
+            | Self::DropView(_)
+            | Self::CreateRole(_)
+            | Self::AlterRole(_)
+            | Self::DropRole(_)
+            | Self::SetAccess(..)
+            | Self::CreateIndex(..)
+            | Self::DropIndex(..)
+            | Self::RenameIndex(..) => true,
+        }
+    }
+}
+
 /// A name within a SQL schema.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct QualifiedName {

@@ -29,6 +29,8 @@ pub const JOBS_MAX: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     version: Version,
+    /// The newest version that changed more than rows: what names mean, and who may do what.
+    definitions: Version,
     timestamp_ms: i64,
     next_id: u64,
     schemas: HashTrieSetSync<String>,
@@ -50,6 +52,7 @@ impl Snapshot {
     pub fn empty() -> Self {
         Self {
             version: Version(0),
+            definitions: Version(0),
             timestamp_ms: 0,
             next_id: 1,
             schemas: HashTrieSetSync::new_sync().insert(DEFAULT_SCHEMA.to_string()),
@@ -61,10 +64,17 @@ impl Snapshot {
         }
     }
 
+    /// The newest version, as far as this snapshot knows, that changed more than rows: a plan that was made since then
+    /// means the same. After a restart it is the version that was recovered.
+    pub fn definitions(&self) -> Version {
+        self.definitions
+    }
+
     /// A snapshot without anything in it, not even a schema: a checkpoint fills it.
     pub(super) fn restore(version: Version, timestamp_ms: i64, next_id: u64) -> Self {
         Self {
             version,
+            definitions: version,
             timestamp_ms,
             next_id,
             schemas: HashTrieSetSync::new_sync(),
@@ -214,6 +224,9 @@ impl Snapshot {
         next.timestamp_ms = commit.timestamp_ms;
         for change in &commit.changes {
             next.apply_change(change)?;
+        }
+        if commit.changes.iter().any(Change::defines) {
+            next.definitions = commit.version;
         }
         Ok(next)
     }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
-use crate::storage::schema::{FieldId, SegmentId, Version};
+use crate::storage::schema::{CollectionId, FieldId, SegmentId, Version};
 use crate::storage::segment::{ROW_COLUMN, SegmentReader};
+use crate::storage::snapshot::Snapshot;
 
 /// The name of the column with the segment of each row.
 pub const SEGMENT_COLUMN: &str = "_segment";
@@ -36,6 +37,29 @@ pub enum OutputColumn {
 }
 
 impl ScanSource {
+    /// The same collection as `snapshot` has it.
+    ///
+    /// # Errors
+    /// 42P01 when it does not have it, 0A000 when its columns are others.
+    pub fn at(&self, snapshot: &Snapshot) -> Result<Arc<Self>> {
+        let id = self.collection.id;
+        let collection = snapshot
+            .collection_by_id(id)
+            .ok_or_else(|| no_collection(id, snapshot.version()))?;
+        if collection.schema.columns != self.collection.schema.columns {
+            let message = format!(
+                "cached plan must not change result type: the columns of \"{}\" are others now",
+                collection.name
+            );
+            return Err(Error::unsupported(message).with_hint("Run the statement again."));
+        }
+        Ok(Arc::new(Self {
+            engine: Arc::clone(&self.engine),
+            collection: Arc::clone(collection),
+            version: snapshot.version(),
+        }))
+    }
+
     /// The columns that can be read: those of the collection, then the row address.
     pub fn columns(&self, with_row_address: bool) -> Vec<OutputColumn> {
         let columns = self.collection.schema.columns.iter();
@@ -67,4 +91,10 @@ impl ScanSource {
         })?;
         self.engine.segments.open(segment, &path, &label)
     }
+}
+
+/// 42P01.
+pub(in crate::catalog) fn no_collection(id: CollectionId, version: Version) -> Error {
+    let message = format!("collection {id} does not exist in version {version}");
+    Error::not_found(sqlstate::UNDEFINED_TABLE, message)
 }

@@ -1,5 +1,7 @@
 //! What DataFusion's configuration is told of variables.
 
+use std::sync::atomic::Ordering;
+
 use datafusion::config::ConfigOptions;
 
 use super::list;
@@ -12,6 +14,7 @@ use crate::sql::session::Session;
 impl Session {
     /// Tells DataFusion's configuration of the value of a variable; `None` is its default.
     pub(super) fn apply(&self, name: &str, value: Option<&str>) {
+        self.inner.variable_changes.fetch_add(1, Ordering::Relaxed);
         let state = self.inner.context.state_ref();
         let set = |options: &mut dyn FnMut(&mut ConfigOptions)| {
             options(state.write().config_mut().options_mut());

@@ -1,0 +1,194 @@
+//! Operators that are planned once for all executions of a statement: one partition, parameters as functions.
+//!
+//! ```text
+//! planned:   Projection <- Filter (key = $1) <- Scan (key = $1)
+//! executed:  values into the bindings; the scan made anew: newest version, $1 a value, segments pruned by it;
+//!            the operators above it with fresh state
+//! ```
+//! Only operators that are known to start afresh are taken. A plan is in use by one execution at a time, because its
+//! expressions share the bindings.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::filter_pushdown::FilterPushdown;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::coop::CooperativeExec;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
+use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
+use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
+use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
+use datafusion::scalar::ScalarValue;
+use parking_lot::Mutex;
+
+use super::parameter::{Bindings, bound, with_functions};
+use super::planning::Planner;
+use crate::catalog::scan::CollectionScanExec;
+use crate::error::Error;
+use crate::storage::snapshot::Snapshot;
+
+/// Operators that wait for their next execution; more than one when executions overlap.
+const IDLE_MAX: usize = 4;
+/// The rule that answers `count(*)` from statistics when a query is planned, which would be those of that day.
+const FROM_STATISTICS: &str = "aggregate_statistics";
+
+/// The operators of a statement.
+pub(super) struct Template {
+    planner: Planner,
+    context: Arc<TaskContext>,
+    optimized: LogicalPlan,
+    fields: Vec<arrow::datatypes::FieldRef>,
+    idle: Mutex<Vec<Operators>>,
+}
+
+/// Operators with the bindings that their expressions read.
+struct Operators {
+    root: Arc<dyn ExecutionPlan>,
+    bindings: Arc<Bindings>,
+    /// Whether a sort tells the scan which rows it does not want any more.
+    is_dynamic: bool,
+}
+
+/// Operators that are ready to be executed; they return to their template when this is dropped.
+pub(super) struct Ready {
+    template: Arc<Template>,
+    operators: Option<Operators>,
+    /// The plan of this execution.
+    pub plan: Arc<dyn ExecutionPlan>,
+    pub context: Arc<TaskContext>,
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        let mut idle = self.template.idle.lock();
+        if idle.len() < IDLE_MAX {
+            idle.extend(self.operators.take());
+        }
+    }
+}
+
+impl Template {
+    /// The template of an optimised plan; `None` when its operators cannot be executed again.
+    pub async fn new(
+        planner: Planner,
+        optimized: LogicalPlan,
+        fields: Vec<arrow::datatypes::FieldRef>,
+    ) -> Option<Self> {
+        let rules = planner_rules(&planner);
+        let planner = planner.with_rules(rules);
+        let template = Self {
+            context: planner.task_context(),
+            planner,
+            optimized,
+            fields,
+            idle: Mutex::default(),
+        };
+        let operators = template.operators().await.ok()?;
+        template.idle.lock().push(operators);
+        Some(template)
+    }
+
+    async fn operators(&self) -> Result<Operators> {
+        let bindings = Arc::<Bindings>::default();
+        let plan = with_functions(self.optimized.clone(), &self.fields, &bindings)?;
+        let root = self.planner.plan(&plan).await?;
+        if !is_repeatable(&root) || root.output_partitioning().partition_count() != 1 {
+            return Err(Error::internal("operators that cannot be executed again").into());
+        }
+        Ok(Operators {
+            is_dynamic: has_dynamic_filter(&root) && !has_aggregate(&root),
+            root,
+            bindings,
+        })
+    }
+
+    /// The operators for these values, over the rows of `snapshot`.
+    ///
+    /// # Errors
+    /// 42P01 when a collection is gone, 0A000 when its columns are others.
+    pub async fn ready(
+        self: &Arc<Self>,
+        values: &[ScalarValue],
+        snapshot: &Snapshot,
+    ) -> Result<Ready> {
+        let idle = self.idle.lock().pop();
+        let operators = match idle {
+            Some(operators) => operators,
+            None => self.operators().await?,
+        };
+        operators.bindings.set(values.to_vec());
+        let mut plan = afresh(&operators.root, snapshot)?;
+        if operators.is_dynamic {
+            let options = self.context.session_config().options();
+            plan = FilterPushdown::new_post_optimization().optimize(plan, options)?;
+        }
+        Ok(Ready {
+            template: Arc::clone(self),
+            operators: Some(operators),
+            plan,
+            context: Arc::clone(&self.context),
+        })
+    }
+}
+
+fn planner_rules(planner: &Planner) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    use datafusion::catalog::Session;
+    let rules = planner.physical_optimizers().iter();
+    let kept = rules.filter(|rule| !rule.name().eq_ignore_ascii_case(FROM_STATISTICS));
+    kept.cloned().collect()
+}
+
+/// Whether all operators can be executed again by [`afresh`].
+pub(super) fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let is_known = plan.is::<CollectionScanExec>()
+        || plan.is::<FilterExec>()
+        || plan.is::<ProjectionExec>()
+        || plan.is::<SortExec>()
+        || plan.is::<GlobalLimitExec>()
+        || plan.is::<LocalLimitExec>()
+        || plan.is::<AggregateExec>()
+        || plan.is::<CooperativeExec>()
+        || plan.is::<PlaceholderRowExec>();
+    is_known && plan.children().into_iter().all(is_repeatable)
+}
+
+fn has_dynamic_filter(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let here = plan.downcast_ref::<CollectionScanExec>();
+    here.is_some_and(CollectionScanExec::is_dynamic)
+        || plan.children().into_iter().any(has_dynamic_filter)
+}
+
+/// An aggregate keeps the bounds of its last execution in the filter that it gives to the scan: it must not give it again.
+fn has_aggregate(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<AggregateExec>() || plan.children().into_iter().any(has_aggregate)
+}
+
+/// The same operators, as if they had not run, with scans of `snapshot`.
+fn afresh(plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Arc<dyn ExecutionPlan>> {
+    if let Some(scan) = plan.downcast_ref::<CollectionScanExec>() {
+        let bind = |expr: &Arc<dyn PhysicalExpr>| bound(expr);
+        return Ok(Arc::new(scan.at(snapshot, &bind)?));
+    }
+    let children = plan.children();
+    if children.is_empty() {
+        return Arc::clone(plan).reset_state();
+    }
+    let children = children.into_iter().map(|child| afresh(child, snapshot));
+    let children = children.collect::<Result<Vec<_>>>()?;
+    // A sort with a limit has a filter for the scan. Others have no state but metrics, which go with their children.
+    let plan = match plan.fetch().is_some() {
+        true => Arc::clone(plan).reset_state()?,
+        false => Arc::clone(plan),
+    };
+    plan.replace_children(
+        children,
+        ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep),
+    )
+}

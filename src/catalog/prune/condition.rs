@@ -91,6 +91,9 @@ impl Condition {
     }
 
     fn try_new(expr: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Option<Self> {
+        if let Some(constant) = constant(expr) {
+            return Some(Self::Constant(constant));
+        }
         if let Some(binary) = expr.downcast_ref::<BinaryExpr>() {
             return Self::from_binary(binary, schema);
         }
@@ -285,6 +288,24 @@ impl Condition {
 
 fn is_distinct_operator(op: Operator) -> bool {
     matches!(op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom)
+}
+
+/// The value of a test of literals alone: nobody folds one whose literals were parameters.
+fn constant(expr: &Arc<dyn PhysicalExpr>) -> Option<Option<bool>> {
+    let is_test = expr.is::<BinaryExpr>() || expr.is::<IsNullExpr>() || expr.is::<IsNotNullExpr>();
+    if !is_test
+        || !expr
+            .children()
+            .into_iter()
+            .all(|child| literal(child).is_some())
+    {
+        return None;
+    }
+    let no_row = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    match expr.evaluate(&no_row).ok()? {
+        ColumnarValue::Scalar(ScalarValue::Boolean(value)) => Some(value),
+        _ => None,
+    }
 }
 
 /// The value of a literal, also of one under casts that nobody has folded.

@@ -173,6 +173,24 @@ fn comparisons_prune_by_bounds() {
     );
 }
 
+/// What parameters leave when they have values.
+#[test]
+fn tests_of_literals_alone_are_decided() {
+    check(
+        &keys(),
+        &[
+            ("5 IS NULL OR key = 15", &[1, 4]),
+            ("NULL IS NULL OR key = 15", &[0, 1, 2, 3, 4]),
+            ("7 IS NOT NULL AND key = 15", &[1, 4]),
+            ("1 = 2 OR key = 15", &[1, 4]),
+            ("1 <> 2 OR key = 15", &[0, 1, 2, 3, 4]),
+            ("NULL = 2 OR key = 15", &[1, 4]),
+            ("NOT (1 = 1 AND key <> 15)", &[1, 4]),
+            ("1 / 0 = 1 OR key = 15", &[0, 1, 2, 3, 4]),
+        ],
+    );
+}
+
 #[test]
 fn null_tests_prune_by_counts() {
     check(

@@ -36,19 +36,32 @@ impl SegmentReader {
         let rows: Vec<u64> = (0..self.row_groups())
             .map(|i| self.row_group_rows(i))
             .collect();
-        let bounds = |column: &Column| match self.stored(column.id) {
-            None => ColumnBounds::missing(column, &rows),
-            Some(stored) => {
-                let found = self.row_group_bounds(stored).ok().flatten();
-                column_bounds(column, &rows, found, segment_stats)
-            }
-        };
         let scalars = schema.columns.iter().filter(|c| c.column_type.is_scalar());
+        let bounds = scalars.map(|c| (c.id, self.known_bounds(c, &rows, segment_stats)));
         PartitionStats {
             containers: rows.len(),
-            columns: scalars.map(|c| (c.id, bounds(c))).collect(),
+            columns: bounds.collect(),
             rows: rows.clone(),
         }
+    }
+
+    /// The bounds of the row groups, decoded once: every query that may read the segment asks for them.
+    fn known_bounds(
+        &self,
+        column: &Column,
+        rows: &[u64],
+        segment_stats: &SegmentStats,
+    ) -> ColumnBounds {
+        let Some(stored) = self.stored(column.id) else {
+            return ColumnBounds::missing(column, rows);
+        };
+        if let Some(known) = self.bounds.lock().get(&column.id) {
+            return known.clone();
+        }
+        let found = self.row_group_bounds(stored).ok().flatten();
+        let bounds = column_bounds(column, rows, found, segment_stats);
+        self.bounds.lock().insert(column.id, bounds.clone());
+        bounds
     }
 
     /// Statistics of the scalar columns among `fields` within a row group, and the rows of each container counted from

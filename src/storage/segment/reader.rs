@@ -20,6 +20,7 @@ use super::file::{SegmentFile, checked, guarded, parquet_error};
 use super::{ROW_COLUMN, ReadRequest, SegmentBatches};
 use crate::error::{Error, Result};
 use crate::storage::schema::{CollectionSchema, FieldId, field_id};
+use crate::storage::stats::ColumnBounds;
 use crate::storage::vectors::VectorPages;
 
 /// An open segment. Cheap to share; reads by position, so threads do not wait for each other.
@@ -34,6 +35,8 @@ pub struct SegmentReader {
     /// The first row of each row group, and the number of rows at the end.
     first_rows: Vec<u64>,
     vectors: Mutex<HashMap<FieldId, Option<Arc<VectorPages>>>>,
+    /// Bounds of row groups, as far as they were asked for.
+    pub(super) bounds: Mutex<HashMap<FieldId, ColumnBounds>>,
     /// Where bloom filters are, one per row group, as far as they were asked for.
     pub(super) filters: Mutex<HashMap<FieldId, Arc<[Option<FilterPage>]>>>,
 }
@@ -123,6 +126,7 @@ impl SegmentReader {
             numbered,
             first_rows,
             vectors: Mutex::default(),
+            bounds: Mutex::default(),
             filters: Mutex::default(),
         })
     }

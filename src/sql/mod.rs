@@ -35,6 +35,7 @@ mod mend;
 mod named;
 mod names;
 mod notice;
+mod output_names;
 mod parameters;
 pub mod parser;
 pub(crate) mod pg_types;

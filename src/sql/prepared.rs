@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 
 use super::complexity::Limits;
 use super::kept::{Basis, Kept};
+use super::output_names::OutputNames;
 use super::parameters::{Types, bind, coerce, no_parameter};
 use super::session::{Outcome, Planning, Session, Tag};
 use super::statement::Statement;
@@ -30,6 +31,7 @@ pub struct Prepared {
     tag: Tag,
     parameters: Vec<FieldRef>,
     schema: SchemaRef,
+    names: OutputNames,
     statement: Statement,
     /// The plan of the day; it is made again when it would be another.
     kept: Option<Mutex<Arc<Kept>>>,
@@ -89,7 +91,7 @@ impl Prepared {
         let types = Types::of(&self.parameters);
         let planned = session.plan(self.statement.clone(), types).await?;
         let next = Arc::new(planned.keep(basis, &self.parameters)?);
-        if !has_columns(next.schema(), &self.schema) {
+        if !has_columns(&self.names.apply(next.schema()), &self.schema) {
             let message = "cached plan must not change result type";
             return Err(Error::unsupported(message).with_hint("Prepare the statement again."));
         }
@@ -113,6 +115,7 @@ struct Planned {
     tag: Tag,
     plan: LogicalPlan,
     types: Types,
+    names: OutputNames,
     state: SessionState,
 }
 
@@ -151,7 +154,13 @@ impl Session {
             let planned = self.admitted(text).await?;
             match planned.types.first_mentioned() {
                 Some(first) => Err(no_parameter(&format!("${}", first + 1))),
-                None => self.start(planned.tag, planned.plan, planned.state).await,
+                None => {
+                    let outcome = self.start(planned.tag, planned.plan, planned.state).await?;
+                    Ok(Outcome {
+                        schema: planned.names.apply(&outcome.schema),
+                        ..outcome
+                    })
+                }
             }
         };
         started.await.inspect_err(|_| self.statement_failed())
@@ -183,7 +192,7 @@ impl Session {
         let basis = self.basis();
         let planned = self.plan(statement.clone(), Types::declared(types)).await?;
         let parameters = planned.types.all()?;
-        let tag = planned.tag.clone();
+        let (tag, names) = (planned.tag.clone(), planned.names.clone());
         let (schema, kept) = match is_kept(&statement) {
             true => {
                 let kept = planned.keep(basis, &parameters)?;
@@ -197,7 +206,8 @@ impl Session {
         Ok(Arc::new(Prepared {
             tag,
             parameters,
-            schema,
+            schema: names.apply(&schema),
+            names,
             statement,
             kept,
         }))
@@ -225,7 +235,10 @@ impl Session {
         let values = coerce(&prepared.parameters, parameters)?;
         if let Some(kept) = prepared.kept(self).await? {
             let rows = kept.start(self, values).await?;
-            return Ok(self.outcome(kept.tag().clone(), rows, None));
+            return Ok(Outcome {
+                schema: Arc::clone(&prepared.schema),
+                ..self.outcome(kept.tag().clone(), rows, None)
+            });
         }
         let types = Types::of(&prepared.parameters);
         let planned = self.plan(prepared.statement.clone(), types).await?;
@@ -256,6 +269,7 @@ impl Session {
                 tag,
                 plan,
                 types: planning.types,
+                names: OutputNames::of(&statement),
                 state: planning.state,
             });
         }

@@ -128,6 +128,30 @@ async fn statements_and_parameters_of_both_protocols() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn columns_without_a_name_have_those_of_postgres() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let sql =
+        "SELECT count(*), 1 + 1, 7::bigint, count(*), max(v) AS most FROM (VALUES (1::int)) t (v)";
+    let expected = ["count", "?column?", "int8", "count", "most"];
+    let prepared = client.prepare(sql).await.unwrap();
+    let names: Vec<_> = prepared.columns().iter().map(|c| c.name()).collect();
+    assert_eq!(names, expected);
+    let row = client.query_one(&prepared, &[]).await.unwrap();
+    assert_eq!(
+        (row.get::<_, i64>("int8"), row.get::<_, i32>("most")),
+        (7, 1)
+    );
+    let messages = client.simple_query(sql).await.unwrap();
+    let names = messages.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.columns().iter().map(|c| c.name()).collect()),
+        _ => None,
+    });
+    assert_eq!(names, Some(expected.to_vec()));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_portal_gives_its_rows_in_parts() {
     let server = TestServer::start().await;
     let mut client = server.client().await;

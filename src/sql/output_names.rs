@@ -1,0 +1,253 @@
+//! The names that PostgreSQL gives to columns of a query that have none: `count`, `?column?`, `int4`.
+//!
+//! Clients look values up by them. DataFusion's names say the whole expression; within a plan they stay, because there
+//! they must differ from each other.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, TrimWhereField};
+
+use super::parser::fold;
+use super::statement::Statement;
+use crate::catalog::pg::functions::ARRAY_OR_EMPTY;
+use crate::catalog::pg_type::{info, type_of};
+
+/// What PostgreSQL names what it cannot name.
+const NAMELESS: &str = "?column?";
+
+/// The names of a statement's columns, as far as they are not those of its plan.
+#[derive(Debug, Clone, Default)]
+pub(super) struct OutputNames {
+    /// Of the first columns, up to a wildcard.
+    first: Vec<Option<Name>>,
+    /// Of the last ones, behind the last wildcard.
+    last: Vec<Option<Name>>,
+}
+
+/// A name, and whether a cast around it keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    Strong(String),
+    Weak(String),
+    /// That of the column's type.
+    OfType,
+    None,
+}
+
+impl OutputNames {
+    /// The names of a query's columns; nothing for other statements.
+    pub fn of(statement: &Statement) -> Self {
+        match statement {
+            Statement::DataFusion(statement) => match statement.as_ref() {
+                DataFusionStatement::Statement(statement) => match statement.as_ref() {
+                    ast::Statement::Query(query) => Self::of_query(query),
+                    _ => Self::default(),
+                },
+                _ => Self::default(),
+            },
+            _ => Self::default(),
+        }
+    }
+
+    fn of_query(query: &Query) -> Self {
+        let Some(items) = projection(&query.body) else {
+            return Self::default();
+        };
+        let is_wildcard = |item: &SelectItem| {
+            matches!(
+                item,
+                SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+            )
+        };
+        let names = |items: &[SelectItem]| items.iter().map(name_of_item).collect();
+        match items.iter().position(is_wildcard) {
+            None => Self {
+                first: names(items),
+                last: Vec::new(),
+            },
+            Some(wildcard) => {
+                let last = items.iter().rposition(is_wildcard).unwrap_or(wildcard);
+                Self {
+                    first: names(&items[..wildcard]),
+                    last: names(&items[last + 1..]),
+                }
+            }
+        }
+    }
+
+    /// The columns with these names.
+    pub fn apply(&self, schema: &SchemaRef) -> SchemaRef {
+        let count = schema.fields().len();
+        if count < self.first.len() + self.last.len()
+            || self.first.iter().chain(&self.last).all(Option::is_none)
+        {
+            return Arc::clone(schema);
+        }
+        let from_last = count - self.last.len();
+        let name = |at: usize| match at < self.first.len() {
+            true => self.first[at].as_ref(),
+            false => self.last.get(at.checked_sub(from_last)?)?.as_ref(),
+        };
+        let fields = schema.fields().iter().enumerate();
+        let fields: Vec<Arc<Field>> = fields
+            .map(|(at, field)| match name(at) {
+                Some(name) => Arc::new(Field::clone(field).with_name(name.text(field))),
+                None => Arc::clone(field),
+            })
+            .collect();
+        Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+    }
+}
+
+impl Name {
+    fn text(&self, field: &Field) -> String {
+        match self {
+            Self::Strong(name) | Self::Weak(name) => name.clone(),
+            // Of an array that of its elements.
+            Self::OfType => info(type_of(field).oid)
+                .map_or(NAMELESS, |t| t.name)
+                .to_string(),
+            Self::None => NAMELESS.to_string(),
+        }
+    }
+
+    fn of_cast(self) -> Self {
+        match self {
+            Self::Strong(_) => self,
+            _ => Self::OfType,
+        }
+    }
+}
+
+/// What is selected; of set operations, by the first query.
+fn projection(body: &SetExpr) -> Option<&[SelectItem]> {
+    match body {
+        SetExpr::Select(select) => Some(&select.projection),
+        SetExpr::SetOperation { left, .. } => projection(left),
+        SetExpr::Query(query) => projection(&query.body),
+        _ => None,
+    }
+}
+
+/// The name of a column that has none of its own.
+fn name_of_item(item: &SelectItem) -> Option<Name> {
+    match item {
+        SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => None,
+        SelectItem::UnnamedExpr(expr) => Some(name_of(expr)),
+        // A column that came twice, with the name that tells it from the first.
+        SelectItem::ExprWithAlias { expr, alias }
+            if alias.quote_style == Some('"')
+                && alias.value.trim_end_matches(' ') == expr.to_string() =>
+        {
+            Some(name_of(expr))
+        }
+        _ => None,
+    }
+}
+
+fn name_of(expr: &Expr) -> Name {
+    let strong = |name: &str| Name::Strong(name.to_string());
+    match expr {
+        Expr::Identifier(ident) => Name::Strong(fold(ident)),
+        Expr::CompoundIdentifier(parts) => {
+            parts.last().map_or(Name::None, |p| Name::Strong(fold(p)))
+        }
+        Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name_of(inner),
+        Expr::CompoundFieldAccess { root, .. } => name_of(root),
+        Expr::Function(function) => {
+            let last = function.name.0.last().and_then(|part| part.as_ident());
+            match last.map(fold) {
+                Some(name) if name == ARRAY_OR_EMPTY => strong("coalesce"),
+                Some(name) => Name::Strong(name),
+                None => Name::None,
+            }
+        }
+        Expr::Cast { expr, .. } => name_of(expr).of_cast(),
+        Expr::TypedString(_) | Expr::Interval(_) => Name::OfType,
+        Expr::Case { else_result, .. } => match else_result.as_deref().map(name_of) {
+            Some(Name::Strong(name)) => Name::Strong(name),
+            _ => Name::Weak("case".to_string()),
+        },
+        Expr::Exists { negated: false, .. } => strong("exists"),
+        Expr::Subquery(query) => match projection(&query.body) {
+            Some([SelectItem::ExprWithAlias { alias, .. }]) => Name::Strong(fold(alias)),
+            Some([SelectItem::UnnamedExpr(expr)]) => name_of(expr),
+            _ => Name::None,
+        },
+        Expr::Array(_) => strong("array"),
+        Expr::Tuple(_) => strong("row"),
+        Expr::Extract { .. } => strong("extract"),
+        Expr::Substring { .. } => strong("substring"),
+        Expr::Position { .. } => strong("position"),
+        Expr::Overlay { .. } => strong("overlay"),
+        Expr::Ceil { .. } => strong("ceil"),
+        Expr::Floor { .. } => strong("floor"),
+        Expr::AtTimeZone { .. } => strong("timezone"),
+        Expr::Trim { trim_where, .. } => strong(match trim_where {
+            Some(TrimWhereField::Leading) => "ltrim",
+            Some(TrimWhereField::Trailing) => "rtrim",
+            _ => "btrim",
+        }),
+        _ => Name::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use arrow::datatypes::DataType;
+
+    use super::*;
+    use crate::sql::parser::parse;
+
+    fn names(sql: &str, columns: usize) -> Vec<String> {
+        let field = |i| Field::new(format!("c{i}"), DataType::Int32, true);
+        let schema = Arc::new(Schema::new((0..columns).map(field).collect::<Vec<_>>()));
+        let named = OutputNames::of(&parse(sql).unwrap()).apply(&schema);
+        named.fields().iter().map(|f| f.name().clone()).collect()
+    }
+
+    #[test]
+    fn names_are_those_of_postgres() {
+        for (sql, expected) in [
+            ("SELECT 1", "?column?"),
+            ("SELECT a + 1 FROM t", "?column?"),
+            ("SELECT count(*) FROM t", "count"),
+            ("SELECT pg_catalog.Sum(a) FROM t", "sum"),
+            ("SELECT sum(a) OVER (ORDER BY b) FROM t", "sum"),
+            ("SELECT a::int FROM t", "a"),
+            ("SELECT 1::int", "int4"),
+            ("SELECT (1 + 1)::int", "int4"),
+            ("SELECT count(*)::int FROM t", "count"),
+            ("SELECT coalesce(a, 1) FROM t", "coalesce"),
+            ("SELECT CASE WHEN a THEN 1 END FROM t", "case"),
+            ("SELECT CASE WHEN a THEN 1 ELSE b END FROM t", "b"),
+            ("SELECT CASE WHEN a THEN 1 END::int FROM t", "int4"),
+            ("SELECT EXISTS (SELECT 1)", "exists"),
+            ("SELECT (SELECT max(a) FROM t)", "max"),
+            ("SELECT (SELECT a AS x FROM t)", "x"),
+            ("SELECT ARRAY[1, 2]", "array"),
+            ("SELECT extract(year FROM d) FROM t", "extract"),
+            ("SELECT trim(a) FROM t", "btrim"),
+            ("SELECT a IS NULL FROM t", "?column?"),
+            ("SELECT $1", "?column?"),
+            ("SELECT count(*) FROM t UNION ALL SELECT 1", "count"),
+        ] {
+            assert_eq!(names(sql, 1), [expected], "{sql}");
+        }
+        assert_eq!(
+            names("SELECT 1, 1, count(*), count(*) AS n", 4),
+            ["?column?", "?column?", "count", "c3"]
+        );
+        assert_eq!(
+            names("SELECT a, max(b), *, min(c) FROM t", 6),
+            ["c0", "max", "c2", "c3", "c4", "min"]
+        );
+        assert_eq!(
+            names("SELECT t.*, u.*, 1 FROM t, u", 4),
+            ["c0", "c1", "c2", "?column?"]
+        );
+    }
+}

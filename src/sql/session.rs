@@ -1,6 +1,5 @@
 //! A session: one user's settings over the shared database, and the door for all SQL.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -122,8 +121,9 @@ pub(super) struct Inner {
     pub(super) variable_changes: AtomicU64,
     /// The state that kept plans share, as long as the configuration is the same.
     pub(super) shared_state: Mutex<Option<Arc<SessionState>>>,
-    /// The reportable parameters as the client knows them.
-    pub(super) reported: Mutex<HashMap<&'static str, String>>,
+    /// What every statement follows of them.
+    pub(super) followed: Mutex<Option<Arc<variables::Followed>>>,
+    pub(super) reported: Mutex<variables::Reported>,
     /// Whether the client has been told that search is exact whatever it tunes.
     pub(super) noted_exactness: Mutex<bool>,
     pub(super) cursors: Cursors,
@@ -170,6 +170,7 @@ impl Session {
                 variables: Mutex::default(),
                 variable_changes: AtomicU64::new(0),
                 shared_state: Mutex::default(),
+                followed: Mutex::default(),
                 reported: Mutex::default(),
                 noted_exactness: Mutex::default(),
                 cursors: Cursors::default(),

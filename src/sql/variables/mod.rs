@@ -20,6 +20,7 @@ pub(super) use functions::functions;
 pub(super) use layers::Variables;
 pub(super) use parameter::boolean;
 pub use session::Timeouts;
+pub(super) use session::{Followed, Reported};
 pub use show::SettingRow;
 pub(super) use show::{show, show_all};
 pub(super) use statement::{

@@ -1,6 +1,8 @@
 //! Setting and reading the variables of a session.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::check::check;
@@ -22,6 +24,23 @@ use crate::sql::transaction::{Isolation, Modes, TransactionStatus};
 const ISOLATION: &str = "transaction_isolation";
 const READ_ONLY: &str = "transaction_read_only";
 const DEFERRABLE: &str = "transaction_deferrable";
+
+/// What every statement follows of the variables.
+#[derive(Debug)]
+pub(in crate::sql) struct Followed {
+    /// After how many changes of variables.
+    changes: u64,
+    timeouts: Timeouts,
+    style: Style,
+}
+
+/// The reportable parameters as the client knows them.
+#[derive(Debug, Default)]
+pub(in crate::sql) struct Reported {
+    /// After how many changes of variables they were looked at last.
+    looked_at: Option<u64>,
+    told: HashMap<&'static str, String>,
+}
 
 /// How long things may take in a session; `None` is without end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -59,6 +78,29 @@ impl Session {
 
     /// How long things may take.
     pub fn timeouts(&self) -> Timeouts {
+        self.followed().timeouts
+    }
+
+    /// How values are written as text.
+    pub fn style(&self) -> Style {
+        self.followed().style.clone()
+    }
+
+    /// What every statement follows, read from the variables when one has changed.
+    fn followed(&self) -> Arc<Followed> {
+        let changes = self.inner.variable_changes.load(Ordering::Relaxed);
+        let mut followed = self.inner.followed.lock();
+        match followed.as_ref().filter(|f| f.changes == changes) {
+            Some(followed) => Arc::clone(followed),
+            None => Arc::clone(followed.insert(Arc::new(Followed {
+                changes,
+                timeouts: self.read_timeouts(),
+                style: self.read_style(),
+            }))),
+        }
+    }
+
+    fn read_timeouts(&self) -> Timeouts {
         let milliseconds = |name| {
             let value = self.raw(name).parse().unwrap_or(0);
             (value > 0).then(|| Duration::from_millis(value))
@@ -71,8 +113,7 @@ impl Session {
         }
     }
 
-    /// How values are written as text.
-    pub fn style(&self) -> Style {
+    fn read_style(&self) -> Style {
         let mut style = Style::default();
         let names = [
             "DateStyle",
@@ -90,7 +131,12 @@ impl Session {
 
     /// The reportable parameters that have changed since the last call, with their values; at first all of them.
     pub fn take_changed_parameters(&self) -> Vec<(String, String)> {
-        let mut told = self.inner.reported.lock();
+        let changes = self.inner.variable_changes.load(Ordering::Relaxed);
+        let mut reported = self.inner.reported.lock();
+        let Reported { looked_at, told } = &mut *reported;
+        if looked_at.replace(changes) == Some(changes) {
+            return Vec::new();
+        }
         let mut changed = Vec::new();
         for parameter in Parameter::all().iter().filter(|p| p.reported) {
             let value = self.raw(parameter.name);

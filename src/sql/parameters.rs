@@ -196,18 +196,33 @@ fn cast(field: &Field, value: ScalarValue) -> Result<ScalarValue> {
 /// # Errors
 /// 42P02 for a parameter without a value.
 pub(super) fn bind(plan: LogicalPlan, values: &[ScalarValue]) -> Result<LogicalPlan> {
-    let bound = plan.transform_up_with_subqueries(|plan| {
-        let names = NamePreserver::new(&plan);
+    Ok(replace(plan, &|expr| bind_one(expr, values))?)
+}
+
+/// Replaces parameters in all expressions of a plan, whose columns keep their names.
+pub(super) fn replace(
+    plan: LogicalPlan,
+    with: &dyn Fn(Expr) -> DataFusionResult<Transformed<Expr>>,
+) -> DataFusionResult<LogicalPlan> {
+    let replaced = plan.transform_up_with_subqueries(|plan| {
+        // The columns of other nodes do not have the names of expressions, and these must stay what they are.
+        let names = match &plan {
+            LogicalPlan::Extension(_) => None,
+            plan => Some(NamePreserver::new(plan)),
+        };
         plan.map_expressions(|expr| {
             if !has_parameter(&expr)? {
                 return Ok(Transformed::no(expr));
             }
-            let name = names.save(&expr);
-            let bound = expr.transform_up(|expr| bind_one(expr, values))?;
-            Ok(bound.update_data(|expr| name.restore(expr)))
+            let name = names.as_ref().map(|names| names.save(&expr));
+            let replaced = expr.transform_up(with)?;
+            Ok(match name {
+                Some(name) => replaced.update_data(|expr| name.restore(expr)),
+                None => replaced,
+            })
         })
     })?;
-    Ok(bound.data)
+    Ok(replaced.data)
 }
 
 /// Whether an expression has a parameter outside of its subqueries.

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
     ScalarUDFImpl, Signature, Volatility,
@@ -19,7 +18,7 @@ use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use parking_lot::RwLock;
 
 use crate::error::Error;
-use crate::sql::parameters::place_of;
+use crate::sql::parameters::{no_parameter, place_of, replace};
 
 /// The values of the parameters of the execution that has the plan now; the first is `$1`.
 #[derive(Debug, Default)]
@@ -107,24 +106,15 @@ pub(super) fn with_functions(
             Arc::new(ScalarUDF::from(parameter))
         })
         .collect();
-    let replace = |expr: Expr| {
+    replace(plan, &|expr| {
         let Expr::Placeholder(placeholder) = &expr else {
             return Ok(Transformed::no(expr));
         };
         match functions.get(place_of(&placeholder.id)?) {
             Some(function) => Ok(Transformed::yes(function.call(Vec::new()))),
-            None => Err(crate::sql::parameters::no_parameter(&placeholder.id).into()),
+            None => Err(no_parameter(&placeholder.id).into()),
         }
-    };
-    let replaced = plan.transform_up_with_subqueries(|plan| {
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let replaced = expr.transform_up(replace)?;
-            Ok(replaced.update_data(|expr| name.restore(expr)))
-        })
-    })?;
-    Ok(replaced.data)
+    })
 }
 
 /// The expression with the values that its parameters have now.

@@ -30,6 +30,8 @@ use crate::catalog::user::CurrentUser;
 use crate::catalog::yielding::YieldingRule;
 use crate::compaction::scheduler::Scheduler;
 use crate::error::{Error, Result, sqlstate};
+use crate::search::planner::VectorTopKPlanner;
+use crate::search::rule::VectorTopKRule;
 use crate::settings::Settings;
 use crate::sql::access::rule::AccessRule;
 use crate::sql::access::view::ViewRule;
@@ -230,6 +232,8 @@ impl Database {
         analyzer.rules.insert(0, Arc::new(access));
         let optimizer = builder.optimizer().get_or_insert_with(Optimizer::new);
         optimizer.rules.insert(0, Arc::new(ViewRule));
+        // Last: limits and filters have reached their places by then.
+        optimizer.rules.push(Arc::new(VectorTopKRule));
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
         let clustering = Arc::new(ClusteringFunction::new(engine));
@@ -288,6 +292,7 @@ impl QueryPlanner for Planner {
             Arc::new(DmlPlanner),
             Arc::new(CopyPlanner),
             Arc::new(ExplainPlanner),
+            Arc::new(VectorTopKPlanner),
         ]);
         planner.create_physical_plan(logical_plan, session).await
     }

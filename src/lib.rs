@@ -5,6 +5,7 @@ pub mod compaction;
 pub mod database;
 pub mod error;
 pub mod metrics;
+pub mod search;
 pub mod server;
 pub mod settings;
 pub mod sql;

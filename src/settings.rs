@@ -106,6 +106,8 @@ macro_rules! settings {
 settings! {
     /// Whether queries skip segments, row groups and pages by their statistics.
     enable_segment_prune: bool = true, Session "enable_segment_prune" in ..;
+    /// Whether `ORDER BY <distance> LIMIT k` runs as one vector search.
+    enable_vector_search: bool = true, Session "enable_vector_search" in ..;
     /// The most bytes a new collection's segments should have.
     segment_max_size: ByteSize = ByteSize::mib(128), Global "segment.max_size" in ByteSize::mib(1)..=ByteSize::mib(16_384);
     /// The most rows a new collection's segments may have.

@@ -1,7 +1,8 @@
 //! The pruner: which segments, row groups or pages may hold a row that a predicate accepts.
 //!
-//! A predicate is true, false or NULL for a row. For each container (whatever level it is of) the pruner knows two
-//! bits about the predicate and about each of its parts: *may be true* and *may be false* for some row in it.
+//! A predicate is true, false or NULL for a row. For each container (whatever level it is of) the pruner knows three
+//! bits about the predicate and about each of its parts: *may be true*, *may be false* and *may be NULL* for some row in
+//! it. A container that may only be true need not be filtered.
 //!
 //! | part        | may be true        | may be false       |
 //! |-------------|--------------------|--------------------|
@@ -101,6 +102,15 @@ impl Pruner {
                 .may_be_true;
         }
         kept
+    }
+
+    /// One bit per container: whether every row of it makes the predicate true, so that none need be looked at.
+    pub fn must_match(&self, stats: &PartitionStats) -> BooleanBuffer {
+        let mut all = BooleanBuffer::new_set(stats.containers);
+        for conjunct in &self.conjuncts {
+            all &= &conjunct.condition.evaluate(stats, None).is_true();
+        }
+        all
     }
 
     /// One bit per container: whether a row of it may make the predicate true.

@@ -7,6 +7,7 @@
 //! Pruning leaves out only rows that the predicate does not accept, so a FilterExec above gives the same rows with it
 //! and without it.
 
+mod candidates;
 mod metrics;
 mod pruning;
 mod reader;
@@ -26,7 +27,6 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, Statistics};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::expressions::DynamicFilterTracking;
-use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, split_conjunction};
 use datafusion::physical_expr_common::physical_expr::{fmt_sql, is_volatile};
 use datafusion::physical_plan::coop::make_cooperative;
@@ -42,6 +42,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
 };
 
+pub use self::candidates::{Candidates, RowGroup, Rows};
 use self::metrics::ScanMetrics;
 use self::pruning::ScanPruning;
 use self::reader::{LateFilter, PartitionReader, ReadPlan};
@@ -51,7 +52,6 @@ use self::units::{Unit, deal};
 use super::prune::{Pruned, Pruner};
 use crate::storage::collection::Segment;
 use crate::storage::growing::GrowingSegment;
-use crate::storage::schema::{FieldId, field_id};
 use crate::storage::snapshot::Snapshot;
 
 /// Predicates longer than this are cut in EXPLAIN; EXPLAIN VERBOSE has all.
@@ -247,18 +247,7 @@ impl CollectionScanExec {
         if !self.request.columns.iter().any(is_wide) || is_volatile(predicate) {
             return None;
         }
-        let columns = collect_columns(predicate);
-        let mut indices: Vec<usize> = columns.iter().map(|c| c.index()).collect();
-        indices.sort_unstable();
-        let table = &self.request.table;
-        let fields: Option<Vec<FieldId>> = indices
-            .iter()
-            .map(|i| field_id(table.fields().get(*i)?))
-            .collect();
-        let schema = table.project(&indices).ok()?;
-        let predicate = reassign_expr_columns(Arc::clone(predicate), &schema).ok()?;
-        let fields = fields.filter(|fields| !fields.is_empty())?;
-        Some(LateFilter { fields, predicate })
+        LateFilter::new(predicate, &self.request.table)
     }
 
     fn projection(&self) -> String {
@@ -282,21 +271,25 @@ impl CollectionScanExec {
     }
 }
 
-/// Which sealed segments the predicate leaves.
+/// Which sealed segments the predicate of a request leaves.
 fn prune_segments(source: &ScanSource, request: &ScanRequest) -> Pruned {
-    let all = || Pruned {
-        kept: BooleanBuffer::new_set(source.collection.segments().len()),
-        by: Vec::new(),
-    };
-    match &request.predicate {
-        Some(predicate) if request.prune => {
-            let pruner = Pruner::new(predicate, &request.table);
-            match pruner.is_useful() {
-                true => pruner.prune(source.collection.partition_stats()),
-                false => all(),
-            }
-        }
-        _ => all(),
+    let predicate = request.predicate.as_ref().filter(|_| request.prune);
+    prune_segments_by(source, predicate, &request.table)
+}
+
+/// Which sealed segments a predicate on columns of `table` leaves.
+fn prune_segments_by(
+    source: &ScanSource,
+    predicate: Option<&Arc<dyn PhysicalExpr>>,
+    table: &SchemaRef,
+) -> Pruned {
+    let pruner = predicate.map(|p| Pruner::new(p, table));
+    match pruner.filter(Pruner::is_useful) {
+        Some(pruner) => pruner.prune(source.collection.partition_stats()),
+        None => Pruned {
+            kept: BooleanBuffer::new_set(source.collection.segments().len()),
+            by: Vec::new(),
+        },
     }
 }
 

@@ -8,6 +8,7 @@
 //! ```
 //! Only the headers are read when the pages are opened, and the definition levels of pages that have NULLs.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -64,6 +65,15 @@ impl VectorPage {
         self.rows as usize - self.validity.as_ref().map_or(0, NullBuffer::null_count)
     }
 
+    /// How many vectors the page has before the one of the row at `place` within it.
+    pub fn vectors_before(&self, place: u32) -> usize {
+        let place = place as usize;
+        match &self.validity {
+            Some(validity) => validity.inner().slice(0, place).count_set_bits(),
+            None => place,
+        }
+    }
+
     /// The place of each row that is not NULL within the page, in the order of the values.
     pub fn valid_places(&self) -> impl Iterator<Item = u32> + '_ {
         (0..self.rows).filter(|place| match &self.validity {
@@ -71,6 +81,15 @@ impl VectorPage {
             None => true,
         })
     }
+}
+
+/// Vectors one after the other, as they are in the file.
+#[derive(Debug, Clone, Copy)]
+pub enum Matrix<'a> {
+    /// Of 32-bit floats.
+    Single(&'a [f32]),
+    /// Of 16-bit floats.
+    Half(&'a [f16]),
 }
 
 /// The pages of a vector column. Clones share the page table.
@@ -131,7 +150,7 @@ impl VectorPages {
     fn open_page(
         &self,
         location: &PageLocation,
-        rows: std::ops::Range<u32>,
+        rows: Range<u32>,
         nullable: bool,
     ) -> Result<Option<VectorPage>> {
         let start = location.offset as u64;
@@ -280,6 +299,31 @@ impl VectorPages {
         buffer.resize(bytes, 0);
         self.read_at(self.pages[page].offset, buffer.as_slice_mut())?;
         Ok(buffer.as_slice())
+    }
+
+    /// Some of the vectors of a page, counted without the rows that are NULL.
+    ///
+    /// `buffer` grows as needed; use it again for the next.
+    ///
+    /// # Errors
+    /// XX000 when the page does not have them, XX001 when the file is damaged, 58030 when it cannot be read.
+    pub fn read_vectors<'a>(
+        &self,
+        page: usize,
+        vectors: Range<usize>,
+        buffer: &'a mut MutableBuffer,
+    ) -> Result<Matrix<'a>> {
+        if vectors.end > self.pages[page].valid_rows() {
+            let message = format!("page {page} of {} has no vectors {vectors:?}", self.label);
+            return Err(Error::internal(message));
+        }
+        let offset = self.pages[page].offset + (vectors.start * self.vector_bytes()) as u64;
+        buffer.resize(vectors.len() * self.vector_bytes(), 0);
+        self.read_at(offset, buffer.as_slice_mut())?;
+        Ok(match self.element {
+            ElementType::Float32 => Matrix::Single(buffer.typed_data()),
+            ElementType::Float16 => Matrix::Half(buffer.typed_data()),
+        })
     }
 
     /// The vectors of `rows` (ascending places in the file) one after the other into `target`, NULL as zeros; says which

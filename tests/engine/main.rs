@@ -4,6 +4,7 @@
 //! `slt` runs `tests/slt`; `scripts`, `readme` and `examples` run what users are shown; `cli`, `kill` and `power` start the real program;
 //! `formats` opens databases that earlier programs wrote; `login` comes in by password and TLS;
 //! `fuzz` (in `tests/fuzz`) reads bytes that nobody meant; `integrity` damages files and restores backups;
+//! `search` compares vector search with the plain plan;
 //! `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
 //! `wire` speaks to the server, `raw` is its client.
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -26,6 +27,7 @@ mod power;
 mod raw;
 mod readme;
 mod scripts;
+mod search;
 mod slt;
 mod text;
 mod wire;

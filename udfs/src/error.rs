@@ -58,7 +58,8 @@ impl VectorError {
         Self::new("22000", format!("infinite value not allowed in {element}"))
     }
 
-    pub(crate) fn different_dimensions(element: Element, left: usize, right: usize) -> Self {
+    /// Two vectors that have no distance, because they differ in length.
+    pub fn different_dimensions(element: Element, left: usize, right: usize) -> Self {
         Self::new(
             "22000",
             format!("different {element} dimensions {left} and {right}"),

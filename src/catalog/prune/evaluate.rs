@@ -19,28 +19,35 @@ use crate::storage::stats::PartitionStats;
 /// The most listed values that are looked up in bloom filters: each is wrongly found once in a hundred times.
 const PROBES_MAX: usize = 256;
 
-/// Two bits per container; a row for which the condition is NULL counts for neither.
+/// Three bits per container.
 #[derive(Debug, Clone)]
 pub(super) struct Verdict {
     /// Whether some row may make the condition true.
     pub may_be_true: BooleanBuffer,
     /// Whether some row may make the condition false.
     pub may_be_false: BooleanBuffer,
+    /// Whether some row may make the condition NULL.
+    pub may_be_null: BooleanBuffer,
 }
 
 impl Verdict {
     fn unknown(containers: usize) -> Self {
-        Self::constant(containers, true, true)
+        Self {
+            may_be_true: BooleanBuffer::new_set(containers),
+            may_be_false: BooleanBuffer::new_set(containers),
+            may_be_null: BooleanBuffer::new_set(containers),
+        }
     }
 
-    fn constant(containers: usize, may_be_true: bool, may_be_false: bool) -> Self {
+    fn constant(containers: usize, value: Option<bool>) -> Self {
         let all = |bit| match bit {
             true => BooleanBuffer::new_set(containers),
             false => BooleanBuffer::new_unset(containers),
         };
         Self {
-            may_be_true: all(may_be_true),
-            may_be_false: all(may_be_false),
+            may_be_true: all(value == Some(true)),
+            may_be_false: all(value == Some(false)),
+            may_be_null: all(value.is_none()),
         }
     }
 
@@ -48,7 +55,20 @@ impl Verdict {
         Self {
             may_be_true: self.may_be_false,
             may_be_false: self.may_be_true,
+            may_be_null: self.may_be_null,
         }
+    }
+
+    fn never_null(self) -> Self {
+        Self {
+            may_be_null: BooleanBuffer::new_unset(self.may_be_null.len()),
+            ..self
+        }
+    }
+
+    /// The containers all of whose rows make the condition true.
+    pub fn is_true(&self) -> BooleanBuffer {
+        !&(&self.may_be_false | &self.may_be_null)
     }
 
     /// Not true where the filters of the column know none of the hashes; `None` is a value that they cannot tell of.
@@ -86,10 +106,7 @@ impl Condition {
     pub fn evaluate(&self, stats: &PartitionStats, filters: Option<&SegmentFilters>) -> Verdict {
         match self {
             Self::Unknown => Verdict::unknown(stats.containers),
-            Self::Constant(value) => {
-                let (is_true, is_false) = (*value == Some(true), *value == Some(false));
-                Verdict::constant(stats.containers, is_true, is_false)
-            }
+            Self::Constant(value) => Verdict::constant(stats.containers, *value),
             Self::Not(a) => a.evaluate(stats, filters).not(),
             Self::And(a, b) => and(a.evaluate(stats, filters), b.evaluate(stats, filters)),
             Self::Or(a, b) => {
@@ -109,15 +126,17 @@ impl Condition {
                 let same = with_bounds(operand, stats, |b| {
                     let mut equal = b.compare(Comparison::Eq, value)?;
                     equal.may_be_false |= &b.may_null;
-                    Ok(equal)
+                    Ok(equal.never_null())
                 });
                 same.with_filters(operand, hashes_of(value), filters)
             }
             Self::IsNull(operand) => with_bounds(operand, stats, |b| {
-                Ok(Verdict {
+                let is_null = Verdict {
                     may_be_true: b.may_null.clone(),
                     may_be_false: &b.may_value | &b.may_nan,
-                })
+                    may_be_null: b.may_null.clone(),
+                };
+                Ok(is_null.never_null())
             }),
             Self::In(operand, values) => {
                 let listed = with_bounds(operand, stats, |b| b.is_in(values));
@@ -132,15 +151,17 @@ fn and(a: Verdict, b: Verdict) -> Verdict {
     Verdict {
         may_be_true: &a.may_be_true & &b.may_be_true,
         may_be_false: &a.may_be_false | &b.may_be_false,
+        may_be_null: &a.may_be_null | &b.may_be_null,
     }
 }
 
+/// A CASE none of whose branches applies is NULL.
 fn either(
     branches: &[Condition],
     stats: &PartitionStats,
     filters: Option<&SegmentFilters>,
 ) -> Verdict {
-    let mut any = Verdict::constant(stats.containers, false, false);
+    let mut any = Verdict::constant(stats.containers, None);
     for branch in branches {
         let verdict = branch.evaluate(stats, filters);
         any.may_be_true |= &verdict.may_be_true;
@@ -149,17 +170,11 @@ fn either(
     any
 }
 
-/// `a IS TRUE` is false where `a` is false or NULL; whether `a` is NULL is not known here.
+/// `a IS TRUE` is false where `a` is false or NULL.
 fn is(a: Verdict, wanted: bool) -> Verdict {
-    let containers = a.may_be_true.len();
-    Verdict {
-        may_be_true: if wanted {
-            a.may_be_true
-        } else {
-            a.may_be_false
-        },
-        may_be_false: BooleanBuffer::new_set(containers),
-    }
+    let mut is = if wanted { a } else { a.not() };
+    is.may_be_false |= &is.may_be_null;
+    is.never_null()
 }
 
 fn with_bounds(
@@ -239,6 +254,7 @@ impl Bounds {
         let mut verdict = Verdict {
             may_be_true: &self.may_value & true_values,
             may_be_false: &self.may_value & false_values,
+            may_be_null: self.may_null.clone(),
         };
         if true_nans {
             verdict.may_be_true |= &self.may_nan;
@@ -267,7 +283,10 @@ impl Bounds {
         let inside = BooleanBuffer::collect_bool(self.min.len(), |i| fits(first(i), i));
         if values.has_null {
             let none = BooleanBuffer::new_unset(self.min.len());
-            return Ok(self.verdict(&inside, &none, values.has_nan, false));
+            // A value that is not listed may be the one that is not known.
+            let mut listed = self.verdict(&inside, &none, values.has_nan, false);
+            listed.may_be_null = BooleanBuffer::new_set(listed.may_be_null.len());
+            return Ok(listed);
         }
         let one_value = without_nulls(&cmp::eq(&self.min, &self.max)?, false);
         let all_inside = &(&inside & &one_value) & &not_zero(&self.min);

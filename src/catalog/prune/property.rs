@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 //! The property: whatever the rows and the predicate, a container with a row for which DataFusion evaluates the
-//! predicate to true is kept.
+//! predicate to true is kept, and one that need not be filtered has no other rows.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{binary, cast, col, in_list, is_null, like, lit, not};
 use proptest::prelude::*;
 
-use super::may_match;
+use super::Pruner;
 use super::tests::{column_stats, schema};
 use crate::storage::schema::CollectionSchema;
 use crate::storage::stats::{PartitionStats, SegmentStats};
@@ -148,18 +148,18 @@ fn batch_of(container: &[Vec<ScalarValue>]) -> RecordBatch {
     RecordBatch::try_new(test_schema().arrow_schema(), columns).unwrap()
 }
 
-/// Whether some row of the batch is accepted.
-fn has_match(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> bool {
+/// How many rows of the batch are accepted.
+fn matches(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> usize {
     let result = predicate.evaluate(batch).unwrap();
     let result = result.into_array(batch.num_rows()).unwrap();
-    result.as_boolean().iter().any(|v| v == Some(true))
+    result.as_boolean().true_count()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     #[test]
-    fn no_container_with_a_match_is_pruned(
+    fn containers_are_pruned_and_left_unfiltered_rightly(
         containers in containers(),
         predicate in predicate(),
         text_max in 1usize..8,
@@ -178,10 +178,14 @@ proptest! {
             .collect();
         let borrowed: Vec<_> = segments.iter().map(|(rows, stats)| (*rows, stats)).collect();
         let stats = PartitionStats::build(&schema, &borrowed);
-        let kept = may_match(&predicate, &schema.arrow_schema(), &stats);
+        let pruner = Pruner::new(&predicate, &schema.arrow_schema());
+        let (kept, all) = (pruner.may_match(&stats), pruner.must_match(&stats));
         for (i, container) in containers.iter().enumerate() {
-            let wanted = has_match(&predicate, &batch_of(container));
-            prop_assert!(kept.value(i) || !wanted, "container {} of {} lost", i, predicate);
+            let batch = batch_of(container);
+            let matching = matches(&predicate, &batch);
+            prop_assert!(kept.value(i) || matching == 0, "container {} of {} lost", i, predicate);
+            let filtered = !all.value(i) || matching == batch.num_rows();
+            prop_assert!(filtered, "container {} of {} is not filtered", i, predicate);
         }
     }
 }

@@ -203,7 +203,7 @@ fn null_tests_prune_by_counts() {
             ("key IS NOT DISTINCT FROM 5", &[0, 4]),
             ("key IS NOT DISTINCT FROM NULL", &[3, 4]),
             ("(key < 10) IS TRUE", &[0, 4]),
-            ("(key < 10) IS NOT TRUE", &[0, 1, 2, 3, 4]),
+            ("(key < 10) IS NOT TRUE", &[1, 2, 3, 4]),
             ("(key < 10) IS FALSE", &[1, 2, 4]),
             ("(key < 10) IS UNKNOWN", &[0, 1, 2, 3, 4]),
         ],

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use crate::catalog::prune::{Pruner, may_match};
 use crate::storage::collection::Segment;
 use crate::storage::schema::{CollectionSchema, FieldId, field_id};
-use crate::storage::segment::SegmentReader;
+use crate::storage::segment::{SegmentReader, push_range};
 use crate::storage::segment_filters::SegmentFilters;
 use crate::storage::stats::PartitionStats;
 
@@ -80,6 +80,14 @@ impl ScanPruning {
         }
     }
 
+    /// Which containers have only rows that the planned predicate accepts.
+    pub fn planned_certain(&self, stats: &PartitionStats) -> BooleanBuffer {
+        match &self.planned {
+            Some(pruner) => pruner.must_match(stats),
+            None => BooleanBuffer::new_unset(stats.containers),
+        }
+    }
+
     /// Which row groups the bloom filters of a segment leave to all predicates, as they are now; `None` when no
     /// predicate looks a value up.
     pub fn lookup_match(
@@ -109,6 +117,32 @@ impl ScanPruning {
         !self.dynamic.is_empty()
     }
 
+    /// The rows of a row group that the planned predicate may accept, as far as the pages tell.
+    pub fn accepted(
+        &self,
+        reader: &SegmentReader,
+        segment: &Segment,
+        row_group: usize,
+    ) -> Accepted {
+        let all = reader.row_group_range(row_group);
+        let mut accepted = Accepted::default();
+        let Some((stats, containers)) =
+            reader.page_stats(row_group, &self.schema, &segment.stats, &self.fields)
+        else {
+            accepted.open.push(all);
+            return accepted;
+        };
+        let (kept, certain) = (self.planned_match(&stats), self.planned_certain(&stats));
+        for i in kept.set_indices() {
+            let rows = all.start + containers[i].start..all.start + containers[i].end;
+            match certain.value(i) {
+                true => push_range(&mut accepted.certain, rows),
+                false => push_range(&mut accepted.open, rows),
+            }
+        }
+        accepted
+    }
+
     /// The ranges of rows within a row group that its pages leave; `None` when that is all of them.
     pub fn page_ranges(
         &self,
@@ -122,6 +156,15 @@ impl ScanPruning {
         let all = kept.count_set_bits() == containers.len();
         (!all).then(|| kept.set_indices().map(|i| containers[i].clone()).collect())
     }
+}
+
+/// The places of rows in a file among which a predicate accepts some.
+#[derive(Debug, Default)]
+pub(super) struct Accepted {
+    /// Rows that it all accepts.
+    pub certain: Vec<Range<u32>>,
+    /// Rows that have to be looked at.
+    pub open: Vec<Range<u32>>,
 }
 
 fn fields_of(expr: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Vec<FieldId> {

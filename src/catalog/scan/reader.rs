@@ -8,6 +8,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 
 use super::metrics::ScanMetrics;
 use super::pruning::{ScanPruning, select_ranges};
@@ -17,7 +18,7 @@ use crate::error::Result;
 use crate::storage::adapt::adapt_batch;
 use crate::storage::collection::Segment;
 use crate::storage::growing::GrowingSegment;
-use crate::storage::schema::{FieldId, SegmentId};
+use crate::storage::schema::{FieldId, SegmentId, field_id};
 use crate::storage::segment::{
     ROW_COLUMN, ReadRequest, RowFilter, SegmentBatches, SegmentReader, live_selection,
 };
@@ -58,29 +59,6 @@ impl ReadPlan {
         self.columns.contains(&OutputColumn::Row)
     }
 
-    /// What the statistics of a segment's row groups, and then its bloom filters, leave.
-    fn row_groups_kept(
-        &self,
-        pruning: &ScanPruning,
-        stats: &PartitionStats,
-        segment: &Segment,
-        reader: &SegmentReader,
-    ) -> RowGroupsKept {
-        let by_bounds = pruning.planned_match(stats);
-        let filters = SegmentFilters {
-            engine: &self.source.engine,
-            collection: &self.source.collection,
-            segment,
-            reader,
-        };
-        let looked_up = match by_bounds.has_true() {
-            true => pruning.lookup_match(stats, &filters),
-            false => None,
-        };
-        let all = looked_up.map_or_else(|| by_bounds.clone(), |kept| &by_bounds & &kept);
-        RowGroupsKept { by_bounds, all }
-    }
-
     /// A batch of the output: stored columns in order, then row numbers where they are wanted.
     fn output_batch(&self, segment: SegmentId, rows: &RecordBatch) -> Result<RecordBatch> {
         let count = rows.num_rows();
@@ -109,15 +87,38 @@ impl ReadPlan {
 }
 
 /// One bit per row group of a segment: whether it must be read.
-struct RowGroupsKept {
+pub(super) struct RowGroupsKept {
     /// As far as its bounds tell.
     by_bounds: BooleanBuffer,
     /// As far as its bounds and its bloom filters tell.
-    all: BooleanBuffer,
+    pub all: BooleanBuffer,
 }
 
 impl RowGroupsKept {
-    fn all(row_groups: usize) -> Self {
+    /// What the statistics of a segment's row groups, and then its bloom filters, leave.
+    pub fn new(
+        source: &ScanSource,
+        pruning: &ScanPruning,
+        stats: &PartitionStats,
+        segment: &Segment,
+        reader: &SegmentReader,
+    ) -> Self {
+        let by_bounds = pruning.planned_match(stats);
+        let filters = SegmentFilters {
+            engine: &source.engine,
+            collection: &source.collection,
+            segment,
+            reader,
+        };
+        let looked_up = match by_bounds.has_true() {
+            true => pruning.lookup_match(stats, &filters),
+            false => None,
+        };
+        let all = looked_up.map_or_else(|| by_bounds.clone(), |kept| &by_bounds & &kept);
+        Self { by_bounds, all }
+    }
+
+    pub fn all(row_groups: usize) -> Self {
         let all = BooleanBuffer::new_set(row_groups);
         Self {
             by_bounds: all.clone(),
@@ -326,7 +327,9 @@ impl SealedReader {
         let reader = plan.source.open_segment(segment.id)?;
         let stats = pruning.map(|p| p.row_group_stats(&reader, &segment));
         let kept = match pruning.zip(stats.as_ref()) {
-            Some((pruning, stats)) => plan.row_groups_kept(pruning, stats, &segment, &reader),
+            Some((pruning, stats)) => {
+                RowGroupsKept::new(&plan.source, pruning, stats, &segment, &reader)
+            }
             None => RowGroupsKept::all(reader.row_groups()),
         };
         if kept.is_segment_pruned_by_bloom() {
@@ -429,11 +432,31 @@ impl SealedReader {
 }
 
 impl LateFilter {
-    fn row_filter(&self) -> RowFilter {
-        let predicate = Arc::clone(&self.predicate);
-        Box::new(move |rows| {
-            let result = predicate.evaluate(rows)?.into_array(rows.num_rows())?;
-            Ok(result.as_boolean().clone())
-        })
+    /// The filter of `predicate`, whose columns are those of `table`; `None` when it reads none, or any that is not
+    /// stored.
+    pub fn new(predicate: &Arc<dyn PhysicalExpr>, table: &Schema) -> Option<Self> {
+        let columns = collect_columns(predicate);
+        let mut indices: Vec<usize> = columns.iter().map(|c| c.index()).collect();
+        indices.sort_unstable();
+        let fields: Option<Vec<FieldId>> = indices
+            .iter()
+            .map(|i| field_id(table.fields().get(*i)?))
+            .collect();
+        let schema = table.project(&indices).ok()?;
+        let predicate = reassign_expr_columns(Arc::clone(predicate), &schema).ok()?;
+        let fields = fields.filter(|fields| !fields.is_empty())?;
+        Some(Self { fields, predicate })
+    }
+
+    /// Which rows of a batch of its columns it accepts.
+    pub fn evaluate(&self, rows: &RecordBatch) -> Result<BooleanArray> {
+        let result = self.predicate.evaluate(rows)?;
+        let result = result.into_array(rows.num_rows())?;
+        Ok(result.as_boolean().clone())
+    }
+
+    pub fn row_filter(&self) -> RowFilter {
+        let filter = self.clone();
+        Box::new(move |rows| filter.evaluate(rows))
     }
 }

@@ -29,6 +29,32 @@ pub fn live_selection(
     }
 }
 
+/// The rows of ascending `ranges` (places in the file) that are not in `deletes`, as ranges.
+pub fn live_ranges(
+    deletes: &RoaringBitmap,
+    ranges: impl IntoIterator<Item = Range<u32>>,
+) -> Vec<Range<u32>> {
+    let mut live = Vec::new();
+    for range in ranges {
+        let mut next = range.start;
+        for row in deletes.range(range.clone()) {
+            push_range(&mut live, next..row);
+            next = row + 1;
+        }
+        push_range(&mut live, next..range.end);
+    }
+    live
+}
+
+/// Adds rows after those of `ranges`; what follows without a gap becomes one range.
+pub fn push_range(ranges: &mut Vec<Range<u32>>, rows: Range<u32>) {
+    match ranges.last_mut() {
+        _ if rows.is_empty() => {}
+        Some(last) if last.end == rows.start => last.end = rows.end,
+        _ => ranges.push(rows),
+    }
+}
+
 fn bitmap(deletes: &RoaringBitmap, ranges: &[Range<u32>], rows: u64) -> RowSelection {
     let mut mask = BooleanBufferBuilder::new(rows as usize);
     mask.append_n(rows as usize, true);
@@ -88,6 +114,13 @@ mod tests {
                 .collect();
             let selection = live_selection(&deletes, ranges.clone());
             assert_eq!(selected(&selection.unwrap_or_default()), wanted, "{step}");
+            let live: Vec<u32> = live_ranges(&deletes, ranges.clone())
+                .into_iter()
+                .flatten()
+                .collect();
+            let is_live = |row: &u32| !deletes.contains(*row);
+            let wanted: Vec<u32> = ranges.iter().cloned().flatten().filter(is_live).collect();
+            assert_eq!(live, wanted, "{step}");
         }
     }
 

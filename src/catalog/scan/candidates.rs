@@ -1,0 +1,247 @@
+//! The rows that a predicate accepts, by their places: what a search measures, without any other column of theirs.
+//!
+//! ```text
+//! PartitionStats -> segments -> row groups -> pages -+- certain: all rows are accepted, nothing is decoded
+//!                                                    +- open: the predicate's columns are decoded and evaluated
+//! ```
+//! Where rows are sorted by a column that the predicate bounds, only the pages at the ends of the accepted range are
+//! open. Deleted rows are never among the candidates.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray};
+use arrow::datatypes::{Schema, UInt32Type};
+use arrow::record_batch::RecordBatch;
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::pruning::{Accepted, ScanPruning, select_ranges};
+use super::reader::{LateFilter, RowGroupsKept};
+use super::source::ScanSource;
+use super::{Pruned, prune_segments_by};
+use crate::error::{Error, Result};
+use crate::storage::adapt::adapt_batch;
+use crate::storage::collection::Segment;
+use crate::storage::growing::GrowingSegment;
+use crate::storage::segment::{
+    ReadRequest, SegmentReader, live_ranges, live_selection, push_range,
+};
+
+/// Rows of a batch of the predicate's columns.
+const BATCH_ROWS: usize = 8_192;
+
+/// Finds the rows of a collection that a predicate accepts.
+#[derive(Debug)]
+pub struct Candidates {
+    source: Arc<ScanSource>,
+    filter: Option<LateFilter>,
+    pruning: Option<ScanPruning>,
+    pruned: Pruned,
+}
+
+/// A row group that may have candidates.
+#[derive(Debug, Clone, Copy)]
+pub struct RowGroup {
+    /// Its place in the file.
+    pub index: usize,
+    /// Whether all its rows are accepted.
+    pub is_certain: bool,
+}
+
+/// Rows that a predicate accepts, as ascending ranges of places with gaps between them.
+#[derive(Debug, Default)]
+pub struct Rows {
+    /// The rows.
+    pub ranges: Vec<Range<u32>>,
+    /// For how many rows the predicate was evaluated.
+    pub evaluated: u64,
+    /// Bytes that were read from the file.
+    pub bytes_read: u64,
+}
+
+impl Candidates {
+    /// The candidates of a predicate, whose columns are scalar ones among those of `table`; its fields carry their
+    /// field ids. Without `prune` every row is looked at.
+    ///
+    /// # Errors
+    /// XX000 for a predicate that reads no column, or one that is not stored.
+    pub fn try_new(
+        source: Arc<ScanSource>,
+        predicate: Option<&Arc<dyn PhysicalExpr>>,
+        table: &Arc<Schema>,
+        prune: bool,
+    ) -> Result<Self> {
+        let filter = predicate.map(|p| {
+            LateFilter::new(p, table).ok_or_else(|| {
+                Error::internal(format!("the predicate {p} reads no stored columns"))
+            })
+        });
+        let schema = &source.collection.schema;
+        let pruning = ScanPruning::new(predicate, table, &[], table, schema);
+        Ok(Self {
+            filter: filter.transpose()?,
+            pruning: pruning.filter(|_| prune),
+            pruned: prune_segments_by(&source, predicate.filter(|_| prune), table),
+            source,
+        })
+    }
+
+    /// How many sealed segments the collection has, and the columns by which some were pruned.
+    pub fn pruned(&self) -> (usize, &[String]) {
+        (self.pruned.kept.len(), &self.pruned.by)
+    }
+
+    /// The sealed segments that may have candidates.
+    pub fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
+        let all = self.source.collection.segments().zip(&self.pruned.kept);
+        all.filter(|(_, kept)| *kept).map(|(segment, _)| segment)
+    }
+
+    /// The row groups of a segment that may have candidates.
+    pub fn row_groups(&self, segment: &Segment, reader: &SegmentReader) -> Vec<RowGroup> {
+        let is_certain = self.filter.is_none();
+        let Some(pruning) = &self.pruning else {
+            let all = 0..reader.row_groups();
+            return all.map(|index| RowGroup { index, is_certain }).collect();
+        };
+        let stats = pruning.row_group_stats(reader, segment);
+        let kept = RowGroupsKept::new(&self.source, pruning, &stats, segment, reader);
+        let certain = pruning.planned_certain(&stats);
+        let row_group = |index| RowGroup {
+            index,
+            is_certain: is_certain || certain.value(index),
+        };
+        kept.all.set_indices().map(row_group).collect()
+    }
+
+    /// The candidates in a row group.
+    ///
+    /// # Errors
+    /// Those of the predicate; XX001 when the file is damaged, 58030 when it cannot be read.
+    pub fn in_row_group(
+        &self,
+        segment: &Segment,
+        reader: &Arc<SegmentReader>,
+        row_group: RowGroup,
+    ) -> Result<Rows> {
+        let all = reader.row_group_range(row_group.index);
+        let filter = self.filter.as_ref().filter(|_| !row_group.is_certain);
+        let Some(filter) = filter else {
+            let ranges = live_ranges(&segment.deletes, [all]);
+            return Ok(Rows {
+                ranges,
+                ..Rows::default()
+            });
+        };
+        let accepted = match &self.pruning {
+            Some(pruning) => pruning.accepted(reader, segment, row_group.index),
+            None => Accepted {
+                open: vec![all],
+                ..Accepted::default()
+            },
+        };
+        let certain = live_ranges(&segment.deletes, accepted.certain);
+        let mut rows = self.open_rows(segment, reader, row_group.index, &accepted.open, filter)?;
+        rows.ranges = merged(rows.ranges, certain);
+        Ok(rows)
+    }
+
+    /// The rows of `open` (places in the file, within one row group) that are live and accepted.
+    fn open_rows(
+        &self,
+        segment: &Segment,
+        reader: &Arc<SegmentReader>,
+        row_group: usize,
+        open: &[Range<u32>],
+        filter: &LateFilter,
+    ) -> Result<Rows> {
+        let all = reader.row_group_range(row_group);
+        let within: Vec<Range<u32>> = open
+            .iter()
+            .map(|r| r.start - all.start..r.end - all.start)
+            .collect();
+        let mut selection = select_ranges(&within, all.len() as u32);
+        if let Some(live) = live_selection(&segment.deletes, open.iter().cloned()) {
+            selection = selection.and_then(&live);
+        }
+        let mut rows = Rows {
+            evaluated: selection.row_count() as u64,
+            ..Rows::default()
+        };
+        if rows.evaluated == 0 {
+            return Ok(rows);
+        }
+        let request = ReadRequest {
+            schema: Arc::clone(&self.source.collection.schema),
+            fields: Vec::new(),
+            row_groups: vec![row_group],
+            rows: Some(selection),
+            row_number: true,
+            filter: Some((filter.fields.clone(), filter.row_filter())),
+            batch_size: BATCH_ROWS,
+        };
+        let mut batches = reader.read(request)?;
+        for batch in batches.by_ref() {
+            for row in batch?.column(0).as_primitive::<UInt32Type>().values() {
+                push_range(&mut rows.ranges, *row..row + 1);
+            }
+        }
+        rows.bytes_read = batches.bytes_read();
+        Ok(rows)
+    }
+
+    /// The candidates in a growing segment.
+    ///
+    /// # Errors
+    /// Those of the predicate.
+    pub fn in_growing(&self, growing: &GrowingSegment) -> Result<Rows> {
+        let mut rows = Rows::default();
+        let mut first = 0;
+        for batch in growing.batches() {
+            let places = first..first + batch.num_rows() as u32;
+            first = places.end;
+            let Some(filter) = &self.filter else {
+                push_range(&mut rows.ranges, places);
+                continue;
+            };
+            rows.evaluated += places.len() as u64;
+            let batch = adapt_batch(batch, &self.source.collection.schema, &filter.fields)?;
+            accepted_rows(filter, &batch, places.start, &mut rows.ranges)?;
+        }
+        rows.ranges = live_ranges(&growing.deletes, rows.ranges);
+        Ok(rows)
+    }
+}
+
+/// Adds the accepted rows of a batch whose first row is at place `first`.
+fn accepted_rows(
+    filter: &LateFilter,
+    batch: &RecordBatch,
+    first: u32,
+    ranges: &mut Vec<Range<u32>>,
+) -> Result<()> {
+    let accepted = filter.evaluate(batch)?;
+    for (start, end) in true_values(&accepted).set_slices() {
+        push_range(ranges, first + start as u32..first + end as u32);
+    }
+    Ok(())
+}
+
+/// NULL is no.
+fn true_values(accepted: &BooleanArray) -> arrow::buffer::BooleanBuffer {
+    match accepted.nulls() {
+        Some(nulls) => accepted.values() & nulls.inner(),
+        None => accepted.values().clone(),
+    }
+}
+
+/// The ranges of both, which have no row in common.
+fn merged(a: Vec<Range<u32>>, b: Vec<Range<u32>>) -> Vec<Range<u32>> {
+    let mut all = [a, b].concat();
+    all.sort_unstable_by_key(|range| range.start);
+    let mut merged = Vec::with_capacity(all.len());
+    for range in all {
+        push_range(&mut merged, range);
+    }
+    merged
+}

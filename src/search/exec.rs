@@ -1,0 +1,296 @@
+//! The operator.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::compute::SortOptions;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{Result, Statistics, stats::Precision};
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr_common::physical_expr::fmt_sql;
+use datafusion::physical_plan::coop::make_cooperative;
+use datafusion::physical_plan::execution_plan::{
+    Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType,
+};
+use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
+};
+use futures::{TryStreamExt, stream};
+use shelfmark_udfs::Metric;
+
+use super::best::Entry;
+use super::metrics::SearchMetrics;
+use super::node::metric_name;
+use super::order::Order;
+use super::run::Run;
+use crate::catalog::scan::{Candidates, OutputColumn, ScanSource};
+use crate::storage::schema::FieldId;
+
+/// What to search for.
+#[derive(Debug, Clone)]
+pub struct Search {
+    /// How vectors are compared.
+    pub metric: Metric,
+    /// The vector column.
+    pub vector: FieldId,
+    /// Its name, for EXPLAIN.
+    pub vector_name: String,
+    /// What rows are compared with; it reads no columns and is evaluated once for each run.
+    pub query: Arc<dyn PhysicalExpr>,
+    /// What candidates have to fulfil, over scalar columns of `table`.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
+    /// What their distances have to fulfil, over one column with the distance.
+    pub distance_filter: Option<Arc<dyn PhysicalExpr>>,
+    /// The order of the distances.
+    pub order: Order,
+    /// How many rows.
+    pub k: usize,
+    /// Whether rows as good as the last come too.
+    pub ties: bool,
+    /// The columns that the filter can name; the fields carry their field ids.
+    pub table: SchemaRef,
+    /// The columns that come out, before the distance.
+    pub columns: Vec<OutputColumn>,
+    /// Those columns and the distance.
+    pub output: SchemaRef,
+}
+
+/// Finds the k rows of a collection whose distances from a query come first, at one version.
+#[derive(Debug)]
+pub struct VectorTopKExec {
+    source: Arc<ScanSource>,
+    search: Arc<Search>,
+    candidates: Arc<Candidates>,
+    prune: bool,
+    properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl VectorTopKExec {
+    /// A search of the collection at the version of `source`; segments are pruned here if `prune`.
+    ///
+    /// # Errors
+    /// XX000 for a filter that reads no stored column.
+    pub fn try_new(source: Arc<ScanSource>, search: Search, prune: bool) -> Result<Self> {
+        let candidates = Candidates::try_new(
+            Arc::clone(&source),
+            search.filter.as_ref(),
+            &search.table,
+            prune,
+        )?;
+        let metrics = ExecutionPlanMetricsSet::new();
+        let (segments, _) = candidates.pruned();
+        let kept = candidates.segments().count();
+        SearchMetrics::planned(&metrics, segments, segments - kept);
+        Ok(Self {
+            properties: Arc::new(compute_properties(&search)),
+            candidates: Arc::new(candidates),
+            search: Arc::new(search),
+            source,
+            prune,
+            metrics,
+        })
+    }
+
+    /// What it reads from.
+    pub fn source(&self) -> &Arc<ScanSource> {
+        &self.source
+    }
+
+    /// What it searches for.
+    pub fn search(&self) -> &Search {
+        &self.search
+    }
+
+    /// The same operator for another search or another version: nothing is planned again but the pruning.
+    ///
+    /// # Errors
+    /// Those of [`VectorTopKExec::try_new`].
+    pub fn with_search(&self, source: Arc<ScanSource>, search: Search) -> Result<Self> {
+        Self::try_new(source, search, self.prune)
+    }
+
+    fn run(&self) -> Result<Run> {
+        let metrics = SearchMetrics::new(&self.metrics);
+        let search = Arc::clone(&self.search);
+        let candidates = Arc::clone(&self.candidates);
+        Run::try_new(search, Arc::clone(&self.source), candidates, metrics)
+    }
+
+    fn pruned(&self) -> usize {
+        self.candidates.pruned().0 - self.candidates.segments().count()
+    }
+
+    fn description(&self) -> Vec<String> {
+        let search = &self.search;
+        let collection = &self.source.collection;
+        let (segments, by) = self.candidates.pruned();
+        let by = match by {
+            [] => String::new(),
+            columns => format!(" (by {})", columns.join(", ")),
+        };
+        let names: Vec<&str> = search
+            .output
+            .fields()
+            .iter()
+            .map(|f| f.name().as_str())
+            .collect();
+        let filters = [
+            ("filter", &search.filter),
+            ("distance_filter", &search.distance_filter),
+        ];
+        let filters = filters.into_iter().filter_map(|(name, filter)| {
+            let text = fmt_sql(filter.as_ref()?.as_ref()).to_string();
+            Some(format!("{name}={text}"))
+        });
+        let ties = if search.ties { " with ties" } else { "" };
+        let descending = if search.order.descending {
+            " descending"
+        } else {
+            ""
+        };
+        let mut parts = vec![
+            format!("collection={}", collection.name),
+            format!("version={}", self.source.version),
+            format!("k={}{ties}", search.k),
+            format!("metric={}{descending}", metric_name(search.metric)),
+            format!("column={}", search.vector_name),
+            format!("segments={segments}"),
+            format!("pruned={}{by}", self.pruned()),
+            format!("growing={}", collection.growing().len()),
+            format!("projection=[{}]", names.join(", ")),
+        ];
+        parts.extend(filters);
+        if !self.prune {
+            parts.push("prune=off".to_string());
+        }
+        parts
+    }
+}
+
+fn compute_properties(search: &Search) -> PlanProperties {
+    let distance = search.output.fields().len() - 1;
+    let name = search.output.field(distance).name();
+    let key = PhysicalSortExpr {
+        expr: Arc::new(Column::new(name, distance)),
+        options: SortOptions {
+            descending: search.order.descending,
+            nulls_first: search.order.nulls_first,
+        },
+    };
+    let output = Arc::clone(&search.output);
+    PlanProperties::new(
+        EquivalenceProperties::new_with_orderings(output, [[key]]),
+        Partitioning::UnknownPartitioning(1),
+        EmissionType::Final,
+        Boundedness::Bounded,
+    )
+    .with_scheduling_type(SchedulingType::Cooperative)
+}
+
+impl DisplayAs for VectorTopKExec {
+    fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        let parts = self.description();
+        match t {
+            DisplayFormatType::TreeRender => f.write_str(&parts.join("\n")),
+            _ => write!(f, "VectorTopKExec: {}", parts.join(", ")),
+        }
+    }
+}
+
+impl ExecutionPlan for VectorTopKExec {
+    fn name(&self) -> &str {
+        "VectorTopKExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        Vec::new()
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        let search = &self.search;
+        let mut recursion = TreeNodeRecursion::Continue;
+        let filters = search.filter.iter().chain(&search.distance_filter);
+        for expr in std::iter::once(&search.query).chain(filters) {
+            recursion = recursion.visit_sibling(|| f(expr))?;
+        }
+        Ok(recursion)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+        _options: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        _children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        Ok(self)
+    }
+
+    fn execute(
+        &self,
+        _partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let run = Arc::new(self.run()?);
+        let pruned = self.pruned();
+        let batch_rows = context.session_config().batch_size().max(1);
+        let found = async move {
+            let winners = run.winners(&context).await;
+            let totals = run.source.engine.metrics();
+            run.metrics.count_in(totals, pruned);
+            Ok::<_, DataFusionError>(batches(run, winners?, batch_rows))
+        };
+        let stream = stream::once(found).try_flatten();
+        let stream = RecordBatchStreamAdapter::new(self.schema(), stream);
+        Ok(make_cooperative(Box::pin(stream)))
+    }
+
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
+    fn statistics_from_inputs(
+        &self,
+        _input_stats: &[Arc<Statistics>],
+        _args: &StatisticsArgs,
+    ) -> Result<Arc<Statistics>> {
+        Ok(Arc::new(Statistics {
+            num_rows: Precision::Inexact(self.search.k),
+            ..Statistics::new_unknown(&self.search.output)
+        }))
+    }
+}
+
+/// The output rows of winners, read as they are asked for.
+fn batches(
+    run: Arc<Run>,
+    winners: Vec<Entry>,
+    batch_rows: usize,
+) -> impl futures::Stream<Item = Result<arrow::record_batch::RecordBatch>> {
+    let starts = (0..winners.len()).step_by(batch_rows);
+    stream::iter(starts.map(move |start| {
+        let end = winners.len().min(start + batch_rows);
+        let batch = run.fetch(&winners[start..end])?;
+        run.metrics.baseline.record_output(batch.num_rows());
+        Ok(batch)
+    }))
+}

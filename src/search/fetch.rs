@@ -1,0 +1,165 @@
+//! The columns of the winners, which are read last.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array,
+};
+use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
+
+use super::best::{Address, Entry};
+use super::pool::Unit;
+use super::run::Run;
+use crate::catalog::scan::OutputColumn;
+use crate::error::{Error, Result};
+use crate::storage::adapt::{adapt_batch, projected_schema};
+use crate::storage::collection::Segment;
+use crate::storage::growing::GrowingSegment;
+use crate::storage::schema::FieldId;
+use crate::storage::segment::ReadRequest;
+
+impl Run {
+    /// The output rows of winners, in their order.
+    ///
+    /// # Errors
+    /// XX001 when a file is damaged, 58030 when it cannot be read.
+    pub fn fetch(&self, winners: &[Entry]) -> Result<RecordBatch> {
+        let _timer = self.metrics.fetch_time.timer();
+        let fields: Vec<FieldId> = self.search.columns.iter().filter_map(stored).collect();
+        let rows = self.stored_rows(&fields, winners)?;
+        let mut stored = rows.columns().iter();
+        let addresses = || winners.iter().map(|(_, address)| *address);
+        let mut columns = Vec::with_capacity(self.search.columns.len() + 1);
+        for column in &self.search.columns {
+            columns.push(match column {
+                OutputColumn::Stored(_) => stored.next().cloned().ok_or_else(lost_column)?,
+                OutputColumn::Row => {
+                    Arc::new(UInt32Array::from_iter_values(addresses().map(|a| a.row))) as ArrayRef
+                }
+                OutputColumn::Segment => {
+                    let ids = addresses().map(|a| self.segment_id(a));
+                    Arc::new(UInt64Array::from_iter_values(ids))
+                }
+            });
+        }
+        let order = self.search.order;
+        let distances = winners.iter().map(|(key, _)| order.distance(*key));
+        columns.push(Arc::new(distances.collect::<Float64Array>()));
+        let options = RecordBatchOptions::new().with_row_count(Some(winners.len()));
+        let output = SchemaRef::clone(&self.search.output);
+        Ok(RecordBatch::try_new_with_options(
+            output, columns, &options,
+        )?)
+    }
+
+    fn segment_id(&self, address: Address) -> u64 {
+        match &self.units[address.unit as usize] {
+            Unit::Growing(segment) => segment.id.0,
+            Unit::Sealed(segment) => segment.id.0,
+        }
+    }
+
+    /// The stored columns of winners, read segment by segment.
+    fn stored_rows(&self, fields: &[FieldId], winners: &[Entry]) -> Result<RecordBatch> {
+        let schema = projected_schema(&self.source.collection.schema, fields)?;
+        if fields.is_empty() {
+            let options = RecordBatchOptions::new().with_row_count(Some(winners.len()));
+            return Ok(RecordBatch::try_new_with_options(schema, vec![], &options)?);
+        }
+        let mut addresses: Vec<(Address, usize)> = winners
+            .iter()
+            .enumerate()
+            .map(|(place, (_, address))| (*address, place))
+            .collect();
+        addresses.sort_unstable();
+        let mut batches = Vec::new();
+        let mut sources = vec![(0, 0); winners.len()];
+        for of_unit in addresses.chunk_by(|a, b| a.0.unit == b.0.unit) {
+            let rows: Vec<u32> = of_unit.iter().map(|(address, _)| address.row).collect();
+            let batch = match &self.units[of_unit[0].0.unit as usize] {
+                Unit::Growing(segment) => self.growing_rows(segment, fields, &rows)?,
+                Unit::Sealed(segment) => self.sealed_rows(segment, fields, &rows, &schema)?,
+            };
+            for (i, (_, place)) in of_unit.iter().enumerate() {
+                sources[*place] = (batches.len(), i);
+            }
+            batches.push(batch);
+        }
+        let batches: Vec<&RecordBatch> = batches.iter().collect();
+        Ok(interleave_record_batch(&batches, &sources)?)
+    }
+
+    /// Ascending rows of a growing segment.
+    fn growing_rows(
+        &self,
+        segment: &GrowingSegment,
+        fields: &[FieldId],
+        rows: &[u32],
+    ) -> Result<RecordBatch> {
+        let collection = &self.source.collection.schema;
+        let schema = projected_schema(collection, fields)?;
+        let mut parts = Vec::new();
+        let (mut first, mut rest) = (0, rows);
+        for batch in segment.batches() {
+            let end = first + batch.num_rows() as u32;
+            let (here, later) = rest.split_at(rest.partition_point(|row| *row < end));
+            if !here.is_empty() {
+                let places = UInt32Array::from_iter_values(here.iter().map(|row| row - first));
+                let batch = adapt_batch(batch, collection, fields)?;
+                parts.push(take_record_batch(&batch, &places)?);
+            }
+            (first, rest) = (end, later);
+        }
+        Ok(concat_batches(&schema, &parts)?)
+    }
+
+    /// Ascending rows of a sealed segment.
+    fn sealed_rows(
+        &self,
+        segment: &Segment,
+        fields: &[FieldId],
+        rows: &[u32],
+        schema: &SchemaRef,
+    ) -> Result<RecordBatch> {
+        let reader = self.source.open_segment(segment.id)?;
+        let mut row_groups = Vec::new();
+        let mut selectors = Vec::new();
+        for of_group in rows.chunk_by(|a, b| reader.row_group_of(*a) == reader.row_group_of(*b)) {
+            let row_group = reader.row_group_of(of_group[0]);
+            let all = reader.row_group_range(row_group);
+            let mut next = all.start;
+            for row in of_group {
+                selectors.push(RowSelector::skip((row - next) as usize));
+                selectors.push(RowSelector::select(1));
+                next = row + 1;
+            }
+            selectors.push(RowSelector::skip((all.end - next) as usize));
+            row_groups.push(row_group);
+        }
+        let mut batches = reader.read(ReadRequest {
+            schema: Arc::clone(&self.source.collection.schema),
+            fields: fields.to_vec(),
+            row_groups,
+            rows: Some(RowSelection::from(selectors)),
+            row_number: false,
+            filter: None,
+            batch_size: rows.len(),
+        })?;
+        let parts: Vec<RecordBatch> = batches.by_ref().collect::<Result<_>>()?;
+        self.metrics.other_bytes.add(batches.bytes_read() as usize);
+        Ok(concat_batches(schema, &parts)?)
+    }
+}
+
+fn stored(column: &OutputColumn) -> Option<FieldId> {
+    match column {
+        OutputColumn::Stored(field) => Some(*field),
+        OutputColumn::Segment | OutputColumn::Row => None,
+    }
+}
+
+fn lost_column() -> Error {
+    Error::internal("a search read fewer columns than it puts out")
+}

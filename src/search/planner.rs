@@ -1,0 +1,110 @@
+//! From the search in a logical plan to the operator.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+use async_trait::async_trait;
+use datafusion::catalog::Session;
+use datafusion::common::{Column, DFSchema, ExprSchema, Result};
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{
+    Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::conjunction_opt;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+
+use super::exec::{Search, VectorTopKExec};
+use super::node::{Distance, VectorTopK, with_distance_column};
+use crate::catalog::options::ShelfmarkOptions;
+use crate::catalog::scan::CollectionScanExec;
+use crate::error::Error;
+use crate::storage::schema::field_id;
+
+/// Makes a [`VectorTopKExec`] of a [`VectorTopK`].
+#[derive(Debug, Default)]
+pub struct VectorTopKPlanner;
+
+#[async_trait]
+impl ExtensionPlanner for VectorTopKPlanner {
+    async fn plan_extension(
+        &self,
+        planner: &dyn PhysicalPlanner,
+        node: &dyn UserDefinedLogicalNode,
+        logical_inputs: &[&LogicalPlan],
+        physical_inputs: &[Arc<dyn ExecutionPlan>],
+        session: &dyn Session,
+        planning: &PhysicalPlanningContext,
+    ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let Some(node) = node.as_any().downcast_ref::<VectorTopK>() else {
+            return Ok(None);
+        };
+        let ([input], [scan]) = (logical_inputs, physical_inputs) else {
+            return Err(Error::internal("a vector search has one input").into());
+        };
+        let scan = scan.downcast_ref::<CollectionScanExec>().ok_or_else(|| {
+            let message = format!("a vector search over {}, which is no scan", scan.name());
+            Error::internal(message)
+        })?;
+        let physical = |expr: &Expr, schema: &DFSchema| {
+            planner.create_physical_expr(expr, schema, session, planning)
+        };
+        let search = search(node, input.schema(), scan, physical)?;
+        let prune = ShelfmarkOptions::prunes(session.config_options());
+        let source = Arc::clone(scan.source());
+        Ok(Some(Arc::new(VectorTopKExec::try_new(
+            source, search, prune,
+        )?)))
+    }
+}
+
+/// The search of a node over a scan with the columns of `input`.
+fn search(
+    node: &VectorTopK,
+    input: &DFSchema,
+    scan: &CollectionScanExec,
+    physical: impl Fn(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>>,
+) -> Result<Search> {
+    let lost = |what: &str| Error::internal(format!("a vector search lost its {what}"));
+    let distance = Distance::of(&node.distance).ok_or_else(|| lost("distance"))?;
+    let vector = input.field_from_column(distance.column)?;
+    let place = |column: &Column| input.index_of_column(column);
+    let columns = node.columns.iter().map(place);
+    let columns: Vec<usize> = columns.collect::<Result<_>>()?;
+    let of_distance = distance_schema()?;
+    let (mut scalar, mut measured) = (Vec::new(), Vec::new());
+    for filter in &node.filters {
+        let nested = |c: &&Column| {
+            let field = input.field_from_column(c);
+            field.is_ok_and(|f| f.data_type().is_nested())
+        };
+        if filter.column_refs().iter().any(nested) {
+            let filter = with_distance_column(filter.clone(), &node.distance)?;
+            measured.push(physical(&filter, &of_distance)?);
+        } else {
+            scalar.push(physical(filter, input)?);
+        }
+    }
+    Ok(Search {
+        metric: distance.metric,
+        vector: field_id(vector).ok_or_else(|| lost("vector column"))?,
+        vector_name: vector.name().clone(),
+        query: physical(distance.query, &DFSchema::empty())?,
+        filter: conjunction_opt(scalar),
+        distance_filter: conjunction_opt(measured),
+        order: node.order,
+        k: node.k,
+        ties: node.ties,
+        table: scan.schema(),
+        columns: columns.iter().map(|i| scan.request().columns[*i]).collect(),
+        output: Arc::clone(UserDefinedLogicalNodeCore::schema(node).inner()),
+    })
+}
+
+/// What filters on the distance read.
+fn distance_schema() -> Result<DFSchema> {
+    let column = VectorTopK::distance_column();
+    let field = Field::new(column.name, DataType::Float64, true);
+    DFSchema::new_with_metadata(vec![(column.relation, Arc::new(field))], Default::default())
+}

@@ -1,0 +1,455 @@
+//! A search gives the rows of the plain plan: random tables, changed and compacted meanwhile, and random queries.
+
+use std::collections::HashSet;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef};
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::common::ScalarValue;
+use datafusion::physical_plan::common::collect;
+use proptest::prelude::*;
+use proptest::sample::select;
+use shelfmark::{Database, Outcome, Session, Settings};
+
+/// A row as SQL: key, group, text, vector and half vector.
+type Row = [String; 5];
+
+#[derive(Debug, Clone)]
+enum Step {
+    Insert(Vec<Row>),
+    Delete(String),
+    Update(String, String),
+    Compact(&'static str),
+    Queries(Vec<Query>),
+}
+
+#[derive(Debug, Clone)]
+struct Query {
+    distance: String,
+    /// The same with the query as a parameter, and its value.
+    prepared: (String, String),
+    columns: &'static str,
+    filter: String,
+    direction: &'static str,
+    ties: &'static str,
+    limit: usize,
+    offset: usize,
+    prune: bool,
+}
+
+impl Query {
+    fn text_with(&self, distance: &str, limited: bool) -> String {
+        let Self {
+            columns,
+            filter,
+            direction,
+            ties,
+            limit,
+            offset,
+            ..
+        } = self;
+        let filter = filter.replace("DISTANCE", distance);
+        let mut text = format!("SELECT id, {distance} AS d{columns} FROM t");
+        if !filter.is_empty() {
+            text = format!("{text} WHERE {filter}");
+        }
+        text = format!("{text} ORDER BY {distance}{direction}{ties}");
+        if limited {
+            text = format!("{text} LIMIT {limit} OFFSET {offset}");
+        }
+        text
+    }
+
+    fn text(&self) -> String {
+        self.text_with(&self.distance, true)
+    }
+}
+
+fn or_null(values: BoxedStrategy<String>) -> BoxedStrategy<String> {
+    prop_oneof![8 => values, 1 => Just("NULL".to_string())].boxed()
+}
+
+fn vector(dimensions: usize) -> BoxedStrategy<String> {
+    // Few values: rows of equal distance, zero vectors (whose cosine distance is NaN), and huge ones (infinite).
+    let element =
+        prop_oneof![20 => (-2i32..3).prop_map(|v| v.to_string()), 1 => Just("3e4".to_string())];
+    let elements = prop::collection::vec(element, dimensions);
+    elements
+        .prop_map(|e| format!("'[{}]'", e.join(",")))
+        .boxed()
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    let number = || or_null((0i32..12).prop_map(|v| v.to_string()).boxed());
+    let text = or_null(
+        select(vec!["'a'", "'b'", "''"])
+            .prop_map(String::from)
+            .boxed(),
+    );
+    let vectors = (or_null(vector(3)), or_null(vector(2)));
+    (number(), number(), text, vectors).prop_map(|(key, grp, text, (e, h))| [key, grp, text, e, h])
+}
+
+fn scalar_filter() -> BoxedStrategy<String> {
+    let compared = (
+        select(vec!["key", "grp", "id"]),
+        select(vec!["<", "<=", "=", "<>", ">=", ">"]),
+        0..14,
+    );
+    let compared = compared.prop_map(|(column, op, value)| format!("{column} {op} {value}"));
+    let other = select(vec![
+        "key IS NULL",
+        "key IS NOT NULL",
+        "key IN (1, 3, 5)",
+        "key NOT IN (2, NULL)",
+        "key BETWEEN 3 AND 7",
+        "s = 'a'",
+        "s LIKE 'a%'",
+        "key + grp < 9",
+        "key > grp",
+        "CASE WHEN key < 5 THEN grp < 5 END",
+        "coalesce(key, 3) = 3",
+    ]);
+    let leaf = prop_oneof![3 => compared, 2 => other.prop_map(String::from)].boxed();
+    leaf.prop_recursive(2, 6, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), select(vec!["AND", "OR"]), inner.clone())
+                .prop_map(|(a, op, b)| format!("({a} {op} {b})")),
+            inner.prop_map(|a| format!("NOT ({a})")),
+        ]
+    })
+    .boxed()
+}
+
+fn filter() -> impl Strategy<Value = String> {
+    let measured = select(vec![
+        "DISTANCE < 3",
+        "DISTANCE >= 1",
+        "DISTANCE BETWEEN 0 AND 2",
+        "DISTANCE IS NOT NULL",
+        "NOT (DISTANCE > 1)",
+    ]);
+    // What a search does not take: the plain plan runs.
+    let foreign = select(vec![
+        "e IS NOT NULL",
+        "DISTANCE < key",
+        "h <-> '[1,1]' < 2",
+        "random() < 2",
+    ]);
+    prop_oneof![
+        2 => Just(String::new()),
+        4 => scalar_filter(),
+        2 => measured.clone().prop_map(String::from),
+        2 => (scalar_filter(), measured).prop_map(|(a, b)| format!("{a} AND {b}")),
+        1 => (scalar_filter(), foreign).prop_map(|(a, b)| format!("{a} AND {b}")),
+    ]
+}
+
+fn distance() -> impl Strategy<Value = (String, (String, String))> {
+    let operators = vec!["<->", "<=>", "<#>", "<+>"];
+    let functions = vec![
+        "l2_distance",
+        "cosine_distance",
+        "inner_product",
+        "vector_negative_inner_product",
+        "l1_distance",
+        "vector_l2_squared_distance",
+    ];
+    let columns = prop_oneof![3 => Just(("e", "vector", 3)), 1 => Just(("h", "halfvec", 2))];
+    columns.prop_flat_map(move |(column, data_type, dimensions)| {
+        let query = prop_oneof![15 => vector(dimensions), 1 => Just("NULL".to_string())];
+        let shape = (select(operators.clone()), select(functions.clone()), 0..4);
+        (query, shape).prop_map(move |(query, (operator, function, shape))| {
+            let cast = format!("{query}::{data_type}");
+            let written = match shape {
+                0 if query != "NULL" => format!("{column} {operator} {query}"),
+                0 | 1 => format!("{column} {operator} {cast}"),
+                2 => format!("{function}({column}, {cast})"),
+                _ => format!("({cast}) {operator} {column}"),
+            };
+            (written, (format!("{column} {operator} $1"), query))
+        })
+    })
+}
+
+fn query() -> impl Strategy<Value = Query> {
+    let directions = vec!["", "", "", " DESC", " NULLS FIRST", " DESC NULLS LAST"];
+    let ties = vec!["", ", id", ", key DESC, id", ", id DESC", ", abs(grp), id"];
+    let columns = vec![
+        "",
+        ", key",
+        ", key, grp, s, e, h",
+        ", s, e",
+        ", h, key + 1 AS next",
+    ];
+    let limit = prop_oneof![4 => 1usize..6, 2 => 6usize..40, 1 => Just(1_000usize)];
+    let offset = prop_oneof![3 => Just(0usize), 1 => 0usize..20];
+    let how = (select(directions), select(ties), select(columns));
+    (distance(), filter(), how, limit, offset, any::<bool>()).prop_map(
+        |((distance, prepared), filter, (direction, ties, columns), limit, offset, prune)| Query {
+            distance,
+            prepared,
+            columns,
+            filter,
+            direction,
+            ties,
+            limit,
+            offset,
+            prune,
+        },
+    )
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let compactions = vec!["", "WITH CLUSTERING", "WITH (FULL)"];
+    prop_oneof![
+        3 => prop::collection::vec(row(), 1..60).prop_map(Step::Insert),
+        1 => scalar_filter().prop_map(Step::Delete),
+        1 => (row(), scalar_filter()).prop_map(|(row, filter)| {
+            Step::Update(format!("key = {}, e = {}", row[0], row[3]), filter)
+        }),
+        2 => select(compactions).prop_map(Step::Compact),
+        3 => prop::collection::vec(query(), 1..12).prop_map(Step::Queries),
+    ]
+}
+
+async fn rows(session: &Session, text: &str) -> RecordBatch {
+    let outcome = session.run(text).await;
+    let outcome = outcome.unwrap_or_else(|e| panic!("{text}: {e}"));
+    collected(outcome, text).await
+}
+
+async fn collected(outcome: Outcome, text: &str) -> RecordBatch {
+    let schema = SchemaRef::clone(&outcome.schema);
+    let batches = collect(outcome.stream).await;
+    let batches = batches.unwrap_or_else(|e| panic!("{text}: {e}"));
+    concat_batches(&schema, &batches).unwrap()
+}
+
+async fn prepared_rows(session: &Session, query: &Query) -> RecordBatch {
+    let (distance, value) = &query.prepared;
+    let text = query.text_with(distance, true);
+    let prepared = session.prepare(&text, &[]).await;
+    let prepared = prepared.unwrap_or_else(|e| panic!("{text}: {e}"));
+    let value = match value.as_str() {
+        "NULL" => ScalarValue::Null,
+        text => ScalarValue::from(text.trim_matches('\'')),
+    };
+    let values = prepared
+        .parameters()
+        .iter()
+        .map(|_| value.clone())
+        .collect();
+    let outcome = session.execute(&prepared, values).await;
+    let outcome = outcome.unwrap_or_else(|e| panic!("{text}: {e}"));
+    collected(outcome, &text).await
+}
+
+async fn set(session: &Session, setting: &str, on: bool) {
+    let value = if on { "on" } else { "off" };
+    rows(session, &format!("SET shelfmark.{setting} = {value}")).await;
+}
+
+/// Id and distance of each row, floats by their bits.
+fn keys(batch: &RecordBatch) -> Vec<(i64, Option<u64>)> {
+    let ids = batch.column(0).as_primitive::<Int64Type>().values().iter();
+    let distances = batch.column(1).as_primitive::<Float64Type>();
+    let bits = distances.iter().map(|d| d.map(f64::to_bits));
+    ids.copied().zip(bits).collect()
+}
+
+fn shown(batch: &RecordBatch) -> String {
+    pretty_format_batches(std::slice::from_ref(batch))
+        .unwrap()
+        .to_string()
+}
+
+/// Runs a query both ways. Without a total order either may choose among rows of equal distance.
+async fn check(session: &Session, query: &Query) {
+    let text = query.text();
+    set(session, "enable_segment_prune", query.prune).await;
+    set(session, "enable_vector_search", true).await;
+    let searched = rows(session, &text).await;
+    let bound = match query.filter.contains("random()") {
+        true => None,
+        false => Some(prepared_rows(session, query).await),
+    };
+    set(session, "enable_vector_search", false).await;
+    let plain = rows(session, &text).await;
+    let same = |a: &RecordBatch, b: &RecordBatch| match query.ties.ends_with("id")
+        || query.ties.ends_with("id DESC")
+    {
+        true => assert_eq!(a, b, "{text}\n{}\n{}", shown(a), shown(b)),
+        false => {
+            let distances = |batch| keys(batch).into_iter().map(|(_, d)| d).collect::<Vec<_>>();
+            assert_eq!(distances(a), distances(b), "{text}");
+        }
+    };
+    same(&searched, &plain);
+    let all = rows(session, &query.text_with(&query.distance, false)).await;
+    let all: HashSet<_> = keys(&all).into_iter().collect();
+    let found: HashSet<_> = keys(&searched).into_iter().collect();
+    assert_eq!(found.len(), searched.num_rows(), "{text}");
+    assert!(found.is_subset(&all), "{text}");
+    if let Some(bound) = bound {
+        let text = query.text_with(&query.prepared.0, true);
+        let literal = query
+            .prepared
+            .0
+            .replace("$1", &format!("({}::{})", query.prepared.1, typed(query)));
+        let plain = rows(session, &query.text_with(&literal, true)).await;
+        assert_eq!(bound.num_rows(), plain.num_rows(), "{text}");
+        same(&bound, &plain);
+    }
+}
+
+fn typed(query: &Query) -> &'static str {
+    if query.prepared.0.starts_with('e') {
+        "vector"
+    } else {
+        "halfvec"
+    }
+}
+
+async fn perform(session: &Session, step: &Step, next_id: &mut usize) {
+    match step {
+        Step::Insert(inserted) => {
+            let values = inserted.iter().map(|row| {
+                *next_id += 1;
+                format!("({next_id}, {})", row.join(", "))
+            });
+            let values = values.collect::<Vec<_>>().join(", ");
+            rows(session, &format!("INSERT INTO t VALUES {values}")).await;
+        }
+        Step::Delete(filter) => {
+            // Not too many: an empty table tells little.
+            let text = format!("DELETE FROM t WHERE id % 3 = 0 AND {filter}");
+            rows(session, &text).await;
+        }
+        Step::Update(assignments, filter) => {
+            let text = format!("UPDATE t SET {assignments} WHERE id % 4 = 0 AND {filter}");
+            rows(session, &text).await;
+        }
+        Step::Compact(how) => {
+            let text = match *how {
+                "" => "COMPACT t WITH (WAIT)".to_string(),
+                "WITH CLUSTERING" => "COMPACT t WITH (CLUSTERING, WAIT)".to_string(),
+                _ => "COMPACT t WITH (CLUSTERING, FULL, WAIT)".to_string(),
+            };
+            rows(session, &text).await;
+        }
+        Step::Queries(queries) => {
+            for query in queries {
+                check(session, query).await;
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn searches_and_plain_plans_give_the_same_rows(
+        first in prop::collection::vec(row(), 20..150),
+        steps in prop::collection::vec(step(), 1..14),
+        last in prop::collection::vec(query(), 10..30),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut settings = Settings::default();
+            settings.set("segment.row_group_rows", "8").unwrap();
+            settings.set("segment.max_rows", "30").unwrap();
+            let database = Database::temporary(settings).await.unwrap();
+            let session = database.session();
+            let create = "CREATE TABLE t (id BIGINT NOT NULL, key INT CLUSTERING KEY, grp INT, s TEXT,
+                                          e VECTOR(3), h HALFVEC(2))";
+            rows(&session, create).await;
+            let mut next_id = 0;
+            perform(&session, &Step::Insert(first), &mut next_id).await;
+            for step in steps.iter().chain([&Step::Queries(last)]) {
+                perform(&session, step, &mut next_id).await;
+            }
+        });
+    }
+}
+
+/// Enough rows that several workers take part.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_together_find_what_one_finds() {
+    let mut settings = Settings::default();
+    settings.set("segment.row_group_rows", "500").unwrap();
+    settings.set("segment.max_rows", "2000").unwrap();
+    let database = Database::temporary(settings).await.unwrap();
+    let session = database.session();
+    let elements: Vec<String> = (0..128)
+        .map(|i| format!("((value * {} + {i}) % 101)::real", 7 + i * i))
+        .collect();
+    let text = format!(
+        "INSERT INTO t SELECT value, value % 50, ARRAY[{}] FROM generate_series(1, 9000) AS g(value)",
+        elements.join(", ")
+    );
+    rows(
+        &session,
+        "CREATE TABLE t (id BIGINT, key INT CLUSTERING KEY, e VECTOR(128))",
+    )
+    .await;
+    rows(&session, &text).await;
+    rows(&session, "COMPACT t WITH (CLUSTERING, WAIT)").await;
+    rows(&session, "SET datafusion.execution.target_partitions = 4").await;
+    let query = format!("'[{}]'", vec!["50"; 128].join(","));
+    for filter in [
+        "",
+        "WHERE key < 10",
+        "WHERE id % 3 = 1",
+        "WHERE key > 5 AND id > 700",
+    ] {
+        for limit in [1, 10, 500] {
+            let text = format!(
+                "SELECT id, e <-> {query} AS d FROM t {filter} ORDER BY d, id LIMIT {limit}"
+            );
+            set(&session, "enable_vector_search", true).await;
+            let searched = rows(&session, &text).await;
+            set(&session, "enable_vector_search", false).await;
+            assert_eq!(searched, rows(&session, &text).await, "{filter} {limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_search_is_one_operator() {
+    let database = Database::temporary(Settings::default()).await.unwrap();
+    let session = database.session();
+    rows(
+        &session,
+        "CREATE TABLE t (id BIGINT, key INT, e VECTOR(3), h HALFVEC(2))",
+    )
+    .await;
+    let searches = [
+        "SELECT id FROM t ORDER BY e <-> '[1,2,3]' LIMIT 3",
+        "SELECT id, e <=> '[1,2,3]' AS d FROM t WHERE key > 3 ORDER BY d LIMIT 3 OFFSET 2",
+        "SELECT * FROM t ORDER BY e <#> '[1,2,3]'::vector LIMIT 3",
+        "SELECT id FROM t ORDER BY l1_distance(e, '[1,2,3]'), id LIMIT 3",
+        "SELECT id FROM t WHERE e <-> '[1,2,3]' < 2 ORDER BY e <-> '[1,2,3]' LIMIT 3",
+        "SELECT a.id + 1 FROM (SELECT * FROM t WHERE key = 3) a ORDER BY inner_product(a.e, '[1,2,3]') DESC LIMIT 3",
+        "SELECT id FROM t ORDER BY h <-> '[1,2]' LIMIT 3",
+        "WITH near AS (SELECT id, e <-> '[1,2,3]' AS d FROM t ORDER BY d LIMIT 9) SELECT * FROM near WHERE d < 1",
+        "SELECT id FROM t WHERE id IN (SELECT id FROM t ORDER BY e <-> '[1,2,3]' LIMIT 9)",
+    ];
+    let plain = [
+        "SELECT id FROM t ORDER BY e <-> '[1,2,3]'",
+        "SELECT id FROM t ORDER BY key, e <-> '[1,2,3]' LIMIT 3",
+        "SELECT id FROM t WHERE random() < 2 ORDER BY e <-> '[1,2,3]' LIMIT 3",
+        "SELECT a.id FROM t a JOIN t b ON a.id = b.id ORDER BY a.e <-> b.e LIMIT 3",
+    ];
+    let texts = searches.map(|text| (text, true)).into_iter();
+    for (text, is_search) in texts.chain(plain.map(|text| (text, false))) {
+        let plan = rows(&session, &format!("EXPLAIN {text}")).await;
+        let column = plan.column(plan.num_columns() - 1);
+        assert_eq!(column.data_type(), &DataType::Utf8);
+        let plan: Vec<&str> = column.as_string::<i32>().iter().flatten().collect();
+        let plan = plan.join("\n");
+        assert_eq!(plan.contains("VectorTopKExec"), is_search, "{text}\n{plan}");
+    }
+}

@@ -167,6 +167,9 @@ impl VectorTopKExec {
             format!("projection=[{}]", names.join(", ")),
         ];
         parts.extend(filters);
+        if !search.order.descending {
+            parts.push("centroid_bound=on".to_string());
+        }
         if !self.prune {
             parts.push("prune=off".to_string());
         }

@@ -55,10 +55,18 @@ impl Worker {
     /// Those of the filters; XX001 when a file is damaged, 58030 when it cannot be read; 53200 without memory.
     pub fn perform(&mut self, task: Task) -> Result<()> {
         match task {
+            Task::Open(unit) if self.run.is_far(unit) => {
+                self.run.metrics.segments_skipped.add(1);
+                Ok(())
+            }
             Task::Open(unit) => match self.run.units[unit as usize].clone() {
                 Unit::Growing(segment) => self.search_growing(unit, &segment),
                 Unit::Sealed(_) => self.open(unit),
             },
+            // The bound has fallen since: nothing in the segment is near enough any more.
+            Task::Find(opened, _) | Task::Measure(opened, _) if self.run.is_far(opened.unit) => {
+                Ok(())
+            }
             Task::Find(opened, row_group) => self.find(opened, row_group),
             Task::Measure(opened, rows) => self.measure(&opened, &rows),
         }

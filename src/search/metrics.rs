@@ -15,6 +15,8 @@ pub(super) struct SearchMetrics {
     pub segments_scanned: Count,
     /// Sealed segments that were pruned by their row groups' statistics or bloom filters when they were opened.
     pub segments_pruned_late: Count,
+    /// Sealed segments none of whose vectors can be near enough.
+    pub segments_skipped: Count,
     /// Rows for which the filter was evaluated.
     pub rows_filtered: Count,
     /// Rows whose distance counts: live rows that the filter accepts.
@@ -41,6 +43,7 @@ impl SearchMetrics {
             baseline: BaselineMetrics::new(metrics, 0),
             segments_scanned: counter("segments_scanned"),
             segments_pruned_late: counter("segments_pruned_late"),
+            segments_skipped: counter("segments_skipped"),
             rows_filtered: counter("rows_filtered"),
             candidates: counter("candidates"),
             distances: counter("distances"),

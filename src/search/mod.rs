@@ -15,6 +15,7 @@
 //! of their segments and of their places in them, unless the query orders them further.
 
 mod best;
+mod centroid;
 pub mod exec;
 mod fetch;
 mod measure;

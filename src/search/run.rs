@@ -14,6 +14,7 @@ use futures::future::try_join_all;
 use shelfmark_udfs::{Element, VectorError, VectorType, vector_of_scalar};
 
 use super::best::{Best, Bound, Entry};
+use super::centroid::Ball;
 use super::exec::Search;
 use super::measure::Worker;
 use super::metrics::SearchMetrics;
@@ -37,6 +38,8 @@ pub(super) struct Run {
     pub accepts_null: bool,
     /// The segments in the order of their ids, which is that of rows of equal distance.
     pub units: Vec<Unit>,
+    /// For each segment a key that no row of it is below.
+    least: Vec<u64>,
     pub pool: Pool,
     pub bound: Bound,
     pub metrics: SearchMetrics,
@@ -65,11 +68,19 @@ impl Run {
         });
         let null = Float64Array::from(vec![None]);
         let accepts_null = search.accepted(null)?.is_none_or(|a| a[0]);
+        let query = vector_of_scalar(&value)?;
+        let least: Vec<u64> = units
+            .iter()
+            .map(|unit| least_key(&search, query.as_deref(), unit))
+            .collect();
+        let mut nearest: Vec<u32> = (0..units.len() as u32).collect();
+        nearest.sort_by_key(|unit| least[*unit as usize]);
         Ok(Self {
-            query: vector_of_scalar(&value)?,
+            query,
             element: vector.map_or(Element::Single, |v| v.element),
             accepts_null,
-            pool: Pool::new(0..units.len() as u32),
+            pool: Pool::new(nearest),
+            least,
             bound: Bound::new(),
             search,
             source,
@@ -77,6 +88,11 @@ impl Run {
             units,
             metrics,
         })
+    }
+
+    /// Whether no row of a segment can be among the winners any more.
+    pub fn is_far(&self, unit: u32) -> bool {
+        self.least[unit as usize] > self.bound.get()
     }
 
     /// That the query has as many dimensions as the vectors of a column.
@@ -141,6 +157,28 @@ impl Run {
         }
         Ok(worker.best)
     }
+}
+
+/// A key that no row of a segment is below; the least of all where nothing is known.
+///
+/// In descending order NaN comes first, and nothing tells of NaN.
+fn least_key(search: &Search, query: Option<&[f32]>, unit: &Unit) -> u64 {
+    let order = search.order;
+    let stats = match unit {
+        Unit::Sealed(segment) => segment.stats.vector(search.vector),
+        Unit::Growing(_) => None,
+    };
+    let known = query
+        .zip(stats)
+        .filter(|(_, stats)| !order.descending && (stats.null_count == 0 || !order.nulls_first));
+    let least = known.and_then(|(query, stats)| {
+        let ball = Ball {
+            centroid: stats.centroid().filter(|c| c.len() == query.len())?,
+            radius: stats.radius,
+        };
+        ball.least_distance(search.metric, query)
+    });
+    least.map_or(0, |distance| order.key(Some(distance)))
 }
 
 /// The value of the query.

@@ -330,6 +330,7 @@ impl VectorCollector {
         Ok(VectorStats {
             field: self.field,
             centroid: STANDARD.encode(bytes),
+            decoded: Default::default(),
             // JSON has no infinity; nothing is farther than the greatest double.
             radius: if radius.is_finite() { radius } else { f64::MAX },
             null_count: self.null_count,

@@ -1,12 +1,14 @@
 //! PartitionStats: what each segment's columns can hold, as the pruner reads it.
 
 use std::cmp::Ordering;
+use std::sync::OnceLock;
 
 use arrow::array::{ArrayRef, new_null_array};
 use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use serde::{Deserialize, Serialize};
 
+use super::collect;
 use super::schema::{CollectionSchema, Column, FieldId};
 use crate::error::{Error, Result};
 
@@ -144,10 +146,31 @@ pub struct VectorStats {
     pub field: FieldId,
     /// The mean of the vectors, little-endian 32-bit floats in base64.
     pub centroid: String,
+    /// The centroid as numbers, once somebody asked for it.
+    #[serde(skip)]
+    pub(super) decoded: Decoded,
     /// The greatest L2 distance from the centroid, rounded up.
     pub radius: f64,
     /// How many rows are NULL.
     pub null_count: u64,
+}
+
+/// What follows from another field: it makes no difference between two values.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Decoded(pub(super) OnceLock<Option<Vec<f32>>>);
+
+impl PartialEq for Decoded {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl VectorStats {
+    /// The mean of the vectors; `None` when it is not kept as it should be.
+    pub fn centroid(&self) -> Option<&[f32]> {
+        let decoded = self.decoded.0.get_or_init(|| collect::centroid(self).ok());
+        decoded.as_deref()
+    }
 }
 
 /// What a sealed segment holds; written with it, never changed.
@@ -163,6 +186,11 @@ pub struct SegmentStats {
 }
 
 impl SegmentStats {
+    /// Where the vectors of a column lie; `None` where the segment was written before the column was added.
+    pub fn vector(&self, field: FieldId) -> Option<&VectorStats> {
+        self.vectors.iter().find(|v| v.field == field)
+    }
+
     /// The statistics of a column; `None` where the segment was written before the column was added.
     pub fn column(&self, field: FieldId) -> Option<&ColumnStats> {
         self.columns.iter().find(|c| c.field == field)

@@ -8,6 +8,7 @@ use arrow::buffer::MutableBuffer;
 use arrow::datatypes::{DataType, Float16Type, Float32Type, UInt32Type};
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
+use half::f16;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use shelfmark_udfs::{Element, Query, VectorType};
 
@@ -19,7 +20,7 @@ use crate::error::Error;
 use crate::storage::adapt::adapt_batch;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::segment::ReadRequest;
-use crate::storage::vectors::{ElementType, Matrix, VectorPages};
+use crate::storage::vectors::{ElementType, VectorPages};
 
 /// Bytes of vectors that are measured at once: they stay in the cache between being read and being measured.
 const BLOCK_BYTES: usize = 128 << 10;
@@ -85,10 +86,14 @@ impl Worker {
             return Ok(());
         }
         run.metrics.segments_scanned.add(1);
+        let pages = reader.vector_pages(run.search.vector)?;
+        if let Some(pages) = &pages {
+            pages.check_length()?;
+        }
         let opened = Arc::new(Opened {
             unit,
             segment: Arc::clone(segment),
-            pages: reader.vector_pages(run.search.vector)?,
+            pages,
             reader,
         });
         let find = |row_group| Task::Find(Arc::clone(&opened), row_group);
@@ -195,8 +200,8 @@ impl Worker {
             let vectors = start..to.min(start + block);
             self.rows.clear();
             self.rows.extend(valid_rows.by_ref().take(vectors.len()));
-            let matrix = pages.read_vectors(page, vectors, &mut buffer)?;
-            self.measure_block(matrix, query);
+            let bytes = pages.vectors(page, vectors)?;
+            self.measure_block(aligned(bytes, pages.element(), &mut buffer), query);
             let metrics = &self.run.metrics;
             metrics
                 .vector_bytes
@@ -364,6 +369,23 @@ impl Worker {
             self.best.offer(key, Address { unit, row }, &run.bound)?;
         }
         Ok(())
+    }
+}
+
+/// Vectors one after the other.
+#[derive(Debug, Clone, Copy)]
+enum Matrix<'a> {
+    Single(&'a [f32]),
+    Half(&'a [f16]),
+}
+
+/// Little-endian vectors as numbers. Pages are not aligned, so they are copied into a buffer that stays in the cache.
+fn aligned<'a>(bytes: &[u8], element: ElementType, buffer: &'a mut MutableBuffer) -> Matrix<'a> {
+    buffer.clear();
+    buffer.extend_from_slice(bytes);
+    match element {
+        ElementType::Float32 => Matrix::Single(buffer.typed_data()),
+        ElementType::Float16 => Matrix::Half(buffer.typed_data()),
     }
 }
 

@@ -83,15 +83,6 @@ impl VectorPage {
     }
 }
 
-/// Vectors one after the other, as they are in the file.
-#[derive(Debug, Clone, Copy)]
-pub enum Matrix<'a> {
-    /// Of 32-bit floats.
-    Single(&'a [f32]),
-    /// Of 16-bit floats.
-    Half(&'a [f16]),
-}
-
 /// The pages of a vector column. Clones share the page table.
 #[derive(Debug, Clone)]
 pub struct VectorPages {
@@ -301,29 +292,27 @@ impl VectorPages {
         Ok(buffer.as_slice())
     }
 
-    /// Some of the vectors of a page, counted without the rows that are NULL.
-    ///
-    /// `buffer` grows as needed; use it again for the next.
+    /// Some of the vectors of a page, counted without the rows that are NULL: one after the other, little-endian, where
+    /// the page cache has them. Their alignment is that of the file: none.
     ///
     /// # Errors
     /// XX000 when the page does not have them, XX001 when the file is damaged, 58030 when it cannot be read.
-    pub fn read_vectors<'a>(
-        &self,
-        page: usize,
-        vectors: Range<usize>,
-        buffer: &'a mut MutableBuffer,
-    ) -> Result<Matrix<'a>> {
+    pub fn vectors(&self, page: usize, vectors: Range<usize>) -> Result<&[u8]> {
         if vectors.end > self.pages[page].valid_rows() {
             let message = format!("page {page} of {} has no vectors {vectors:?}", self.label);
             return Err(Error::internal(message));
         }
-        let offset = self.pages[page].offset + (vectors.start * self.vector_bytes()) as u64;
-        buffer.resize(vectors.len() * self.vector_bytes(), 0);
-        self.read_at(offset, buffer.as_slice_mut())?;
-        Ok(match self.element {
-            ElementType::Float32 => Matrix::Single(buffer.typed_data()),
-            ElementType::Float16 => Matrix::Half(buffer.typed_data()),
-        })
+        let start = self.pages[page].offset + (vectors.start * self.vector_bytes()) as u64;
+        let end = start + (vectors.len() * self.vector_bytes()) as u64;
+        super::segment::checked(&self.label, self.file.mapped(start..end))
+    }
+
+    /// That the file is whole; ask before its vectors are read in place.
+    ///
+    /// # Errors
+    /// XX001 when it is shorter than it was.
+    pub fn check_length(&self) -> Result<()> {
+        super::segment::checked(&self.label, self.file.check_length())
     }
 
     /// The vectors of `rows` (ascending places in the file) one after the other into `target`, NULL as zeros; says which

@@ -5,14 +5,15 @@ use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::blocks::{Blocks, Damage};
+use super::map::FileMap;
 use crate::error::{Error, Result};
 
 /// What a sequential reader fetches at a time.
@@ -30,6 +31,8 @@ pub(in crate::storage) struct SegmentFile {
     bytes_read: Arc<AtomicU64>,
     /// The checksums of its blocks, where it has them.
     blocks: Option<Arc<Blocks>>,
+    /// The file in memory, once its bytes were asked for there.
+    map: Arc<OnceLock<FileMap>>,
 }
 
 impl SegmentFile {
@@ -40,6 +43,7 @@ impl SegmentFile {
             file: Arc::new(file),
             bytes_read: Arc::default(),
             blocks: None,
+            map: Arc::default(),
         })
     }
 
@@ -80,11 +84,42 @@ impl SegmentFile {
         self.check(offset, target)
     }
 
+    /// That the file is as long as it was: behind its end there is nothing to read, and no memory.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when it is shorter.
+    pub fn check_length(&self) -> io::Result<()> {
+        match self.file.metadata()?.len() >= self.bytes {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// The bytes of `range` where the page cache has them; their blocks are checked if they were not before. Ask
+    /// [`SegmentFile::check_length`] first.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends before, `InvalidData` for bytes that are not what was written.
+    pub fn mapped(&self, range: Range<u64>) -> io::Result<&[u8]> {
+        let map = match self.map.get() {
+            Some(map) => map,
+            None => {
+                let map = FileMap::new(&self.file, self.bytes)?;
+                self.map.get_or_init(|| map)
+            }
+        };
+        self.bytes_read
+            .fetch_add(range.end - range.start, Ordering::Relaxed);
+        self.check_mapped(map.bytes(), range.clone())?;
+        let bytes = map.bytes().get(range.start as usize..range.end as usize);
+        bytes.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+
     /// Checks those blocks with bytes of `range` that were not checked before. `whole` is the file in memory.
     ///
     /// # Errors
     /// `InvalidData` for bytes that are not what was written.
-    pub fn check_mapped(&self, whole: &[u8], range: Range<u64>) -> io::Result<()> {
+    fn check_mapped(&self, whole: &[u8], range: Range<u64>) -> io::Result<()> {
         let Some(blocks) = &self.blocks else {
             return Ok(());
         };

@@ -5,6 +5,7 @@ mod bloom;
 mod bounds;
 mod cache;
 mod file;
+mod map;
 mod read;
 mod reader;
 mod selection;

@@ -1,0 +1,165 @@
+//! Vector search: the operator beside the plain plan, and its scan beside the speed at which memory is read.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::fs::File;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use datafusion::physical_plan::common::collect;
+use parquet::arrow::ArrowWriter;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use shelfmark::{Database, Session, Settings};
+use tokio::runtime::Runtime;
+
+const ROWS: usize = 50_000;
+const DIMENSIONS: usize = 768;
+const BATCH_ROWS: usize = 5_000;
+/// A filter on one key leaves one row of a hundred.
+const KEYS: i64 = 100;
+const VECTOR_BYTES: usize = ROWS * DIMENSIONS * size_of::<f32>();
+
+fn random(rng: &mut StdRng, values: usize) -> Vec<f32> {
+    (0..values).map(|_| rng.random_range(-1.0..1.0)).collect()
+}
+
+/// `id, key, e` with keys in no order.
+fn write_rows(path: &Path) {
+    let element = Arc::new(Field::new("element", DataType::Float32, false));
+    let vector = DataType::FixedSizeList(Arc::clone(&element), DIMENSIONS as i32);
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("id", DataType::Int64, false),
+        Field::new("key", DataType::Int64, false),
+        Field::new("e", vector, false),
+    ]));
+    let mut rng = StdRng::seed_from_u64(7);
+    let file = File::create(path).unwrap();
+    let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), None).unwrap();
+    for first in (0..ROWS).step_by(BATCH_ROWS) {
+        let ids = first as i64..(first + BATCH_ROWS) as i64;
+        let values = Arc::new(Float32Array::from(random(
+            &mut rng,
+            BATCH_ROWS * DIMENSIONS,
+        )));
+        let element = Arc::clone(&element);
+        let vectors =
+            FixedSizeListArray::try_new(element, DIMENSIONS as i32, values, None).unwrap();
+        let keys = ids.clone().map(|id| id * 7_919 % KEYS);
+        let rows = RecordBatch::try_new(
+            Arc::clone(&schema),
+            vec![
+                Arc::new(Int64Array::from_iter_values(ids)),
+                Arc::new(Int64Array::from_iter_values(keys)),
+                Arc::new(vectors),
+            ],
+        );
+        writer.write(&rows.unwrap()).unwrap();
+    }
+    writer.close().unwrap();
+}
+
+async fn run(session: &Session, text: &str) -> usize {
+    let outcome = session.run(text).await.unwrap();
+    let batches = collect(outcome.stream).await.unwrap();
+    batches.iter().map(RecordBatch::num_rows).sum()
+}
+
+/// A session of a database with the rows, clustered by key.
+async fn loaded() -> Session {
+    let database = Database::temporary(Settings::default()).await.unwrap();
+    let session = database.session();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = directory.path().join("rows.parquet");
+    write_rows(&file);
+    let create =
+        format!("CREATE TABLE t (id BIGINT, key BIGINT CLUSTERING KEY, e VECTOR({DIMENSIONS}))");
+    run(&session, &create).await;
+    run(&session, &format!("COPY t FROM '{}'", file.display())).await;
+    run(&session, "COMPACT t WITH (CLUSTERING, WAIT)").await;
+    session
+}
+
+type Group<'a> = BenchmarkGroup<'a, criterion::measurement::WallTime>;
+
+fn bench(
+    group: &mut Group,
+    runtime: &Runtime,
+    session: &Session,
+    name: &str,
+    settings: &[&str],
+    text: &str,
+) {
+    for setting in settings {
+        runtime.block_on(run(session, setting));
+    }
+    group.bench_function(name, |b| {
+        b.iter(|| assert_eq!(runtime.block_on(run(session, text)), 10));
+    });
+}
+
+fn search(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let session = runtime.block_on(loaded());
+    let query = random(&mut StdRng::seed_from_u64(8), DIMENSIONS);
+    let query: Vec<String> = query.iter().map(f32::to_string).collect();
+    let query = format!("'[{}]'", query.join(","));
+    let text = |filter: &str| format!("SELECT id FROM t {filter} ORDER BY e <-> {query} LIMIT 10");
+    let (all, one) = (text(""), text("WHERE key = 42"));
+    let (on, off) = (
+        "SET shelfmark.enable_vector_search = on",
+        "SET shelfmark.enable_vector_search = off",
+    );
+    let one_thread = "SET datafusion.execution.target_partitions = 1";
+    let threads = std::thread::available_parallelism().unwrap();
+    let all_threads = format!("SET datafusion.execution.target_partitions = {threads}");
+
+    let mut group = criterion.benchmark_group("search, all rows");
+    group.sample_size(10);
+    group.throughput(Throughput::Bytes(VECTOR_BYTES as u64));
+    let memory = vec![1u64; VECTOR_BYTES / size_of::<u64>()];
+    group.bench_function("memory read, one thread", |b| {
+        b.iter(|| {
+            black_box(&memory)
+                .iter()
+                .fold(0u64, |sum, v| sum.wrapping_add(*v))
+        });
+    });
+    bench(
+        &mut group,
+        &runtime,
+        &session,
+        "operator, one thread",
+        &[on, one_thread],
+        &all,
+    );
+    bench(
+        &mut group,
+        &runtime,
+        &session,
+        "operator, all threads",
+        &[on, &all_threads],
+        &all,
+    );
+    bench(
+        &mut group,
+        &runtime,
+        &session,
+        "plain plan, all threads",
+        &[off],
+        &all,
+    );
+    group.finish();
+
+    let mut group = criterion.benchmark_group("search, one key of a hundred");
+    group.throughput(Throughput::Bytes((VECTOR_BYTES / KEYS as usize) as u64));
+    bench(&mut group, &runtime, &session, "operator", &[on], &one);
+    bench(&mut group, &runtime, &session, "plain plan", &[off], &one);
+    group.finish();
+}
+
+criterion_group!(benches, search);
+criterion_main!(benches);

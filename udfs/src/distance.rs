@@ -173,7 +173,8 @@ pub(crate) fn shared_element(left: Element, right: Element) -> Element {
     if left == right { left } else { Element::Single }
 }
 
-/// One query against all rows, read where they lie.
+/// One query against all rows, read where they lie: as a matrix where they are one, which computes a
+/// distance for null rows too.
 fn against_constant(
     metric: Metric,
     side: &Operand<Vectors>,
@@ -185,16 +186,16 @@ fn against_constant(
     let Some(query) = query.get(0) else { return };
     let query = Query::new(metric, query);
     let rows = &side.vectors;
-    let whole = nulls.is_none() && matches!(rows.layout, Layout::Fixed(_));
-    match &rows.elements {
-        Elements::Single(values) if whole => query.distances(values, out),
-        Elements::Half(values) if whole => query.distances_half(values, out),
-        elements => {
-            for (row, slot) in out.iter_mut().enumerate() {
-                if nulls.is_none_or(|n| n.is_valid(row)) {
-                    *slot = one_distance(&query, elements, rows.range(side.index(row)));
-                }
-            }
+    // Null rows alone may have another dimension than the query.
+    let dense = rows
+        .dense_range(out.len())
+        .filter(|range| range.len() == out.len() * query.dimension());
+    if let Some(range) = dense {
+        return query.distances_of(rows.elements.rows(range), out);
+    }
+    for (row, slot) in out.iter_mut().enumerate() {
+        if nulls.is_none_or(|n| n.is_valid(row)) {
+            *slot = one_distance(&query, &rows.elements, rows.range(side.index(row)));
         }
     }
 }
@@ -216,16 +217,18 @@ fn pairwise(
 }
 
 fn one_distance(query: &Query, elements: &Elements, range: std::ops::Range<usize>) -> f64 {
-    match elements {
-        Elements::Single(values) => query.distance(&values[range]),
-        Elements::Half(values) => query.distance_half(&values[range]),
-    }
+    let mut distance = [0.0];
+    query.distances_of(elements.rows(range), &mut distance);
+    distance[0]
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, ListArray, new_empty_array};
+    use arrow::array::{
+        Array, ArrayRef, AsArray, FixedSizeListArray, Float32Builder, ListArray, ListBuilder,
+        new_empty_array,
+    };
     use arrow::compute::cast;
     use arrow::datatypes::{Field, Float32Type, Float64Type};
     use datafusion::config::ConfigOptions;
@@ -326,6 +329,31 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Null rows of another dimension than the query, with and without others.
+    #[test]
+    fn null_rows_may_have_any_dimension() {
+        let rows = |count| {
+            FixedSizeListArray::new_null(
+                Arc::new(Field::new("item", DataType::Float32, true)),
+                3,
+                count,
+            )
+        };
+        let query = ColumnarValue::Scalar(ScalarValue::from("[1,2]"));
+        let nulls = ColumnarValue::Array(Arc::new(rows(2)));
+        assert_eq!(call(Metric::L2, nulls, query.clone(), 2), [None, None]);
+        let mut list = ListBuilder::new(Float32Builder::new());
+        list.append_value([Some(1.0), Some(4.0)]);
+        list.values().append_slice(&[7.0; 3]);
+        list.append(false);
+        list.append_value([Some(1.0), Some(1.0)]);
+        let list = ColumnarValue::Array(Arc::new(list.finish()));
+        assert_eq!(
+            call(Metric::L2, list, query, 3),
+            [Some(2.0), None, Some(1.0)]
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use crate::error::VectorError;
+use crate::kernels::Rows;
 use crate::text;
 use crate::types::{Element, VectorType, is_list, is_text};
 
@@ -20,6 +21,16 @@ use crate::types::{Element, VectorType, is_list, is_text};
 pub(crate) enum Elements {
     Single(ScalarBuffer<f32>),
     Half(ScalarBuffer<f16>),
+}
+
+impl Elements {
+    /// Some of them, for the kernels.
+    pub fn rows(&self, range: std::ops::Range<usize>) -> Rows<'_> {
+        match self {
+            Elements::Single(values) => Rows::from(&values[range]),
+            Elements::Half(values) => Rows::from(&values[range]),
+        }
+    }
 }
 
 /// Where a row's elements are.

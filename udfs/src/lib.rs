@@ -6,7 +6,7 @@
 //! - Functions: distances, `vector_dims`, `vector_norm`, `l2_normalize`, `subvector`, `vector_cmp`,
 //!   `avg`, `sum`; names, texts of errors and SQLSTATEs are pgvector's. They take any list of
 //!   numbers, and text in pgvector's format.
-//! - Kernels: the distances on plain slices, in [`kernels`].
+//! - Kernels: the distances on plain slices and on the bytes of a page, in [`kernels`].
 //!
 //! [`register_all`] adds everything to a session, [`with_vector_support`] to one being built.
 //! Left out: `sparsevec`, distances of bit strings, and indexes. DataFusion compares the types of an
@@ -43,7 +43,7 @@ pub use compare::{Comparison, ComparisonFunction, compare_vectors};
 pub use distance::DistanceFunction;
 pub use error::VectorError;
 pub use functions::{MeasureFunction, NormalizeFunction, SubvectorFunction};
-pub use kernels::{Metric, Query};
+pub use kernels::{BitMetric, BitQuery, Metric, Query, Rows, distances_many};
 pub use operators::VectorExprPlanner;
 pub use overload::OverloadedAggregate;
 pub use rule::VectorCastRule;

@@ -2,7 +2,9 @@
 
 use ::half::f16;
 
-use super::{half, single};
+use super::rows::Rows;
+use super::set::{InstructionSet, Sum};
+use super::sums::Sums;
 
 /// A way to measure two vectors; all results are `f64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +51,9 @@ impl Metric {
     }
 }
 
+/// Rows measured at once, which bounds the memory for their sums.
+pub(super) const BLOCK: usize = 64;
+
 /// A query vector with what can be computed once for all rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
@@ -56,19 +61,30 @@ pub struct Query<'a> {
     values: &'a [f32],
     /// The inner product of the query with itself; only the cosine needs it.
     norm_squared: f64,
+    kernels: InstructionSet,
 }
 
 impl<'a> Query<'a> {
     /// Prepares a query.
     pub fn new(metric: Metric, values: &'a [f32]) -> Self {
-        let norm_squared = match metric {
-            Metric::Cosine => single::inner_product(values, values),
-            _ => 0.0,
-        };
+        Self::with_instruction_set(metric, values, InstructionSet::best())
+    }
+
+    /// [`Query::new`] with the kernels of an instruction set other than the best.
+    pub fn with_instruction_set(
+        metric: Metric,
+        values: &'a [f32],
+        kernels: InstructionSet,
+    ) -> Self {
+        let mut norm = [[0.0; 2]];
+        if metric == Metric::Cosine {
+            kernels.one_query(Sum::Norm, values, Rows::from(values), &mut norm);
+        }
         Self {
             metric,
             values,
-            norm_squared,
+            norm_squared: norm[0][0],
+            kernels,
         }
     }
 
@@ -82,14 +98,7 @@ impl<'a> Query<'a> {
     /// # Panics
     /// When the row has another dimension than the query.
     pub fn distance(&self, row: &[f32]) -> f64 {
-        canonical(match self.metric {
-            Metric::L2 => single::squared_l2(row, self.values).sqrt(),
-            Metric::L2Squared => single::squared_l2(row, self.values),
-            Metric::InnerProduct => single::inner_product(row, self.values),
-            Metric::NegativeInnerProduct => -single::inner_product(row, self.values),
-            Metric::Cosine => self.cosine(single::cosine_parts(row, self.values)),
-            Metric::L1 => single::l1(row, self.values),
-        })
+        self.distance_of(Rows::from(row))
     }
 
     /// The distance of a row of 16-bit floats.
@@ -97,14 +106,7 @@ impl<'a> Query<'a> {
     /// # Panics
     /// When the row has another dimension than the query.
     pub fn distance_half(&self, row: &[f16]) -> f64 {
-        canonical(match self.metric {
-            Metric::L2 => half::squared_l2(row, self.values).sqrt(),
-            Metric::L2Squared => half::squared_l2(row, self.values),
-            Metric::InnerProduct => half::inner_product(row, self.values),
-            Metric::NegativeInnerProduct => -half::inner_product(row, self.values),
-            Metric::Cosine => self.cosine(half::cosine_parts(row, self.values)),
-            Metric::L1 => half::l1(row, self.values),
-        })
+        self.distance_of(Rows::from(row))
     }
 
     /// The distances of all rows of a matrix, stored row after row; `out` has one slot for each.
@@ -112,14 +114,7 @@ impl<'a> Query<'a> {
     /// # Panics
     /// When the matrix does not hold `out.len()` rows of the query's dimension.
     pub fn distances(&self, matrix: &[f32], out: &mut [f64]) {
-        assert_eq!(
-            matrix.len(),
-            out.len() * self.dimension(),
-            "matrix of another shape"
-        );
-        for (row, slot) in matrix.chunks_exact(self.dimension().max(1)).zip(out) {
-            *slot = self.distance(row);
-        }
+        self.distances_of(Rows::from(matrix), out);
     }
 
     /// [`Query::distances`] for rows of 16-bit floats.
@@ -127,19 +122,102 @@ impl<'a> Query<'a> {
     /// # Panics
     /// When the matrix does not hold `out.len()` rows of the query's dimension.
     pub fn distances_half(&self, matrix: &[f16], out: &mut [f64]) {
-        assert_eq!(
-            matrix.len(),
-            out.len() * self.dimension(),
-            "matrix of another shape"
-        );
-        for (row, slot) in matrix.chunks_exact(self.dimension().max(1)).zip(out) {
-            *slot = self.distance_half(row);
+        self.distances_of(Rows::from(matrix), out);
+    }
+
+    /// [`Query::distances`] for the bytes of a page: little-endian `f32` at any alignment.
+    ///
+    /// # Panics
+    /// When the page does not hold `out.len()` rows of the query's dimension.
+    pub fn distances_le_bytes(&self, page: &[u8], out: &mut [f64]) {
+        self.distances_of(Rows::single_le_bytes(page), out);
+    }
+
+    /// [`Query::distances`] for the bytes of a page: little-endian `f16` at any alignment.
+    ///
+    /// # Panics
+    /// When the page does not hold `out.len()` rows of the query's dimension.
+    pub fn distances_half_le_bytes(&self, page: &[u8], out: &mut [f64]) {
+        self.distances_of(Rows::half_le_bytes(page), out);
+    }
+
+    /// The distances of rows in any form; `out` has one slot for each.
+    ///
+    /// # Panics
+    /// When there are not `out.len()` rows of the query's dimension.
+    pub fn distances_of(&self, rows: Rows, out: &mut [f64]) {
+        rows.assert_shape(self.dimension(), out.len());
+        let row_bytes = rows.row_bytes(self.dimension());
+        for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+            let rows = rows.slice(row_bytes, block * BLOCK, out.len());
+            let mut sums = [[0.0; 2]; BLOCK];
+            let sums = &mut sums[..out.len()];
+            self.kernels.one_query(self.sum(), self.values, rows, sums);
+            for (slot, sums) in out.iter_mut().zip(sums) {
+                *slot = self.finish(*sums);
+            }
         }
     }
 
-    fn cosine(&self, (dot, row_norm_squared): (f64, f64)) -> f64 {
-        let similarity = dot / (row_norm_squared * self.norm_squared).sqrt();
-        1.0 - similarity.clamp(-1.0, 1.0)
+    fn distance_of(&self, row: Rows) -> f64 {
+        let mut sums = [[0.0; 2]];
+        self.kernels
+            .one_query(self.sum(), self.values, row, &mut sums);
+        self.finish(sums[0])
+    }
+
+    pub(super) fn values(&self) -> &'a [f32] {
+        self.values
+    }
+
+    pub(super) fn set(&self) -> InstructionSet {
+        self.kernels
+    }
+
+    /// Whether both can share the reading of a row.
+    pub(super) fn is_like(&self, other: &Query) -> bool {
+        self.metric == other.metric && self.dimension() == other.dimension()
+    }
+
+    fn sum(&self) -> Sum {
+        match self.metric {
+            Metric::L2 | Metric::L2Squared => Sum::SquaredL2,
+            Metric::InnerProduct | Metric::NegativeInnerProduct => Sum::InnerProduct,
+            Metric::Cosine => Sum::CosineParts,
+            Metric::L1 => Sum::L1,
+        }
+    }
+
+    /// The sum that depends on the query, where norms of rows are computed apart.
+    pub(super) fn single_sum(&self) -> Sum {
+        match self.sum() {
+            Sum::CosineParts => Sum::InnerProduct,
+            sum => sum,
+        }
+    }
+
+    /// What [`Query::finish`] wants to know of each of at most [`BLOCK`] rows beside the first sum.
+    pub(super) fn row_norms(&self, rows: Rows, count: usize) -> [f64; BLOCK] {
+        let mut sums = [[0.0; 2]; BLOCK];
+        if self.metric == Metric::Cosine {
+            let sums = &mut sums[..count];
+            self.kernels.one_query(Sum::Norm, self.values, rows, sums);
+        }
+        sums.map(|[norm, _]| norm)
+    }
+
+    /// The distance, from the sums over the elements.
+    #[inline]
+    pub(super) fn finish(&self, [sum, row_norm_squared]: Sums) -> f64 {
+        canonical(match self.metric {
+            Metric::L2 => sum.sqrt(),
+            Metric::L2Squared | Metric::InnerProduct | Metric::L1 => sum,
+            Metric::NegativeInnerProduct => -sum,
+            Metric::Cosine => {
+                let similarity = sum / (row_norm_squared * self.norm_squared).sqrt();
+                1.0 - similarity.clamp(-1.0, 1.0)
+            }
+        })
     }
 }
 

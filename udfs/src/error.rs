@@ -66,6 +66,15 @@ impl VectorError {
         )
     }
 
+    pub(crate) fn different_bit_lengths(left: usize, right: usize) -> Self {
+        Self::new("22000", format!("different bit lengths {left} and {right}"))
+    }
+
+    pub(crate) fn bit_digit(digit: char, hexadecimal: bool) -> Self {
+        let kind = if hexadecimal { "hexadecimal" } else { "binary" };
+        Self::new("22P02", format!("\"{digit}\" is not a valid {kind} digit"))
+    }
+
     pub(crate) fn unexpected_dimension(expected: usize, actual: usize) -> Self {
         Self::new(
             "22000",

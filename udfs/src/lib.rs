@@ -2,19 +2,22 @@
 //!
 //! - Types: `VECTOR(n)` and `HALFVEC(n)`, see [`VectorType`].
 //! - Operators: `<->` (Euclidean), `<=>` (cosine), `<#>` (negative inner product), `<+>` (taxicab),
-//!   `+ - * ||` and comparisons, see [`VectorExprPlanner`].
+//!   `+ - * ||` and comparisons, `<~>` (Hamming) and `<%>` (Jaccard) of bit strings; see
+//!   [`VectorExprPlanner`].
 //! - Functions: distances, `vector_dims`, `vector_norm`, `l2_normalize`, `subvector`, `vector_cmp`,
+//!   `binary_quantize`, `hamming_distance`, `jaccard_distance` (bit strings are text of `0` and `1`),
 //!   `avg`, `sum`; names, texts of errors and SQLSTATEs are pgvector's. They take any list of
 //!   numbers, and text in pgvector's format.
 //! - Kernels: the distances on plain slices and on the bytes of a page, in [`kernels`].
 //!
 //! [`register_all`] adds everything to a session, [`with_vector_support`] to one being built.
-//! Left out: `sparsevec`, distances of bit strings, and indexes. DataFusion compares the types of an
+//! Left out: `sparsevec`, `bit` as a type, and indexes. DataFusion compares the types of an
 //! INSERT or UPDATE before any hook sees it, so that a plain session wants `'[1,2]'::vector` there; an
 //! engine that plans these statements itself calls [`coerce_to_vector`].
 
 mod aggregate;
 mod arithmetic;
+mod bit_functions;
 mod cast;
 mod coerce;
 mod compare;
@@ -35,6 +38,7 @@ mod types;
 
 pub use aggregate::{Total, VectorAggregate};
 pub use arithmetic::{Arithmetic, ArithmeticFunction};
+pub use bit_functions::{BinaryQuantizeFunction, BitDistanceFunction};
 pub use cast::{
     ToArrayFunction, ToTextFunction, ToVectorFunction, cast_array_to_vector, vector_of_scalar,
 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Placeholder;
@@ -11,11 +11,12 @@ use datafusion::logical_expr::{Cast, Expr, ExprSchemable, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::arithmetic::{Arithmetic, ArithmeticFunction};
+use crate::bit_functions::BitDistanceFunction;
 use crate::coerce::{cast_to_vector, parameter};
 use crate::compare::{Comparison, ComparisonFunction};
 use crate::distance::{DistanceFunction, shared_element};
 use crate::error::VectorError;
-use crate::kernels::Metric;
+use crate::kernels::{BitMetric, Metric};
 use crate::signature::{literal_text, literal_vector};
 use crate::types::{Element, VectorType, is_float_list, is_number_list, is_text};
 
@@ -93,6 +94,18 @@ impl VectorOperator {
     }
 }
 
+/// The distance of bit strings that an operator means; it has no other meaning.
+fn bit_metric(operator: &BinaryOperator) -> Option<BitMetric> {
+    let text = match operator {
+        BinaryOperator::Custom(text) => text,
+        BinaryOperator::PGCustomBinaryOperator(parts) => parts.last()?,
+        _ => return None,
+    };
+    BitMetric::ALL
+        .into_iter()
+        .find(|metric| metric.operator() == text)
+}
+
 fn metric_of(operator: &str) -> Option<Metric> {
     Metric::ALL
         .into_iter()
@@ -147,7 +160,7 @@ impl Operand {
     }
 }
 
-/// Plans `<-> <=> <#> <+>`, and `+ - * || = <> < <= > >=` where an operand is a vector.
+/// Plans `<-> <=> <#> <+>`, `<~> <%>` of bit strings, and `+ - * || = <> < <= > >=` where an operand is a vector.
 ///
 /// The other operand may be a string literal (read at once), a parameter (which gets the vector's
 /// type), or an array. Register it before DataFusion's own planners, which take `||` for arrays.
@@ -160,6 +173,11 @@ impl ExprPlanner for VectorExprPlanner {
         expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
+        if let Some(metric) = bit_metric(&expr.op) {
+            let sides = vec![as_bits(expr.left), as_bits(expr.right)];
+            let call = BitDistanceFunction::udf(metric).call(sides);
+            return Ok(PlannerResult::Planned(call));
+        }
         let Some(operator) = VectorOperator::of(&expr.op) else {
             return Ok(PlannerResult::Original(expr));
         };
@@ -174,6 +192,17 @@ impl ExprPlanner for VectorExprPlanner {
             check_dimensions(&l, &r, schema)?;
         }
         Ok(PlannerResult::Planned(operator.call(l, r)))
+    }
+}
+
+/// An operand of a distance between bit strings: a parameter without a type gets theirs.
+fn as_bits(expr: Expr) -> Expr {
+    match expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            let field = Arc::new(Field::new("", DataType::Utf8, true));
+            Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))
+        }
+        typed => typed,
     }
 }
 

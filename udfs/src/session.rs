@@ -13,11 +13,12 @@ use datafusion::prelude::SessionContext;
 
 use crate::aggregate::{Total, VectorAggregate};
 use crate::arithmetic::{Arithmetic, ArithmeticFunction};
+use crate::bit_functions::{BinaryQuantizeFunction, BitDistanceFunction};
 use crate::cast::{ToArrayFunction, ToTextFunction, ToVectorFunction};
 use crate::compare::{Comparison, ComparisonFunction};
 use crate::distance::DistanceFunction;
 use crate::functions::{MeasureFunction, NormalizeFunction, SubvectorFunction};
-use crate::kernels::Metric;
+use crate::kernels::{BitMetric, Metric};
 use crate::operators::VectorExprPlanner;
 use crate::overload::OverloadedAggregate;
 use crate::rule::VectorCastRule;
@@ -31,6 +32,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::new_from_impl(MeasureFunction::norm()),
         ScalarUDF::new_from_impl(NormalizeFunction::new()),
         ScalarUDF::new_from_impl(SubvectorFunction::new()),
+        ScalarUDF::new_from_impl(BinaryQuantizeFunction::new()),
         ScalarUDF::new_from_impl(ToTextFunction::new()),
         ScalarUDF::new_from_impl(ToArrayFunction::new()),
     ];
@@ -45,13 +47,17 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let distances = Metric::ALL
         .map(DistanceFunction::new)
         .map(ScalarUDF::new_from_impl);
+    let bit_distances = BitMetric::ALL
+        .map(BitDistanceFunction::new)
+        .map(ScalarUDF::new_from_impl);
     let arithmetic = Arithmetic::ALL
         .map(ArithmeticFunction::new)
         .map(ScalarUDF::new_from_impl);
     let comparisons = Comparison::ALL
         .map(ComparisonFunction::new)
         .map(ScalarUDF::new_from_impl);
-    functions.extend(distances.into_iter().chain(arithmetic).chain(comparisons));
+    functions.extend(distances.into_iter().chain(bit_distances));
+    functions.extend(arithmetic.into_iter().chain(comparisons));
     functions.into_iter().map(Arc::new).collect()
 }
 

@@ -761,3 +761,37 @@ async fn column_names_stay() {
     assert_eq!(before, after);
     assert_eq!(after[1], "avg(t.v)");
 }
+
+#[tokio::test]
+async fn distances_of_bit_strings() {
+    let ctx = session().await;
+    for (expression, expected) in [
+        ("hamming_distance('111', '100')", "2"),
+        ("hamming_distance('', '')", "0"),
+        ("'x1F' <~> '00000000'", "5"),
+        ("jaccard_distance('1111', '1100')", "0.5"),
+        ("'1100' <%> '0011'", "1"),
+        ("hamming_distance(NULL, '1')", "NULL"),
+        ("binary_quantize('[1,0,-1,0.5]')", "1001"),
+        (
+            "hamming_distance(binary_quantize(v), '110') FROM t WHERE id = 1",
+            "1",
+        ),
+        ("binary_quantize(h) FROM t WHERE id = 4", "001"),
+    ] {
+        assert_eq!(value(&ctx, expression).await, expected, "{expression}");
+    }
+    let order = "SELECT id FROM t WHERE v IS NOT NULL ORDER BY binary_quantize(v) <~> '001', id";
+    assert_eq!(column(&ctx, order).await, ["4", "1", "2"]);
+    for (expression, sqlstate, message) in [
+        ("'111' <~> '00'", "22000", "different bit lengths 3 and 2"),
+        (
+            "'12' <%> '00'",
+            "22P02",
+            "\"2\" is not a valid binary digit",
+        ),
+    ] {
+        let expected = (sqlstate.to_string(), message.to_string());
+        assert_eq!(error(&ctx, expression).await, expected, "{expression}");
+    }
+}

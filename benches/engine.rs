@@ -361,6 +361,7 @@ async fn scattered(schema: &CollectionSchema, batches: &[RecordBatch]) -> (Inser
             crc32c: written.crc32c,
             sorted_by: vec![FieldId(1)],
             run: None,
+            level: 0,
             stats: Arc::new(written.stats),
             filters: written.filters,
             deletes: RoaringBitmap::new(),

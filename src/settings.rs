@@ -34,6 +34,14 @@ pub struct SettingInfo {
     pub description: &'static str,
 }
 
+/// The name of today of a setting that had another.
+fn current_name(name: &str) -> &str {
+    match name {
+        "compaction.small_proportion" => "segment.small_proportion",
+        name => name,
+    }
+}
+
 /// Declares [`Settings`]: one entry per setting, from which the struct, the defaults, the names and the texts come.
 macro_rules! settings {
     ($(
@@ -59,7 +67,7 @@ macro_rules! settings {
             /// # Errors
             /// 42704 for a name that does not exist, 22023 for a value that it cannot have; nothing changes then.
             pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
-                match name {
+                match current_name(name) {
                     $( $key => self.$field = parse::<$type>(&format!("shelfmark.{name}"), value, $range)?, )+
                     _ => return Err(unknown(name)),
                 }
@@ -71,7 +79,7 @@ macro_rules! settings {
             /// # Errors
             /// 42704 for a name that does not exist.
             pub fn get(&self, name: &str) -> Result<String> {
-                match name {
+                match current_name(name) {
                     $( $key => Ok(self.$field.to_text()), )+
                     _ => Err(unknown(name)),
                 }
@@ -82,7 +90,7 @@ macro_rules! settings {
             /// # Errors
             /// 42704 for a name that does not exist.
             pub fn scope(name: &str) -> Result<Scope> {
-                match name {
+                match current_name(name) {
                     $( $key => Ok(Scope::$scope), )+
                     _ => Err(unknown(name)),
                 }
@@ -126,8 +134,24 @@ settings! {
     compaction_memory_budget: ByteSize = ByteSize::mib(512), Global "compaction.memory_budget" in ByteSize::mib(1)..;
     /// The most threads that encode, sort and checksum for compactions.
     compaction_worker_pool_size: u64 = 8, Global "compaction.worker_pool_size" in 1..=1_024;
+    /// Whether clustering may run at all.
+    compaction_clustering_enable: bool = true, Global "compaction.clustering.enable" in ..;
+    /// Whether clustering may start by itself.
+    compaction_clustering_auto: bool = false, Global "compaction.clustering.auto" in ..;
+    /// How often it is decided whether clustering starts by itself.
+    compaction_clustering_trigger_interval: Duration = Duration::from_secs(600), Global "compaction.clustering.trigger_interval" in Duration::from_millis(1)..;
+    /// The least time between two clusterings of a collection that start by themselves.
+    compaction_clustering_min_interval: Duration = Duration::from_secs(3_600), Global "compaction.clustering.min_interval" in ..;
+    /// The time after which a collection is clustered by itself, however little is new.
+    compaction_clustering_max_interval: Duration = Duration::from_secs(259_200), Global "compaction.clustering.max_interval" in Duration::from_millis(1)..;
+    /// Bytes of new rows past which a collection is clustered by itself.
+    compaction_clustering_new_data_size_threshold: ByteSize = ByteSize::mib(512), Global "compaction.clustering.new_data_size_threshold" in ByteSize(1)..;
+    /// The time after which a clustering fails; nothing changes then.
+    compaction_clustering_timeout: Duration = Duration::from_secs(7_200), Global "compaction.clustering.timeout" in Duration::from_millis(1)..;
+    /// The most clustering runs that may overlap once a collection has been clustered on request or by max_interval.
+    compaction_clustering_max_depth: u64 = 4, Global "compaction.clustering.max_depth" in 1..=1_000;
     /// A segment below this part of the segment size is small: compaction puts it together with others.
-    compaction_small_proportion: f64 = 0.8, Global "compaction.small_proportion" in 0.0..=1.0;
+    segment_small_proportion: f64 = 0.8, Global "segment.small_proportion" in 0.0..=1.0;
     /// How long earlier versions can be queried, within what memory holds.
     retention_duration: Duration = Duration::from_secs(3_600), Global "retention_duration" in ..;
     /// Bytes of log after which a checkpoint is written.
@@ -303,8 +327,13 @@ impl Value for Duration {
     }
 
     fn to_text(&self) -> String {
-        humantime::format_duration(*self).to_string()
+        duration_text(*self)
     }
+}
+
+/// The text that reads back as this duration.
+pub(crate) fn duration_text(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
 }
 
 impl Value for ByteSize {
@@ -436,6 +465,8 @@ mod tests {
         )
         .unwrap();
         assert!(!settings.enable_segment_prune);
+        let old = Settings::from_toml("compaction.small_proportion = 0.5").unwrap();
+        assert_eq!(old.segment_small_proportion, 0.5);
         assert_eq!(settings.segment_max_size, ByteSize::mib(2));
         assert_eq!(settings.segment_max_rows, 7);
         assert_eq!(settings.growing_max_age, Duration::from_secs(120));
@@ -448,8 +479,8 @@ mod tests {
         assert_eq!(code("segment = 1"), "42704");
         assert_eq!(code("segment.max_size = 'many'"), "22023");
         assert_eq!(code("segment.max_rows = 0"), "22023");
-        assert_eq!(code("compaction.small_proportion = 1.5"), "22023");
-        assert_eq!(code("compaction.small_proportion = 'nan'"), "22023");
+        assert_eq!(code("segment.small_proportion = 1.5"), "22023");
+        assert_eq!(code("segment.small_proportion = 'nan'"), "22023");
         assert_eq!(code("= 1"), "22023");
     }
 

@@ -103,7 +103,7 @@ impl Twins {
     async fn compact(&self, scheduler: &Scheduler, kind: JobKind) {
         let options = JobOptions {
             full: true,
-            automatic: false,
+            ..JobOptions::default()
         };
         let job = scheduler.submit(self.id, kind, options).await.unwrap();
         let job = scheduler.wait(job, None).await.unwrap();

@@ -32,17 +32,19 @@ enum SystemTable {
     Segments,
     PartitionStats,
     Compactions,
+    CompactionRounds,
     Versions,
     Settings,
     Indexes,
 }
 
 impl SystemTable {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Collections,
         Self::Segments,
         Self::PartitionStats,
         Self::Compactions,
+        Self::CompactionRounds,
         Self::Versions,
         Self::Settings,
         Self::Indexes,
@@ -54,6 +56,7 @@ impl SystemTable {
             Self::Segments => "segments",
             Self::PartitionStats => "partition_stats",
             Self::Compactions => "compactions",
+            Self::CompactionRounds => "compaction_rounds",
             Self::Versions => "versions",
             Self::Settings => "settings",
             Self::Indexes => "indexes",
@@ -74,6 +77,10 @@ impl SystemTable {
             Self::PartitionStats => rows::partition_stats(snapshot, user),
             Self::Compactions => {
                 rows::compactions(snapshot, source.and_then(|s| s.scheduler.as_ref()))
+            }
+            Self::CompactionRounds => {
+                let scheduler = source.and_then(|s| s.scheduler.as_ref());
+                rows::compaction_rounds(&scheduler.map(Scheduler::rounds).unwrap_or_default())
             }
             Self::Versions => {
                 let versions = source.map(|s| s.engine.committer.versions());

@@ -135,6 +135,7 @@ impl TestDb {
             crc32c: written.crc32c,
             sorted_by: collection.schema.clustering_key.clone(),
             run: None,
+            level: 0,
             stats: Arc::new(written.stats),
             filters: written.filters,
             deletes: RoaringBitmap::new(),

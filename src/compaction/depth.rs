@@ -38,23 +38,29 @@ impl Depth {
     }
 }
 
-/// The overlap and depth of ranges, each with its least and its greatest point.
-pub fn measure<K: Ord>(ranges: &[(K, K)]) -> Depth {
+/// Where the ends of each range stand among the ends of all.
+pub fn places<K: Ord>(ranges: &[(K, K)]) -> Vec<(usize, usize)> {
     let mut points: Vec<&K> = ranges.iter().flat_map(|(min, max)| [min, max]).collect();
     points.sort_unstable();
     points.dedup();
     let place = |key: &K| points.partition_point(|p| *p < key);
-    let places: Vec<(usize, usize)> = ranges.iter().map(|(a, b)| (place(a), place(b))).collect();
+    ranges.iter().map(|(a, b)| (place(a), place(b))).collect()
+}
 
-    let mut begun = vec![0_u64; points.len() + 1];
-    let mut ended = vec![0_u64; points.len() + 1];
+/// The overlap and depth of ranges, each with its least and its greatest point.
+pub fn measure<K: Ord>(ranges: &[(K, K)]) -> Depth {
+    let places = places(ranges);
+    let points = places.iter().map(|(_, last)| last + 1).max().unwrap_or(0);
+
+    let mut begun = vec![0_u64; points + 1];
+    let mut ended = vec![0_u64; points + 1];
     for (first, last) in &places {
         begun[first + 1] += 1;
         ended[last + 1] += 1;
     }
     accumulate(&mut begun);
     accumulate(&mut ended);
-    let depths: Vec<u64> = (0..points.len()).map(|p| begun[p + 1] - ended[p]).collect();
+    let depths: Vec<u64> = (0..points).map(|p| begun[p + 1] - ended[p]).collect();
     let deepest = RangeMax::new(depths);
 
     let mut result = Depth::default();

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result, sqlstate};
+use crate::settings::duration_text;
 
 /// What a job is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,7 @@ pub struct Task {
 
 #[derive(Debug, Default)]
 struct Inner {
-    cancelled: watch::Sender<bool>,
+    stop: watch::Sender<Option<Stop>>,
     phase: AtomicU8,
     rows_done: AtomicU64,
     rows_total: AtomicU64,
@@ -67,31 +69,42 @@ struct Inner {
 impl Task {
     /// Asks the worker to stop, which it does within a batch.
     pub fn cancel(&self) {
-        self.inner.cancelled.send_replace(true);
+        self.stop(Stop::Asked);
     }
 
-    /// Whether the worker has been asked to stop.
-    pub fn is_cancelled(&self) -> bool {
-        *self.inner.cancelled.borrow()
+    /// Stops the worker because the time it was given is over.
+    pub fn expire(&self, limit: Duration) {
+        self.stop(Stop::Expired(limit));
+    }
+
+    fn stop(&self, why: Stop) {
+        self.inner.stop.send_if_modified(|stop| {
+            let is_first = stop.is_none();
+            if is_first {
+                *stop = Some(why);
+            }
+            is_first
+        });
     }
 
     /// That the worker has not been asked to stop.
     ///
     /// # Errors
-    /// 57014 when it has.
+    /// 57014 when it has; of another kind than a wish of the user when its time was over.
     pub fn check(&self) -> Result<()> {
-        if self.is_cancelled() {
-            return Err(cancelled());
+        match *self.inner.stop.borrow() {
+            Some(why) => Err(why.error()),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// Answers when the worker is asked to stop: 57014.
     pub async fn cancelled(&self) -> Error {
-        let mut wish = self.inner.cancelled.subscribe();
+        let mut wish = self.inner.stop.subscribe();
         // The sender lives as long as the task does.
-        let _ = wish.wait_for(|cancelled| *cancelled).await;
-        cancelled()
+        let why = wish.wait_for(Option::is_some).await;
+        let why = why.map_or(Some(Stop::Asked), |stop| *stop);
+        why.unwrap_or(Stop::Asked).error()
     }
 
     /// How far it is.
@@ -121,9 +134,27 @@ impl Task {
     }
 }
 
-fn cancelled() -> Error {
-    let message = "the compaction was cancelled";
-    Error::new(ErrorKind::Cancelled, sqlstate::QUERY_CANCELED, message)
+/// Why a worker has to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Asked,
+    Expired(Duration),
+}
+
+impl Stop {
+    fn error(self) -> Error {
+        let code = sqlstate::QUERY_CANCELED;
+        match self {
+            Self::Asked => Error::new(ErrorKind::Cancelled, code, "the compaction was cancelled"),
+            Self::Expired(limit) => {
+                let limit = duration_text(limit);
+                let message = format!("the compaction took longer than its timeout of {limit}");
+                let hint =
+                    "Raise compaction.clustering.timeout, or cluster less at once with LIMIT.";
+                Error::new(ErrorKind::LimitExceeded, code, message).with_hint(hint)
+            }
+        }
+    }
 }
 
 #[cfg(test)]

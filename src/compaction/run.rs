@@ -9,14 +9,14 @@ use tokio::sync::mpsc;
 use super::depth::{Depth, depth_of};
 use super::input::Input;
 use super::jobs::{Phase, Task};
-use super::policy::{Choice, Group, Request, Run, Work, choose};
+use super::policy::{Choice, Request, Run, Work, choose};
 use super::sort::{SortLimits, SortOrder, sorted};
 use super::write::{GroupWriter, Outputs};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{Change, JobRecord, JobState, NewSegment, Replace};
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::engine::Engine;
-use crate::storage::schema::{CollectionId, Version};
+use crate::storage::schema::{CollectionId, JobId, Version};
 use crate::storage::snapshot::Snapshot;
 use crate::storage::transaction::Transaction;
 
@@ -30,7 +30,7 @@ const BATCHES_AHEAD: usize = 2;
 pub async fn run(
     engine: &Arc<Engine>,
     mut job: JobRecord,
-    request: Request,
+    request: &Request,
     task: &Task,
 ) -> Result<JobRecord> {
     let prepared = match prepare(engine, &job, request, task).await? {
@@ -62,7 +62,7 @@ pub(super) struct Prepared {
 pub(super) async fn prepare(
     engine: &Arc<Engine>,
     job: &JobRecord,
-    request: Request,
+    request: &Request,
     task: &Task,
 ) -> Result<Result<Prepared, String>> {
     let mut job = job.clone();
@@ -142,17 +142,48 @@ async fn write_groups(
     }
     job.reason.clone_from(&work.reason);
     task.set_rows(job.rows_in);
+    let mut runs = Runs::of(job.id);
     for (group, inputs) in groups {
-        outputs = write_group(engine, collection, group, inputs, outputs, job, task).await?;
+        let run = runs.of_group(engine, group.run);
+        outputs = write_group(
+            engine,
+            collection,
+            (run, group.level),
+            inputs,
+            outputs,
+            job,
+            task,
+        )
+        .await?;
     }
     Ok(outputs)
+}
+
+/// The names of a job's new runs: the first is named after the job, others get names that no job has.
+struct Runs(Option<JobId>);
+
+impl Runs {
+    fn of(job: JobId) -> Self {
+        Self(Some(job))
+    }
+
+    fn of_group(&mut self, engine: &Engine, run: Run) -> Option<JobId> {
+        match run {
+            Run::None => None,
+            Run::Same(run) => Some(run),
+            Run::New => {
+                let next = || JobId(engine.committer.allocate_id());
+                Some(self.0.take().unwrap_or_else(next))
+            }
+        }
+    }
 }
 
 /// Sorts on this thread while another gathers and encodes.
 async fn write_group(
     engine: &Arc<Engine>,
     collection: &Arc<Collection>,
-    group: &Group,
+    (run, level): (Option<JobId>, u8),
     inputs: Arc<Vec<Input>>,
     mut outputs: Outputs,
     job: &JobRecord,
@@ -165,17 +196,12 @@ async fn write_group(
         spill_directory: engine.store.tmp_dir(),
     };
     let (mut stream, pool) = sorted(&inputs, &order, &limits, task)?;
-    let run = match group.run {
-        Run::None => None,
-        Run::Same(run) => Some(run),
-        Run::New => Some(job.id),
-    };
     let mut writer = GroupWriter::try_new(
         Arc::clone(engine),
         Arc::clone(collection),
         inputs,
         order,
-        run,
+        (run, level),
         task.clone(),
     )?;
     let (sender, mut receiver) = mpsc::channel(BATCHES_AHEAD);

@@ -22,18 +22,17 @@ use crate::storage::engine::Engine;
 use crate::storage::schema::{CollectionId, JobId};
 use crate::storage::transaction::Transaction;
 
+mod automatic;
+
+pub use automatic::RoundRecord;
+use automatic::{Rounds, automatic, look_after, vacuum};
+
 /// The most jobs at work at the same time: each has a memory budget of its own.
 const JOBS_RUNNING_MAX: u64 = 2;
-/// The least time between two looks for what is due.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
-/// The most time between two looks: rows get old without a commit.
-const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(1);
 /// How long a collection is left alone after its automatic job failed; doubled by every further failure.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// The most doublings of [`RETRY_AFTER`].
 const RETRY_DOUBLINGS_MAX: u32 = 8;
-/// How often files are looked for whose retention is over.
-const VACUUM_INTERVAL: Duration = Duration::from_secs(60);
 /// How long closing waits for jobs to stop.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -55,6 +54,7 @@ struct Shared {
     closing: AtomicBool,
     running: Semaphore,
     jobs: Mutex<Jobs>,
+    rounds: Mutex<Rounds>,
     filters: Arc<FilterBuilder>,
     /// Told when a job has ended.
     ended: Condvar,
@@ -104,6 +104,7 @@ impl Scheduler {
             closing: AtomicBool::new(false),
             running: Semaphore::new(running as usize),
             jobs: Mutex::default(),
+            rounds: Mutex::default(),
             filters: Arc::default(),
             ended: Condvar::new(),
         });
@@ -143,8 +144,8 @@ impl Scheduler {
             Error::not_found(sqlstate::UNDEFINED_TABLE, "the collection does not exist")
         })?;
         let request = Request { kind, options };
-        choose(found, request, &shared.engine.settings, now_ms())?;
-        let (job, is_new) = shared.enlist(found, request)?;
+        choose(found, &request, &shared.engine.settings, now_ms())?;
+        let (job, is_new) = shared.enlist(found, &request)?;
         if is_new {
             if let Err(error) = record(&shared.engine, &job).await {
                 shared.forget(&job);
@@ -226,6 +227,12 @@ impl Scheduler {
         jobs.live.get(&id).map(|l| l.task.progress())
     }
 
+    /// What the rounds of automatic clustering decided since the database was opened, oldest first.
+    pub fn rounds(&self) -> Vec<RoundRecord> {
+        let rounds = self.owner.shared.rounds.lock();
+        rounds.records().cloned().collect()
+    }
+
     /// How many jobs are queued or at work, by kind and state.
     pub fn live(&self) -> BTreeMap<(&'static str, &'static str), u64> {
         let mut counts = BTreeMap::new();
@@ -246,7 +253,7 @@ impl Scheduler {
         let snapshot = engine.committer.snapshot();
         let segments = snapshot.collections().flat_map(|collection| {
             let choices = automatic().map(|request| {
-                let choice = choose(collection, request, &engine.settings, now_ms());
+                let choice = choose(collection, &request, &engine.settings, now_ms());
                 match choice {
                     Ok(Choice::Work(work)) => work.inputs().count() as u64,
                     Ok(Choice::NothingToDo(_)) | Err(_) => 0,
@@ -296,7 +303,7 @@ impl Drop for Owner {
 
 impl Shared {
     /// The job that the request is for: a new one, or the one that is queued or at work already.
-    fn enlist(&self, collection: &Collection, request: Request) -> Result<(JobRecord, bool)> {
+    fn enlist(&self, collection: &Collection, request: &Request) -> Result<(JobRecord, bool)> {
         let mut jobs = self.jobs.lock();
         if self.closing.load(Ordering::Relaxed) {
             return Err(Error::internal("the database is being closed"));
@@ -341,13 +348,19 @@ impl Shared {
     }
 
     fn is_busy(&self, collection: CollectionId) -> bool {
+        self.why_not_now(collection).is_some()
+    }
+
+    /// Why no automatic job may start now.
+    fn why_not_now(&self, collection: CollectionId) -> Option<String> {
         let jobs = self.jobs.lock();
         let failed = jobs.failures.get(&collection);
-        failed.is_some_and(|f| Instant::now() < f.again)
-            || jobs
-                .live
-                .values()
-                .any(|l| l.record.collection == collection)
+        if failed.is_some_and(|f| Instant::now() < f.again) {
+            return Some("the last automatic job failed a short while ago".into());
+        }
+        let live = jobs.live.values().map(|l| &l.record);
+        let job = live.into_iter().find(|j| j.collection == collection)?;
+        Some(format!("compaction {} is queued or at work", job.id))
     }
 
     fn note_end(&self, collection: CollectionId, failed: bool) {
@@ -367,7 +380,7 @@ impl Shared {
 }
 
 /// The record of a job that begins.
-pub(super) fn new_record(id: JobId, collection: &Collection, request: Request) -> JobRecord {
+pub(super) fn new_record(id: JobId, collection: &Collection, request: &Request) -> JobRecord {
     let reason = if request.options.automatic {
         "started by itself"
     } else {
@@ -434,7 +447,7 @@ async fn work(shared: Arc<Shared>, id: JobId, request: Request) {
     else {
         return;
     };
-    let result = AssertUnwindSafe(take_turn(&shared, &mut job, request, &task))
+    let result = AssertUnwindSafe(take_turn(&shared, &mut job, &request, &task))
         .catch_unwind()
         .await
         .unwrap_or_else(|_| Err(Error::internal("the worker panicked")));
@@ -468,7 +481,7 @@ async fn work(shared: Arc<Shared>, id: JobId, request: Request) {
 async fn take_turn(
     shared: &Shared,
     job: &mut JobRecord,
-    request: Request,
+    request: &Request,
     task: &Task,
 ) -> Result<JobRecord> {
     let lock = shared.lock_of(job.collection);
@@ -481,7 +494,26 @@ async fn take_turn(
     job.state = JobState::Running;
     job.started_ms = Some(now_ms());
     record(&shared.engine, job).await?;
-    run(&shared.engine, job.clone(), request, task).await
+    let running = run(&shared.engine, job.clone(), request, task);
+    match request.kind {
+        JobKind::Cluster => {
+            let limit = shared.engine.settings.compaction_clustering_timeout;
+            within(limit, task, running).await
+        }
+        JobKind::Seal | JobKind::Merge => running.await,
+    }
+}
+
+/// Lets a job run for so long, and then makes it stop.
+async fn within<T>(limit: Duration, task: &Task, running: impl Future<Output = T>) -> T {
+    let mut running = std::pin::pin!(running);
+    tokio::select! {
+        ended = &mut running => ended,
+        () = tokio::time::sleep(limit) => {
+            task.expire(limit);
+            running.await
+        }
+    }
 }
 
 /// Records why a job ended without having changed anything.
@@ -501,72 +533,4 @@ async fn end_with(shared: &Shared, mut job: JobRecord, error: &Error) -> JobReco
         tracing::warn!(%error, job = job.id.0, "the end of a compaction could not be recorded");
     }
     job
-}
-
-/// Starts what is due, as commits come and rows get old, and deletes files that are no longer needed.
-async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Handle) {
-    let mut versions = shared.engine.committer.subscribe();
-    let settings = &shared.engine.settings;
-    let automatic = settings.compaction_enable && settings.compaction_auto;
-    let mut vacuumed = Instant::now();
-    while !shared.closing.load(Ordering::Relaxed) {
-        let changed = tokio::time::timeout(LOOK_INTERVAL_MAX, versions.changed()).await;
-        if matches!(changed, Ok(Err(_))) {
-            return;
-        }
-        if automatic {
-            start_due(&shared, &handle);
-        }
-        shared.filters.start_due(&shared.engine, &handle);
-        if vacuumed.elapsed() >= VACUUM_INTERVAL {
-            vacuum(&shared.engine);
-            vacuumed = Instant::now();
-        }
-        tokio::time::sleep(LOOK_INTERVAL).await;
-    }
-}
-
-/// Deletes the files of replaced segments whose retention is over.
-fn vacuum(engine: &Engine) {
-    match engine.vacuum() {
-        Ok(done) if done.segments.is_empty() => {}
-        Ok(done) => {
-            tracing::info!(
-                segments = done.segments.len(),
-                bytes = done.bytes,
-                "vacuumed"
-            );
-        }
-        Err(error) => tracing::warn!(%error, "files of replaced segments stay for now"),
-    }
-}
-
-/// What is looked for in every collection.
-fn automatic() -> [Request; 2] {
-    [JobKind::Seal, JobKind::Merge].map(|kind| Request {
-        kind,
-        options: JobOptions {
-            automatic: true,
-            full: false,
-        },
-    })
-}
-
-fn start_due(shared: &Arc<Shared>, handle: &tokio::runtime::Handle) {
-    let snapshot = shared.engine.committer.snapshot();
-    for collection in snapshot.collections() {
-        if !collection.options.auto_compaction || shared.is_busy(collection.id) {
-            continue;
-        }
-        let is_due = |request: &Request| {
-            let choice = choose(collection, *request, &shared.engine.settings, now_ms());
-            matches!(choice, Ok(Choice::Work(_)))
-        };
-        let Some(request) = automatic().into_iter().find(is_due) else {
-            continue;
-        };
-        if let Ok((job, true)) = shared.enlist(collection, request) {
-            handle.spawn(work(Arc::clone(shared), job.id, request));
-        }
-    }
 }

@@ -174,18 +174,66 @@ async fn huge_texts_are_spilled_within_the_budget() {
     assert_same(&shelf.rows(), &before);
 }
 
+#[tokio::test]
+async fn a_clustering_that_takes_too_long_fails_and_changes_nothing() {
+    let mut settings = quiet();
+    settings
+        .set("compaction.clustering.timeout", "1ms")
+        .unwrap();
+    let shelf = Shelf::open(settings, rows_max(100), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    shelf.insert(&mixed(5_000));
+    compact(&scheduler, &shelf, JobKind::Seal).await;
+    let (before, files) = (shelf.rows(), shelf.files());
+    let job = compact(&scheduler, &shelf, JobKind::Cluster).await;
+    assert_eq!(job.state, JobState::Failed);
+    assert!(job.reason.contains("its timeout of 1ms"), "{}", job.reason);
+    assert_eq!(shelf.files(), files);
+    assert_same(&shelf.rows(), &before);
+}
+
+#[tokio::test]
+async fn clustering_starts_by_itself_and_says_why_it_does_not() {
+    let mut settings = quiet();
+    for (name, value) in [
+        ("compaction.auto", "on"),
+        ("compaction.clustering.auto", "on"),
+        ("compaction.clustering.trigger_interval", "20ms"),
+        ("compaction.clustering.new_data_size_threshold", "1kB"),
+    ] {
+        settings.set(name, value).unwrap();
+    }
+    let shelf = Shelf::open(settings, rows_max(100), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    shelf.insert(&mixed(1_000));
+    compact(&scheduler, &shelf, JobKind::Seal).await;
+    let before = shelf.rows();
+    let said = |text: &str| scheduler.rounds().iter().any(|r| r.reason.contains(text));
+    for _ in 0..3_000 {
+        if said("min_interval (1h)") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(said("min_interval (1h)"), "{:?}", scheduler.rounds());
+    assert!(scheduler.rounds().iter().any(|r| r.job.is_some()));
+    let after = clustering_information(&shelf.current(), &[KEY]);
+    assert_eq!(after.unclustered_segments, 0);
+    assert_same(&shelf.rows(), &before);
+}
+
 /// A clustering that has written its outputs, and not yet replaced its inputs.
 async fn prepared(shelf: &Shelf) -> Prepared {
     let request = Request {
         kind: JobKind::Cluster,
         options: JobOptions {
             full: true,
-            automatic: false,
+            ..JobOptions::default()
         },
     };
     let id = JobId(shelf.engine.committer.allocate_id());
-    let job = new_record(id, &shelf.current(), request);
-    let prepared = prepare(&shelf.engine, &job, request, &Task::default()).await;
+    let job = new_record(id, &shelf.current(), &request);
+    let prepared = prepare(&shelf.engine, &job, &request, &Task::default()).await;
     prepared.unwrap().unwrap()
 }
 
@@ -290,7 +338,7 @@ async fn asking_again_while_a_job_runs_gives_the_running_job() {
     let scheduler = scheduler(&shelf);
     shelf.insert(&mixed(20_000));
     let options = JobOptions::default();
-    let submit = |kind| scheduler.submit(shelf.collection, kind, options);
+    let submit = |kind| scheduler.submit(shelf.collection, kind, options.clone());
     let first = submit(JobKind::Cluster).await.unwrap();
     let merge = submit(JobKind::Merge).await.unwrap();
     let again = submit(JobKind::Cluster).await.unwrap();
@@ -319,7 +367,7 @@ async fn a_cancelled_job_changes_nothing_and_leaves_no_files() {
     let before = shelf.rows();
     let options = JobOptions::default();
     let id = scheduler
-        .submit(shelf.collection, JobKind::Cluster, options)
+        .submit(shelf.collection, JobKind::Cluster, options.clone())
         .await
         .unwrap();
     let waiting = scheduler.submit(shelf.collection, JobKind::Merge, options);
@@ -346,7 +394,7 @@ async fn closing_stops_jobs_and_opening_fails_what_was_interrupted() {
     let first = scheduler(&shelf);
     let options = JobOptions::default();
     let id = first
-        .submit(shelf.collection, JobKind::Cluster, options)
+        .submit(shelf.collection, JobKind::Cluster, options.clone())
         .await
         .unwrap();
     drop(first);

@@ -31,7 +31,7 @@ pub(super) fn compact(session: &Session, compact: &Compact) -> Result<(Tag, Logi
     };
     let options = JobOptions {
         full: compact.full,
-        automatic: false,
+        ..JobOptions::default()
     };
     let waits = compact.wait;
     let schema = if waits { state_schema() } else { id_schema() };
@@ -46,6 +46,7 @@ pub(super) fn compact(session: &Session, compact: &Compact) -> Result<(Tag, Logi
     );
     let action = move || {
         let (session, name, schema) = (session.clone(), name.clone(), Arc::clone(&answer));
+        let options = options.clone();
         async move {
             let snapshot = session.snapshot();
             let collection = find_collection(&snapshot, &name)?;

@@ -191,6 +191,10 @@ pub struct Append {
     pub rows: RecordBatch,
 }
 
+fn is_zero(level: &u8) -> bool {
+    *level == 0
+}
+
 fn no_rows() -> RecordBatch {
     RecordBatch::new_empty(Arc::new(Schema::empty()))
 }
@@ -210,6 +214,9 @@ pub struct NewSegment {
     pub sorted_by: Vec<FieldId>,
     /// The run of segments with disjoint key ranges it was made with by a clustering; `None` otherwise.
     pub run: Option<JobId>,
+    /// How often its rows have been clustered: the place of its run among tiers of runs.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub level: u8,
     /// What its columns can hold.
     pub stats: Arc<SegmentStats>,
     /// Its bloom filters of indexed columns.

@@ -29,6 +29,8 @@ pub struct Segment {
     pub sorted_by: Arc<[FieldId]>,
     /// The clustering run it belongs to.
     pub run: Option<JobId>,
+    /// How often its rows have been clustered.
+    pub level: u8,
     /// The version that brought it.
     pub created: Version,
     /// What its columns can hold.
@@ -49,6 +51,7 @@ impl Segment {
             crc32c: new.crc32c,
             sorted_by: new.sorted_by.as_slice().into(),
             run: new.run,
+            level: new.level,
             created,
             stats: Arc::clone(&new.stats),
             filters: new.filters.as_slice().into(),
@@ -65,6 +68,7 @@ impl Segment {
             crc32c: self.crc32c,
             sorted_by: self.sorted_by.to_vec(),
             run: self.run,
+            level: self.level,
             stats: Arc::clone(&self.stats),
             filters: self.filters.to_vec(),
             deletes: (*self.deletes).clone(),

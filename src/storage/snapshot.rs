@@ -424,7 +424,12 @@ impl Snapshot {
     }
 
     fn replace(&mut self, replace: &Replace) -> Result<()> {
-        replace.outputs.iter().for_each(|s| self.use_id(s.id.0));
+        for output in &replace.outputs {
+            self.use_id(output.id.0);
+            if let Some(run) = output.run {
+                self.use_id(run.0);
+            }
+        }
         self.update(replace.collection, |collection, version| {
             for id in &replace.inputs {
                 if !collection.remove_segment(*id) {

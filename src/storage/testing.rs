@@ -53,6 +53,7 @@ pub(crate) fn new_segment(id: u64, rows: u64) -> NewSegment {
         crc32c: 0,
         sorted_by: vec![FieldId(1)],
         run: None,
+        level: 0,
         stats: Arc::default(),
         filters: vec![],
         deletes: Default::default(),

@@ -104,6 +104,7 @@ mod tests {
             crc32c: 0,
             sorted_by: vec![],
             run: None,
+            level: 0,
             stats: Arc::default(),
             filters: vec![],
             deletes: Default::default(),

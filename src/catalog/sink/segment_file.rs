@@ -105,6 +105,7 @@ pub(super) fn write_segment(
         crc32c: written.crc32c,
         sorted_by: collection.schema.clustering_key.clone(),
         run: None,
+        level: 0,
         stats: Arc::new(written.stats),
         filters: written.filters,
         deletes: RoaringBitmap::new(),

@@ -6,7 +6,7 @@ use datafusion::common::ScalarValue;
 use super::columns::Columns;
 use crate::catalog::index_definition::{definition, part_text};
 use crate::compaction::jobs::Progress;
-use crate::compaction::scheduler::Scheduler;
+use crate::compaction::scheduler::{RoundRecord, Scheduler};
 use crate::settings::Settings;
 use crate::storage::access::{Object, Privilege, Rights};
 use crate::storage::change::{JobKind, JobRecord, JobState};
@@ -152,6 +152,10 @@ pub(super) fn segments(snapshot: &Snapshot, store: Option<&Store>) -> Columns {
         .text("sorted_by", each().map(|(c, s)| sorted_by(c, s.sealed()?)))
         .number("run", each().map(|(_, s)| s.sealed()?.run.map(|run| run.0)))
         .number(
+            "level",
+            each().map(|(_, s)| s.sealed().map(|s| u64::from(s.level))),
+        )
+        .number(
             "created_version",
             each().map(|(_, s)| s.sealed().map(|s| s.created.0)),
         )
@@ -269,6 +273,17 @@ pub(super) fn compactions(snapshot: &Snapshot, scheduler: Option<&Scheduler>) ->
         .double("depth_before", all().map(|j| j.depth_before))
         .double("depth_after", all().map(|j| j.depth_after))
         .text("reason", all().map(|j| j.reason.clone()))
+}
+
+/// Whether clustering started by itself, and why not.
+pub(super) fn compaction_rounds(rounds: &[RoundRecord]) -> Columns {
+    let each = || rounds.iter();
+    Columns::default()
+        .text("collection", each().map(|r| r.collection_name.clone()))
+        .number("collection_id", each().map(|r| r.collection.0))
+        .instant("held_at", each().map(|r| r.at_ms))
+        .number("compaction_id", each().map(|r| r.job.map(|job| job.0)))
+        .text("reason", each().map(|r| r.reason.clone()))
 }
 
 /// The part of a job that is done, 0 to 1; `None` where that is not known.

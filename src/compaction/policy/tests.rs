@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::array::{Int64Array, RecordBatch};
 use roaring::RoaringBitmap;
 
+use super::due::{Clustered, Round, clustering_due};
 use super::*;
+use crate::settings::ByteSize;
 use crate::storage::change::{
     Append, Change, Commit, NewCollection, NewSegment, QualifiedName, Replace,
 };
@@ -89,6 +91,7 @@ impl Builder {
             crc32c: 0,
             sorted_by: vec![KEY],
             run: run.map(JobId),
+            level: u8::from(run.is_some()),
             stats: Arc::new(stats),
             filters: vec![],
             deletes: RoaringBitmap::new(),
@@ -118,7 +121,7 @@ impl Builder {
 
     fn choose(&self, kind: JobKind, options: JobOptions) -> Choice {
         let request = Request { kind, options };
-        choose(self.collection(), request, &Settings::default(), 1_000).unwrap()
+        choose(self.collection(), &request, &Settings::default(), 1_000).unwrap()
     }
 
     /// Groups as text: `1,2 3+same`, or `-` for nothing to do.
@@ -176,12 +179,12 @@ fn growing_rows_are_sealed_when_asked_or_due() {
     };
     let options = JobOptions {
         automatic: true,
-        full: false,
+        ..JobOptions::default()
     };
     let kind = JobKind::Seal;
     let old = choose(
         young.collection(),
-        Request { kind, options },
+        &Request { kind, options },
         &settings,
         900,
     );
@@ -198,7 +201,7 @@ fn small_segments_are_put_together_in_key_order() {
             .segment(5, 400, (200, 300), 0, None)
     };
     assert_eq!(base().asked(JobKind::Merge), "4,5");
-    assert_eq!(base().growing(6, 10).asked(JobKind::Merge), "4,5,6");
+    assert_eq!(base().growing(6, 10).asked(JobKind::Merge), "4,5 2,6");
     assert_eq!(base().growing(6, 200).asked(JobKind::Merge), "4,5 2,6");
     assert_eq!(base().growing(6, 700).asked(JobKind::Merge), "4,5 6");
     assert_eq!(base().automatic(JobKind::Merge), "-");
@@ -259,12 +262,12 @@ fn clustering_takes_everything_until_one_run_has_it() {
     assert_eq!(run().asked(JobKind::Cluster), "-");
     assert_eq!(run().growing(4, 5).asked(JobKind::Cluster), "2,3,4+new");
     let purge = run().segment(4, 10, (200, 201), 3, Some(8));
-    assert_eq!(purge.asked(JobKind::Cluster), "2,3,4+new");
+    assert_eq!(purge.asked(JobKind::Cluster), "4+new");
     let other = run().segment(4, 10, (200, 201), 0, Some(9));
-    assert_eq!(other.asked(JobKind::Cluster), "2,3,4+new");
+    assert_eq!(other.asked(JobKind::Cluster), "-");
     let full = JobOptions {
         full: true,
-        automatic: false,
+        ..JobOptions::default()
     };
     assert_eq!(run().groups(JobKind::Cluster, full), "2,3+new");
     let one = Builder::new(true).segment(2, 10, (0, 9), 0, None);
@@ -300,7 +303,7 @@ fn without_a_key_clustering_is_refused() {
         kind: JobKind::Cluster,
         options: JobOptions::default(),
     };
-    let error = choose(plain.collection(), request, &Settings::default(), 0).unwrap_err();
+    let error = choose(plain.collection(), &request, &Settings::default(), 0).unwrap_err();
     assert_eq!(error.sqlstate(), "55000");
     assert_eq!(
         error.hint(),
@@ -321,4 +324,119 @@ fn a_replaced_collection_is_chosen_from_anew() {
         outputs: vec![],
     }));
     assert_eq!(merged.asked(JobKind::Merge), "-");
+}
+
+#[test]
+fn a_merge_does_not_reach_over_what_lies_between() {
+    let apart = Builder::new(true)
+        .segment(2, 100, (0, 9), 0, None)
+        .segment(3, 900, (20, 29), 0, None)
+        .segment(4, 100, (40, 49), 0, None)
+        .segment(5, 100, (60, 69), 0, None);
+    assert_eq!(apart.asked(JobKind::Merge), "4,5");
+}
+
+#[test]
+fn the_automatic_merge_takes_segments_of_about_one_size() {
+    let sizes = [10, 10, 10, 10, 10, 10, 10, 300, 10];
+    let with = |count: usize| {
+        let sizes = sizes.iter().take(count).zip(2..);
+        sizes.fold(Builder::new(true), |b, (rows, id)| {
+            b.segment(id, *rows, (0, 9), 0, None)
+        })
+    };
+    assert_eq!(with(8).automatic(JobKind::Merge), "-");
+    assert_eq!(with(9).automatic(JobKind::Merge), "2,3,4,5,6,7,8,10");
+}
+
+/// `count` runs, each of two segments, over the keys from `from` on.
+fn runs(mut builder: Builder, ids: std::ops::Range<u64>, from: i64) -> Builder {
+    for run in ids {
+        builder = builder
+            .segment(run * 10, 1_000, (from, from + 99), 0, Some(run))
+            .segment(run * 10 + 1, 1_000, (from + 100, from + 199), 0, Some(run));
+    }
+    builder
+}
+
+#[test]
+fn runs_of_one_level_become_one_where_eight_overlap() {
+    let between = Builder::new(true).segment(900, 1_000, (500, 600), 0, Some(90));
+    let seven = runs(runs(between, 1..8, 0), 20..26, 1_000);
+    assert_eq!(seven.automatic(JobKind::Cluster), "-");
+    let eight = runs(seven, 8..9, 0);
+    let Choice::Work(work) = eight.choose(
+        JobKind::Cluster,
+        JobOptions {
+            automatic: true,
+            ..JobOptions::default()
+        },
+    ) else {
+        panic!("nothing to do");
+    };
+    let [group] = &work.groups[..] else {
+        panic!("{:?}", work.groups);
+    };
+    assert_eq!(
+        (group.inputs.len(), group.level, group.run),
+        (16, 2, Run::New)
+    );
+    assert!(group.inputs.iter().all(|id| id.0 < 100));
+}
+
+#[test]
+fn settling_makes_the_smallest_runs_one_until_four_overlap() {
+    let four = runs(Builder::new(true), 1..5, 0);
+    assert_eq!(four.asked(JobKind::Cluster), "-");
+    let six = four
+        .segment(500, 10, (0, 199), 0, Some(50))
+        .segment(600, 10, (0, 199), 0, Some(60));
+    assert_eq!(six.asked(JobKind::Cluster), "10,11,500,600+new");
+}
+
+#[test]
+fn clustering_is_due_by_the_models_rules() {
+    let settings = Settings {
+        compaction_clustering_auto: true,
+        compaction_clustering_new_data_size_threshold: ByteSize(4_000),
+        ..Settings::default()
+    };
+    let round = |builder: &Builder, last: Option<i64>, settled: Option<i64>, now_s: i64| {
+        let clustered = Clustered {
+            last_ms: last.map(|s| s * 1_000),
+            settled_ms: settled.map(|s| s * 1_000),
+        };
+        clustering_due(builder.collection(), clustered, &settings, now_s * 1_000)
+    };
+    let skipped = |round: Round| match round {
+        Round::Skip(reason) => reason,
+        other => panic!("{other:?}"),
+    };
+    let few = Builder::new(true).segment(2, 500, (0, 9), 0, None);
+    let reason = skipped(round(&few, None, None, 0));
+    assert!(reason.contains("new_data_size_threshold"), "{reason}");
+    let first = few.segment(3, 500, (0, 9), 0, None);
+    assert_eq!(round(&first, None, None, 0), Round::Cluster);
+    let later = first.segment(4, 500, (0, 9), 0, Some(9));
+    let reason = skipped(round(&later, Some(1_000), Some(1_000), 4_599));
+    assert!(reason.contains("min_interval (1h)"), "{reason}");
+    assert_eq!(
+        round(&later, Some(1_000), Some(1_000), 4_600),
+        Round::Cluster
+    );
+    let little = Builder::new(true).segment(4, 500, (0, 9), 0, Some(9));
+    let reason = skipped(round(&little, Some(0), Some(0), 259_199));
+    assert!(reason.contains("new_data_size_threshold"), "{reason}");
+    assert_eq!(round(&little, Some(0), Some(0), 259_200), Round::Settle);
+    assert_eq!(
+        round(&little, Some(250_000), Some(0), 259_200),
+        Round::Settle
+    );
+    let off = clustering_due(
+        little.collection(),
+        Clustered::default(),
+        &Settings::default(),
+        0,
+    );
+    assert!(skipped(off).contains("does not start by itself"));
 }

@@ -1,0 +1,267 @@
+//! Merges: small segments are put together and dead rows purged, without taking rows out of their key's range.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Choice, Group, JobOptions, Run, growing_weight, limits, run_of, sealed_weight, work};
+use super::{MERGE_FILL, clusters_by_itself, is_purgeable};
+use crate::compaction::depth::{Edge, key_range};
+use crate::compaction::ranges::{Limits, Weight};
+use crate::settings::Settings;
+use crate::storage::collection::{Collection, Segment};
+use crate::storage::growing::GrowingSegment;
+use crate::storage::schema::{JobId, SegmentId};
+
+/// The automatic merge waits for this many segments of about one size.
+const TIER_SEGMENTS_MIN: usize = 8;
+/// Sizes that differ by less than this factor are about the same: a merged segment is in a higher tier than those it
+/// was made of, so a row is rewritten O(log n) times until its segment is full.
+const TIER_FACTOR: f64 = 8.0;
+/// Where clustering starts by itself, segments past this part of one are left to it.
+const CLUSTERED_TIER_MAX: f64 = 1.0 / 16.0;
+
+/// A segment that a merge may take.
+struct Candidate<'a> {
+    segment: &'a Segment,
+    weight: Weight,
+    /// Whether it is worth a rewrite by itself.
+    purge: bool,
+}
+
+impl Candidate<'_> {
+    fn tier(&self, limits: Limits) -> i32 {
+        let part = self.weight.part_of(limits).max(f64::MIN_POSITIVE);
+        part.log(TIER_FACTOR).floor() as i32
+    }
+}
+
+fn candidate<'a>(
+    segment: &'a Segment,
+    limits: Limits,
+    settings: &Settings,
+) -> Option<Candidate<'a>> {
+    let weight = sealed_weight(segment);
+    let purge = is_purgeable(segment);
+    let small = weight.part_of(limits) < settings.segment_small_proportion;
+    (small || purge).then_some(Candidate {
+        segment,
+        weight,
+        purge,
+    })
+}
+
+pub(super) fn merge(collection: &Collection, options: &JobOptions, settings: &Settings) -> Choice {
+    let limits = limits(collection);
+    let mut loose = Vec::new();
+    let mut runs: BTreeMap<JobId, Vec<&Segment>> = BTreeMap::new();
+    for segment in collection.segments() {
+        match run_of(collection, segment) {
+            Some(run) => runs.entry(run).or_default().push(segment),
+            None => loose.push(&**segment),
+        }
+    }
+    let mut groups = Vec::new();
+    for (run, segments) in runs {
+        groups.extend(merge_run(collection, run, segments, limits, settings));
+    }
+    let growing = match options.automatic {
+        true => &[],
+        false => collection.growing(),
+    };
+    let mut candidates: Vec<_> = loose
+        .iter()
+        .filter_map(|s| candidate(s, limits, settings))
+        .collect();
+    if options.automatic {
+        let left_to_clustering = clusters_by_itself(collection, settings);
+        candidates = worth_it(candidates, limits, left_to_clustering);
+    }
+    groups.extend(match collection.schema.clustering_key.is_empty() {
+        true => fill_anywhere(&candidates, growing, limits),
+        false => fill_neighbours(collection, &loose, candidates, growing, limits),
+    });
+    if groups.is_empty() {
+        return Choice::NothingToDo(
+            "no growing rows, no small segments to put together, no dead rows worth purging".into(),
+        );
+    }
+    let count: usize = groups.iter().map(|g| g.inputs.len()).sum();
+    let reason = format!("put {count} segments into {} or more", groups.len());
+    work(groups, reason)
+}
+
+/// Those that the automatic merge takes: purgeable ones, and those of tiers with enough of them.
+fn worth_it(
+    candidates: Vec<Candidate<'_>>,
+    limits: Limits,
+    left_to_clustering: bool,
+) -> Vec<Candidate<'_>> {
+    let is_left = |c: &Candidate| {
+        left_to_clustering && !c.purge && c.weight.part_of(limits) >= CLUSTERED_TIER_MAX
+    };
+    let mut tiers: BTreeMap<i32, Vec<Candidate>> = BTreeMap::new();
+    for candidate in candidates.into_iter().filter(|c| !is_left(c)) {
+        let tier = candidate.tier(limits);
+        tiers.entry(tier).or_default().push(candidate);
+    }
+    let taken = tiers.into_values().flat_map(|tier| {
+        let enough = tier.len() >= TIER_SEGMENTS_MIN;
+        tier.into_iter().filter(move |c| enough || c.purge)
+    });
+    taken.collect()
+}
+
+/// Groups within a run: neighbours in key order only, so that the outputs' ranges stay disjoint from the others'.
+fn merge_run(
+    collection: &Collection,
+    run: JobId,
+    mut segments: Vec<&Segment>,
+    limits: Limits,
+    settings: &Settings,
+) -> Vec<Group> {
+    let key = &collection.schema.clustering_key;
+    segments.sort_by_cached_key(|s| key_range(collection, s, key));
+    let mut groups = Vec::new();
+    let mut neighbours = Vec::new();
+    for segment in segments {
+        match candidate(segment, limits, settings) {
+            Some(candidate) => neighbours.push(candidate),
+            None => {
+                groups.extend(fill_run(&neighbours, limits, run));
+                neighbours.clear();
+            }
+        }
+    }
+    groups.extend(fill_run(&neighbours, limits, run));
+    groups
+}
+
+/// Puts neighbours of a run together until a segment is full; keeps the groups that make fewer segments or purge dead rows.
+fn fill_run(candidates: &[Candidate], limits: Limits, run: JobId) -> Vec<Group> {
+    let mut groups = Vec::new();
+    let mut rest = candidates;
+    while !rest.is_empty() {
+        let mut weight = Weight::default();
+        let fits = |c: &&Candidate| {
+            weight = weight.plus(c.weight);
+            weight.part_of(limits) <= MERGE_FILL
+        };
+        let taken = rest.iter().take_while(fits).count().max(1);
+        let (group, after) = rest.split_at(taken);
+        rest = after;
+        if group.len() > 1 || group[0].purge {
+            let levels = group.iter().map(|c| c.segment.level);
+            groups.push(Group {
+                inputs: group.iter().map(|c| c.segment.id).collect(),
+                run: Run::Same(run),
+                level: levels.max().unwrap_or(0),
+            });
+        }
+    }
+    groups
+}
+
+/// Puts unclustered neighbours in key order together. Two that have a segment between them, which reaches neither,
+/// stay apart: together they would cover it, and more segments would lie deep than before.
+fn fill_neighbours(
+    collection: &Collection,
+    loose: &[&Segment],
+    candidates: Vec<Candidate>,
+    growing: &[Arc<GrowingSegment>],
+    limits: Limits,
+) -> Vec<Group> {
+    if candidates.is_empty() && growing.is_empty() {
+        return Vec::new();
+    }
+    let key = &collection.schema.clustering_key;
+    let mut candidates: BTreeMap<SegmentId, Candidate> =
+        candidates.into_iter().map(|c| (c.segment.id, c)).collect();
+    let ranges = loose.iter().map(|s| (key_range(collection, s, key), s.id));
+    let ranges: BTreeSet<_> = ranges.collect();
+    let mut bins: Vec<Bin> = Vec::new();
+    let mut reach: Option<Vec<Edge>> = None;
+    for ((low, high), id) in ranges {
+        let apart = reach.as_ref().is_some_and(|reach| low > *reach);
+        match candidates.remove(&id) {
+            Some(candidate) => {
+                let bin = Bin::of(&candidate);
+                match bins.last_mut() {
+                    Some(last) if reach.is_some() && last.has_room(&bin, limits) => last.add(bin),
+                    _ => {
+                        bins.push(bin);
+                        reach = None;
+                    }
+                }
+                reach = reach.max(Some(high));
+            }
+            None if apart => reach = None,
+            None => {}
+        }
+    }
+    if let Some(bin) = Bin::of_growing(growing) {
+        match bins.last_mut() {
+            Some(last) if last.has_room(&bin, limits) => last.add(bin),
+            _ => bins.push(bin),
+        }
+    }
+    groups_of(bins)
+}
+
+/// Puts each segment into the first group with room for it, and the growing rows last. A second merge then finds
+/// nothing to do: no two groups fit together.
+fn fill_anywhere(
+    candidates: &[Candidate],
+    growing: &[Arc<GrowingSegment>],
+    limits: Limits,
+) -> Vec<Group> {
+    let mut bins: Vec<Bin> = Vec::new();
+    let all = candidates.iter().map(Bin::of);
+    for bin in all.chain(Bin::of_growing(growing)) {
+        match bins.iter_mut().find(|b| b.has_room(&bin, limits)) {
+            Some(first) => first.add(bin),
+            None => bins.push(bin),
+        }
+    }
+    groups_of(bins)
+}
+
+fn groups_of(bins: Vec<Bin>) -> Vec<Group> {
+    let worth_it = bins.into_iter().filter(|b| b.worth_it);
+    worth_it.map(|b| Group::unclustered(b.inputs)).collect()
+}
+
+/// Segments that together make one.
+struct Bin {
+    inputs: Vec<SegmentId>,
+    weight: Weight,
+    worth_it: bool,
+}
+
+impl Bin {
+    fn of(candidate: &Candidate) -> Self {
+        Self {
+            inputs: vec![candidate.segment.id],
+            weight: candidate.weight,
+            worth_it: candidate.purge,
+        }
+    }
+
+    fn of_growing(growing: &[Arc<GrowingSegment>]) -> Option<Self> {
+        let weights = growing.iter().map(|g| growing_weight(g));
+        (!growing.is_empty()).then(|| Self {
+            inputs: growing.iter().map(|g| g.id).collect(),
+            weight: weights.fold(Weight::default(), Weight::plus),
+            worth_it: true,
+        })
+    }
+
+    fn has_room(&self, other: &Self, limits: Limits) -> bool {
+        self.weight.plus(other.weight).part_of(limits) <= MERGE_FILL
+    }
+
+    fn add(&mut self, other: Self) {
+        self.inputs.extend(other.inputs);
+        self.weight = self.weight.plus(other.weight);
+        self.worth_it = true;
+    }
+}

@@ -20,6 +20,7 @@ use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
 use crate::catalog::decimal_literal::DecimalLiteralRule;
 use crate::catalog::dml::DmlPlanner;
 use crate::catalog::in_list::InListRule;
+use crate::catalog::math::check_domains;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::pg::{self, RegTypeRule};
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
@@ -39,6 +40,7 @@ use crate::sql::backends::{Backends, Entry, Identity};
 use crate::sql::command::CommandPlanner;
 use crate::sql::correlated::{CorrelatedRule, SessionCell};
 use crate::sql::explain::ExplainPlanner;
+use crate::sql::literal::LiteralPlanner;
 use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
 use crate::sql::{CopyPlanner, FileAccess, Session, plan_view};
@@ -223,6 +225,8 @@ impl Database {
         let mut builder = shelfmark_udfs::with_vector_support(builder)
             .with_analyzer_rule(Arc::new(InListRule))
             .with_analyzer_rule(Arc::new(CheckedArithmeticRule));
+        let planners = builder.expr_planners().get_or_insert_with(Vec::new);
+        planners.insert(0, Arc::new(LiteralPlanner));
         let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
         analyzer.rules.insert(0, Arc::new(DecimalLiteralRule));
         analyzer.rules.insert(0, Arc::new(RegTypeRule));
@@ -239,6 +243,7 @@ impl Database {
         let clustering = Arc::new(ClusteringFunction::new(engine));
         context.register_udtf(CLUSTERING_INFORMATION, clustering);
         limit_strings(&context);
+        check_domains(&context);
         context.register_udtf("pg_get_keywords", Arc::new(pg::functions::Keywords));
         views.session.get_or_init(|| context.state_weak_ref());
         context

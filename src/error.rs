@@ -58,11 +58,13 @@ pub mod sqlstate {
     pub const DATETIME_FIELD_OVERFLOW: &str = "22008";
     pub const SUBSTRING_ERROR: &str = "22011";
     pub const DIVISION_BY_ZERO: &str = "22012";
+    pub const INVALID_ARGUMENT_FOR_LOGARITHM: &str = "2201E";
     pub const INVALID_ARGUMENT_FOR_POWER_FUNCTION: &str = "2201F";
     pub const INVALID_ROW_COUNT_IN_LIMIT: &str = "2201W";
     pub const INVALID_ROW_COUNT_IN_OFFSET: &str = "2201X";
     pub const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
     pub const INVALID_PARAMETER_VALUE: &str = "22023";
+    pub const INVALID_ESCAPE_SEQUENCE: &str = "22025";
     pub const STRING_DATA_LENGTH_MISMATCH: &str = "22026";
     pub const ARRAY_SUBSCRIPT_ERROR: &str = "2202E";
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
@@ -488,8 +490,16 @@ fn classify(error: DataFusionError) -> Error {
         return limit.with_source(error);
     }
     let (kind, sqlstate) = codes::code_of(root);
-    let message = codes::words(tidy(&root.strip_backtrace()));
-    Error::new(kind, sqlstate, message).with_source(error)
+    let message =
+        codes::message_of(root).unwrap_or_else(|| codes::words(tidy(&root.strip_backtrace())));
+    let mut told = Error::new(kind, sqlstate, message);
+    if let Some(span) = error.diagnostic().and_then(|d| d.span) {
+        told = told.with_position(span.start.line, span.start.column);
+    }
+    if let Some(hint) = codes::hint_of(root) {
+        told = told.with_hint(hint);
+    }
+    told.with_source(error)
 }
 
 /// DataFusion's prefixes name its own layers, which tell a user nothing.

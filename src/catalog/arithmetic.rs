@@ -2,12 +2,14 @@
 //!
 //! DataFusion lets integers wrap around and divides doubles by zero. Here both are errors, 22003 and 22012: a wrong
 //! number is worse than none. The operators become functions over arrow's checked kernels once their types are known.
+//! Texts are read as PostgreSQL reads them: `'1e400'::float8` is out of range rather than infinite, and not every text is
+//! JSON.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Datum};
 use arrow::compute::kernels::numeric::{add, div, mul, rem, sub};
-use arrow::datatypes::{DataType, Float32Type, Float64Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -15,11 +17,14 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
+
+use super::assign::cast_to;
+use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
 
 /// Makes checked functions of arithmetic operators. It must run after types are coerced.
 #[derive(Debug, Default)]
@@ -58,6 +63,15 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
                 Some(checked) => Transformed::yes(checked.call(*left, *right)),
                 None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
             }
+        }
+        Expr::Cast(Cast { expr, field })
+            if read_type(&field).is_some() && expr.get_type(schema).is_ok_and(|t| is_text(&t)) =>
+        {
+            let reading = Reading {
+                field,
+                signature: Signature::any(1, Volatility::Immutable),
+            };
+            Transformed::yes(Arc::new(ScalarUDF::from(reading)).call(vec![*expr]))
         }
         Expr::Negative(inner) => {
             let zero = inner
@@ -132,6 +146,13 @@ fn is_double(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Float32 | DataType::Float64)
 }
 
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}
+
 /// Whether a row has a zero divisor; nothing divided by zero is nothing. Either side may be one value for all rows.
 fn divides_by_zero(dividends: &dyn Array, divisors: &dyn Array) -> bool {
     let is_zero = |row: usize| match divisors.data_type() {
@@ -174,5 +195,54 @@ impl ScalarUDFImpl for CheckedFunction {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let (left, right) = (&args.args[0], &args.args[1]);
         apply(left, right, |left, right| self.checked.compute(left, right))
+    }
+}
+
+/// The type of a field whose texts are read by PostgreSQL's rules: Arrow reads them otherwise, or takes any text.
+fn read_type(field: &Field) -> Option<ColumnType> {
+    match (field.data_type(), field.metadata().get(SQL_TYPE_KEY)) {
+        (DataType::Float32, _) => Some(ColumnType::Real),
+        (DataType::Float64, _) => Some(ColumnType::Double),
+        (DataType::Utf8, Some(name)) if name == "json" || name == "jsonb" => Some(ColumnType::Json),
+        _ => None,
+    }
+}
+
+/// Text read as a value of a type.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Reading {
+    field: FieldRef,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Reading {
+    fn name(&self) -> &str {
+        "read_text"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
+        Ok(self.field.data_type().clone())
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> Result<FieldRef> {
+        let field = Field::clone(&self.field);
+        Ok(Arc::new(field.with_name(self.name()).with_nullable(true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let target = read_type(&self.field).unwrap_or(ColumnType::Text);
+        let text = args.args[0].to_array(1)?;
+        let read = cast_to(&text, &target).map_err(|e| e.error)?;
+        match &args.args[0] {
+            ColumnarValue::Scalar(_) => {
+                let value = ScalarValue::try_from_array(&read, 0)?;
+                Ok(ColumnarValue::Scalar(value))
+            }
+            ColumnarValue::Array(_) => Ok(ColumnarValue::Array(read)),
+        }
     }
 }

@@ -18,3 +18,4 @@ pub use batch::Assignment;
 pub use cast::{assign, cast_to, check_assignable};
 pub use error::RowError;
 pub use output::{json_of, text_of};
+pub use parse::boolean;

@@ -10,6 +10,7 @@ mod equivalence;
 pub mod in_list;
 pub mod index_definition;
 pub mod keys;
+pub mod math;
 pub mod options;
 pub mod pg;
 pub mod pg_type;

@@ -222,7 +222,9 @@ fn arrow_type(data_type: &DataType) -> PgType {
         DataType::Boolean => (oid::BOOL, -1),
         DataType::Int8 | DataType::UInt8 | DataType::Int16 => (oid::INT2, -1),
         DataType::UInt16 | DataType::Int32 => (oid::INT4, -1),
-        DataType::UInt32 | DataType::Int64 => (oid::INT8, -1),
+        DataType::Int64 => (oid::INT8, -1),
+        // Numbers without a sign are kept for OIDs alone, whose name expressions such as CASE forget.
+        DataType::UInt32 => (oid::OID, -1),
         DataType::UInt64 => (oid::NUMERIC, -1),
         DataType::Float16 | DataType::Float32 => (oid::FLOAT4, -1),
         DataType::Float64 => (oid::FLOAT8, -1),

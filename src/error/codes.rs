@@ -3,7 +3,8 @@
 use std::io;
 
 use arrow::error::ArrowError;
-use datafusion::common::SchemaError;
+use datafusion::common::utils::datafusion_strsim::levenshtein;
+use datafusion::common::{Column, SchemaError};
 use datafusion::error::DataFusionError;
 
 use super::ErrorKind::{
@@ -97,6 +98,10 @@ const EXECUTION: &[(&[&str], Code)] = &[
         &["negative count not allowed"],
         (InvalidInput, s::SUBSTRING_ERROR),
     ),
+    (
+        &["invalid Unicode scalar value"],
+        (LimitExceeded, s::PROGRAM_LIMIT_EXCEEDED),
+    ),
 ];
 
 /// PostgreSQL's words, where its users look for them.
@@ -120,6 +125,14 @@ const WORDS: &[(&str, &str)] = &[
         "zero raised to a negative power",
         "zero raised to a negative power is undefined",
     ),
+    (
+        "invalid Unicode scalar value: 0",
+        "null character not permitted",
+    ),
+    (
+        "invalid Unicode scalar value",
+        "requested character too large for encoding",
+    ),
     ("Step cannot be zero", "step size cannot equal zero"),
 ];
 
@@ -127,6 +140,53 @@ const WORDS: &[(&str, &str)] = &[
 pub fn words(message: String) -> String {
     let known = WORDS.iter().find(|(part, _)| message.contains(part));
     known.map_or(message, |(_, words)| (*words).to_string())
+}
+
+/// The message of an error, in PostgreSQL's words where its users look for them.
+pub fn message_of(error: &DataFusionError) -> Option<String> {
+    let DataFusionError::SchemaError(inner, _) = error else {
+        return None;
+    };
+    if let Some(table) = missing_table(inner) {
+        return Some(format!("missing FROM-clause entry for table \"{table}\""));
+    }
+    match inner.as_ref() {
+        SchemaError::FieldNotFound { field, .. } => Some(match &field.relation {
+            Some(relation) => format!("column {}.{} does not exist", relation.table(), field.name),
+            None => format!("column \"{}\" does not exist", field.name),
+        }),
+        SchemaError::AmbiguousReference { field } => {
+            Some(format!("column reference \"{}\" is ambiguous", field.name))
+        }
+        _ => None,
+    }
+}
+
+/// What its author may have meant, for a column that does not exist.
+pub fn hint_of(error: &DataFusionError) -> Option<String> {
+    let DataFusionError::SchemaError(inner, _) = error else {
+        return None;
+    };
+    let SchemaError::FieldNotFound {
+        field,
+        valid_fields,
+    } = inner.as_ref()
+    else {
+        return None;
+    };
+    let distance = |c: &Column| levenshtein(&c.name, &field.name);
+    let near = valid_fields.iter().min_by_key(|c| distance(c))?;
+    // As far as PostgreSQL lets a guess be off.
+    if distance(near) > 3.min(field.name.chars().count() / 2) {
+        return None;
+    }
+    let told = match &near.relation {
+        Some(relation) => format!("{}.{}", relation.table(), near.name),
+        None => near.name.clone(),
+    };
+    Some(format!(
+        "Perhaps you meant to reference the column \"{told}\"."
+    ))
 }
 
 /// The code of the innermost error.
@@ -161,8 +221,23 @@ fn find(table: &[(&[&str], Code)], message: &str) -> Option<Code> {
     found.map(|(_, code)| *code)
 }
 
+/// The table of a column that is not there because its table is not in FROM.
+fn missing_table(error: &SchemaError) -> Option<&str> {
+    let SchemaError::FieldNotFound {
+        field,
+        valid_fields,
+    } = error
+    else {
+        return None;
+    };
+    let table = field.relation.as_ref()?.table();
+    let mut known = valid_fields.iter().filter_map(|f| f.relation.as_ref());
+    (!known.any(|relation| relation.table() == table)).then_some(table)
+}
+
 fn schema_code(error: &SchemaError) -> Code {
     match error {
+        error if missing_table(error).is_some() => (NotFound, s::UNDEFINED_TABLE),
         SchemaError::FieldNotFound { .. } => (NotFound, s::UNDEFINED_COLUMN),
         SchemaError::AmbiguousReference { .. } => (InvalidInput, s::AMBIGUOUS_COLUMN),
         _ => (InvalidInput, s::DUPLICATE_COLUMN),

@@ -35,7 +35,8 @@ pub struct Connection {
     pub(super) transport: Transport,
     pub(super) shared: Arc<Shared>,
     pub(super) session: Session,
-    pub(super) statements: HashMap<String, Statement>,
+    /// The prepared statement without a name; those with names are the session's, which knows them in SQL too.
+    pub(super) unnamed: Option<Statement>,
     pub(super) portals: HashMap<String, Portal>,
     entry: Entry,
     /// The statement that runs, until it has ended.
@@ -60,7 +61,7 @@ impl Connection {
             transport,
             shared,
             session,
-            statements: HashMap::new(),
+            unnamed: None,
             portals: HashMap::new(),
             entry,
             running: None,
@@ -217,7 +218,7 @@ impl Connection {
 
     /// A string of statements: each is answered before the next begins, and the first error ends them.
     async fn query(&mut self, text: &str) -> Result<(), Gone> {
-        self.statements.remove("");
+        self.unnamed = None;
         self.portals.remove("");
         let pieces = split(text);
         let pieces: Vec<_> = pieces.complete.into_iter().chain(pieces.rest).collect();

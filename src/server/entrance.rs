@@ -221,6 +221,7 @@ fn open(
         database: CATALOG.to_string(),
         pid: 0,
         address,
+        encrypted: startup.encrypted,
     };
     let entry = reserve(shared, identity)?;
     let files = FileAccess::Below(shared.config.server.file_directories.clone());

@@ -1,6 +1,7 @@
 //! The extended protocol: prepared statements and portals.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow::datatypes::FieldRef;
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use super::running::{Answer, End, Rows, resume, start};
 use super::transport::Gone;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::format::{Format, decode_parameter, field_of_oid};
-use crate::sql::{Prepared, split};
+use crate::sql::{Named, Prepared, split};
 
 /// OIDs of parameters that leave the type to the server: unspecified, and `unknown`.
 const UNKNOWN_OIDS: [u32; 2] = [0, 705];
@@ -29,6 +30,17 @@ pub struct Statement {
     text: Arc<str>,
     /// `None` is the empty statement.
     prepared: Option<Arc<Prepared>>,
+}
+
+impl Statement {
+    fn named(self) -> Named {
+        Named {
+            prepared: self.prepared,
+            text: self.text,
+            created: SystemTime::now(),
+            from_sql: false,
+        }
+    }
 }
 
 /// A statement with its parameters, on its way through its rows.
@@ -81,7 +93,11 @@ impl Connection {
             text: text.into(),
             prepared,
         };
-        self.statements.insert(name, statement);
+        if name.is_empty() {
+            self.unnamed = Some(statement);
+        } else if let Err(e) = self.session.name_statement(&name, statement.named()) {
+            return Ok(Err(e));
+        }
         self.put(&ParseComplete::new())?;
         Ok(Ok(()))
     }
@@ -89,8 +105,8 @@ impl Connection {
     /// That a statement may have this name.
     fn check_name(&mut self, name: &str) -> Result<()> {
         if name.is_empty() {
-            self.statements.remove(name);
-        } else if self.statements.contains_key(name) {
+            self.unnamed = None;
+        } else if self.session.named_statement(name).is_ok() {
             let message = format!("prepared statement \"{name}\" already exists");
             return Err(Error::exists(
                 sqlstate::DUPLICATE_PREPARED_STATEMENT,
@@ -98,7 +114,7 @@ impl Connection {
             ));
         }
         let most = self.shared.config.server.prepared_statements_max as usize;
-        if self.statements.len() >= most {
+        if !name.is_empty() && self.session.count_statements() >= most {
             let message = format!("a session can have at most {most} prepared statements");
             return Err(
                 Error::limit(sqlstate::CONFIGURATION_LIMIT_EXCEEDED, message)
@@ -134,7 +150,7 @@ impl Connection {
         parameters: &[Option<Bytes>],
         results: &[i16],
     ) -> Result<()> {
-        let bound = self.statement(statement)?.clone();
+        let bound = self.statement(statement)?;
         if !portal.is_empty() && self.portals.contains_key(&portal) {
             let message = format!("portal \"{portal}\" already exists");
             return Err(Error::exists(sqlstate::DUPLICATE_CURSOR, message));
@@ -163,12 +179,13 @@ impl Connection {
         self.put(&BindComplete::new()).map_err(no_answer)
     }
 
-    fn statement(&self, name: &str) -> Result<&Statement> {
-        self.statements.get(name).ok_or_else(|| {
-            let message = match name {
-                "" => "unnamed prepared statement does not exist".to_string(),
-                _ => format!("prepared statement \"{name}\" does not exist"),
-            };
+    fn statement(&self, name: &str) -> Result<Statement> {
+        if !name.is_empty() {
+            let Named { text, prepared, .. } = self.session.named_statement(name)?;
+            return Ok(Statement { text, prepared });
+        }
+        self.unnamed.clone().ok_or_else(|| {
+            let message = "unnamed prepared statement does not exist";
             Error::not_found(sqlstate::INVALID_SQL_STATEMENT_NAME, message)
         })
     }
@@ -177,7 +194,7 @@ impl Connection {
     pub(super) fn describe(&mut self, target: &Target) -> Result<()> {
         let (statement, formats) = match target {
             Target::Statement(name) => {
-                let statement = self.statement(name)?.clone();
+                let statement = self.statement(name)?;
                 let parameters = statement
                     .prepared
                     .as_deref()
@@ -209,7 +226,8 @@ impl Connection {
     /// Close. What does not exist is closed already.
     pub(super) fn close(&mut self, target: &Target) -> Result<()> {
         match target {
-            Target::Statement(name) => drop(self.statements.remove(name)),
+            Target::Statement(name) if name.is_empty() => self.unnamed = None,
+            Target::Statement(name) => _ = self.session.forget_statement(name),
             Target::Portal(name) => drop(self.portals.remove(name)),
         }
         self.put(&CloseComplete::new()).map_err(no_answer)

@@ -168,7 +168,11 @@ impl Sender {
         match outcome.tag.clone() {
             Tag::Rows | Tag::Shown(_) | Tag::Fetched { .. } => {
                 let columns = outcome.schema.fields().len();
-                let formats = Answer::formats_of(&answer.formats, columns)?;
+                let mut formats = Answer::formats_of(&answer.formats, columns)?;
+                // The simple protocol cannot ask for a format: the cursor does.
+                if answer.describe && matches!(outcome.tag, Tag::Fetched { binary: true }) {
+                    formats.fill(Format::Binary);
+                }
                 if answer.describe {
                     put(&mut self.bytes, &row_description(&outcome.schema, &formats))?;
                 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 use tokio_util::sync::CancellationToken;
 
+use super::copy::CopyProgress;
 use crate::storage::role::RoleId;
 
 /// Bytes of the key that a cancel request must give.
@@ -28,6 +29,8 @@ pub struct Identity {
     pub pid: i32,
     /// The client's address; none for Unix sockets and embedded sessions.
     pub address: Option<SocketAddr>,
+    /// Whether what travels is encrypted.
+    pub encrypted: bool,
 }
 
 impl Identity {
@@ -39,6 +42,7 @@ impl Identity {
             database: "shelfmark".into(),
             pid: 0,
             address: None,
+            encrypted: false,
         }
     }
 }
@@ -92,6 +96,8 @@ pub struct Backend {
     pub identity: Identity,
     /// When it connected.
     pub started: SystemTime,
+    /// Its COPY.
+    pub copy: Arc<CopyProgress>,
     cancel_key: [u8; CANCEL_KEY_BYTES],
     activity: Mutex<Activity>,
     statement: Mutex<CancellationToken>,
@@ -172,6 +178,7 @@ impl Backends {
         let backend = Arc::new(Backend {
             identity: Identity { pid, ..identity },
             started: now,
+            copy: Arc::default(),
             cancel_key: rand::random(),
             activity: Mutex::new(Activity {
                 state: State::Idle,

@@ -1,9 +1,9 @@
 //! Correlated subqueries that DataFusion cannot turn into joins: run once for each distinct set of outer values.
 //!
 //! DataFusion plans a correlated subquery as a join when its outer columns stand in equalities of its filters, and
-//! refuses all others. Those become calls of an asynchronous function over the outer columns; the function puts the
-//! values into the subquery's plan, runs it, and remembers the answer while the batch lasts. A LATERAL relation
-//! becomes a function too, whose answer is a list of rows, unnested after the call.
+//! refuses all others. Those become calls of an asynchronous function over the outer columns and the statement's
+//! parameters; the function puts the values into the subquery's plan, runs it, and remembers the answer while the batch
+//! lasts. A LATERAL relation becomes a function too, whose answer is a list of rows, unnested after the call.
 //!
 //! It is slow beside a join (a plan for each distinct set of values) and meant for queries of catalogs, but holds for
 //! every query; without it they would be errors.
@@ -23,15 +23,15 @@ use datafusion::logical_expr::expr::Exists;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Signature, Subquery, TypeSignature,
-    Volatility, not,
+    Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Signature, Sort, Subquery,
+    TypeSignature, Volatility, not,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 use parking_lot::RwLock;
 
 use self::function::{Answer, SubqueryFunction};
-use self::references::{Reference, free_references};
+use self::references::{Reference, free_references, parameters};
 
 /// The state of the session that runs the statements, set when the session is made.
 pub(crate) type SessionCell = Arc<OnceLock<Weak<RwLock<SessionState>>>>;
@@ -51,6 +51,9 @@ impl CorrelatedRule {
     fn rewrite(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         match plan {
             LogicalPlan::Join(join) => self.lateral(join),
+            LogicalPlan::Sort(sort) if sort.expr.iter().any(|by| holds_subquery(&by.expr)) => {
+                self.sorted(sort)
+            }
             plan @ (LogicalPlan::Projection(_) | LogicalPlan::Filter(_)) => {
                 let schema = merge_schema(&plan.inputs());
                 let in_filter = matches!(plan, LogicalPlan::Filter(_));
@@ -65,11 +68,54 @@ impl CorrelatedRule {
         }
     }
 
+    /// A sort by subqueries: they are computed in columns of their own before it.
+    fn sorted(&self, sort: Sort) -> Result<Transformed<LogicalPlan>> {
+        let Sort { expr, input, fetch } = sort;
+        let columns: Vec<Expr> = input
+            .schema()
+            .columns()
+            .into_iter()
+            .map(Expr::Column)
+            .collect();
+        let name = |place: usize| format!("__sort_{place}");
+        let keys = expr.iter().enumerate();
+        let keys = keys.map(|(place, by)| by.expr.clone().alias(name(place)));
+        let keyed = LogicalPlanBuilder::from(Arc::unwrap_or_clone(input))
+            .project(columns.iter().cloned().chain(keys))?
+            .build()?;
+        let keyed = self.rewrite(keyed)?.data;
+        let by = expr.iter().enumerate().map(|(place, by)| {
+            let key = Expr::Column(Column::from_name(name(place)));
+            by.with_expr(key)
+        });
+        let sorted = LogicalPlanBuilder::from(keyed)
+            .sort_with_limit(by.collect::<Vec<_>>(), fetch)?
+            .project(columns)?
+            .build()?;
+        Ok(Transformed::yes(sorted))
+    }
+
     /// The call for a subquery that cannot become a join.
     fn call(&self, expr: Expr, schema: &DFSchema, in_filter: bool) -> Result<Transformed<Expr>> {
         let (subquery, answer, negated) = match &expr {
             Expr::ScalarSubquery(subquery) => (subquery, Answer::Value, false),
             Expr::Exists(Exists { subquery, negated }) => (subquery, Answer::Exists, *negated),
+            // In filters it is a join.
+            Expr::InSubquery(inside) if !in_filter => {
+                let references = free_references(&inside.subquery.subquery);
+                let plan = &inside.subquery.subquery;
+                let call = self.apply(plan, references, Answer::Among, schema)?;
+                let Expr::ScalarFunction(mut call) = call else {
+                    return Ok(Transformed::no(expr));
+                };
+                call.args.push(inside.expr.as_ref().clone());
+                let call = Expr::ScalarFunction(call);
+                return Ok(Transformed::yes(if inside.negated {
+                    not(call)
+                } else {
+                    call
+                }));
+            }
             _ => return Ok(Transformed::no(expr)),
         };
         let references = free_references(&subquery.subquery);
@@ -81,7 +127,7 @@ impl CorrelatedRule {
         if planned {
             return Ok(Transformed::no(expr));
         }
-        let call = self.apply(&subquery.subquery, references, answer, schema);
+        let call = self.apply(&subquery.subquery, references, answer, schema)?;
         Ok(Transformed::yes(if negated { not(call) } else { call }))
     }
 
@@ -92,27 +138,32 @@ impl CorrelatedRule {
         references: Vec<Reference>,
         answer: Answer,
         schema: &DFSchema,
-    ) -> Expr {
+    ) -> Result<Expr> {
+        let parameters = parameters(plan)?;
         let argument = |(field, column): &Reference| match schema.has_column(column) {
             true => Expr::Column(column.clone()),
             // A column of a query further out.
             false => Expr::OuterReferenceColumn(Arc::clone(field), column.clone()),
         };
-        let arguments = references.iter().map(argument).collect();
-        let arity = match references.len() {
+        let arguments = references.iter().map(argument);
+        let given = parameters.iter().cloned().map(Expr::Placeholder);
+        let arguments: Vec<Expr> = arguments.chain(given).collect();
+        // The value that is looked for among the rows comes last.
+        let arity = match arguments.len() + usize::from(answer == Answer::Among) {
             0 => TypeSignature::Nullary,
             n => TypeSignature::Any(n),
         };
         let function = SubqueryFunction {
             plan: Arc::clone(plan),
             references,
+            parameters,
             answer,
             // Volatile: it must stay where it is, in a projection or a filter.
             signature: Signature::new(arity, Volatility::Volatile),
             session: Arc::clone(&self.session),
         };
         let function = AsyncScalarUDF::new(Arc::new(function)).into_scalar_udf();
-        function.call(arguments)
+        Ok(function.call(arguments))
     }
 
     /// `left, LATERAL right` as the unnested answers of `right` for each row of `left`.
@@ -131,7 +182,7 @@ impl CorrelatedRule {
         const ROWS: &str = "__lateral_rows";
         let right = Arc::clone(&join.right);
         let rows = self
-            .apply(&right, references, Answer::Rows, left)
+            .apply(&right, references, Answer::Rows, left)?
             .alias(ROWS);
         let columns = |schema: &DFSchema| schema.columns().into_iter().map(Expr::Column);
         let keep_all = join.join_type == JoinType::Left;
@@ -175,6 +226,17 @@ fn inner_name(place: usize) -> String {
     format!("c{place}")
 }
 
+/// Whether the value of a subquery is part of the expression.
+fn holds_subquery(expr: &Expr) -> bool {
+    let is_subquery = |e: &Expr| {
+        Ok(matches!(
+            e,
+            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)
+        ))
+    };
+    expr.exists(is_subquery).unwrap_or(false)
+}
+
 /// Whether DataFusion plans the subquery as a join.
 fn becomes_join(
     subquery: &Subquery,
@@ -190,7 +252,7 @@ fn becomes_join(
     }
     let mut pull_up = match answer {
         Answer::Exists => PullUpCorrelatedExpr::new().with_exists_sub_query(true),
-        Answer::Value | Answer::Rows => {
+        Answer::Value | Answer::Rows | Answer::Among => {
             if !is_one_row(&subquery.subquery) {
                 return false;
             }

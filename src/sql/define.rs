@@ -222,7 +222,8 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
         grammar.accept(&["COLUMN"]);
         let if_exists = grammar.if_exists();
         let name = grammar.parser.parse_identifier()?;
-        grammar.accept(&["RESTRICT"]);
+        // Nothing depends on a column: views find the columns of now.
+        let _ = grammar.accept(&["RESTRICT"]) || grammar.accept(&["CASCADE"]);
         return Ok(AlterAction::DropColumn { name, if_exists });
     }
     if grammar.accept(&["RENAME", "TO"]) {

@@ -12,15 +12,18 @@
 //! - `generate_subscripts(a, 1)` gives the places of the array's elements as rows.
 //! - `'{1,2}'` beside ANY or ALL, or cast to an array, is the array of that text; so it is beside `polroles`, which is
 //!   an array.
-//! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`.
+//! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`; that of any other calls `like_escape`.
+//! - `generate_series(..)` in a SELECT list gives rows, as `_pg_expandarray(..)` does.
 //! - `coalesce(x, '{}')` calls a function that gives an empty array where `x` is an array, and that text elsewhere.
-//! - `a.tableoid` of a system relation is its OID, the same for all its rows.
+//! - `a.tableoid` of a system relation is its OID, the same for all its rows; `a.xmin` is the newest transaction, since
+//!   which any of them may have changed.
 //! - long chains of AND and OR become trees that are flat.
 //! - an unnamed column that comes twice in a SELECT gets a name of its own: a table of DataFusion has no two of a name.
 
 mod constant;
 mod from;
 mod gather;
+mod series;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -36,6 +39,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use self::constant::{array_of_literal, constant_text, mend_escape};
 use self::from::call_in_from;
 use self::gather::gather;
+use self::series::unnest_series;
 use super::complexity::{Expansion, too_complex};
 use super::statement::{CopySubject, Statement};
 use super::tokens::DIALECT;
@@ -176,6 +180,7 @@ impl VisitorMut for Mender {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         self.scopes.pop();
+        unnest_series(select);
         name_twins(select);
         ControlFlow::Continue(())
     }
@@ -196,11 +201,16 @@ impl VisitorMut for Mender {
             }
             Expr::CompoundIdentifier(names) => {
                 if let [table, column] = names.as_slice()
-                    && column.value.eq_ignore_ascii_case("tableoid")
                     && let Some(oid) = self.system_alias(&folded(table))
                 {
-                    let number = Expr::value(Value::Number(oid.to_string(), false));
-                    *expr = cast(number, "oid");
+                    match folded(column).as_str() {
+                        "tableoid" => {
+                            let number = Expr::value(Value::Number(oid.to_string(), false));
+                            *expr = cast(number, "oid");
+                        }
+                        "xmin" => *expr = cast(call("txid_current", Vec::new()), "xid"),
+                        _ => {}
+                    }
                 }
             }
             Expr::BinaryOp { left, op, right } => {

@@ -31,6 +31,8 @@ mod export;
 pub mod format;
 pub mod index;
 mod kept;
+pub(crate) mod literal;
+mod live;
 mod mend;
 mod named;
 mod names;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow::datatypes::{Field, FieldRef};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{DataType, Expr};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -46,10 +47,10 @@ pub struct Execute {
 /// A prepared statement with a name.
 #[derive(Debug, Clone)]
 pub struct Named {
-    /// The statement.
-    pub prepared: Arc<Prepared>,
+    /// The statement; `None` is the empty one, which clients may prepare.
+    pub prepared: Option<Arc<Prepared>>,
     /// As its author wrote it.
-    pub text: String,
+    pub text: Arc<str>,
     /// When it was prepared.
     pub created: SystemTime,
     /// Whether PREPARE made it, rather than the protocol.
@@ -94,6 +95,11 @@ impl Session {
         found.ok_or_else(|| unknown(name))
     }
 
+    /// How many there are.
+    pub fn count_statements(&self) -> usize {
+        self.inner.statements.by_name.lock().len()
+    }
+
     /// Forgets a prepared statement; whether there was one.
     pub fn forget_statement(&self, name: &str) -> bool {
         self.inner.statements.by_name.lock().remove(name).is_some()
@@ -123,8 +129,8 @@ impl Session {
             .prepare_statement(prepare.statement.clone(), &types)
             .await?;
         let named = Named {
-            prepared,
-            text: prepare.text.clone(),
+            prepared: Some(prepared),
+            text: prepare.text.as_str().into(),
             created: SystemTime::now(),
             from_sql: true,
         };
@@ -166,7 +172,10 @@ pub(super) fn execute<'a>(
 ) -> BoxFuture<'a, Result<(Tag, LogicalPlan)>> {
     async move {
         let named = planning.session.named_statement(&execute.name)?;
-        let expected = named.prepared.parameters().len();
+        let Some(prepared) = &named.prepared else {
+            return Ok(nothing());
+        };
+        let expected = prepared.parameters().len();
         let given = execute.values.len();
         if given != expected {
             let name = &execute.name;
@@ -178,9 +187,18 @@ pub(super) fn execute<'a>(
         for value in &execute.values {
             values.push(planning.evaluate_expr(value.clone()).await?);
         }
-        planning.bound(&named.prepared, values).await
+        planning.bound(prepared, values).await
     }
     .boxed()
+}
+
+/// The plan of the empty statement.
+fn nothing() -> (Tag, LogicalPlan) {
+    let empty = EmptyRelation {
+        produce_one_row: false,
+        schema: Arc::new(DFSchema::empty()),
+    };
+    (Tag::Done(""), LogicalPlan::EmptyRelation(empty))
 }
 
 /// DEALLOCATE; no name is ALL.

@@ -12,6 +12,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use shelfmark_udfs::{VectorType, coerce_to_vector};
 
+use crate::catalog::pg::reg_type_of;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::FIELD_ID_KEY;
 
@@ -123,6 +124,8 @@ fn parameter_field(at: usize, like: &Field) -> FieldRef {
     metadata.remove(FIELD_ID_KEY);
     let name = format!("${}", at + 1);
     let data_type = match like.data_type() {
+        // Clients send names, which are looked up when the statement runs.
+        _ if reg_type_of(like).is_some() => DataType::Utf8,
         // Functions like other texts best; ours are of one kind.
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
         other => other.clone(),

@@ -143,13 +143,18 @@ impl Grammar<'_> {
             ("SET", _) => self.set(),
             ("RESET", _) => self.reset(),
             ("DISCARD", _) => self.discard(),
-            _ => self.other(),
+            ("TABLE", _) => {
+                self.skip(1);
+                self.other(&tokenize("SELECT * FROM ")?)
+            }
+            _ => self.other(&[]),
         }
     }
 
-    /// The rest of the tokens as a statement of DataFusion's.
-    fn other(&mut self) -> Result<Statement> {
-        let rest = self.tokens[self.parser.index()..].to_vec();
+    /// The rest of the tokens, with others before them, as a statement of DataFusion's.
+    fn other(&mut self, before: &[TokenWithSpan]) -> Result<Statement> {
+        let rest = &self.tokens[self.parser.index()..];
+        let rest = [before, rest].concat();
         let mut parser = DFParserBuilder::new(rest)
             .with_dialect(self.dialect)
             .with_recursion_limit(BRACKETS_MAX)

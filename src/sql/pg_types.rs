@@ -17,6 +17,11 @@ impl TypePlanner for PgTypePlanner {
     fn plan_type_field(&self, sql_type: &DataType) -> Result<Option<FieldRef>> {
         let field = match sql_type {
             DataType::Regclass => field_of_type("regclass", false),
+            DataType::JSON => field_of_type("json", false),
+            DataType::JSONB => field_of_type("jsonb", false),
+            DataType::CharacterVarying(_) | DataType::CharVarying(_) => {
+                field_of_type("varchar", false)
+            }
             DataType::Custom(name, arguments) if arguments.is_empty() => {
                 let last = name.0.last().and_then(|part| part.as_ident());
                 last.and_then(|ident| match ident.quote_style {

@@ -1,7 +1,7 @@
 //! A session: one user's settings over the shared database, and the door for all SQL.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -24,6 +24,7 @@ use super::command::CommandNode;
 use super::context::statement_to_plan;
 use super::copy::{CopyInput, CopyShape};
 use super::cursor::Cursors;
+use super::live::LiveSessions;
 use super::named::NamedStatements;
 use super::notice::{Notice, Notices};
 use super::parameters::Types;
@@ -36,7 +37,7 @@ use super::{
     scripts, transaction, variables,
 };
 use crate::catalog::options::PinnedSnapshot;
-use crate::catalog::pg::{PgContext, SessionFacts, show_names};
+use crate::catalog::pg::{PgContext, SessionFacts, show_names, small_literals};
 use crate::catalog::user::CurrentUser;
 use crate::database::Core;
 use crate::error::{Error, Result};
@@ -131,6 +132,7 @@ pub(super) struct Inner {
     pub(super) texts: Texts,
     notices: Notices,
     copy_progress: Arc<copy::CopyProgress>,
+    live: Arc<LiveSessions>,
     user: Arc<CurrentUser>,
     files: FileAccess,
 }
@@ -155,6 +157,8 @@ impl Session {
             client: identity.address,
             started_ms: core.opened_ms,
         };
+        let backend = core.backends.get(identity.pid);
+        let copy_progress = backend.map(|b| Arc::clone(&b.copy)).unwrap_or_default();
         let inner = Arc::new_cyclic(|session| {
             for function in variables::functions(session) {
                 context.register_udf(function);
@@ -177,7 +181,8 @@ impl Session {
                 statements: NamedStatements::default(),
                 texts: Texts::default(),
                 notices: Notices::default(),
-                copy_progress: Arc::default(),
+                copy_progress,
+                live: Arc::new(LiveSessions::new(Weak::clone(session))),
                 user,
                 files,
             }
@@ -258,7 +263,9 @@ impl<'a> Planning<'a> {
         let config = state.config_mut();
         config.set_extension(Arc::new(pinned));
         let facts = Arc::clone(&session.inner.facts);
-        let context = PgContext::new(facts, Arc::clone(&snapshot));
+        let user = Arc::clone(&session.inner.user);
+        let live = Arc::clone(&session.inner.live) as _;
+        let context = PgContext::new(facts, user, live, Arc::clone(&snapshot));
         config.options_mut().extensions.insert(context);
         // Functions are given the configuration as it is at this moment.
         state.mark_start_execution();
@@ -296,7 +303,7 @@ impl<'a> Planning<'a> {
                 };
                 let plan = self.plan(*statement).await?;
                 refuse_foreign(&plan)?;
-                Ok((Tag::Rows, show_names(plan)?))
+                Ok((Tag::Rows, show_names(small_literals(plan)?)?))
             }
             Statement::Explain(explain) => {
                 Ok((Tag::Shown("EXPLAIN"), self.explain(explain).await?))

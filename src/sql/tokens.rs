@@ -18,9 +18,45 @@ pub static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
     let tokens = raw_tokens(text).map_err(|e| {
         let Location { line, column } = e.location;
-        Error::invalid(sqlstate::SYNTAX_ERROR, e.message).with_position(line, column)
+        let error = match holds_zero(&text[LineIndex::new(text).offset(e.location)..]) {
+            true => {
+                let message = "invalid byte sequence for encoding \"UTF8\": 0x00";
+                Error::invalid(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, message)
+            }
+            false => Error::invalid(sqlstate::SYNTAX_ERROR, e.message),
+        };
+        error.with_position(line, column)
     })?;
     Ok(mend_operators(tokens))
+}
+
+/// Whether a string of the form `E'..'` has an escape that means the character zero, which no text holds.
+fn holds_zero(text: &str) -> bool {
+    let Some(rest) = text
+        .strip_prefix(['E', 'e'])
+        .and_then(|t| t.strip_prefix('\''))
+    else {
+        return false;
+    };
+    let mut rest = rest;
+    while let Some(at) = rest.find(['\\', '\'']) {
+        let after = &rest[at + 1..];
+        if rest.as_bytes()[at] == b'\'' && !after.starts_with('\'') {
+            return false;
+        }
+        let (digits, radix) = match after.as_bytes().first() {
+            Some(b'x') => (after[1..].chars().take(2).collect::<String>(), 16),
+            Some(b'u') => (after[1..].chars().take(4).collect(), 16),
+            Some(b'U') => (after[1..].chars().take(8).collect(), 16),
+            _ => (after.chars().take(3).collect(), 8),
+        };
+        let end = digits.find(|c: char| !c.is_digit(radix));
+        if u32::from_str_radix(&digits[..end.unwrap_or(digits.len())], radix) == Ok(0) {
+            return true;
+        }
+        rest = after.get(1..).unwrap_or_default();
+    }
+    false
 }
 
 fn raw_tokens(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
@@ -202,6 +238,17 @@ mod tests {
             .into_iter()
             .filter_map(custom)
             .collect()
+    }
+
+    #[test]
+    fn a_zero_is_no_character() {
+        for zero in [r"SELECT E'a\x00'", r"SELECT E'\0'", r"SELECT e'\'\u0000'"] {
+            assert_eq!(tokenize(zero).unwrap_err().sqlstate(), "22021", "{zero}");
+        }
+        for (text, code) in [(r"SELECT E'\x41", "42601"), (r"SELECT E'it''s", "42601")] {
+            assert_eq!(tokenize(text).unwrap_err().sqlstate(), code, "{text}");
+        }
+        assert!(tokenize(r"SELECT E'\101\x41'").is_ok());
     }
 
     #[test]

@@ -6,11 +6,13 @@
 //! `fuzz` (in `tests/fuzz`) reads bytes that nobody meant; `integrity` damages files and restores backups;
 //! `search` compares vector search with the plain plan;
 //! `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
-//! `wire` speaks to the server, `raw` is its client.
+//! `wire` speaks to the server, `raw` is its client; `live` has sessions that look at each other; `clients` runs psql and
+//! psycopg where they are installed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod bombs;
 mod cli;
+mod clients;
 mod connections;
 mod copy;
 mod examples;
@@ -21,6 +23,7 @@ mod integrity;
 mod kill;
 mod layout;
 mod limits;
+mod live;
 mod login;
 mod operation;
 mod power;

@@ -9,6 +9,7 @@ use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, ScalarUDF, lit};
 
 use crate::cast::{ToTextFunction, ToVectorFunction};
+use crate::error::VectorError;
 use crate::output::vector_scalar;
 use crate::signature::literal_text;
 use crate::text;
@@ -20,8 +21,8 @@ use crate::types::{VectorType, is_list, is_text};
 /// This is what an assignment to a vector column does in pgvector.
 ///
 /// # Errors
-/// When a literal is no vector of that type: see [`crate::parse_vector`]. An expression that cannot
-/// become a vector is wrapped into a plain cast, which planning refuses.
+/// When a literal is no vector of that type: see [`crate::parse_vector`]; 42846 for an expression of a type that cannot
+/// become a vector.
 pub fn coerce_to_vector(expr: Expr, target: VectorType, schema: &DFSchema) -> Result<Expr> {
     let from = expr.get_type(schema)?;
     if from == target.arrow() {
@@ -50,8 +51,10 @@ pub(crate) fn cast_to_vector(
         ToVectorFunction::from_text(target.element)
     } else if is_list(from) {
         ToVectorFunction::from_array(target.element)
-    } else {
+    } else if from.is_null() || from == &target.arrow() {
         return Ok(None);
+    } else {
+        return Err(VectorError::no_cast(from, target.element).into());
     };
     let mut args = vec![expr.clone()];
     // Dimensions are at most 16,000.

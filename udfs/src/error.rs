@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 
 use crate::types::{DIMENSION_MAX, Element};
@@ -40,6 +41,10 @@ impl VectorError {
             "22003",
             format!("\"{number}\" is out of range for type {element}"),
         )
+    }
+
+    pub(crate) fn no_cast(from: &DataType, element: Element) -> Self {
+        Self::new("42846", format!("cannot cast type {from} to {element}"))
     }
 
     pub(crate) fn overflow() -> Self {

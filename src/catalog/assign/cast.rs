@@ -224,7 +224,7 @@ fn from_text(texts: &StringArray, target: &ColumnType) -> Result<ArrayRef, RowEr
             each::<TimestampMicrosecondType>(texts, target, datetime::parse_timestamptz)
         }
         C::Text => checked(texts, |_| Ok(())),
-        C::Varchar(n) => checked(texts, |t| parse::varchar(t, *n)),
+        C::Varchar(n) => limited(texts, *n),
         C::Json => checked(texts, parse::json),
         C::Uuid => {
             let mut builder = StringBuilder::with_capacity(texts.len(), texts.len() * 36);
@@ -245,6 +245,24 @@ fn from_text(texts: &StringArray, target: &ColumnType) -> Result<ArrayRef, RowEr
         C::Vector(_) | C::HalfVec(_) => list::vector_from_text(texts, target),
         C::Array(inner) => list::array_from_text(texts, inner),
     }
+}
+
+/// Texts of at most so many characters, without the blanks behind them.
+fn limited(texts: &StringArray, limit: u32) -> Result<ArrayRef, RowError> {
+    let mut is_cut = false;
+    for (row, text) in texts.iter().enumerate() {
+        if let Some(text) = text {
+            let kept = parse::varchar(text, limit).map_err(|e| RowError::new(row, e))?;
+            is_cut |= kept.len() < text.len();
+        }
+    }
+    if !is_cut {
+        return Ok(Arc::new(texts.clone()));
+    }
+    let kept = texts
+        .iter()
+        .map(|text| text.and_then(|t| parse::varchar(t, limit).ok()));
+    Ok(Arc::new(kept.collect::<StringArray>()))
 }
 
 fn each<T: ArrowPrimitiveType>(

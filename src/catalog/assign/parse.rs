@@ -10,7 +10,7 @@ use crate::error::{Error, Result, sqlstate};
 const BAD_TEXT: &str = sqlstate::INVALID_TEXT_REPRESENTATION;
 
 /// `t`, `true`, `yes`, `on`, `1` and their opposites, or any unambiguous beginning.
-pub(super) fn boolean(text: &str) -> Result<bool> {
+pub fn boolean(text: &str) -> Result<bool> {
     let word = text.trim().to_ascii_lowercase();
     let begins = |whole: &str| !word.is_empty() && whole.starts_with(word.as_str());
     if begins("true") || begins("yes") || word == "on" || word == "1" {
@@ -228,12 +228,21 @@ fn hex_bytes(hex: &str, text: &str) -> Result<Vec<u8>> {
     }
 }
 
-/// 22001 when the text has more characters than the column takes.
-pub(super) fn varchar(text: &str, limit: u32) -> Result<()> {
+/// As much of the text as the column takes: blanks behind that are left out, as the standard has it.
+///
+/// # Errors
+/// 22001 when more than blanks would be lost.
+pub(super) fn varchar(text: &str, limit: u32) -> Result<&str> {
     let limit = limit as usize;
     // A text has at most as many characters as bytes.
-    if text.len() <= limit || text.chars().nth(limit).is_none() {
-        return Ok(());
+    if text.len() <= limit {
+        return Ok(text);
+    }
+    let Some((end, _)) = text.char_indices().nth(limit) else {
+        return Ok(text);
+    };
+    if text[end..].bytes().all(|byte| byte == b' ') {
+        return Ok(&text[..end]);
     }
     Err(Error::invalid(
         sqlstate::STRING_DATA_RIGHT_TRUNCATION,
@@ -332,8 +341,10 @@ mod tests {
 
     #[test]
     fn characters_are_counted_not_bytes() {
-        assert!(varchar("äöü", 3).is_ok());
-        assert_eq!(varchar("äöü ", 3).unwrap_err().sqlstate(), "22001");
+        assert_eq!(varchar("äöü", 3).unwrap(), "äöü");
+        assert_eq!(varchar("äöü  ", 3).unwrap(), "äöü");
+        assert_eq!(varchar("äöü \t", 3).unwrap_err().sqlstate(), "22001");
+        assert_eq!(varchar("äöüß", 3).unwrap_err().sqlstate(), "22001");
         assert!(json("{\"a\": [1, null]}").is_ok());
         assert_eq!(json("{a}").unwrap_err().sqlstate(), "22P02");
     }

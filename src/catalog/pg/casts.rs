@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ExprSchema, Result};
+use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
 use datafusion::config::ConfigOptions;
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -16,6 +17,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::functions::{RegType, reg_type_of};
 use super::relation::Kind;
 use crate::catalog::pg_type;
+use crate::storage::schema::SQL_TYPE_KEY;
 
 /// The field of a type that PostgreSQL has and DataFusion does not know by name.
 pub fn field_of_type(name: &str, is_quoted: bool) -> Option<Field> {
@@ -47,7 +49,7 @@ fn is_text(data_type: &DataType) -> bool {
     )
 }
 
-/// Makes casts between text and these types calls of functions that read and write names.
+/// Makes casts between text and these types, and parameters of them, calls of functions that read and write names.
 #[derive(Debug, Default)]
 pub(crate) struct RegTypeRule;
 
@@ -75,7 +77,22 @@ impl AnalyzerRule for RegTypeRule {
     }
 }
 
+/// The type of names that a parameter has whose value is a text.
+fn reg_parameter(expr: &Expr) -> Option<RegType> {
+    let Expr::Placeholder(Placeholder {
+        field: Some(field), ..
+    }) = expr
+    else {
+        return None;
+    };
+    let name = field.metadata().get(SQL_TYPE_KEY)?;
+    RegType::of_name(name).filter(|_| is_text(field.data_type()))
+}
+
 fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    if let Some(reg) = reg_parameter(&expr) {
+        return Ok(Transformed::yes(reg.reading().call(vec![expr])));
+    }
     let (inner, target) = match &expr {
         Expr::Cast(Cast { expr, field }) | Expr::TryCast(TryCast { expr, field }) => (expr, field),
         _ => return Ok(Transformed::no(expr)),
@@ -125,4 +142,38 @@ pub(crate) fn show_names(plan: LogicalPlan) -> Result<LogicalPlan> {
     });
     let columns: Vec<Expr> = columns.collect();
     LogicalPlanBuilder::from(plan).project(columns)?.build()
+}
+
+/// The plan with whole numbers that a SELECT shows as they are written as `integer`, where they fit: DataFusion reads them
+/// as `bigint`, which some clients make texts of.
+///
+/// # Errors
+/// When the plan's columns cannot be selected.
+pub(crate) fn small_literals(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Projection(projection) = &plan else {
+        return Ok(plan);
+    };
+    if !projection.expr.iter().any(|e| small_literal(e).is_some()) {
+        return Ok(plan);
+    }
+    let small = projection.expr.iter().zip(projection.schema.iter());
+    let small = small.map(|(expr, (qualifier, field))| match small_literal(expr) {
+        Some(number) => {
+            let literal = Expr::Literal(ScalarValue::Int32(Some(number)), None);
+            literal.alias_qualified(qualifier.cloned(), field.name())
+        }
+        None => expr.clone(),
+    });
+    let small: Vec<Expr> = small.collect();
+    LogicalPlanBuilder::from(LogicalPlan::clone(&projection.input))
+        .project(small)?
+        .build()
+}
+
+fn small_literal(expr: &Expr) -> Option<i32> {
+    match expr {
+        Expr::Alias(alias) => small_literal(&alias.expr),
+        Expr::Literal(ScalarValue::Int64(Some(number)), _) => i32::try_from(*number).ok(),
+        _ => None,
+    }
 }

@@ -7,8 +7,10 @@ use std::sync::{Arc, OnceLock};
 use datafusion::common::{Result, plan_err};
 use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 
+use super::live::Live;
 use super::objects::{Objects, Relation};
 use crate::catalog::search_path as path;
+use crate::catalog::user::CurrentUser;
 use crate::storage::snapshot::Snapshot;
 
 /// Who runs statements, and where from.
@@ -32,6 +34,10 @@ pub struct SessionFacts {
 pub struct PgContext {
     /// The session.
     pub facts: Arc<SessionFacts>,
+    /// Whose rights it has.
+    pub user: Arc<CurrentUser>,
+    /// The sessions as it sees them.
+    pub live: Arc<dyn Live>,
     version: Arc<Version>,
 }
 
@@ -43,10 +49,17 @@ struct Version {
 
 impl PgContext {
     /// The context of a statement that reads `snapshot`.
-    pub fn new(facts: Arc<SessionFacts>, snapshot: Arc<Snapshot>) -> Self {
+    pub fn new(
+        facts: Arc<SessionFacts>,
+        user: Arc<CurrentUser>,
+        live: Arc<dyn Live>,
+        snapshot: Arc<Snapshot>,
+    ) -> Self {
         let objects = OnceLock::new();
         Self {
             facts,
+            user,
+            live,
             version: Arc::new(Version { snapshot, objects }),
         }
     }

@@ -4,8 +4,8 @@
 //! and constraints, and it brings DataFusion's default features along.
 //!
 //! [`relation`] knows every relation of PostgreSQL 15 with its columns; [`objects`] says what the database holds in
-//! PostgreSQL's words; [`class`], [`global`], [`views`], [`information`] and [`roles`] make rows of that, and
-//! [`fixed`] has those that are the same everywhere. Relations that nobody makes rows for are empty. [`functions`]
+//! PostgreSQL's words; [`class`], [`global`], [`views`], [`information`] and [`roles`] make rows of that, [`live`] asks
+//! the sessions, and [`fixed`] has those that are the same everywhere. Relations that nobody makes rows for are empty. [`functions`]
 //! are those that clients call beside them.
 
 mod casts;
@@ -16,6 +16,7 @@ mod fixed;
 pub mod functions;
 mod global;
 mod information;
+mod live;
 mod objects;
 mod oid;
 mod relation;
@@ -25,12 +26,24 @@ mod table;
 mod views;
 
 pub use casts::field_of_type;
-pub(crate) use casts::{RegTypeRule, show_names};
+pub(crate) use casts::{RegTypeRule, show_names, small_literals};
 pub use context::{PgContext, SessionFacts};
+pub use functions::reg_type_of;
+pub use live::{Live, LiveRelation, Row, Signal, Value};
 pub(crate) use table::{SystemCatalog, SystemCatalogTable};
+
+use crate::storage::schema::CollectionId;
 
 /// The schemas that PostgreSQL keeps for itself.
 pub const SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
+
+/// The OID that the one database of a server has.
+pub const DATABASE_OID: u32 = oid::DATABASE;
+
+/// The OID of a collection in `pg_class`.
+pub fn collection_oid(id: CollectionId) -> u32 {
+    oid::collection(id)
+}
 
 /// The OID of a relation of `pg_catalog`.
 pub fn system_relation(name: &str) -> Option<u32> {

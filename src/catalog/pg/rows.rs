@@ -16,12 +16,18 @@ use crate::storage::schema::LIST_ELEMENT;
 
 /// A value of a row.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub enum Value {
+    /// NULL.
     Null,
+    /// A truth value.
     Bool(bool),
+    /// A whole number, an OID, or microseconds since 1970 UTC.
     Int(i64),
+    /// A number.
     Float(f64),
+    /// A text, a name, or what is written like one.
     Text(String),
+    /// An array.
     List(Vec<Value>),
 }
 

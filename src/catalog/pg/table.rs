@@ -14,6 +14,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use super::context::PgContext;
 use super::global::function_names;
 use super::information::Information;
+use super::live::LiveRelation;
 use super::objects::{Objects, Source};
 use super::relation::{self, SystemRelation};
 use super::rows::Rows;
@@ -178,8 +179,10 @@ fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objec
         "pg_stat_user_indexes" | "pg_stat_all_indexes" => {
             views::pg_stat_user_indexes(rows, objects);
         }
-        "pg_stat_database" => views::pg_stat_database(rows, context),
-        _ => {}
+        name => {
+            let live = LiveRelation::of_name(name).map(|relation| context.live.rows(relation));
+            live.iter().flatten().for_each(|row| rows.push(row));
+        }
     }
 }
 

@@ -126,13 +126,6 @@ pub(super) fn pg_stat_user_indexes(rows: &mut Rows, objects: &Objects) {
     }
 }
 
-pub(super) fn pg_stat_database(rows: &mut Rows, context: &PgContext) {
-    rows.push(&[
-        ("datid", oid::DATABASE.into()),
-        ("datname", context.facts.database.as_str().into()),
-    ]);
-}
-
 /// `pg_stats`: the share of NULLs of each column, from the statistics of its segments.
 pub(super) fn pg_stats(rows: &mut Rows, objects: &Objects) {
     for (relation, collection) in collections(objects) {

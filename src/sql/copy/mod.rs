@@ -31,10 +31,12 @@ use self::input::CopyPipe;
 pub use self::input::{CopyFormat, CopyInput, CopyShape};
 use self::options::{CopyOptions, Direction};
 pub use self::out::CopyPlanner;
-pub use self::progress::CopyProgress;
+pub use self::progress::{CopyJob, CopyProgress};
+use super::ddl::{find_collection, qualify};
 use super::session::{Planning, Tag};
-use super::statement::{CopyStatement, CopySubject};
+use super::statement::{CopyPlace, CopyStatement, CopySubject};
 use crate::error::{Error, Result};
+use crate::storage::schema::CollectionId;
 
 /// Where the bytes of a COPY .. FROM STDIN go in that is executed with this state.
 pub(super) fn open_input(state: &mut SessionState) -> CopyInput {
@@ -53,6 +55,11 @@ pub(super) async fn plan(
         false => Direction::To,
     };
     let options = CopyOptions::parse(&statement.options, direction)?;
+    planning.session.copy_progress().describe(CopyJob {
+        is_from: statement.is_from,
+        is_file: matches!(statement.place, CopyPlace::File(_)),
+        collection: collection_of(planning, &statement.subject),
+    });
     match statement.subject {
         CopySubject::Table(name, columns) if statement.is_from => {
             let into = from::Into {
@@ -64,6 +71,16 @@ pub(super) async fn plan(
         }
         subject => to::plan(planning, subject, &statement.place, options).await,
     }
+}
+
+/// The collection that is copied, if it is one.
+fn collection_of(planning: &Planning<'_>, subject: &CopySubject) -> Option<CollectionId> {
+    let CopySubject::Table(name, _) = subject else {
+        return None;
+    };
+    let name = qualify(name, &planning.session.search_path()).ok()?;
+    let found = find_collection(&planning.snapshot, &name).ok()?;
+    Some(found.id)
 }
 
 /// 22P04: the data is not what its format says.

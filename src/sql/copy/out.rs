@@ -274,8 +274,9 @@ impl ExecutionPlan for CopyOutExec {
         let schema = way.schema();
         let encoder = way.encoder(&self.input.schema())?;
         let rows = execute_stream(Arc::clone(&self.input), context)?;
-        way.progress.begin(0);
+        let running = way.progress.begin(0);
         let payloads = payloads(rows, encoder, Arc::clone(&way.progress));
+        let payloads = payloads.inspect(move |_| _ = &running);
         let output = match &way.file {
             None => {
                 let batch_schema = Arc::clone(&schema);

@@ -2,21 +2,69 @@
 
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Bytes of the files that a session's newest COPY .. FROM reads, and the rows they gave.
+use parking_lot::Mutex;
+
+use crate::storage::schema::CollectionId;
+
+/// What a COPY copies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CopyJob {
+    /// Whether rows come in rather than go out.
+    pub is_from: bool,
+    /// Whether the rows are in files of the server rather than with the client.
+    pub is_file: bool,
+    /// The collection; `None` for a query.
+    pub collection: Option<CollectionId>,
+}
+
+/// The bytes that a session's newest COPY has read or written, and its rows.
 #[derive(Debug, Default)]
 pub struct CopyProgress {
+    job: Mutex<CopyJob>,
+    is_running: AtomicBool,
     bytes_done: AtomicU64,
     bytes_total: AtomicU64,
     rows: AtomicU64,
 }
 
+/// A COPY that is running, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Running(Arc<CopyProgress>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.is_running.store(false, Relaxed);
+    }
+}
+
 impl CopyProgress {
-    pub(super) fn begin(&self, bytes_total: u64) {
+    /// Says what the COPY copies that begins next.
+    pub(super) fn describe(&self, job: CopyJob) {
+        *self.job.lock() = job;
+    }
+
+    /// Begins to count; zero for bytes that nobody knows before.
+    pub(super) fn begin(self: &Arc<Self>, bytes_total: u64) -> Running {
         self.bytes_done.store(0, Relaxed);
         self.rows.store(0, Relaxed);
         self.bytes_total.store(bytes_total, Relaxed);
+        self.is_running.store(true, Relaxed);
+        Running(Arc::clone(self))
+    }
+
+    /// What is copied now, if anything is.
+    pub fn running(&self) -> Option<CopyJob> {
+        self.is_running.load(Relaxed).then(|| *self.job.lock())
+    }
+
+    /// Bytes read or written, and of how many; 0 where nobody knows.
+    pub fn bytes(&self) -> (u64, u64) {
+        (
+            self.bytes_done.load(Relaxed),
+            self.bytes_total.load(Relaxed),
+        )
     }
 
     pub(super) fn add_bytes(&self, bytes: u64) {
@@ -61,12 +109,16 @@ mod tests {
     #[test]
     fn bytes_that_are_read_count() {
         let progress = Arc::new(CopyProgress::default());
-        progress.begin(8);
+        let running = progress.begin(8);
         let mut reader = Counted {
             inner: &b"abcd"[..],
             progress: Arc::clone(&progress),
         };
         reader.read_to_end(&mut Vec::new()).unwrap();
         assert_eq!(progress.fraction(), 0.5);
+        assert_eq!(progress.bytes(), (4, 8));
+        assert!(progress.running().is_some());
+        drop(running);
+        assert_eq!(progress.running(), None);
     }
 }

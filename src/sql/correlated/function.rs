@@ -1,11 +1,12 @@
-//! A subquery as an asynchronous function of outer columns.
+//! A subquery as an asynchronous function of outer columns and of parameters.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
-use arrow::array::{ArrayRef, ListArray, RecordBatch, StructArray};
+use arrow::array::{Array, ArrayRef, ListArray, RecordBatch, StructArray};
 use arrow::buffer::OffsetBuffer;
+use arrow::compute::kernels::cmp::eq;
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -13,13 +14,14 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::config::ConfigOptions;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::async_udf::AsyncScalarUDFImpl;
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{
     ColumnarValue, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDFImpl, Signature,
 };
 use datafusion::physical_plan::collect;
 
-use super::references::{Reference, Values, substitute};
+use super::references::{Reference, Values, put_parameters, substitute};
 use super::{SessionCell, inner_name};
 use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::pg::PgContext;
@@ -34,6 +36,8 @@ pub(super) enum Answer {
     Exists,
     /// A list of all rows, as structs.
     Rows,
+    /// Whether the last argument is among the rows; NULL where a NULL among them leaves that open.
+    Among,
 }
 
 /// A subquery as a function of the outer columns that it reads.
@@ -41,6 +45,8 @@ pub(super) enum Answer {
 pub(super) struct SubqueryFunction {
     pub plan: Arc<LogicalPlan>,
     pub references: Vec<Reference>,
+    /// The parameters in the plan: their values are arguments behind those of the columns.
+    pub parameters: Vec<Placeholder>,
     pub answer: Answer,
     pub signature: Signature,
     pub session: SessionCell,
@@ -77,7 +83,7 @@ impl SubqueryFunction {
                 let field = Field::clone(self.plan.schema().field(0));
                 return Arc::new(field.with_nullable(true));
             }
-            Answer::Exists => DataType::Boolean,
+            Answer::Exists | Answer::Among => DataType::Boolean,
             Answer::Rows => {
                 let row = DataType::Struct(self.row_schema().fields().clone());
                 DataType::new_list(row, true)
@@ -103,14 +109,18 @@ impl SubqueryFunction {
 
     /// The subquery's rows for some outer values.
     async fn run(&self, state: &SessionState, values: &[ScalarValue]) -> Result<RecordBatch> {
+        let (outer, given) = values.split_at(self.references.len().min(values.len()));
+        let names = self.parameters.iter().map(|p| p.id.as_str());
+        let given = names.zip(given.iter().cloned()).collect();
+        let plan = put_parameters(LogicalPlan::clone(&self.plan), &given)?;
         let columns = self.references.iter().map(|(_, column)| column.clone());
-        let values: Values = columns.zip(values.iter().cloned()).collect();
-        let plan = substitute(LogicalPlan::clone(&self.plan), &values)?;
+        let outer: Values = columns.zip(outer.iter().cloned()).collect();
+        let plan = substitute(plan, &outer)?;
         let plan = match self.answer {
             Answer::Exists => LogicalPlanBuilder::from(plan).limit(0, Some(1))?.build()?,
             // One more than there may be, to notice that there are too many.
             Answer::Value => LogicalPlanBuilder::from(plan).limit(0, Some(2))?.build()?,
-            Answer::Rows => plan,
+            Answer::Rows | Answer::Among => plan,
         };
         let physical = state.create_physical_plan(&plan).await?;
         let schema = physical.schema();
@@ -123,6 +133,8 @@ impl SubqueryFunction {
         let field = self.return_field();
         match (self.answer, rows.num_rows()) {
             (Answer::Exists, n) => Ok(ScalarValue::Boolean(Some(n > 0))),
+            (Answer::Among, 0) => Ok(ScalarValue::Boolean(Some(false))),
+            (Answer::Among, _) => among(values.last(), rows.column(0)),
             (Answer::Value, 0) => ScalarValue::try_from(field.data_type()),
             (Answer::Value, 1) => {
                 ScalarValue::try_from_array(rows.column(0), 0)?.cast_to(field.data_type())
@@ -151,6 +163,19 @@ impl SubqueryFunction {
             }
         }
     }
+}
+
+/// Whether the value is one of the column's, of which there is one at least.
+fn among(value: Option<&ScalarValue>, column: &ArrayRef) -> Result<ScalarValue> {
+    let Some(value) = value.filter(|value| !value.is_null()) else {
+        return Ok(ScalarValue::Boolean(None));
+    };
+    let value = value.cast_to(column.data_type())?;
+    let equal = eq(column, &value.to_scalar()?)?;
+    Ok(ScalarValue::Boolean(match equal.true_count() {
+        0 => (column.null_count() == 0).then_some(false),
+        _ => Some(true),
+    }))
 }
 
 impl ScalarUDFImpl for SubqueryFunction {

@@ -1,4 +1,4 @@
-//! The columns of outer queries that a plan reads, and values in their place.
+//! The columns of outer queries and the parameters that a plan reads, and values in their place.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
+use datafusion::logical_expr::expr::{Exists, InSubquery, Placeholder, SetComparison};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 
@@ -52,6 +53,52 @@ fn collect_references(plan: &LogicalPlan, found: &mut Vec<Reference>) {
         let is_free = |(_, column): &Reference| !bound.is_some_and(|left| left.has_column(column));
         inner.filter(is_free).for_each(&mut add);
     }
+}
+
+/// The parameters that a plan has, and the subqueries in it.
+pub(super) fn parameters(plan: &LogicalPlan) -> Result<Vec<Placeholder>> {
+    let mut found: Vec<Placeholder> = Vec::new();
+    plan.apply_with_subqueries(|plan| {
+        plan.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::Placeholder(parameter) = expr
+                    && !found.iter().any(|known| known.id == parameter.id)
+                {
+                    found.push(parameter.clone());
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
+}
+
+/// The plan with values in the place of parameters, by their names.
+pub(super) fn put_parameters(
+    plan: LogicalPlan,
+    values: &HashMap<&str, ScalarValue>,
+) -> Result<LogicalPlan> {
+    if values.is_empty() {
+        return Ok(plan);
+    }
+    let bound = plan.transform_up_with_subqueries(|plan| {
+        let names = NamePreserver::new(&plan);
+        plan.map_expressions(|expr| {
+            let name = names.save(&expr);
+            let bound = expr.transform_up(|expr| {
+                let value = match &expr {
+                    Expr::Placeholder(parameter) => values.get(parameter.id.as_str()),
+                    _ => None,
+                };
+                Ok(match value {
+                    Some(value) => Transformed::yes(Expr::Literal(value.clone(), None)),
+                    None => Transformed::no(expr),
+                })
+            })?;
+            Ok(bound.update_data(|expr| name.restore(expr)))
+        })
+    })?;
+    Ok(bound.data)
 }
 
 fn subquery_of(expr: &Expr) -> Option<&Subquery> {

@@ -2,6 +2,8 @@
 
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Value};
 
+use super::call;
+
 /// The array that a literal like `'{a,"b c",NULL}'` stands for; none for one with arrays inside or of another form.
 pub(super) fn array_of_literal(expr: &Expr) -> Option<Expr> {
     let Expr::Value(value) = expr else {
@@ -94,6 +96,10 @@ pub(super) fn mend_escape(pattern: &mut Expr, escape: &mut Option<ast::ValueWith
         return;
     };
     let Some(text) = constant_text(pattern) else {
+        let given = std::mem::replace(pattern, Expr::value(Value::Null));
+        let own = Expr::value(Value::SingleQuotedString(own.to_string()));
+        *pattern = call("like_escape", vec![given, own]);
+        *escape = None;
         return;
     };
     let mut mended = String::new();

@@ -8,6 +8,7 @@ use futures::TryStreamExt;
 
 use super::TransactionStatus;
 use crate::error::Result;
+use crate::sql::Named;
 use crate::sql::notice::Notice;
 use crate::sql::session::Session;
 use crate::sql::statement::{Effect, Statement};
@@ -70,8 +71,11 @@ impl Session {
                 self.effect_of(&explain.statement)
             }
             Statement::Execute(execute) => match self.named_statement(&execute.name) {
-                Ok(named) => named.prepared.statement().effect(),
-                Err(_) => (Effect::Controls, "EXECUTE"),
+                Ok(Named {
+                    prepared: Some(prepared),
+                    ..
+                }) => prepared.statement().effect(),
+                _ => (Effect::Controls, "EXECUTE"),
             },
             _ => statement.effect(),
         }

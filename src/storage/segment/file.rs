@@ -119,7 +119,7 @@ impl SegmentFile {
     ///
     /// # Errors
     /// `InvalidData` for bytes that are not what was written.
-    fn check_mapped(&self, whole: &[u8], range: Range<u64>) -> io::Result<()> {
+    pub(super) fn check_mapped(&self, whole: &[u8], range: Range<u64>) -> io::Result<()> {
         let Some(blocks) = &self.blocks else {
             return Ok(());
         };

@@ -50,6 +50,15 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("obj_description", 1..=2, Gives::Text, description),
     Definition::new("shobj_description", 2..=2, Gives::Text, shared_description),
     Definition::new("col_description", 2..=2, Gives::Text, nothing),
+    // Of what is not counted.
+    Definition::new("pg_stat_get_numscans", 1..=1, Gives::Int8, |_| {
+        Ok(Value::Int(0))
+    }),
+    Definition::new("pg_indexam_has_property", 2..=2, Gives::Bool, |c| {
+        let ordered = c.oid(0) == Some(oid::AM_BTREE);
+        let orders = c.text(1).is_some_and(|p| p == "can_order");
+        Ok((ordered && orders).into())
+    }),
 ];
 
 /// Of objects that collections do not have.

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::UInt32Array;
-use arrow::array::{Array, ArrayRef, AsArray, Int32Builder, ListArray, ListBuilder, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, Int32Array, Int32Builder, ListArray, ListBuilder, StringArray,
+    StructArray,
+};
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, exec_err};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields};
+use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
@@ -16,6 +19,9 @@ use datafusion::logical_expr::{
 pub const ARRAY_OR_EMPTY: &str = "array_or_empty";
 /// The function that gives the places of an array's elements, for `generate_subscripts` and `WITH ORDINALITY`.
 pub const ARRAY_SUBSCRIPTS: &str = "array_subscripts";
+
+/// The function that gives the elements of an array with their places, for `_pg_expandarray` in a SELECT list.
+pub const ARRAY_PLACES: &str = "array_places";
 
 /// `array_or_empty(array)`; of a text that is NULL, `{}`.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -132,5 +138,64 @@ impl ScalarUDFImpl for Subscripts {
         }
         let subscripts: ArrayRef = Arc::new(builder.finish());
         Ok(ColumnarValue::Array(subscripts))
+    }
+}
+
+/// `array_places(array)`: records `(x, n)` of each element and its place.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Places {
+    signature: Signature,
+}
+
+impl Places {
+    pub fn new() -> Self {
+        let signature = Signature::any(1, Volatility::Immutable);
+        Self { signature }
+    }
+}
+
+/// The fields of the records for elements of the type.
+fn record_of(element: &DataType) -> Fields {
+    Fields::from(vec![
+        Field::new("x", element.clone(), true),
+        Field::new("n", DataType::Int32, true),
+    ])
+}
+
+impl ScalarUDFImpl for Places {
+    fn name(&self) -> &str {
+        ARRAY_PLACES
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        match &arg_types[0] {
+            DataType::List(element) => Ok(DataType::new_list(
+                DataType::Struct(record_of(element.data_type())),
+                true,
+            )),
+            other => plan_err!("{ARRAY_PLACES} takes an array, not {other}"),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let array = args.args[0].to_array(args.number_rows)?;
+        let Some(lists) = array.as_list_opt::<i32>() else {
+            return exec_err!("{ARRAY_PLACES} takes an array");
+        };
+        let lengths = lists.offsets().lengths();
+        let places: Int32Array = lengths.flat_map(|n| 1..=n as i32).collect();
+        let first = lists.value_offsets()[0] as usize;
+        let values = lists.values().slice(first, places.len());
+        let fields = record_of(values.data_type());
+        let records = StructArray::try_new(fields, vec![values, Arc::new(places)], None)?;
+        let element = Arc::new(Field::new_list_field(records.data_type().clone(), true));
+        let offsets = OffsetBuffer::from_lengths(lists.offsets().lengths());
+        let nulls = lists.nulls().cloned();
+        let list = ListArray::try_new(element, offsets, Arc::new(records), nulls)?;
+        Ok(ColumnarValue::Array(Arc::new(list)))
     }
 }

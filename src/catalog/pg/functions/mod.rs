@@ -10,7 +10,10 @@ mod name;
 mod rights;
 mod session;
 mod size;
+mod sleep;
 mod table;
+mod text;
+mod visible;
 
 use std::hash::{Hash, Hasher};
 use std::ops::RangeInclusive;
@@ -29,7 +32,7 @@ use super::context::PgContext;
 use super::objects::Relation;
 use super::relation::Kind;
 use super::rows::{Value, array as column};
-pub use list::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
+pub use list::{ARRAY_OR_EMPTY, ARRAY_PLACES, ARRAY_SUBSCRIPTS};
 pub use name::{RegType, reg_type_of};
 pub use table::Keywords;
 
@@ -42,14 +45,20 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         rights::FUNCTIONS,
         session::FUNCTIONS,
         size::FUNCTIONS,
+        text::FUNCTIONS,
+        visible::FUNCTIONS,
     ];
     let definitions = groups.into_iter().flatten();
     let functions = definitions.map(|d| ScalarUDF::new_from_impl(CatalogFunction::new(d)));
     let lists = [
         ScalarUDF::new_from_impl(list::OrEmpty::new()),
         ScalarUDF::new_from_impl(list::Subscripts::new()),
+        ScalarUDF::new_from_impl(list::Places::new()),
     ];
-    let all = functions.chain(name::conversions()).chain(lists);
+    let all = functions
+        .chain(name::conversions())
+        .chain(lists)
+        .chain(sleep::functions());
     all.map(Arc::new).collect()
 }
 
@@ -63,6 +72,7 @@ enum Gives {
     Text,
     Name,
     Names,
+    Int4s,
     Oid(&'static str),
     Named(&'static str),
 }
@@ -77,6 +87,7 @@ impl Gives {
             Self::Text => Kind::Text("text"),
             Self::Name => Kind::Text("name"),
             Self::Names => Kind::List(Box::new(Kind::Text("name")), None),
+            Self::Int4s => Kind::List(Box::new(Kind::Int4), None),
             Self::Oid(name) => Kind::Oid(name),
             Self::Named(name) => Kind::Text(name),
         }

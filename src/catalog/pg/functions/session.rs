@@ -2,6 +2,8 @@
 
 use super::{Call, Definition, Gives, Value};
 use crate::catalog::pg::context::{search_path, user_search_path};
+use crate::catalog::pg::live::Signal;
+use crate::catalog::pg::roles;
 use datafusion::common::Result;
 
 /// The release of PostgreSQL whose behaviour clients may count on.
@@ -15,9 +17,17 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("current_schemas", 1..=1, Gives::Names, schemas),
     Definition::new("current_user", 0..=0, Gives::Name, user),
     Definition::new("current_role", 0..=0, Gives::Name, user),
-    Definition::new("session_user", 0..=0, Gives::Name, user),
+    Definition::new("session_user", 0..=0, Gives::Name, session_user),
     Definition::new("user", 0..=0, Gives::Name, user),
     Definition::new("pg_backend_pid", 0..=0, Gives::Int4, pid),
+    Definition::new("pg_cancel_backend", 1..=1, Gives::Bool, |c| {
+        signal(c, Signal::Cancel)
+    })
+    .volatile(),
+    Definition::new("pg_terminate_backend", 1..=2, Gives::Bool, |c| {
+        signal(c, Signal::Terminate)
+    })
+    .volatile(),
     Definition::new("pg_is_in_recovery", 0..=0, Gives::Bool, no),
     Definition::new("pg_is_wal_replay_paused", 0..=0, Gives::Bool, no),
     Definition::new("pg_postmaster_start_time", 0..=0, Gives::Instant, started),
@@ -43,6 +53,10 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     }),
     Definition::new("getdatabaseencoding", 0..=0, Gives::Name, |_| {
         Ok("UTF8".into())
+    }),
+    // Nobody waits for a lock of another: there are none.
+    Definition::new("pg_blocking_pids", 1..=1, Gives::Int4s, |_| {
+        Ok(Value::List(Vec::new()))
     }),
     // There are no advisory locks, so none is held.
     Definition::new(
@@ -71,11 +85,24 @@ fn database(call: &Call<'_>) -> Result<Value> {
 }
 
 fn user(call: &Call<'_>) -> Result<Value> {
-    Ok(call.context.facts.user.as_str().into())
+    Ok(roles::name_of(call.context, call.context.user.current().oid()).into())
+}
+
+fn session_user(call: &Call<'_>) -> Result<Value> {
+    Ok(roles::name_of(call.context, call.context.user.session().oid()).into())
 }
 
 fn pid(call: &Call<'_>) -> Result<Value> {
     Ok(call.context.facts.backend_pid.into())
+}
+
+/// Stops a statement of another session, or the session; false where there is none of that number.
+fn signal(call: &Call<'_>, signal: Signal) -> Result<Value> {
+    let pid = call.int(0).and_then(|pid| i32::try_from(pid).ok());
+    match pid {
+        Some(pid) => Ok(call.context.live.signal(pid, signal)?.into()),
+        None => Ok(false.into()),
+    }
 }
 
 fn started(call: &Call<'_>) -> Result<Value> {

@@ -21,8 +21,8 @@ impl TableFunctionImpl for Keywords {
             return plan_err!("pg_get_keywords() takes no arguments");
         }
         let text = |place: usize| -> ArrayRef {
-            let cells = lines(KEYWORDS).map(|line| line[place]);
-            Arc::new(StringArray::from_iter_values(cells))
+            let cells: Vec<&str> = lines(KEYWORDS).map(|line| line[place]).collect();
+            Arc::new(StringArray::from(cells))
         };
         let bare: BooleanArray = lines(KEYWORDS).map(|line| Some(line[2] == "t")).collect();
         let char = [(SQL_TYPE_KEY.to_string(), "char".to_string())].into();

@@ -271,8 +271,9 @@ impl PartitionStream for FileSource {
             progress: Arc::clone(&self.progress),
         };
         let bytes = source.files.iter().map(InputFile::bytes).sum();
-        source.progress.begin(bytes);
+        let running = source.progress.begin(bytes);
         stream.spawn_blocking(move || {
+            let _running = running;
             source.read(&mut |batch| sender.blocking_send(Ok(batch)).is_ok())?;
             Ok(())
         });

@@ -129,7 +129,7 @@ struct Reader {
 
 impl Reader {
     async fn client(&self, mut receiver: CopyReceiver, dialect: Dialect) -> Result<()> {
-        self.progress.begin(0);
+        let _running = self.progress.begin(0);
         let mut decoder = Decoder::try_new(Arc::clone(&self.intake), dialect)?;
         while let Some(bytes) = receiver.next().await.map_err(|e| decoder.locate(e))? {
             self.progress.add_bytes(bytes.len() as u64);
@@ -142,8 +142,8 @@ impl Reader {
     }
 
     async fn files(&self, files: Vec<InputFile>, options: &CopyOptions) -> Result<()> {
-        self.progress
-            .begin(files.iter().map(InputFile::bytes).sum());
+        let bytes = files.iter().map(InputFile::bytes).sum();
+        let _running = self.progress.begin(bytes);
         let several = files.len() > 1;
         for file in files {
             let dialect = options.file_dialect(&file.path, Direction::From)?;

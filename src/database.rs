@@ -27,6 +27,7 @@ use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, 
 use crate::catalog::search_path;
 use crate::catalog::stores::LocalFiles;
 use crate::catalog::string_limit::limit_strings;
+use crate::catalog::transaction::CurrentTransaction;
 use crate::catalog::user::CurrentUser;
 use crate::catalog::yielding::YieldingRule;
 use crate::compaction::scheduler::Scheduler;
@@ -83,7 +84,7 @@ pub(crate) struct Core {
     pub(crate) opened_ms: i64,
     /// Held while a definition is read, changed and committed.
     pub(crate) ddl: tokio::sync::Mutex<()>,
-    runtime: Arc<RuntimeEnv>,
+    pub(crate) runtime: Arc<RuntimeEnv>,
     /// The directory of a temporary database, removed with it. Last, so that the engine closes before.
     _temporary: Option<tempfile::TempDir>,
 }
@@ -171,8 +172,10 @@ impl Database {
 
     pub(crate) fn open_session(&self, identity: Identity, files: FileAccess) -> Session {
         let user = Arc::new(CurrentUser::new(identity.role));
-        let context = self.context(&user);
-        Session::new(Arc::clone(&self.core), context, identity, user, files)
+        let transaction = Arc::default();
+        let context = self.context(&user, &transaction);
+        let core = Arc::clone(&self.core);
+        Session::new(core, context, identity, user, files, transaction)
     }
 
     /// What queries take of what they may take together.
@@ -201,13 +204,19 @@ impl Database {
         &self.core.engine
     }
 
-    fn context(&self, user: &Arc<CurrentUser>) -> SessionContext {
+    fn context(
+        &self,
+        user: &Arc<CurrentUser>,
+        transaction: &Arc<CurrentTransaction>,
+    ) -> SessionContext {
         let engine = Arc::clone(&self.core.engine);
         let views = Arc::new(Views {
             engine: Arc::clone(&engine),
+            transaction: Arc::clone(transaction),
             session: SessionCell::default(),
         });
         let catalog = ShelfmarkCatalog::new(Arc::clone(&engine))
+            .with_transaction(Arc::clone(transaction))
             .with_views(Arc::clone(&views) as _)
             .with_scheduler(self.core.scheduler.clone());
         let builder = SessionStateBuilder::new()
@@ -306,6 +315,7 @@ impl QueryPlanner for Planner {
 /// Plans views by the session that looks them up. The session owns the catalog that owns this, hence weak.
 struct Views {
     engine: Arc<Engine>,
+    transaction: Arc<CurrentTransaction>,
     session: SessionCell,
 }
 
@@ -315,7 +325,10 @@ impl ViewPlanner for Views {
         let session = self.session.get().and_then(Weak::upgrade);
         let session = session.ok_or_else(|| Error::internal("the session is closed"))?;
         let state = session.read().clone();
-        let snapshot = self.engine.committer.snapshot();
+        let snapshot = match self.transaction.get() {
+            Some(transaction) => transaction.snapshot(),
+            None => self.engine.committer.snapshot(),
+        };
         let access = snapshot.access(&Object::View(view.name.clone()));
         Ok(plan_view(&state, view, access.owner).await?)
     }

@@ -1,7 +1,7 @@
 //! INSERT, UPDATE and DELETE as plan nodes.
 //!
 //! The input of a [`DmlNode`] is an ordinary query, so that DataFusion optimises it with its subqueries and joins. The
-//! node acts when it is executed, in one commit, and gives back one row: how many rows it changed.
+//! node acts when it is executed, in one commit or in the transaction that is open, and gives back one row: how many rows it changed.
 
 mod exec;
 #[cfg(test)]
@@ -24,10 +24,10 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 
+pub use self::exec::DmlExec;
 use self::exec::Replan;
-pub use self::exec::{DmlExec, InTransaction};
 use super::assign::{Assignment, check_assignable};
-use crate::error::{Error, sqlstate};
+use crate::error::Error;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::CollectionId;
@@ -89,25 +89,16 @@ impl DmlNode {
     /// The plan of the operation.
     ///
     /// # Errors
-    /// 42P01 when the collection does not exist, 42601 for another number of columns than it has, 42804 for types that
-    /// cannot be assigned.
+    /// 42601 for another number of columns than the collection has, 42804 for types that cannot be assigned.
     pub fn plan(
         engine: Arc<Engine>,
-        collection: CollectionId,
+        collection: Arc<Collection>,
         operation: Operation,
         input: LogicalPlan,
     ) -> crate::error::Result<LogicalPlan> {
-        let snapshot = engine.committer.snapshot();
-        let collection = snapshot.collection_by_id(collection).ok_or_else(|| {
-            let message = format!("collection {collection} does not exist");
-            Error::not_found(sqlstate::UNDEFINED_TABLE, message)
-        })?;
-        check_input(collection, operation, input.schema().as_arrow())?;
+        check_input(&collection, operation, input.schema().as_arrow())?;
         let node = Self {
-            target: Target {
-                engine,
-                collection: Arc::clone(collection),
-            },
+            target: Target { engine, collection },
             operation,
             input,
             schema: Arc::new(DFSchema::try_from(count_schema())?),

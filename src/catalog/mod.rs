@@ -26,5 +26,6 @@ pub mod system;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod transaction;
 pub mod user;
 pub mod yielding;

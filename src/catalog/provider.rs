@@ -1,4 +1,5 @@
-//! The catalog: schemas, collections and views of the newest version, as DataFusion looks them up.
+//! The catalog: schemas, collections and views of the newest version, or of the session's open transaction, as
+//! DataFusion looks them up.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use super::pg::{self, SystemCatalog};
 use super::search_path::{self, PathSchema};
 use super::system::{SYSTEM_SCHEMA, SystemSchema, SystemSource};
 use super::table::CollectionTable;
+use super::transaction::CurrentTransaction;
 use crate::compaction::scheduler::Scheduler;
 use crate::error::Error;
 use crate::storage::change::{QualifiedName, View};
@@ -34,7 +36,7 @@ pub trait ViewPlanner: Send + Sync + 'static {
     async fn plan_view(&self, view: &View) -> Result<LogicalPlan>;
 }
 
-/// All collections and views of a database, looked up in its newest version.
+/// All collections and views of a database, looked up in its newest version or in the session's open transaction.
 ///
 /// Names are case-sensitive, as stored. Tables come and go by statements, not by DataFusion's `register_table`.
 #[derive(Clone)]
@@ -42,6 +44,7 @@ pub struct ShelfmarkCatalog {
     engine: Arc<Engine>,
     scheduler: Option<Scheduler>,
     views: Option<Arc<dyn ViewPlanner>>,
+    transaction: Arc<CurrentTransaction>,
     with_row_address: bool,
 }
 
@@ -60,6 +63,7 @@ impl ShelfmarkCatalog {
             engine,
             scheduler: None,
             views: None,
+            transaction: Arc::default(),
             with_row_address: false,
         }
     }
@@ -76,6 +80,12 @@ impl ShelfmarkCatalog {
         self
     }
 
+    /// The same catalog of a session whose open transaction is kept in `transaction`.
+    pub fn with_transaction(mut self, transaction: Arc<CurrentTransaction>) -> Self {
+        self.transaction = transaction;
+        self
+    }
+
     /// The same collections with the columns `_segment` and `_row`.
     pub fn with_row_address(mut self) -> Self {
         self.with_row_address = true;
@@ -83,7 +93,10 @@ impl ShelfmarkCatalog {
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
-        self.engine.committer.snapshot()
+        match self.transaction.get() {
+            Some(transaction) => transaction.snapshot(),
+            None => self.engine.committer.snapshot(),
+        }
     }
 
     fn has_system_schema(&self) -> bool {

@@ -9,10 +9,11 @@ use arrow::compute::concat_batches;
 use roaring::RoaringBitmap;
 use tokio::task::JoinHandle;
 
-use self::segment_file::{SegmentFile, write_segment};
+pub(super) use self::segment_file::{SegmentFile, commit_with_files, write_segment};
 use super::assign::Assignment;
 use super::keys::{NewKeys, Removed};
-use crate::error::{Error, ErrorKind, Result, sqlstate};
+use super::transaction::{OpenTransaction, Written};
+use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Append, Change};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -188,10 +189,45 @@ impl NewRows {
     /// 23505 when a live row has one of the keys, 40001 when a concurrent commit won (kind `Conflict`) or altered the
     /// collection (kind `InvalidInput`), 42P01 when one dropped it, and the errors of [`Committer::commit`](crate::storage::committer::Committer::commit).
     pub async fn commit(&mut self, snapshot: &Snapshot, removed: &Arc<Removed>) -> Result<()> {
-        let id = self.collection.id;
+        self.check_keys(self.current(snapshot)?, removed).await?;
+        let transaction = self.transaction(snapshot.version(), removed);
+        let files = std::mem::take(&mut self.files);
+        let committed = commit_with_files(&self.engine, transaction, files).await;
+        committed.map_err(|(error, files)| {
+            self.files = files;
+            error
+        })
+    }
+
+    /// Makes the rows, and the removal of others, part of a transaction.
+    ///
+    /// # Errors
+    /// 23505 when a live row has one of the keys, 42P01 when the transaction dropped the collection, 53200 when there
+    /// is no memory for the rows, 58030 or 53100 for what the disk says.
+    pub async fn join(
+        mut self,
+        transaction: &OpenTransaction,
+        removed: &Arc<Removed>,
+    ) -> Result<()> {
+        let snapshot = transaction.snapshot();
+        self.check_keys(self.current(&snapshot)?, removed).await?;
+        let keys = self.keys.as_ref().filter(|_| self.rows > 0);
+        transaction.write(Written {
+            collection: self.collection.id,
+            removed,
+            appended: self.appended.take(),
+            files: std::mem::take(&mut self.files),
+            keys: keys.map(|keys| keys.hashes()),
+        })?;
+        transaction.seal_if_large(self.collection.id).await
+    }
+
+    /// The collection with the columns for which the rows were made.
+    fn current<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a Arc<Collection>> {
         let name = &self.collection.name;
         // Neither gets better by trying again.
-        let current = snapshot.collection_by_id(id).ok_or_else(|| {
+        let current = snapshot.collection_by_id(self.collection.id);
+        let current = current.ok_or_else(|| {
             let message = format!("relation \"{name}\" was dropped by a concurrent commit");
             Error::not_found(sqlstate::UNDEFINED_TABLE, message)
         })?;
@@ -200,26 +236,7 @@ impl NewRows {
             return Err(Error::invalid(sqlstate::SERIALIZATION_FAILURE, message)
                 .with_hint("Run the statement again."));
         }
-        self.check_keys(current, removed).await?;
-        let transaction = self.transaction(snapshot.version(), removed);
-        // From here on the commit may be in the log even if nobody waits for its end: the files must stay.
-        let files = std::mem::take(&mut self.files);
-        let files: Vec<_> = files.into_iter().map(SegmentFile::keep).collect();
-        let result = self.engine.committer.commit(transaction).await;
-        match result {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                if !matches!(
-                    error.kind(),
-                    ErrorKind::Unavailable | ErrorKind::LimitExceeded
-                ) {
-                    let files = files.into_iter();
-                    let own = |segment| SegmentFile::new(Arc::clone(&self.engine), id, segment);
-                    self.files = files.map(own).collect();
-                }
-                Err(error)
-            }
-        }
+        Ok(current)
     }
 
     async fn check_keys(&self, current: &Arc<Collection>, removed: &Arc<Removed>) -> Result<()> {

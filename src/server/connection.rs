@@ -216,7 +216,8 @@ impl Connection {
         Ok(())
     }
 
-    /// A string of statements: each is answered before the next begins, and the first error ends them.
+    /// A string of statements: each is answered before the next begins, and the first error ends them. Several are
+    /// one transaction, which is committed before the last of them is answered.
     async fn query(&mut self, text: &str) -> Result<(), Gone> {
         self.unnamed = None;
         self.portals.remove("");
@@ -225,18 +226,44 @@ impl Connection {
         if pieces.is_empty() {
             self.put(&EmptyQueryResponse::new())?;
         }
-        for piece in pieces {
+        let (together, last) = (pieces.len() > 1, pieces.len().saturating_sub(1));
+        for (at, piece) in pieces.into_iter().enumerate() {
+            if together {
+                self.session.begin_implicit();
+            }
             self.active(&piece.text);
             let (session, statement) = (self.session.clone(), piece.text);
-            let end = self
+            let mut end = self
                 .run(|events| start_text(session, statement, events))
                 .await?;
+            if end.is_ok() && at == last {
+                end = self.end_implicit().await.and(end);
+            }
             if let Err(e) = self.complete(end)? {
                 self.fail(&e, text, piece.offset)?;
+                self.rolled_back().await?;
                 break;
             }
         }
         self.ready().await
+    }
+
+    /// Commits an implicit transaction, on the runtime of queries.
+    async fn end_implicit(&mut self) -> Result<()> {
+        let session = self.session.clone();
+        let end = self
+            .shared
+            .queries
+            .spawn(async move { session.end_implicit().await });
+        end.await.unwrap_or_else(|e| Err(panicked(&e)))
+    }
+
+    /// Drops an implicit transaction, in which a statement has failed.
+    async fn rolled_back(&mut self) -> Result<(), Gone> {
+        match self.end_implicit().await {
+            Ok(()) => Ok(()),
+            Err(e) => self.fail(&e, "", 0),
+        }
     }
 
     /// Sends what stands at the end of a statement: notices, changed parameters, the tag.

@@ -48,7 +48,7 @@ pub(super) fn compact(session: &Session, compact: &Compact) -> Result<(Tag, Logi
         let (session, name, schema) = (session.clone(), name.clone(), Arc::clone(&answer));
         let options = options.clone();
         async move {
-            let snapshot = session.snapshot();
+            let snapshot = session.newest();
             let collection = find_collection(&snapshot, &name)?;
             session.check_owns(&snapshot, collection)?;
             let scheduler = &session.inner.core.scheduler;
@@ -153,7 +153,7 @@ pub(super) fn show(session: &Session, id: JobId) -> Result<(Tag, LogicalPlan)> {
     let action = move || {
         let session = session.clone();
         async move {
-            let snapshot = session.snapshot();
+            let snapshot = session.newest();
             state_row(snapshot.job(id).ok_or_else(|| unknown_job(id))?)
         }
         .boxed()
@@ -198,7 +198,7 @@ pub(super) fn wait(
     let action = move || {
         let session = session.clone();
         async move {
-            if session.snapshot().job(id).is_none() {
+            if session.newest().job(id).is_none() {
                 return Err(unknown_job(id));
             }
             ended(session.inner.core.scheduler.wait(id, timeout).await?)
@@ -221,7 +221,7 @@ pub(super) fn cancel(session: &Session, id: JobId) -> Result<(Tag, LogicalPlan)>
         move || {
             let session = session.clone();
             async move {
-                let snapshot = session.snapshot();
+                let snapshot = session.newest();
                 let job = snapshot.job(id).ok_or_else(|| unknown_job(id))?;
                 if let Some(collection) = snapshot.collection_by_id(job.collection) {
                     session.check_owns(&snapshot, collection)?;
@@ -238,7 +238,7 @@ pub(super) fn vacuum(session: &Session) -> Result<(Tag, LogicalPlan)> {
     done("VACUUM", "Vacuum".to_string(), move || {
         let session = session.clone();
         async move {
-            session.check_owner(&session.snapshot(), &Object::Database, CATALOG)?;
+            session.check_owner(&session.newest(), &Object::Database, CATALOG)?;
             let engine = Arc::clone(&session.inner.core.engine);
             let vacuum = tokio::task::spawn_blocking(move || engine.vacuum());
             let ended = vacuum.await;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
+use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
@@ -68,10 +69,9 @@ pub(super) async fn collection(
             session.check_creates(&snapshot, &name.schema)?;
             let mut changes = vec![Change::CreateCollection(new)];
             changes.extend(session.ownership(Object::Collection(id)));
-            session.commit(&snapshot, changes).await?;
             match query {
-                Some(query) => fill(&session, id, &query).await,
-                None => Ok(0),
+                Some(query) => fill(&session, id, changes, &query).await,
+                None => session.commit(&snapshot, changes).await.map(|()| 0),
             }
         }
     };
@@ -95,29 +95,30 @@ pub(super) async fn collection(
     Ok((Tag::Count("SELECT"), plan))
 }
 
-/// Puts the rows of CREATE TABLE AS into their collection, which goes again if that fails; answers how many they are.
-async fn fill(session: &Session, id: CollectionId, query: &LogicalPlan) -> Result<u64> {
-    let inserted = async {
-        let snapshot = session.snapshot();
-        let collection = snapshot.collection_by_id(id).ok_or_else(|| {
-            Error::conflict("the collection was dropped while its rows were written")
-        })?;
-        let plan = insert_plan(session, collection, query.clone())?;
-        let frame = datafusion::dataframe::DataFrame::new(session.context().state(), plan);
-        let counts = frame.collect().await?;
-        let counts = counts
-            .iter()
-            .map(|batch| batch.column(0).as_primitive::<UInt64Type>());
-        Ok(counts.filter_map(arrow::compute::sum).sum())
-    };
-    let result = inserted.await;
-    if result.is_err() {
-        let snapshot = session.snapshot();
-        session
-            .commit(&snapshot, vec![Change::DropCollection(id)])
-            .await?;
+/// Makes the collection of CREATE TABLE AS and its rows in one transaction; answers how many they are.
+async fn fill(
+    session: &Session,
+    id: CollectionId,
+    changes: Vec<Change>,
+    query: &LogicalPlan,
+) -> Result<u64> {
+    let open = session.open_transaction();
+    let is_alone = open.is_none();
+    let transaction = open.unwrap_or_else(|| Arc::new(session.new_transaction()));
+    transaction.define(changes)?;
+    let snapshot = transaction.snapshot();
+    let collection = snapshot.collection_by_id(id);
+    let collection = collection.ok_or_else(|| Error::internal("the collection was not made"))?;
+    let plan = insert_plan(session, collection, query.clone())?;
+    let planning = Planning::within(session, Arc::clone(&transaction));
+    let counts = DataFrame::new(planning.state, plan).collect().await?;
+    if is_alone {
+        transaction.commit().await?;
     }
-    result
+    let counts = counts
+        .iter()
+        .map(|batch| batch.column(0).as_primitive::<UInt64Type>());
+    Ok(counts.filter_map(arrow::compute::sum).sum())
 }
 
 fn taken(snapshot: &Snapshot, name: &QualifiedName) -> bool {

@@ -65,11 +65,11 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Resu
 /// The node that inserts the rows of `input`, whose columns are those of the collection in order.
 pub(super) fn insert_plan(
     session: &Session,
-    collection: &Collection,
+    collection: &Arc<Collection>,
     input: LogicalPlan,
 ) -> Result<LogicalPlan> {
     let engine = Arc::clone(&session.inner.core.engine);
-    DmlNode::plan(engine, collection.id, Operation::Insert, input)
+    DmlNode::plan(engine, Arc::clone(collection), Operation::Insert, input)
 }
 
 fn refuse_returning(returning: Option<&Vec<SelectItem>>) -> Result<()> {
@@ -367,7 +367,7 @@ impl Planning<'_> {
         input: LogicalPlan,
     ) -> Result<LogicalPlan> {
         let engine = Arc::clone(&self.session.inner.core.engine);
-        DmlNode::plan(engine, target.collection.id, operation, input)
+        DmlNode::plan(engine, Arc::clone(&target.collection), operation, input)
     }
 }
 

@@ -38,6 +38,7 @@ use super::{
 };
 use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::pg::{PgContext, SessionFacts, show_names, small_literals};
+use crate::catalog::transaction::{CurrentTransaction, OpenTransaction};
 use crate::catalog::user::CurrentUser;
 use crate::database::Core;
 use crate::error::{Error, Result};
@@ -115,8 +116,8 @@ pub(super) struct Inner {
     /// That of the context, which does not give it out.
     type_planner: Arc<dyn TypePlanner>,
     pub(super) block: Mutex<Block>,
-    /// The version that all statements of a block read, once one has read it.
-    pub(super) pinned: Mutex<Option<Arc<Snapshot>>>,
+    /// What the block has read and changed, once one of its statements has run.
+    pub(super) transaction: Arc<CurrentTransaction>,
     pub(super) variables: Mutex<Variables>,
     /// How often one of them was changed.
     pub(super) variable_changes: AtomicU64,
@@ -138,13 +139,14 @@ pub(super) struct Inner {
 }
 
 impl Session {
-    /// A session of somebody with the rights of `user`, which the context has too.
+    /// A session of somebody with the rights of `user`, which the context has too, as it has `transaction`.
     pub(crate) fn new(
         core: Arc<Core>,
         context: SessionContext,
         identity: Identity,
         user: Arc<CurrentUser>,
         files: FileAccess,
+        transaction: Arc<CurrentTransaction>,
     ) -> Self {
         let type_planner = SessionStateBuilder::new_from_existing(context.state())
             .type_planner()
@@ -170,7 +172,7 @@ impl Session {
                 facts: Arc::new(facts),
                 type_planner,
                 block: Mutex::default(),
-                pinned: Mutex::default(),
+                transaction,
                 variables: Mutex::default(),
                 variable_changes: AtomicU64::new(0),
                 shared_state: Mutex::default(),
@@ -230,12 +232,16 @@ impl Session {
             .push(notice.into(), self.least_severity());
     }
 
-    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+    /// The newest version, also in a block that reads another.
+    pub(super) fn newest(&self) -> Arc<Snapshot> {
         self.inner.core.engine.committer.snapshot()
     }
 
-    /// Commits changes that were made from `snapshot`.
+    /// Commits changes that were made from `snapshot`, or makes them part of the block.
     pub(super) async fn commit(&self, snapshot: &Snapshot, changes: Vec<Change>) -> Result<()> {
+        if let Some(transaction) = self.open_transaction() {
+            return transaction.define(changes);
+        }
         let transaction = Transaction {
             read_version: snapshot.version(),
             changes,
@@ -257,7 +263,20 @@ pub(super) struct Planning<'a> {
 
 impl<'a> Planning<'a> {
     pub(super) fn new(session: &'a Session) -> Self {
-        let snapshot = session.snapshot_to_read();
+        match session.open_transaction() {
+            Some(transaction) => Self::within(session, transaction),
+            None => Self::over(session, session.newest()),
+        }
+    }
+
+    /// The planning of a statement that is part of a transaction.
+    pub(super) fn within(session: &'a Session, transaction: Arc<OpenTransaction>) -> Self {
+        let mut planning = Self::over(session, transaction.snapshot());
+        planning.state.config_mut().set_extension(transaction);
+        planning
+    }
+
+    fn over(session: &'a Session, snapshot: Arc<Snapshot>) -> Self {
         let mut state = session.inner.context.state();
         let pinned = PinnedSnapshot(Arc::clone(&snapshot));
         let config = state.config_mut();

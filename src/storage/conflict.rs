@@ -191,6 +191,11 @@ impl Judge {
                     let change = Change::Delete(collection, segment, rows);
                     self.carry(current, change, record, &mut judged)?;
                 }
+                Change::Truncate(collection) => {
+                    // The place of a row never changes: new rows do not go where old ones were.
+                    chosen.insert(collection, SegmentId(allocate()));
+                    judged.push(Change::Truncate(collection), record);
+                }
                 Change::Replace(mut replace) => {
                     let changed = rebased.onto(&mut replace);
                     let change = Change::Replace(replace);

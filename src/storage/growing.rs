@@ -1,6 +1,7 @@
 //! A growing segment: rows that live in the log and in memory until they are sealed.
 
-use arrow::compute::concat_batches;
+use arrow::array::BooleanArray;
+use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::record_batch::RecordBatch;
 use roaring::RoaringBitmap;
 
@@ -71,6 +72,30 @@ impl GrowingSegment {
     /// Rows that are not deleted.
     pub fn live_rows(&self) -> u64 {
         self.rows - self.deletes.len()
+    }
+
+    /// The rows that are not deleted, in order of arrival.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub fn live_batches(&self) -> Result<Vec<RecordBatch>> {
+        let mut live = Vec::with_capacity(self.batches.len());
+        let mut first = 0;
+        for batch in &self.batches {
+            let rows = batch.num_rows() as u32;
+            let deleted = self.deletes.range_cardinality(first..first + rows);
+            if deleted == 0 {
+                live.push(batch.clone());
+            } else if deleted < u64::from(rows) {
+                let is_live = (first..first + rows).map(|row| Some(!self.deletes.contains(row)));
+                live.push(filter_record_batch(
+                    batch,
+                    &is_live.collect::<BooleanArray>(),
+                )?);
+            }
+            first += rows;
+        }
+        Ok(live)
     }
 
     /// The segment with `rows` after its own.

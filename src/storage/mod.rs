@@ -27,6 +27,7 @@ pub mod key_index;
 mod levels;
 mod log;
 mod page_header;
+pub mod pending;
 mod replay;
 pub mod role;
 pub mod schema;

@@ -39,6 +39,8 @@ pub struct Snapshot {
     views: RedBlackTreeMapSync<QualifiedName, Arc<View>>,
     jobs: RedBlackTreeMapSync<JobId, Arc<JobRecord>>,
     authority: Authority,
+    /// The version below changes that are not committed: whoever reads this needs the files of that.
+    base: Option<Arc<Snapshot>>,
 }
 
 impl Default for Snapshot {
@@ -61,6 +63,7 @@ impl Snapshot {
             views: RedBlackTreeMapSync::new_sync(),
             jobs: RedBlackTreeMapSync::new_sync(),
             authority: Authority::new(),
+            base: None,
         }
     }
 
@@ -229,6 +232,25 @@ impl Snapshot {
             next.definitions = commit.version;
         }
         Ok(next)
+    }
+
+    /// The database as a transaction sees it that read this and made `changes`, which are not committed. The version
+    /// stays what it is.
+    ///
+    /// # Errors
+    /// As of [`Snapshot::apply`].
+    pub fn with_pending(self: &Arc<Self>, changes: &[Change]) -> Result<Self> {
+        let mut next = Self::clone(self);
+        next.base.get_or_insert_with(|| Arc::clone(self));
+        for change in changes {
+            next.apply_change(change)?;
+        }
+        Ok(next)
+    }
+
+    /// Whether there are changes in it that are not committed.
+    pub fn is_pending(&self) -> bool {
+        self.base.is_some()
     }
 
     fn apply_change(&mut self, change: &Change) -> Result<()> {

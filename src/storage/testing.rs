@@ -88,9 +88,14 @@ pub(crate) fn rows(ids: &[i64]) -> RecordBatch {
 
 /// An append whose segment the committer chooses.
 pub(crate) fn append(collection: u64, ids: &[i64]) -> Change {
+    append_to(collection, 0, ids)
+}
+
+/// An append to a segment.
+pub(crate) fn append_to(collection: u64, segment: u64, ids: &[i64]) -> Change {
     Change::Append(Append {
         collection: CollectionId(collection),
-        segment: SegmentId(0),
+        segment: SegmentId(segment),
         rows: rows(ids),
     })
 }

@@ -1,6 +1,6 @@
 //! kill -9 of the real program while it inserts, copies, updates, deletes, makes and drops tables, compacts and vacuums,
 //! and while it recovers: whatever it acknowledged is there when the database is opened again, nothing is there twice,
-//! and no statement is there by half.
+//! and no statement or transaction is there by half.
 //!
 //! `SHELFMARK_KILL_CYCLES` sets how often, `SHELFMARK_KILL_SEED` the random moments.
 
@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::program;
 
 const CYCLES: u64 = 10;
-/// Rows of one INSERT: all of them are there, or none.
+/// Rows of one INSERT or transaction: all of them are there, or none.
 const INSERT_ROWS: u64 = 3;
 /// Rows of one COPY: enough to be written as segments at once.
 const COPY_ROWS: u64 = 150;
@@ -103,15 +103,25 @@ impl Act {
     fn sql(self, directory: &Path) -> String {
         match self {
             Self::Insert(batch) => {
-                let rows: Vec<String> = (batch * IDS..batch * IDS + INSERT_ROWS)
-                    .map(|id| {
-                        format!(
-                            "({id}, {batch}, 0, 'note {id}', '[{},1,2,3,4,5,6,7]')",
-                            id % IDS
-                        )
-                    })
+                let rows = (batch * IDS..batch * IDS + INSERT_ROWS).map(|id| {
+                    format!(
+                        "({id}, {batch}, 0, 'note {id}', '[{},1,2,3,4,5,6,7]')",
+                        id % IDS
+                    )
+                });
+                if batch.is_multiple_of(2) {
+                    let rows: Vec<String> = rows.collect();
+                    return format!("INSERT INTO event VALUES {};", rows.join(", "));
+                }
+                // A transaction, with a row that it takes back.
+                let inserts: String = rows
+                    .map(|row| format!("INSERT INTO event VALUES {row};\n"))
                     .collect();
-                format!("INSERT INTO event VALUES {};", rows.join(", "))
+                let back = batch * IDS + IDS - 1;
+                format!(
+                    "BEGIN;\n{inserts}SAVEPOINT s;\nINSERT INTO event VALUES ({back}, {batch}, 0, 'x', NULL);\n\
+                     ROLLBACK TO s;\nCOMMIT;"
+                )
             }
             Self::Copy(batch) => format!("COPY event FROM '{}';", file(batch, directory).display()),
             Self::Update(batch) => format!(

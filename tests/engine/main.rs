@@ -33,6 +33,7 @@ mod scripts;
 mod search;
 mod slt;
 mod text;
+mod transactions;
 mod wire;
 
 use std::path::{Path, PathBuf};

@@ -27,7 +27,8 @@ use super::{Operation, Target, count_schema};
 use crate::catalog::keys::Removed;
 use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::scan::CollectionScanExec;
-use crate::catalog::sink::Sink;
+use crate::catalog::sink::{NewRows, Sink};
+use crate::catalog::transaction::OpenTransaction;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{SegmentId, Version};
@@ -37,11 +38,6 @@ use crate::storage::snapshot::Snapshot;
 const TRIES_MAX: usize = 100;
 /// The most time between a conflict and the version that won.
 const NEWER_VERSION_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Put into a session's configuration while it is inside a transaction: a statement that conflicts is not run again
-/// by itself then, because the transaction has read other rows at its own version.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct InTransaction;
 
 /// What it takes to plan a statement's query again, against a newer version.
 #[derive(Debug)]
@@ -61,16 +57,9 @@ impl Replan {
             .create_physical_plan(&self.input, &state)
             .await?)
     }
-
-    fn in_transaction(&self) -> bool {
-        self.state
-            .config()
-            .get_extension::<InTransaction>()
-            .is_some()
-    }
 }
 
-/// Changes rows of a collection in one commit; gives back how many.
+/// Changes rows of a collection in one commit, or as part of an [`OpenTransaction`]; gives back how many.
 #[derive(Debug)]
 pub struct DmlExec {
     target: Target,
@@ -194,23 +183,27 @@ struct Statement {
 
 impl Statement {
     async fn run(&self) -> Result<u64> {
-        match self.operation {
-            Operation::Insert => self.insert().await,
-            Operation::Update | Operation::Delete => self.change().await,
+        let config = self.context.session_config();
+        match (self.operation, config.get_extension::<OpenTransaction>()) {
+            (_, Some(transaction)) => self.join(&transaction).await,
+            (Operation::Insert, None) => self.insert().await,
+            (Operation::Update | Operation::Delete, None) => self.change().await,
         }
+    }
+
+    /// The transaction has read what it read: a statement in it is not run again.
+    async fn join(&self, transaction: &OpenTransaction) -> Result<u64> {
+        let changed = self.rows(&self.input, &transaction.snapshot()).await?;
+        changed.new.join(transaction, &changed.removed).await?;
+        Ok(changed.count)
     }
 
     /// Rows that were read once are inserted as they are, however often others commit meanwhile.
     async fn insert(&self) -> Result<u64> {
         let committer = &self.target.engine.committer;
-        let collection = self.current(&committer.snapshot())?;
-        let mut sink = Sink::try_new(Arc::clone(&self.target.engine), collection)?;
-        let mut rows = execute_stream(Arc::clone(&self.input), Arc::clone(&self.context))?;
-        while let Some(batch) = rows.next().await {
-            sink.push(&batch?).await?;
-        }
-        let mut new = sink.finish().await?;
-        let removed = Arc::new(Removed::new());
+        let Changed {
+            mut new, removed, ..
+        } = self.rows(&self.input, &committer.snapshot()).await?;
         let mut turn = None;
         for _ in 1..TRIES_MAX {
             let snapshot = committer.snapshot();
@@ -231,8 +224,7 @@ impl Statement {
         let mut plan = self.consistent_plan().await?;
         loop {
             let result = self.change_once(&plan).await;
-            let again = self.replan.as_ref().filter(|r| !r.in_transaction());
-            match (result, again) {
+            match (result, &self.replan) {
                 (Err(e), Some(replan)) if e.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {
                     tries += 1;
                     plan = replan
@@ -279,22 +271,35 @@ impl Statement {
                 return Err(Error::conflict(message));
             }
         };
-        let collection = self.current(&snapshot)?;
+        let mut changed = self.rows(plan, &snapshot).await?;
+        changed.new.commit(&snapshot, &changed.removed).await?;
+        Ok(changed.count)
+    }
+
+    /// Runs the query: the rows that come and the addresses of those that go.
+    async fn rows(&self, plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Changed> {
+        let collection = self.current(snapshot)?;
         let mut sink = Sink::try_new(Arc::clone(&self.target.engine), collection)?;
         let mut removed = Removed::new();
         let mut count = 0;
+        let address = self.operation.address_columns();
         let mut rows = execute_stream(Arc::clone(plan), Arc::clone(&self.context))?;
         while let Some(batch) = rows.next().await {
-            let batch = take_addresses(&batch?, &mut removed)?;
+            let mut batch = batch?;
+            if address > 0 {
+                batch = take_addresses(&batch, &mut removed)?;
+            }
             count += batch.num_rows() as u64;
-            if self.operation == Operation::Update {
-                let values: Vec<usize> = (2..batch.num_columns()).collect();
+            if self.operation != Operation::Delete {
+                let values: Vec<usize> = (address..batch.num_columns()).collect();
                 sink.push(&batch.project(&values)?).await?;
             }
         }
-        let mut new = sink.finish().await?;
-        new.commit(&snapshot, &Arc::new(removed)).await?;
-        Ok(count)
+        Ok(Changed {
+            new: sink.finish().await?,
+            removed: Arc::new(removed),
+            count,
+        })
     }
 
     /// The collection in a version, with the columns for which the statement was planned.
@@ -311,6 +316,13 @@ impl Statement {
         }
         Ok(Arc::clone(current))
     }
+}
+
+/// What a statement is about to change.
+struct Changed {
+    new: NewRows,
+    removed: Arc<Removed>,
+    count: u64,
 }
 
 /// The versions that the scans of a query read.

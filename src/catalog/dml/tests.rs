@@ -95,7 +95,7 @@ impl Books {
     async fn run(&self, operation: Operation, sql: &str) -> Result<u64> {
         let input = self.context.sql(sql).await?.into_optimized_plan()?;
         let engine = Arc::clone(&self.db.engine);
-        let plan = DmlNode::plan(engine, self.id, operation, input)?;
+        let plan = DmlNode::plan(engine, self.collection(), operation, input)?;
         count(DataFrame::new(self.context.state(), plan)).await
     }
 
@@ -398,7 +398,7 @@ async fn altered_columns_are_noticed() {
     let input = books.context.sql("SELECT 1, 'a'").await.unwrap();
     let input = input.into_optimized_plan().unwrap();
     let engine = Arc::clone(&books.db.engine);
-    let plan = DmlNode::plan(engine, books.id, Operation::Insert, input).unwrap();
+    let plan = DmlNode::plan(engine, books.collection(), Operation::Insert, input).unwrap();
     let mut schema = CollectionSchema::clone(&books.collection().schema);
     schema.columns[1].column_type = ColumnType::Varchar(30);
     let alter = crate::storage::change::AlterCollection {
@@ -425,7 +425,7 @@ async fn explain_shows_the_statement_and_does_nothing() {
         .into_optimized_plan()
         .unwrap();
     let engine = Arc::clone(&books.db.engine);
-    let plan = DmlNode::plan(engine, books.id, Operation::Delete, input).unwrap();
+    let plan = DmlNode::plan(engine, books.collection(), Operation::Delete, input).unwrap();
     let frame = DataFrame::new(books.context.state(), plan);
     let text = frame
         .explain(false, false)

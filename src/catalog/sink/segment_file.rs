@@ -9,19 +9,20 @@ use arrow::compute::{
 use roaring::RoaringBitmap;
 
 use crate::catalog::keys::one_zero;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage::change::NewSegment;
 use crate::storage::collect::nan_fields;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{CollectionId, SegmentId};
+use crate::storage::transaction::Transaction;
 use crate::storage::writer::{SegmentLayout, SegmentWriter};
 
 /// Rows that are put in order at once: a few megabytes of vectors.
 const GATHER_ROWS: usize = 2_048;
 
 /// A durable file of a segment; it is removed when this is dropped.
-pub(super) struct SegmentFile {
+pub(in crate::catalog) struct SegmentFile {
     engine: Arc<Engine>,
     collection: CollectionId,
     segment: Option<NewSegment>,
@@ -59,14 +60,43 @@ impl Drop for SegmentFile {
         if self.segment.is_none() {
             return;
         }
+        // The transaction that wrote it may have read it too.
+        self.engine.segments.remove(self.id);
+        self.engine.keys.remove(self.id);
         if let Err(error) = self.engine.store.remove_segment(self.collection, self.id) {
             tracing::warn!(%error, segment = self.id.0, "a file of a failed statement stays");
         }
     }
 }
 
+/// Commits a transaction that names the files. They come back with an error after which it certainly is not in the
+/// log, to be named again or to go.
+pub(in crate::catalog) async fn commit_with_files(
+    engine: &Arc<Engine>,
+    transaction: Transaction,
+    files: Vec<SegmentFile>,
+) -> std::result::Result<(), (Error, Vec<SegmentFile>)> {
+    // From here on the commit may be in the log even if nobody waits for its end: the files must stay.
+    let files: Vec<_> = files
+        .into_iter()
+        .map(|file| (file.collection, file.keep()))
+        .collect();
+    match engine.committer.commit(transaction).await {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let is_certain = !matches!(
+                error.kind(),
+                ErrorKind::Unavailable | ErrorKind::LimitExceeded
+            );
+            let files = files.into_iter().filter(|_| is_certain);
+            let own = |(id, segment)| SegmentFile::new(Arc::clone(engine), id, segment);
+            Err((error, files.map(own).collect()))
+        }
+    }
+}
+
 /// Writes rows, sorted by the clustering key, as a durable file.
-pub(super) fn write_segment(
+pub(in crate::catalog) fn write_segment(
     engine: Arc<Engine>,
     collection: &Collection,
     batches: &[RecordBatch],

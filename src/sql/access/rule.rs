@@ -9,6 +9,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::AnalyzerRule;
 
 use super::requirements::Requirements;
+use crate::catalog::pg::PgContext;
 use crate::catalog::user::CurrentUser;
 use crate::storage::engine::Engine;
 
@@ -31,8 +32,10 @@ impl AnalyzerRule for AccessRule {
         "access"
     }
 
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let snapshot = self.engine.committer.snapshot();
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        // The newest rights count, unless the transaction has made objects or grants of its own.
+        let own = PgContext::snapshot_of(config).filter(|snapshot| snapshot.is_pending());
+        let snapshot = own.unwrap_or_else(|| self.engine.committer.snapshot());
         Requirements::of(&plan)?.check(&snapshot, self.user.current())?;
         Ok(plan)
     }

@@ -25,6 +25,10 @@ const KEYS_MAX: usize = 32;
 
 /// CREATE INDEX.
 pub(in crate::sql) fn create(session: &Session, create: CreateIndex) -> Result<(Tag, LogicalPlan)> {
+    if create.concurrently {
+        let block = session.inner.block.lock();
+        block.check_outside("CREATE INDEX CONCURRENTLY")?;
+    }
     let session = session.clone();
     let create = Arc::new(create);
     let label = format!("CreateIndex: on {}", create.table);
@@ -32,7 +36,10 @@ pub(in crate::sql) fn create(session: &Session, create: CreateIndex) -> Result<(
         let (session, create) = (session.clone(), Arc::clone(&create));
         async move {
             match commit(&session, &create).await? {
-                Some(made) if !create.concurrently => build(&session, made).await,
+                // In a block it is built in the background once the block has committed.
+                Some(made) if !create.concurrently && session.open_transaction().is_none() => {
+                    build(&session, made).await
+                }
                 _ => Ok(()),
             }
         }

@@ -7,9 +7,9 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt;
 
 use super::TransactionStatus;
+use crate::catalog::transaction::OpenTransaction;
 use crate::error::Result;
 use crate::sql::Named;
-use crate::sql::notice::Notice;
 use crate::sql::session::Session;
 use crate::sql::statement::{Effect, Statement};
 use crate::storage::snapshot::Snapshot;
@@ -54,11 +54,6 @@ impl Session {
             Effect::Writes => {
                 block.check_writable(name, defaults)?;
                 block.ran();
-                if block.wrote() {
-                    drop(block);
-                    *self.inner.pinned.lock() = None;
-                    self.notice(committed_at_once(name));
-                }
             }
         }
         Ok(())
@@ -81,13 +76,25 @@ impl Session {
         }
     }
 
-    /// The version that a statement reads: the newest, or the one that its block began with.
-    pub(in crate::sql) fn snapshot_to_read(&self) -> Arc<Snapshot> {
-        if !self.inner.block.lock().pins() {
-            return self.snapshot();
+    /// What the block reads and changes, from here on if there was nothing yet; `None` outside a block.
+    pub(in crate::sql) fn open_transaction(&self) -> Option<Arc<OpenTransaction>> {
+        let inside = self.inner.block.lock().is_inside();
+        let current = &self.inner.transaction;
+        inside.then(|| current.get_or_begin(|| self.new_transaction()))
+    }
+
+    /// A transaction that reads the newest version.
+    pub(in crate::sql) fn new_transaction(&self) -> OpenTransaction {
+        let core = &self.inner.core;
+        OpenTransaction::begin(Arc::clone(&core.engine), &core.runtime.memory_pool)
+    }
+
+    /// What a statement reads: the newest version, or what its block reads.
+    pub(in crate::sql) fn snapshot(&self) -> Arc<Snapshot> {
+        match self.open_transaction() {
+            Some(transaction) => transaction.snapshot(),
+            None => self.newest(),
         }
-        let mut pinned = self.inner.pinned.lock();
-        Arc::clone(pinned.get_or_insert_with(|| self.snapshot()))
     }
 
     /// The same rows; an error among them fails the block.
@@ -100,12 +107,4 @@ impl Session {
         let rows = rows.inspect_err(move |_| session.statement_failed());
         Box::pin(RecordBatchStreamAdapter::new(schema, rows))
     }
-}
-
-fn committed_at_once(statement: &str) -> Notice {
-    Notice::warning(format!(
-        "{statement} in a transaction block is committed at once"
-    ))
-    .with_detail("Transactions of several statements are not supported yet.")
-    .with_hint("A ROLLBACK will not undo it, nor the writes that follow in this block.")
 }

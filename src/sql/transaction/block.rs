@@ -14,12 +14,13 @@ pub enum TransactionStatus {
     Failed,
 }
 
-/// How strictly a transaction is kept from what others do.
+/// How strictly a transaction asks to be kept from what others do. Every block is given snapshot isolation, which is
+/// more than the first two ask for, what PostgreSQL gives for the third, and less than the last.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Isolation {
     /// The same as read committed.
     ReadUncommitted,
-    /// Each statement sees what was committed when it began.
+    /// What the others promise is promised here too.
     #[default]
     ReadCommitted,
     /// All statements see what was committed when the first of them began.
@@ -50,11 +51,6 @@ impl Isolation {
         let named = |level: &Self| level.as_str().eq_ignore_ascii_case(name);
         levels.into_iter().find(named)
     }
-
-    /// Whether all statements of a block see the same version.
-    pub fn pins(self) -> bool {
-        matches!(self, Self::RepeatableRead | Self::Serializable)
-    }
 }
 
 /// The modes that BEGIN or SET TRANSACTION name; those left out stay as they are.
@@ -79,24 +75,28 @@ impl Modes {
     }
 }
 
-/// A savepoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Savepoint {
-    name: String,
-    /// Whether statements of this session had committed rows in the block before it.
-    wrote_before: bool,
-}
-
 /// A transaction block of a session, or that there is none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::sql) struct Block {
     status: TransactionStatus,
     modes: Modes,
-    savepoints: Vec<Savepoint>,
+    /// Their names.
+    savepoints: Vec<String>,
     /// Whether a statement of the block has read or written.
     has_run: bool,
-    /// Whether a statement of the block has written, which no ROLLBACK undoes.
-    has_written: bool,
+    /// Whether it is of the statements of one string, without a BEGIN.
+    is_implicit: bool,
+}
+
+/// What BEGIN found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::sql) enum Begun {
+    /// No block: it has begun.
+    New,
+    /// The implicit block of a string of statements, which is one like any other now.
+    Implicit,
+    /// A block, which goes on.
+    Already,
 }
 
 /// How a block ended.
@@ -104,10 +104,8 @@ pub(in crate::sql) struct Block {
 pub(in crate::sql) struct Ended {
     /// Whether the answer is COMMIT rather than ROLLBACK.
     pub(super) committed: bool,
-    /// Whether there was a block at all.
+    /// Whether there was a block that BEGIN had begun.
     pub(super) was_open: bool,
-    /// Whether it had written.
-    pub(super) had_written: bool,
 }
 
 impl Block {
@@ -125,23 +123,40 @@ impl Block {
         self.savepoints.len()
     }
 
-    /// Whether its statements all read one version: until the block writes, so that it sees what it wrote.
-    pub(in crate::sql) fn pins(&self) -> bool {
-        let inside = self.status != TransactionStatus::Idle;
-        inside && !self.has_written && self.modes.isolation.is_some_and(Isolation::pins)
+    /// Whether there is a block, be it of BEGIN or of a string of statements.
+    pub(in crate::sql) fn is_inside(&self) -> bool {
+        self.status != TransactionStatus::Idle
     }
 
-    /// Begins a block, with `defaults` for the modes that are not named. Answers whether there was none.
-    pub(in crate::sql) fn begin(&mut self, modes: Modes, defaults: Modes) -> bool {
-        if self.status != TransactionStatus::Idle {
+    /// Whether there is the block of a string of statements.
+    pub(in crate::sql) fn is_implicit(&self) -> bool {
+        self.is_implicit
+    }
+
+    /// Begins a block, with `defaults` for the modes that are not named.
+    pub(in crate::sql) fn begin(&mut self, modes: Modes, defaults: Modes) -> Begun {
+        if self.is_inside() {
             self.modes = modes.or(self.modes);
-            return false;
+            return match std::mem::take(&mut self.is_implicit) {
+                true => Begun::Implicit,
+                false => Begun::Already,
+            };
         }
         *self = Self {
             status: TransactionStatus::Open,
             modes: modes.or(defaults),
             ..Self::default()
         };
+        Begun::New
+    }
+
+    /// Begins the block of a string of statements, unless there is a block. Answers whether there was none.
+    pub(in crate::sql) fn begin_implicit(&mut self, defaults: Modes) -> bool {
+        if self.is_inside() {
+            return false;
+        }
+        self.begin(Modes::default(), defaults);
+        self.is_implicit = true;
         true
     }
 
@@ -150,8 +165,7 @@ impl Block {
         let block = std::mem::take(self);
         Ended {
             committed: commit && block.status != TransactionStatus::Failed,
-            was_open: block.status != TransactionStatus::Idle,
-            had_written: block.has_written,
+            was_open: block.is_inside() && !block.is_implicit,
         }
     }
 
@@ -205,13 +219,21 @@ impl Block {
     /// # Errors
     /// 25P01 outside.
     pub(in crate::sql) fn check_inside(&self, statement: &str) -> Result<()> {
-        if self.status != TransactionStatus::Idle {
-            return Ok(());
+        match self.is_inside() {
+            true => Ok(()),
+            false => Err(needs_block(statement)),
         }
-        Err(Error::invalid(
-            sqlstate::NO_ACTIVE_SQL_TRANSACTION,
-            format!("{statement} can only be used in transaction blocks"),
-        ))
+    }
+
+    /// That `statement`, which is about a block of BEGIN, is in one.
+    ///
+    /// # Errors
+    /// 25P01 elsewhere.
+    pub(in crate::sql) fn check_explicit(&self, statement: &str) -> Result<()> {
+        match self.is_inside() && !self.is_implicit {
+            true => Ok(()),
+            false => Err(needs_block(statement)),
+        }
     }
 
     /// That `statement`, which commits more than once, is in no block.
@@ -248,13 +270,7 @@ impl Block {
 
     /// Notes that a statement runs.
     pub(in crate::sql) fn ran(&mut self) {
-        self.has_run = self.status != TransactionStatus::Idle;
-    }
-
-    /// Notes that a statement writes. Answers whether it is the first of its block.
-    pub(in crate::sql) fn wrote(&mut self) -> bool {
-        let inside = self.status != TransactionStatus::Idle;
-        inside && !std::mem::replace(&mut self.has_written, true)
+        self.has_run = self.is_inside();
     }
 
     /// SAVEPOINT. Answers how many there are now.
@@ -263,15 +279,12 @@ impl Block {
     /// 25P01 outside a block, 54000 when there are too many.
     pub(in crate::sql) fn savepoint(&mut self, name: String) -> Result<usize> {
         const SAVEPOINTS_MAX: usize = 10_000;
-        self.check_inside("SAVEPOINT")?;
+        self.check_explicit("SAVEPOINT")?;
         if self.savepoints.len() == SAVEPOINTS_MAX {
             let message = format!("a transaction has at most {SAVEPOINTS_MAX} savepoints");
             return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
         }
-        self.savepoints.push(Savepoint {
-            name,
-            wrote_before: self.has_written,
-        });
+        self.savepoints.push(name);
         Ok(self.savepoints.len())
     }
 
@@ -280,27 +293,26 @@ impl Block {
     /// # Errors
     /// 25P01 outside a block, 3B001 for a name without a savepoint.
     pub(in crate::sql) fn release(&mut self, name: &str) -> Result<usize> {
-        self.check_inside("RELEASE SAVEPOINT")?;
+        self.check_explicit("RELEASE SAVEPOINT")?;
         let place = self.place_of(name)?;
         self.savepoints.truncate(place);
         Ok(place)
     }
 
-    /// ROLLBACK TO SAVEPOINT. Answers how many are left, and whether the block wrote after it.
+    /// ROLLBACK TO SAVEPOINT. Answers how many are left.
     ///
     /// # Errors
     /// 25P01 outside a block, 3B001 for a name without a savepoint.
-    pub(in crate::sql) fn rollback_to(&mut self, name: &str) -> Result<(usize, bool)> {
-        self.check_inside("ROLLBACK TO SAVEPOINT")?;
+    pub(in crate::sql) fn rollback_to(&mut self, name: &str) -> Result<usize> {
+        self.check_explicit("ROLLBACK TO SAVEPOINT")?;
         let place = self.place_of(name)?;
         self.savepoints.truncate(place + 1);
         self.status = TransactionStatus::Open;
-        let wrote = self.has_written && !self.savepoints[place].wrote_before;
-        Ok((place + 1, wrote))
+        Ok(place + 1)
     }
 
     fn place_of(&self, name: &str) -> Result<usize> {
-        let place = self.savepoints.iter().rposition(|s| s.name == name);
+        let place = self.savepoints.iter().rposition(|s| s == name);
         place.ok_or_else(|| {
             Error::not_found(
                 sqlstate::INVALID_SAVEPOINT_SPECIFICATION,
@@ -310,15 +322,46 @@ impl Block {
     }
 }
 
+fn needs_block(statement: &str) -> Error {
+    Error::invalid(
+        sqlstate::NO_ACTIVE_SQL_TRANSACTION,
+        format!("{statement} can only be used in transaction blocks"),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn begin(block: &mut Block) -> Begun {
+        block.begin(Modes::default(), Modes::default())
+    }
+
     fn open() -> Block {
         let mut block = Block::default();
-        assert!(block.begin(Modes::default(), Modes::default()));
+        assert_eq!(begin(&mut block), Begun::New);
         block
+    }
+
+    #[test]
+    fn the_block_of_a_string_becomes_one_of_begin() {
+        let mut block = Block::default();
+        assert!(block.begin_implicit(Modes::default()));
+        assert!(!block.begin_implicit(Modes::default()));
+        assert!(block.check_inside("LOCK TABLE").is_ok());
+        assert_eq!(
+            block.check_outside("VACUUM").unwrap_err().sqlstate(),
+            "25001"
+        );
+        assert_eq!(block.savepoint("a".into()).unwrap_err().sqlstate(), "25P01");
+        assert_eq!(begin(&mut block), Begun::Implicit);
+        assert_eq!(begin(&mut block), Begun::Already);
+        assert_eq!(block.savepoint("a".into()).unwrap(), 1);
+        assert!(block.end(true).was_open);
+        block.begin_implicit(Modes::default());
+        let ended = block.end(true);
+        assert!(ended.committed && !ended.was_open && !block.is_inside());
     }
 
     #[test]
@@ -337,10 +380,8 @@ mod tests {
         let mut block = open();
         assert_eq!(block.savepoint("a".into()).unwrap(), 1);
         assert_eq!(block.savepoint("b".into()).unwrap(), 2);
-        assert!(block.wrote());
-        assert!(!block.wrote());
         block.fail();
-        assert_eq!(block.rollback_to("a").unwrap(), (1, true));
+        assert_eq!(block.rollback_to("a").unwrap(), 1);
         assert_eq!(block.status(), TransactionStatus::Open);
         assert_eq!(block.rollback_to("b").unwrap_err().sqlstate(), "3B001");
         assert_eq!(block.release("a").unwrap(), 0);
@@ -351,11 +392,10 @@ mod tests {
     fn the_innermost_savepoint_of_a_name_counts() {
         let mut block = open();
         block.savepoint("a".into()).unwrap();
-        block.wrote();
         block.savepoint("a".into()).unwrap();
-        assert_eq!(block.rollback_to("a").unwrap(), (2, false));
+        assert_eq!(block.rollback_to("a").unwrap(), 2);
         block.release("a").unwrap();
-        assert_eq!(block.rollback_to("a").unwrap(), (1, true));
+        assert_eq!(block.rollback_to("a").unwrap(), 1);
     }
 
     #[test]

@@ -1,14 +1,18 @@
 //! Transaction blocks: BEGIN, COMMIT, ROLLBACK and savepoints.
 //!
-//! The state of a block is PostgreSQL's, and so are the answers. What a block does not do yet is hold writes back:
-//! each statement in it commits by itself, and says so in a warning. A block that is REPEATABLE READ or SERIALIZABLE
-//! reads one version until the session itself writes.
+//! The state of a block is PostgreSQL's, and so are the answers; what it reads and changes is an
+//! [`OpenTransaction`](crate::catalog::transaction::OpenTransaction), which begins with the first statement that reads
+//! or writes. Whatever isolation was asked for, a block has snapshot isolation: it reads one version and its own
+//! changes, and of two that change the same row the first to commit wins.
+//!
+//! The statements of one string of the simple protocol are a block too, without a BEGIN: see
+//! [`Session::begin_implicit`](crate::sql::Session::begin_implicit).
 
 mod admission;
 mod block;
 mod statement;
 
-pub(super) use block::{Block, Ended};
+pub(super) use block::{Begun, Block, Ended};
 pub use block::{Isolation, Modes, TransactionStatus};
 pub(super) use statement::{TransactionStatement, plan};
 

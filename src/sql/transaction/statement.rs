@@ -2,8 +2,8 @@
 
 use datafusion::logical_expr::LogicalPlan;
 
-use super::{Ended, Modes, TransactionStatus};
-use crate::error::{Result, sqlstate};
+use super::{Begun, Ended, Modes, TransactionStatus};
+use crate::error::{Error, Result, sqlstate};
 use crate::sql::notice::Notice;
 use crate::sql::session::{Session, Tag, done};
 
@@ -65,31 +65,37 @@ pub(in crate::sql) fn plan(
     };
     let session = session.clone();
     done(tag, label.to_string(), move || {
-        let done = session.act(&statement);
-        async move { done }
+        let (session, statement) = (session.clone(), statement.clone());
+        async move { session.act(&statement).await }
     })
 }
 
 impl Session {
-    fn act(&self, statement: &TransactionStatement) -> Result<()> {
+    async fn act(&self, statement: &TransactionStatement) -> Result<()> {
         match statement {
             TransactionStatement::Begin { modes, .. } => self.begin(*modes),
-            TransactionStatement::Commit { chain } => self.end(true, *chain)?,
-            TransactionStatement::Rollback { chain } => self.end(false, *chain)?,
+            TransactionStatement::Commit { chain } => self.end(true, *chain).await?,
+            TransactionStatement::Rollback { chain } => self.end(false, *chain).await?,
             TransactionStatement::Savepoint(name) => {
                 self.inner.block.lock().savepoint(name.clone())?;
                 self.change(|variables| variables.save());
+                if let Some(transaction) = self.open_transaction() {
+                    transaction.savepoint();
+                }
             }
             TransactionStatement::Release(name) => {
                 let kept = self.inner.block.lock().release(name)?;
                 self.change(|variables| variables.release(kept));
+                if let Some(transaction) = self.open_transaction() {
+                    transaction.release(kept);
+                }
             }
             TransactionStatement::RollbackTo(name) => {
-                let (kept, wrote) = self.inner.block.lock().rollback_to(name)?;
+                let kept = self.inner.block.lock().rollback_to(name)?;
                 self.change(|variables| variables.roll_back_to(kept));
                 self.inner.cursors.roll_back_to(kept);
-                if wrote {
-                    self.warn_of_writes_kept();
+                if let Some(transaction) = self.open_transaction() {
+                    transaction.roll_back_to(kept);
                 }
             }
             TransactionStatement::SetModes(modes) => self.set_modes(*modes)?,
@@ -99,53 +105,86 @@ impl Session {
 
     fn begin(&self, modes: Modes) {
         let defaults = self.default_modes();
-        if self.inner.block.lock().begin(modes, defaults) {
-            self.change(|variables| variables.save());
-            return;
+        let begun = self.inner.block.lock().begin(modes, defaults);
+        match begun {
+            Begun::New => self.change(|variables| variables.save()),
+            Begun::Implicit => {}
+            Begun::Already => {
+                let message = "there is already a transaction in progress";
+                let code = sqlstate::ACTIVE_SQL_TRANSACTION;
+                self.notice(Notice::warning(message).with_sqlstate(code));
+            }
         }
-        let message = "there is already a transaction in progress";
-        let code = sqlstate::ACTIVE_SQL_TRANSACTION;
-        self.notice(Notice::warning(message).with_sqlstate(code));
     }
 
-    fn end(&self, commit: bool, chain: bool) -> Result<()> {
-        let modes = {
+    async fn end(&self, commit: bool, chain: bool) -> Result<()> {
+        let (modes, ended) = {
             let mut block = self.inner.block.lock();
             if chain {
                 let word = if commit { "COMMIT" } else { "ROLLBACK" };
-                block.check_inside(&format!("{word} AND CHAIN"))?;
+                block.check_explicit(&format!("{word} AND CHAIN"))?;
             }
-            let modes = block.modes();
-            let ended = block.end(commit);
-            drop(block);
-            *self.inner.pinned.lock() = None;
-            self.change(|variables| variables.end_block(ended.committed));
-            self.inner.cursors.end_block(ended.committed);
-            self.ended(ended);
-            modes
+            (block.modes(), block.end(commit))
         };
+        if !ended.was_open {
+            let message = "there is no transaction in progress";
+            let code = sqlstate::NO_ACTIVE_SQL_TRANSACTION;
+            self.notice(Notice::warning(message).with_sqlstate(code));
+        }
+        self.finish(ended).await?;
         if chain {
             self.begin(modes);
         }
         Ok(())
     }
 
-    fn ended(&self, ended: Ended) {
-        if !ended.was_open {
-            let message = "there is no transaction in progress";
-            let code = sqlstate::NO_ACTIVE_SQL_TRANSACTION;
-            self.notice(Notice::warning(message).with_sqlstate(code));
-        }
-        if ended.had_written && !ended.committed {
-            self.warn_of_writes_kept();
+    /// Commits what the block changed, or drops it. Once begun it goes on to its end, also when nobody waits.
+    async fn finish(&self, ended: Ended) -> Result<()> {
+        let session = self.clone();
+        let finish = async move {
+            let transaction = session.inner.transaction.take();
+            let committed = match transaction {
+                Some(transaction) if ended.committed => transaction.commit().await,
+                Some(transaction) => {
+                    transaction.roll_back();
+                    Ok(())
+                }
+                None => Ok(()),
+            };
+            let is_kept = ended.committed && committed.is_ok();
+            session.change(|variables| variables.end_block(is_kept));
+            session.inner.cursors.end_block(is_kept);
+            committed
+        };
+        let finished = tokio::spawn(finish).await;
+        finished.map_err(|e| Error::internal(format!("the end of a transaction stopped: {e}")))?
+    }
+
+    /// Begins the block of several statements that came together, unless there is a block: they are one transaction.
+    ///
+    /// BEGIN makes it a block like any other; otherwise [`Session::end_implicit`] ends it.
+    pub fn begin_implicit(&self) {
+        let defaults = self.default_modes();
+        let begun = self.inner.block.lock().begin_implicit(defaults);
+        if begun {
+            self.change(|variables| variables.save());
         }
     }
 
-    fn warn_of_writes_kept(&self) {
-        self.notice(
-            Notice::warning("ROLLBACK did not undo what the transaction wrote")
-                .with_detail("Each of its statements was committed when it ended."),
-        );
+    /// Ends the block of [`Session::begin_implicit`], if there is one: it is committed, or rolled back when a
+    /// statement has failed.
+    ///
+    /// # Errors
+    /// Those of COMMIT; nothing has changed then.
+    pub async fn end_implicit(&self) -> Result<()> {
+        let ended = {
+            let mut block = self.inner.block.lock();
+            if !block.is_implicit() {
+                return Ok(());
+            }
+            block.end(true)
+        };
+        self.finish(ended).await
     }
 
     fn set_modes(&self, modes: Modes) -> Result<()> {

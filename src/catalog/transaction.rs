@@ -1,0 +1,376 @@
+//! A transaction of several statements: the version that it read, and what it changed since, seen by nobody else.
+//!
+//! ```text
+//! base ── statement ──▶ base + changes ── statement ──▶ base + changes ─┬─ COMMIT: one commit, judged by the committer
+//!           │ SAVEPOINT: the snapshot of that moment                    └─ ROLLBACK: dropped, and its files with it
+//! ```
+//! Statements read the last of these snapshots. Changes of definitions are kept in order; those of rows are read off
+//! the snapshots at the end ([`row_changes`]). No lock is held between statements, so that no two transactions can
+//! wait for each other: of those that meet, the first to commit wins.
+//!
+//! Rows that are added live in growing segments of the transaction's own. One that becomes large is sealed, as it
+//! would be outside, so that memory is bounded however many rows there are.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use parking_lot::Mutex;
+
+use super::keys::Removed;
+use super::sink::{SegmentFile, commit_with_files, write_segment};
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::adapt::adapt_batch;
+use crate::storage::change::{Append, Change, Replace};
+use crate::storage::collection::Collection;
+use crate::storage::engine::Engine;
+use crate::storage::growing::GrowingSegment;
+use crate::storage::pending::row_changes;
+use crate::storage::schema::{CollectionId, FieldId, SegmentId};
+use crate::storage::snapshot::Snapshot;
+use crate::storage::transaction::Transaction;
+
+/// Memory that is counted for a change apart from its rows.
+const CHANGE_BYTES: usize = 256;
+
+/// The open transaction of a session, for all who look up names for it.
+#[derive(Debug, Default)]
+pub struct CurrentTransaction(Mutex<Option<Arc<OpenTransaction>>>);
+
+impl CurrentTransaction {
+    /// The transaction, which `begin` makes where there is none.
+    pub fn get_or_begin(&self, begin: impl FnOnce() -> OpenTransaction) -> Arc<OpenTransaction> {
+        Arc::clone(self.0.lock().get_or_insert_with(|| Arc::new(begin())))
+    }
+
+    /// The transaction, if there is one.
+    pub fn get(&self) -> Option<Arc<OpenTransaction>> {
+        self.0.lock().clone()
+    }
+
+    /// Takes the transaction out, if there is one.
+    pub fn take(&self) -> Option<Arc<OpenTransaction>> {
+        self.0.lock().take()
+    }
+}
+
+/// What one statement does to the rows of a collection.
+pub(super) struct Written<'a> {
+    pub collection: CollectionId,
+    pub removed: &'a Removed,
+    pub appended: Option<RecordBatch>,
+    pub files: Vec<SegmentFile>,
+    /// Sorted hashes of the primary keys that come.
+    pub keys: Option<Arc<Vec<u64>>>,
+}
+
+/// A transaction that is not committed. When it is dropped, nothing is left of it.
+///
+/// In the configuration of a session it makes statements write into it instead of committing.
+pub struct OpenTransaction {
+    engine: Arc<Engine>,
+    base: Arc<Snapshot>,
+    pending: Mutex<Pending>,
+}
+
+struct Pending {
+    snapshot: Arc<Snapshot>,
+    /// Changes that are not of rows, and truncations.
+    definitions: Vec<Change>,
+    keys: Vec<(CollectionId, Arc<Vec<u64>>)>,
+    files: Vec<SegmentFile>,
+    /// The collections whose rows changed.
+    touched: BTreeSet<CollectionId>,
+    /// Where added rows go.
+    growing: HashMap<CollectionId, SegmentId>,
+    savepoints: Vec<Savepoint>,
+    memory: MemoryReservation,
+    /// A statement that was planned before the end must not write into what is gone.
+    has_ended: bool,
+}
+
+/// How far the transaction was.
+struct Savepoint {
+    snapshot: Arc<Snapshot>,
+    definitions: usize,
+    keys: usize,
+    files: usize,
+}
+
+impl fmt::Debug for OpenTransaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenTransaction")
+            .field("base", &self.base.version())
+            .finish_non_exhaustive()
+    }
+}
+
+impl OpenTransaction {
+    /// A transaction that reads the newest version; the rows it adds take memory of the pool until they are sealed.
+    pub fn begin(engine: Arc<Engine>, pool: &Arc<dyn MemoryPool>) -> Self {
+        let base = engine.committer.snapshot();
+        let pending = Pending {
+            snapshot: Arc::clone(&base),
+            definitions: Vec::new(),
+            keys: Vec::new(),
+            files: Vec::new(),
+            touched: BTreeSet::new(),
+            growing: HashMap::new(),
+            savepoints: Vec::new(),
+            memory: MemoryConsumer::new("transaction").register(pool),
+            has_ended: false,
+        };
+        Self {
+            engine,
+            base,
+            pending: Mutex::new(pending),
+        }
+    }
+
+    /// What its next statement reads.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.pending.lock().snapshot)
+    }
+
+    /// Makes changes of definitions, or truncates.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::apply`], 53200 when there is no memory for them. Nothing has changed then.
+    pub fn define(&self, changes: Vec<Change>) -> Result<()> {
+        let mut pending = self.pending.lock();
+        pending.check_open()?;
+        let before = Arc::clone(&pending.snapshot);
+        pending.snapshot = Arc::new(before.with_pending(&changes)?);
+        let definitions = pending.definitions.len();
+        if changes.iter().any(|c| matches!(c, Change::Truncate(_))) {
+            // The place of a row in a segment never changes, so new rows need a new one.
+            pending.growing.clear();
+        }
+        pending.definitions.extend(changes);
+        pending.reserve().inspect_err(|_| {
+            pending.definitions.truncate(definitions);
+            pending.snapshot = before;
+        })
+    }
+
+    /// Changes rows.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::apply`], 53200 when there is no memory for the rows. Nothing has changed then.
+    pub(super) fn write(&self, written: Written<'_>) -> Result<()> {
+        let id = written.collection;
+        let removed = written.removed.iter();
+        let mut changes: Vec<Change> = removed
+            .map(|(segment, rows)| Change::Delete(id, *segment, rows.clone()))
+            .collect();
+        if !written.files.is_empty() {
+            let segments = written.files.iter().map(|f| f.segment().clone());
+            changes.push(Change::AddSegments(id, segments.collect()));
+        }
+        let mut pending = self.pending.lock();
+        pending.check_open()?;
+        if let Some(rows) = written.appended {
+            let allocate = || SegmentId(self.engine.committer.allocate_id());
+            let segment = *pending.growing.entry(id).or_insert_with(allocate);
+            changes.push(Change::Append(Append {
+                collection: id,
+                segment,
+                rows,
+            }));
+        }
+        let before = Arc::clone(&pending.snapshot);
+        pending.snapshot = Arc::new(before.with_pending(&changes)?);
+        pending.touched.insert(id);
+        let keys = pending.keys.len();
+        pending.keys.extend(written.keys.map(|keys| (id, keys)));
+        if let Err(error) = pending.reserve() {
+            pending.snapshot = before;
+            pending.keys.truncate(keys);
+            return Err(error.with_hint("Load large data with COPY, or in smaller transactions."));
+        }
+        pending.files.extend(written.files);
+        Ok(())
+    }
+
+    /// Writes the rows that were added to a collection as a sealed segment, if they have become many.
+    ///
+    /// # Errors
+    /// 58030 or 53100 for what the disk says.
+    pub(super) async fn seal_if_large(&self, id: CollectionId) -> Result<()> {
+        let Some((collection, growing)) = self.large(id) else {
+            return Ok(());
+        };
+        let (engine, rows) = (Arc::clone(&self.engine), Arc::clone(&growing));
+        let write = move || seal(engine, &collection, &rows);
+        let file = tokio::task::spawn_blocking(write)
+            .await
+            .map_err(|e| Error::internal(format!("the writer of a segment ended: {e}")))??;
+        let mut pending = self.pending.lock();
+        pending.check_open()?;
+        let replace = Change::Replace(Replace {
+            collection: id,
+            inputs: vec![growing.id],
+            outputs: vec![file.segment().clone()],
+        });
+        pending.snapshot = Arc::new(pending.snapshot.with_pending(&[replace])?);
+        pending.growing.remove(&id);
+        pending.files.push(file);
+        pending.reserve()
+    }
+
+    /// The growing segment of a collection that should be sealed.
+    fn large(&self, id: CollectionId) -> Option<(Arc<Collection>, Arc<GrowingSegment>)> {
+        let pending = self.pending.lock();
+        let segment = pending.growing.get(&id)?;
+        let collection = pending.snapshot.collection_by_id(id)?;
+        let growing = collection.growing_segment(*segment)?;
+        let is_large = growing.bytes > self.engine.settings.growing_max_size.0;
+        (is_large && growing.live_rows() > 0).then(|| (Arc::clone(collection), Arc::clone(growing)))
+    }
+
+    /// Marks a place to which it can go back: the last of those that it has.
+    pub fn savepoint(&self) {
+        let mut pending = self.pending.lock();
+        let savepoint = Savepoint {
+            snapshot: Arc::clone(&pending.snapshot),
+            definitions: pending.definitions.len(),
+            keys: pending.keys.len(),
+            files: pending.files.len(),
+        };
+        pending.savepoints.push(savepoint);
+    }
+
+    /// Forgets all but the first `kept` savepoints.
+    pub fn release(&self, kept: usize) {
+        self.pending.lock().savepoints.truncate(kept);
+    }
+
+    /// Undoes what came after the last of the first `kept` savepoints, which stays.
+    pub fn roll_back_to(&self, kept: usize) {
+        let mut pending = self.pending.lock();
+        let pending = &mut *pending;
+        pending.savepoints.truncate(kept);
+        if let Some(savepoint) = pending.savepoints.last() {
+            pending.snapshot = Arc::clone(&savepoint.snapshot);
+            pending.definitions.truncate(savepoint.definitions);
+            pending.keys.truncate(savepoint.keys);
+            pending.files.truncate(savepoint.files);
+            // Indexes of keys may know rows that are gone: later rows go elsewhere.
+            pending.growing.clear();
+            // Less than before.
+            let _ = pending.reserve();
+        }
+    }
+
+    /// Commits it; after an error nothing is left of it. Once begun it goes on to its end, also when nobody waits.
+    ///
+    /// # Errors
+    /// 40001 when a concurrent commit won, 42P07 and the like when it took a name, and the errors of
+    /// [`Committer::commit`](crate::storage::committer::Committer::commit).
+    pub async fn commit(&self) -> Result<()> {
+        let (transaction, files) = self.close()?;
+        commit_with_files(&self.engine, transaction, files)
+            .await
+            .map_err(|(error, _files)| error)
+    }
+
+    /// Drops what it changed, and its files.
+    pub fn roll_back(&self) {
+        let mut pending = self.pending.lock();
+        pending.end();
+        pending.snapshot = Arc::clone(&self.base);
+        pending.definitions.clear();
+        pending.keys.clear();
+        pending.files.clear();
+    }
+
+    /// Ends it: what is to be committed, and the files that it names.
+    fn close(&self) -> Result<(Transaction, Vec<SegmentFile>)> {
+        let mut pending = self.pending.lock();
+        let pending = &mut *pending;
+        pending.end();
+        let touched = std::mem::take(&mut pending.touched);
+        let now = std::mem::replace(&mut pending.snapshot, Arc::clone(&self.base));
+        let mut changes = std::mem::take(&mut pending.definitions);
+        let rows = row_changes(&self.base, &now, touched)?;
+        let mut files = std::mem::take(&mut pending.files);
+        files.retain(|f| rows.iter().any(|change| names(change, f.segment().id)));
+        changes.extend(rows);
+        let mut transaction = Transaction::new(self.base.version(), changes);
+        transaction.keys = joined(std::mem::take(&mut pending.keys));
+        Ok((transaction, files))
+    }
+}
+
+impl Pending {
+    fn end(&mut self) {
+        self.has_ended = true;
+        self.savepoints.clear();
+        self.memory.free();
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if !self.has_ended {
+            return Ok(());
+        }
+        let message = "the transaction that the statement was part of has ended";
+        Err(Error::invalid(sqlstate::INVALID_TRANSACTION_STATE, message))
+    }
+
+    /// Accounts for the memory that it takes.
+    ///
+    /// # Errors
+    /// 53200 when there is not so much.
+    fn reserve(&self) -> Result<()> {
+        let own = |id: &CollectionId| {
+            self.snapshot
+                .collection_by_id(*id)
+                .zip(self.growing.get(id))
+        };
+        let growing = self.touched.iter().filter_map(own);
+        let growing = growing.filter_map(|(c, segment)| c.growing_segment(*segment));
+        let rows: u64 = growing.map(|growing| growing.bytes).sum();
+        let keys: usize = self.keys.iter().map(|(_, keys)| keys.len() * 8).sum();
+        let changes = (self.keys.len() + self.definitions.len()) * CHANGE_BYTES;
+        Ok(self.memory.try_resize(rows as usize + keys + changes)?)
+    }
+}
+
+/// Writes the live rows of a growing segment in today's columns.
+fn seal(
+    engine: Arc<Engine>,
+    collection: &Collection,
+    growing: &GrowingSegment,
+) -> Result<SegmentFile> {
+    let fields: Vec<FieldId> = collection.schema.columns.iter().map(|c| c.id).collect();
+    let batches = growing.live_batches()?;
+    let adapted = batches
+        .iter()
+        .map(|batch| adapt_batch(batch, &collection.schema, &fields));
+    write_segment(engine, collection, &adapted.collect::<Result<Vec<_>>>()?)
+}
+
+fn names(change: &Change, id: SegmentId) -> bool {
+    matches!(change, Change::AddSegments(_, segments) if segments.iter().any(|s| s.id == id))
+}
+
+/// One sorted list for each collection.
+fn joined(keys: Vec<(CollectionId, Arc<Vec<u64>>)>) -> Vec<(CollectionId, Arc<Vec<u64>>)> {
+    let mut by_collection = HashMap::<CollectionId, Vec<Arc<Vec<u64>>>>::new();
+    for (collection, keys) in keys {
+        by_collection.entry(collection).or_default().push(keys);
+    }
+    let join = |mut lists: Vec<Arc<Vec<u64>>>| match lists.len() {
+        1 => lists.remove(0),
+        _ => {
+            let mut all: Vec<u64> = lists.iter().flat_map(|l| l.iter().copied()).collect();
+            all.sort_unstable();
+            all.dedup();
+            Arc::new(all)
+        }
+    };
+    let lists = by_collection.into_iter();
+    lists.map(|(id, lists)| (id, join(lists))).collect()
+}

@@ -155,6 +155,9 @@ impl Connection {
             Frontend::Terminate => return Ok(Next::Close),
             Frontend::Sync => {
                 self.skipping = false;
+                if let Err(e) = self.end_implicit().await {
+                    self.fail(&e, "", 0)?;
+                }
                 self.ready().await?;
             }
             // Also in a run that is skipped: the client waits for the error.
@@ -241,15 +244,21 @@ impl Connection {
             }
             if let Err(e) = self.complete(end)? {
                 self.fail(&e, text, piece.offset)?;
-                self.rolled_back().await?;
+                if let Err(e) = self.end_implicit().await {
+                    self.fail(&e, "", 0)?;
+                }
                 break;
             }
         }
         self.ready().await
     }
 
-    /// Commits an implicit transaction, on the runtime of queries.
+    /// Commits an implicit transaction, if there is one, on the runtime of queries; rolls it back when a statement of
+    /// it has failed.
     async fn end_implicit(&mut self) -> Result<()> {
+        if !self.session.is_implicit() {
+            return Ok(());
+        }
         let session = self.session.clone();
         let end = self
             .shared
@@ -258,11 +267,12 @@ impl Connection {
         end.await.unwrap_or_else(|e| Err(panicked(&e)))
     }
 
-    /// Drops an implicit transaction, in which a statement has failed.
-    async fn rolled_back(&mut self) -> Result<(), Gone> {
-        match self.end_implicit().await {
-            Ok(()) => Ok(()),
-            Err(e) => self.fail(&e, "", 0),
+    /// Whether the next message is a Sync. A client that waits for an answer has sent that or a Flush.
+    pub(super) async fn is_before_sync(&mut self) -> Result<bool, Gone> {
+        let ended = self.entry.backend().ended().clone();
+        tokio::select! {
+            kind = self.transport.peek() => Ok(kind? == b'S'),
+            () = ended.cancelled() => Ok(true),
         }
     }
 

@@ -1,4 +1,7 @@
 //! The extended protocol: prepared statements and portals.
+//!
+//! What comes between two Syncs is one transaction, as in PostgreSQL. A single statement before a Sync needs none: it
+//! commits by itself, and is run again by itself when it met another.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -255,6 +258,10 @@ impl Connection {
             _ => Vec::new(),
         };
         self.active(&text);
+        let is_new = matches!(progress, Progress::New);
+        if is_new && self.session.writes(&prepared) && !self.is_before_sync().await? {
+            self.session.begin_implicit();
+        }
         let end = match progress {
             Progress::New => {
                 let session = self.session.clone();

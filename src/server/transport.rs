@@ -119,6 +119,14 @@ impl Transport {
         }
     }
 
+    /// Waits for the next message, and tells its kind without taking it.
+    pub async fn peek(&mut self) -> Result<u8, Gone> {
+        while self.input.is_empty() {
+            self.fill().await?;
+        }
+        Ok(self.input[0])
+    }
+
     /// The next message, if it is here already.
     pub fn received(&mut self) -> Option<Received> {
         match frame::decode(&mut self.input, self.frame_bytes_max) {

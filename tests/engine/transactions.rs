@@ -6,6 +6,7 @@ use std::time::Duration;
 use shelfmark::{Database, Settings};
 use tokio_postgres::Client;
 
+use super::raw::{Raw, kinds, sqlstate};
 use super::wire::TestServer;
 
 const NONE: [i32; 0] = [];
@@ -56,6 +57,55 @@ async fn a_string_of_statements_is_one_transaction() {
         assert_eq!(code(&client, text).await, "25P01");
     }
     assert_eq!(code(&client, "SELECT 1; VACUUM").await, "25001");
+    server.stop().await;
+}
+
+/// Sends a statement of the extended protocol without a Sync.
+async fn execute(raw: &mut Raw, sql: &str) {
+    raw.send(b'P', &[b"\0", sql.as_bytes(), b"\0\0\0"].concat())
+        .await;
+    raw.send(b'B', b"\0\0\0\0\0\0\0\0").await;
+    raw.send(b'E', b"\0\0\0\0\0").await;
+}
+
+async fn sync(raw: &mut Raw) -> String {
+    raw.send(b'S', b"").await;
+    kinds(&raw.until(b'Z').await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_before_a_sync_is_one_transaction() {
+    let (server, client) = server().await;
+    let mut raw = Raw::connect(&server).await;
+    execute(&mut raw, "INSERT INTO t VALUES (1)").await;
+    execute(&mut raw, "SELECT id / 0 FROM t").await;
+    execute(&mut raw, "INSERT INTO t VALUES (2)").await;
+    assert!(sync(&mut raw).await.ends_with("EZ"));
+    assert_eq!(ids(&client).await, NONE);
+    execute(&mut raw, "INSERT INTO t VALUES (1)").await;
+    execute(&mut raw, "INSERT INTO t VALUES (2)").await;
+    raw.send(b'H', b"").await;
+    raw.until(b'C').await;
+    raw.until(b'C').await;
+    assert_eq!(ids(&client).await, NONE);
+    assert_eq!(sync(&mut raw).await, "Z");
+    assert_eq!(ids(&client).await, [1, 2]);
+    // What is refused in a block may come first.
+    execute(&mut raw, "VACUUM").await;
+    execute(&mut raw, "INSERT INTO t VALUES (3)").await;
+    assert_eq!(sync(&mut raw).await, "12C12CZ");
+    assert_eq!(ids(&client).await, [1, 2, 3]);
+    // A conflict shows at the Sync.
+    execute(&mut raw, "UPDATE t SET id = 10 WHERE id = 1").await;
+    raw.send(b'H', b"").await;
+    raw.until(b'C').await;
+    client
+        .batch_execute("DELETE FROM t WHERE id = 1")
+        .await
+        .unwrap();
+    raw.send(b'S', b"").await;
+    assert_eq!(sqlstate(&raw.until(b'Z').await), "40001");
+    assert_eq!(ids(&client).await, [2, 3]);
     server.stop().await;
 }
 

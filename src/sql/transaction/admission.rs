@@ -10,6 +10,7 @@ use super::TransactionStatus;
 use crate::catalog::transaction::OpenTransaction;
 use crate::error::Result;
 use crate::sql::Named;
+use crate::sql::prepared::Prepared;
 use crate::sql::session::Session;
 use crate::sql::statement::{Effect, Statement};
 use crate::storage::snapshot::Snapshot;
@@ -18,6 +19,16 @@ impl Session {
     /// Where the session is with regard to a transaction block.
     pub fn transaction_status(&self) -> TransactionStatus {
         self.inner.block.lock().status()
+    }
+
+    /// Whether there is a block of [`Session::begin_implicit`].
+    pub fn is_implicit(&self) -> bool {
+        self.inner.block.lock().is_implicit()
+    }
+
+    /// Whether a prepared statement changes rows or definitions.
+    pub fn writes(&self, prepared: &Prepared) -> bool {
+        self.effect_of(prepared.statement()).0 == Effect::Writes
     }
 
     /// Notes that a statement failed, was cancelled or was not read to its end: an open block is failed from now on.

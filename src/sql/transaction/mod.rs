@@ -5,7 +5,8 @@
 //! or writes. Whatever isolation was asked for, a block has snapshot isolation: it reads one version and its own
 //! changes, and of two that change the same row the first to commit wins.
 //!
-//! The statements of one string of the simple protocol are a block too, without a BEGIN: see
+//! The statements of one string of the simple protocol, or between two Syncs of the extended one, are a block too,
+//! without a BEGIN: see
 //! [`Session::begin_implicit`](crate::sql::Session::begin_implicit).
 
 mod admission;

@@ -264,7 +264,7 @@ impl Connection {
             .shared
             .queries
             .spawn(async move { session.end_implicit().await });
-        end.await.unwrap_or_else(|e| Err(panicked(&e)))
+        end.await.unwrap_or_else(|_| Err(panicked()))
     }
 
     /// Whether the next message is a Sync. A client that waits for an answer has sent that or a Flush.

@@ -29,8 +29,9 @@ pub const JOBS_MAX: usize = 1_000;
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     version: Version,
-    /// The newest version that changed more than rows: what names mean, and who may do what.
-    definitions: Version,
+    /// The newest version that changed more than rows: what names mean, and who may do what. `None` when changes that
+    /// are not committed do.
+    definitions: Option<Version>,
     timestamp_ms: i64,
     next_id: u64,
     schemas: HashTrieSetSync<String>,
@@ -54,7 +55,7 @@ impl Snapshot {
     pub fn empty() -> Self {
         Self {
             version: Version(0),
-            definitions: Version(0),
+            definitions: Some(Version(0)),
             timestamp_ms: 0,
             next_id: 1,
             schemas: HashTrieSetSync::new_sync().insert(DEFAULT_SCHEMA.to_string()),
@@ -68,8 +69,9 @@ impl Snapshot {
     }
 
     /// The newest version, as far as this snapshot knows, that changed more than rows: a plan that was made since then
-    /// means the same. After a restart it is the version that was recovered.
-    pub fn definitions(&self) -> Version {
+    /// means the same. After a restart it is the version that was recovered. `None` when changes that are not committed
+    /// are among them.
+    pub fn definitions(&self) -> Option<Version> {
         self.definitions
     }
 
@@ -77,7 +79,7 @@ impl Snapshot {
     pub(super) fn restore(version: Version, timestamp_ms: i64, next_id: u64) -> Self {
         Self {
             version,
-            definitions: version,
+            definitions: Some(version),
             timestamp_ms,
             next_id,
             schemas: HashTrieSetSync::new_sync(),
@@ -229,7 +231,7 @@ impl Snapshot {
             next.apply_change(change)?;
         }
         if commit.changes.iter().any(Change::defines) {
-            next.definitions = commit.version;
+            next.definitions = Some(commit.version);
         }
         Ok(next)
     }
@@ -244,6 +246,9 @@ impl Snapshot {
         next.base.get_or_insert_with(|| Arc::clone(self));
         for change in changes {
             next.apply_change(change)?;
+        }
+        if changes.iter().any(Change::defines) {
+            next.definitions = None;
         }
         Ok(next)
     }

@@ -11,8 +11,8 @@
 //! Operators run in one partition: right for the few rows that most prepared statements look at. What looks at more
 //! is planned for all cores each time, because planning is nothing beside reading.
 //!
-//! A plan is made again when definitions, roles or grants changed (in the newest version, whatever is pinned), or a
-//! setting of the session. Privileges are checked at each execution.
+//! A plan is made again when definitions, roles or grants are others, or a setting of the session. Privileges are checked
+//! at each execution.
 
 mod parameter;
 mod planning;
@@ -65,12 +65,14 @@ pub(super) struct Basis {
     options: Arc<ConfigOptions>,
     /// Counts changes of the session's variables.
     variables: u64,
-    definitions: Version,
+    /// `None` in a block that changes definitions itself: nobody else knows that version.
+    definitions: Option<Version>,
 }
 
 impl PartialEq for Basis {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.options, &other.options)
+        self.definitions.is_some()
+            && Arc::ptr_eq(&self.options, &other.options)
             && (self.variables, self.definitions) == (other.variables, other.definitions)
     }
 }
@@ -289,7 +291,7 @@ impl Optimized {
             Operators::Some(template) => Arc::clone(template),
             _ => return Ok(None),
         };
-        let ready = template.ready(values, &session.snapshot_to_read()).await?;
+        let ready = template.ready(values, &session.snapshot()).await?;
         let is_small = self.last.is_small()
             || rows(&ready.plan, CollectionScanExec::rows_planned) <= SERIAL_ROWS_MAX;
         if !is_small {
@@ -308,7 +310,7 @@ impl Optimized {
         values: &[ScalarValue],
     ) -> Result<SendableRecordBatchStream> {
         let plan = self.bound(&state, values)?;
-        let pinned = Arc::new(PinnedSnapshot(session.snapshot_to_read()));
+        let pinned = Arc::new(PinnedSnapshot(session.snapshot()));
         let config = state.config().clone().with_extension(pinned);
         let planner = Planner::new(Arc::clone(&state), config);
         let operators = planner.plan(&plan).await?;

@@ -335,6 +335,42 @@ async fn plans_follow_definitions_settings_and_rights() {
     assert_eq!(execute(&session).await, Ok(1));
 }
 
+/// What a block defines is seen in it, and by nobody after its ROLLBACK.
+#[tokio::test]
+async fn plans_follow_what_a_block_does() {
+    let session = session().await;
+    let text = "SELECT count(*) FROM v WHERE k >= $1";
+    let prepared = session.prepare(text, &[]).await.unwrap();
+    let count = async || {
+        let values = vec![ScalarValue::Int32(Some(1))];
+        rows(session.execute(&prepared, values).await)
+            .await
+            .unwrap()
+    };
+    assert_eq!(count().await, "0\n");
+    run(&session, "BEGIN").await;
+    run(
+        &session,
+        "INSERT INTO t VALUES (2, 1, 1, 'a', NULL), (3, 1, 1, 'a', NULL)",
+    )
+    .await;
+    assert_eq!(count().await, "1\n");
+    run(
+        &session,
+        "CREATE OR REPLACE VIEW v AS SELECT id, k FROM t WHERE id % 3 = 0 OR id = 2",
+    )
+    .await;
+    assert_eq!(count().await, "2\n");
+    run(&session, "ROLLBACK").await;
+    assert_eq!(count().await, "0\n");
+    run(
+        &session,
+        "INSERT INTO t VALUES (2, 1, 1, 'a', NULL), (3, 1, 1, 'a', NULL)",
+    )
+    .await;
+    assert_eq!(count().await, "1\n");
+}
+
 /// Two executions that are read at the same time have values of their own.
 #[tokio::test]
 async fn executions_that_overlap_do_not_mix() {

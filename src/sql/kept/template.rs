@@ -32,6 +32,7 @@ use super::parameter::{Bindings, bound, with_functions};
 use super::planning::Planner;
 use crate::catalog::scan::CollectionScanExec;
 use crate::error::Error;
+use crate::search::exec::{Search, VectorTopKExec};
 use crate::storage::snapshot::Snapshot;
 
 /// Operators that wait for their next execution; more than one when executions overlap.
@@ -154,6 +155,7 @@ pub(super) fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<GlobalLimitExec>()
         || plan.is::<LocalLimitExec>()
         || plan.is::<AggregateExec>()
+        || plan.is::<VectorTopKExec>()
         || plan.is::<CooperativeExec>()
         || plan.is::<PlaceholderRowExec>();
     is_known && plan.children().into_iter().all(is_repeatable)
@@ -176,6 +178,9 @@ fn afresh(plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Arc<dyn 
         let bind = |expr: &Arc<dyn PhysicalExpr>| bound(expr);
         return Ok(Arc::new(scan.at(snapshot, &bind)?));
     }
+    if let Some(search) = plan.downcast_ref::<VectorTopKExec>() {
+        return Ok(Arc::new(search_again(search, snapshot)?));
+    }
     let children = plan.children();
     if children.is_empty() {
         return Arc::clone(plan).reset_state();
@@ -191,4 +196,16 @@ fn afresh(plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Arc<dyn 
         children,
         ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep),
     )
+}
+
+/// The search for what its parameters are now, in what `snapshot` has.
+fn search_again(exec: &VectorTopKExec, snapshot: &Snapshot) -> Result<VectorTopKExec> {
+    let search = exec.search();
+    let again = Search {
+        query: bound(&search.query)?,
+        filter: search.filter.as_ref().map(bound).transpose()?,
+        distance_filter: search.distance_filter.as_ref().map(bound).transpose()?,
+        ..Search::clone(search)
+    };
+    exec.with_search(exec.source().at(snapshot)?, again)
 }

@@ -233,6 +233,11 @@ async fn plans_are_kept_as_far_up_as_they_may_be() {
             "operators",
         ),
         (
+            "SELECT id FROM t WHERE k = $1 ORDER BY e <-> '[1,2,3]' LIMIT 2",
+            vec![Some("1")],
+            "operators",
+        ),
+        (
             "SELECT id FROM t ORDER BY id LIMIT $1",
             vec![Some("1")],
             "optimized",

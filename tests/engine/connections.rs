@@ -49,7 +49,7 @@ async fn one_client_too_many_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_log_in_lose_their_socket_and_keep_nobody_out() {
     let server = TestServer::with(|config| {
-        config.set("server.authentication_timeout", "1s").unwrap();
+        config.set("server.authentication_timeout", "4s").unwrap();
     })
     .await;
     let begun = Instant::now();
@@ -64,13 +64,13 @@ async fn clients_that_do_not_log_in_lose_their_socket_and_keep_nobody_out() {
         .await
         .unwrap();
     assert!(
-        begun.elapsed() < Duration::from_millis(900),
+        begun.elapsed() < Duration::from_millis(3_600),
         "{:?}",
         begun.elapsed()
     );
     for mut socket in silent {
         let mut bytes = Vec::new();
-        let read = tokio::time::timeout(Duration::from_secs(5), socket.read_to_end(&mut bytes));
+        let read = tokio::time::timeout(Duration::from_secs(15), socket.read_to_end(&mut bytes));
         assert_eq!(read.await.unwrap().unwrap(), 0);
     }
     server.stop().await;

@@ -80,7 +80,7 @@ async fn psycopg_reads_and_writes_every_way_it_has() {
         return;
     }
     let mut python = Command::new("python3");
-    python.arg(file("psycopg.py"));
+    python.arg(file("with_psycopg.py"));
     let output = run(python).await;
     assert!(output.status.success(), "{}", texts(&output));
 }

@@ -162,7 +162,7 @@ async fn check(steps: &[Step]) {
     drop(database);
     let database = reopen(&path, Rig::new(Plan::Count).files()).await;
     assert_eq!(rows(&database).await, model.rows);
-    check_files(&database);
+    check_files(&database).await;
 }
 
 fn settings() -> Settings {

@@ -137,7 +137,7 @@ async fn check_reopened(
     let found = state(&database)
         .await
         .unwrap_or_else(|error| panic!("{at}: {error}"));
-    check_files(&database);
+    check_files(&database).await;
     drop(database);
     let next = match states.get(acknowledged + 1) {
         _ if found == states[acknowledged] => acknowledged,

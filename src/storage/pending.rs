@@ -117,6 +117,19 @@ mod tests {
         row_changes(base, &now, [BOOK]).unwrap()
     }
 
+    /// Changes as text, without the metadata of columns, whose order is none.
+    fn told(changes: &[Change]) -> Vec<String> {
+        let text = |change: &Change| match change {
+            Change::Append(Append {
+                collection,
+                segment,
+                rows,
+            }) => format!("{collection:?} {segment:?} {:?}", rows.columns()),
+            other => format!("{other:?}"),
+        };
+        changes.iter().map(text).collect()
+    }
+
     #[test]
     fn rows_that_come_and_go_are_not_told() {
         let base = base();
@@ -130,7 +143,7 @@ mod tests {
         ];
         let found = changes(&base, &pending);
         let expected = [delete(1, 3, &[5]), delete(1, 2, &[1, 3]), append(1, &[8])];
-        assert_eq!(format!("{found:?}"), format!("{expected:?}"));
+        assert_eq!(told(&found), told(&expected));
         let all_gone = [append_to(1, 9, &[7]), delete(1, 9, &[0])];
         assert!(changes(&base, &all_gone).is_empty());
     }
@@ -163,7 +176,7 @@ mod tests {
         let now = base.with_pending(&pending).unwrap();
         assert_eq!(growing_ids(now.collection(&name("book")).unwrap()), [8]);
         let found = changes(&base, &pending);
-        assert_eq!(format!("{found:?}"), format!("{:?}", [append(1, &[8])]));
+        assert_eq!(told(&found), told(&[append(1, &[8])]));
     }
 
     #[test]

@@ -114,7 +114,9 @@ impl Shelf {
     pub fn commit(&self, change: Change) {
         let version = self.engine.committer.snapshot().version();
         let transaction = Transaction::new(version, vec![change]);
-        futures::executor::block_on(self.engine.committer.commit(transaction)).unwrap();
+        // A task of tokio that has used up its budget would wait here for a wake-up that only its runtime gives.
+        let commit = tokio::task::unconstrained(self.engine.committer.commit(transaction));
+        futures::executor::block_on(commit).unwrap();
     }
 
     pub fn current(&self) -> Arc<Collection> {

@@ -18,7 +18,7 @@ use crate::storage::adapt::{adapt_batch, projected_schema};
 use crate::storage::collection::Segment;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::schema::FieldId;
-use crate::storage::segment::ReadRequest;
+use crate::storage::segment::{ReadRequest, select_ranges};
 
 impl Run {
     /// The output rows of winners, in their order.
@@ -125,17 +125,12 @@ impl Run {
     ) -> Result<RecordBatch> {
         let reader = self.source.open_segment(segment.id)?;
         let mut row_groups = Vec::new();
-        let mut selectors = Vec::new();
+        let mut selectors: Vec<RowSelector> = Vec::new();
         for of_group in rows.chunk_by(|a, b| reader.row_group_of(*a) == reader.row_group_of(*b)) {
             let row_group = reader.row_group_of(of_group[0]);
-            let all = reader.row_group_range(row_group);
-            let mut next = all.start;
-            for row in of_group {
-                selectors.push(RowSelector::skip((row - next) as usize));
-                selectors.push(RowSelector::select(1));
-                next = row + 1;
-            }
-            selectors.push(RowSelector::skip((all.end - next) as usize));
+            let places = of_group.iter().map(|row| *row..row + 1);
+            let selection = select_ranges(reader.row_group_range(row_group), places);
+            selectors.extend(Vec::from(selection));
             row_groups.push(row_group);
         }
         let mut batches = reader.read(ReadRequest {

@@ -4,13 +4,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
-use arrow::buffer::MutableBuffer;
 use arrow::datatypes::{DataType, Float16Type, Float32Type, UInt32Type};
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
-use half::f16;
-use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
-use shelfmark_udfs::{Element, Query, VectorType};
+use shelfmark_udfs::{Element, Query, Rows as Vectors, VectorType};
 
 use super::best::{Address, Best};
 use super::pool::{Opened, Task, Unit};
@@ -19,10 +16,10 @@ use crate::catalog::scan::{RowGroup, Rows};
 use crate::error::Error;
 use crate::storage::adapt::adapt_batch;
 use crate::storage::growing::GrowingSegment;
-use crate::storage::segment::ReadRequest;
+use crate::storage::segment::{ReadRequest, select_ranges};
 use crate::storage::vectors::{ElementType, VectorPages};
 
-/// Bytes of vectors that are measured at once: they stay in the cache between being read and being measured.
+/// Bytes of vectors that are measured at once, before their distances are offered.
 const BLOCK_BYTES: usize = 128 << 10;
 /// Bytes of vectors that one task measures, about: some hundred microseconds.
 const TASK_BYTES: usize = 4 << 20;
@@ -33,7 +30,6 @@ const BATCH_ROWS: usize = 1_024;
 pub(super) struct Worker {
     run: Arc<Run>,
     pub best: Best,
-    buffer: MutableBuffer,
     /// Rows of the block that is measured, and their distances.
     rows: Vec<u32>,
     distances: Vec<f64>,
@@ -44,7 +40,6 @@ impl Worker {
         Self {
             best: Best::new(run.search.k, run.search.ties, reservation),
             run,
-            buffer: MutableBuffer::new(0),
             rows: Vec::new(),
             distances: Vec::new(),
         }
@@ -195,30 +190,29 @@ impl Worker {
         };
         let mut valid_rows = rows.filter(valid);
         let block = (BLOCK_BYTES / pages.vector_bytes()).max(1);
-        let mut buffer = std::mem::replace(&mut self.buffer, MutableBuffer::new(0));
         for start in (from..to).step_by(block) {
             let vectors = start..to.min(start + block);
             self.rows.clear();
             self.rows.extend(valid_rows.by_ref().take(vectors.len()));
             let bytes = pages.vectors(page, vectors)?;
-            self.measure_block(aligned(bytes, pages.element(), &mut buffer), query);
+            let vectors = match pages.element() {
+                ElementType::Float32 => Vectors::single_le_bytes(bytes),
+                ElementType::Float16 => Vectors::half_le_bytes(bytes),
+            };
+            self.measure_block(vectors, query);
             let metrics = &self.run.metrics;
             metrics
                 .vector_bytes
                 .add(self.rows.len() * pages.vector_bytes());
             self.offer_block(unit)?;
         }
-        self.buffer = buffer;
         Ok(())
     }
 
     /// Fills in the distances of the block's rows.
-    fn measure_block(&mut self, matrix: Matrix, query: &Query) {
+    fn measure_block(&mut self, vectors: Vectors, query: &Query) {
         self.distances.resize(self.rows.len(), 0.0);
-        match matrix {
-            Matrix::Single(values) => query.distances(values, &mut self.distances),
-            Matrix::Half(values) => query.distances_half(values, &mut self.distances),
-        }
+        query.distances_of(vectors, &mut self.distances);
     }
 
     /// Measures rows of a file whose vectors are not in raw pages, or that has none of them.
@@ -229,26 +223,18 @@ impl Worker {
         query: &Query,
     ) -> Result<()> {
         let run = Arc::clone(&self.run);
-        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+        let Some(first) = rows.first() else {
             return Ok(());
         };
         let reader = &opened.reader;
         // Tasks stay within a row group.
         let row_group = reader.row_group_of(first.start);
         let all = reader.row_group_range(row_group);
-        let mut selectors = Vec::new();
-        let mut next = all.start;
-        for range in rows {
-            selectors.push(RowSelector::skip((range.start - next) as usize));
-            selectors.push(RowSelector::select(range.len()));
-            next = range.end;
-        }
-        selectors.push(RowSelector::skip((all.end - last.end) as usize));
         let batches = reader.read(ReadRequest {
             schema: Arc::clone(&run.source.collection.schema),
             fields: vec![run.search.vector],
             row_groups: vec![row_group],
-            rows: Some(RowSelection::from(selectors)),
+            rows: Some(select_ranges(all, rows.iter().cloned())),
             row_number: true,
             filter: None,
             batch_size: BATCH_ROWS,
@@ -312,11 +298,10 @@ impl Worker {
         self.run.check_dimensions(dimensions, element)?;
         self.rows.clear();
         self.rows.extend_from_slice(rows);
+        let values = vectors.values();
         let matrix = match vectors.value_type() {
-            DataType::Float16 => {
-                Matrix::Half(vectors.values().as_primitive::<Float16Type>().values())
-            }
-            _ => Matrix::Single(vectors.values().as_primitive::<Float32Type>().values()),
+            DataType::Float16 => Vectors::from(&values.as_primitive::<Float16Type>().values()[..]),
+            _ => Vectors::from(&values.as_primitive::<Float32Type>().values()[..]),
         };
         self.measure_block(matrix, query);
         let bytes = array.get_buffer_memory_size();
@@ -369,23 +354,6 @@ impl Worker {
             self.best.offer(key, Address { unit, row }, &run.bound)?;
         }
         Ok(())
-    }
-}
-
-/// Vectors one after the other.
-#[derive(Debug, Clone, Copy)]
-enum Matrix<'a> {
-    Single(&'a [f32]),
-    Half(&'a [f16]),
-}
-
-/// Little-endian vectors as numbers. Pages are not aligned, so they are copied into a buffer that stays in the cache.
-fn aligned<'a>(bytes: &[u8], element: ElementType, buffer: &'a mut MutableBuffer) -> Matrix<'a> {
-    buffer.clear();
-    buffer.extend_from_slice(bytes);
-    match element {
-        ElementType::Float32 => Matrix::Single(buffer.typed_data()),
-        ElementType::Float16 => Matrix::Half(buffer.typed_data()),
     }
 }
 

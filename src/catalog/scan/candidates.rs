@@ -15,7 +15,7 @@ use arrow::datatypes::{Schema, UInt32Type};
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::pruning::{Accepted, ScanPruning, select_ranges};
+use super::pruning::{Accepted, ScanPruning};
 use super::reader::{LateFilter, RowGroupsKept};
 use super::source::ScanSource;
 use super::{Pruned, prune_segments_by};
@@ -24,7 +24,7 @@ use crate::storage::adapt::adapt_batch;
 use crate::storage::collection::Segment;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::segment::{
-    ReadRequest, SegmentReader, live_ranges, live_selection, push_range,
+    ReadRequest, SegmentReader, live_ranges, live_selection, push_range, select_ranges,
 };
 
 /// Rows of a batch of the predicate's columns.
@@ -156,11 +156,7 @@ impl Candidates {
         filter: &LateFilter,
     ) -> Result<Rows> {
         let all = reader.row_group_range(row_group);
-        let within: Vec<Range<u32>> = open
-            .iter()
-            .map(|r| r.start - all.start..r.end - all.start)
-            .collect();
-        let mut selection = select_ranges(&within, all.len() as u32);
+        let mut selection = select_ranges(all, open.iter().cloned());
         if let Some(live) = live_selection(&segment.deletes, open.iter().cloned()) {
             selection = selection.and_then(&live);
         }

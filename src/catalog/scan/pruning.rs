@@ -7,7 +7,6 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::collect_columns;
-use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 
 use crate::catalog::prune::{Pruner, may_match};
 use crate::storage::collection::Segment;
@@ -173,17 +172,4 @@ fn fields_of(expr: &Arc<dyn PhysicalExpr>, schema: &SchemaRef) -> Vec<FieldId> {
         .iter()
         .filter_map(|c| schema.fields().get(c.index()));
     fields.filter_map(|f| field_id(f)).collect()
-}
-
-/// The rows of ascending `ranges` among the `rows` rows of a row group.
-pub(super) fn select_ranges(ranges: &[Range<u32>], rows: u32) -> RowSelection {
-    let mut selectors = Vec::new();
-    let mut next = 0;
-    for range in ranges {
-        selectors.push(RowSelector::skip((range.start - next) as usize));
-        selectors.push(RowSelector::select(range.len()));
-        next = range.end;
-    }
-    selectors.push(RowSelector::skip((rows - next) as usize));
-    selectors.into()
 }

@@ -11,7 +11,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
 
 use super::metrics::ScanMetrics;
-use super::pruning::{ScanPruning, select_ranges};
+use super::pruning::ScanPruning;
 use super::source::{OutputColumn, ScanSource};
 use super::units::Unit;
 use crate::error::Result;
@@ -21,6 +21,7 @@ use crate::storage::growing::GrowingSegment;
 use crate::storage::schema::{FieldId, SegmentId, field_id};
 use crate::storage::segment::{
     ROW_COLUMN, ReadRequest, RowFilter, SegmentBatches, SegmentReader, live_selection,
+    select_ranges,
 };
 use crate::storage::segment_filters::SegmentFilters;
 use crate::storage::stats::PartitionStats;
@@ -393,7 +394,7 @@ impl SealedReader {
         let rows = match pages {
             None => live_selection(deletes, [all]),
             Some(ranges) => {
-                let pages = select_ranges(&ranges, all.len() as u32);
+                let pages = select_ranges(0..all.len() as u32, ranges.iter().cloned());
                 let pruned = all.len() - pages.row_count();
                 plan.metrics.page_rows_pruned.add(pruned);
                 let places = ranges

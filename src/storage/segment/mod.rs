@@ -15,7 +15,7 @@ pub use cache::SegmentCache;
 pub(super) use file::{SegmentFile, checked, parquet_error};
 pub use read::{ReadRequest, RowFilter, SegmentBatches};
 pub use reader::SegmentReader;
-pub use selection::{live_ranges, live_selection, push_range};
+pub use selection::{live_ranges, live_selection, push_range, select_ranges};
 
 /// The name of the column with the place of each row in its file.
 pub const ROW_COLUMN: &str = "_row";

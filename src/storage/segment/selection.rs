@@ -46,6 +46,17 @@ pub fn live_ranges(
     live
 }
 
+/// The rows of ascending `ranges` among those of `all`, both as places in the file.
+pub fn select_ranges(
+    all: Range<u32>,
+    ranges: impl IntoIterator<Item = Range<u32>>,
+) -> RowSelection {
+    let within = |place: u32| (place - all.start) as usize;
+    let ranges = ranges.into_iter();
+    let ranges = ranges.map(|range| within(range.start)..within(range.end));
+    RowSelection::from_consecutive_ranges(ranges, all.len())
+}
+
 /// Adds rows after those of `ranges`; what follows without a gap becomes one range.
 pub fn push_range(ranges: &mut Vec<Range<u32>>, rows: Range<u32>) {
     match ranges.last_mut() {

@@ -7,9 +7,10 @@ use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Exists, InSubquery, Placeholder, SetComparison};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
+
+use crate::sql::parameters::replace;
 
 /// A column of an outer query that a subquery reads.
 pub(super) type Reference = (FieldRef, Column);
@@ -81,24 +82,16 @@ pub(super) fn put_parameters(
     if values.is_empty() {
         return Ok(plan);
     }
-    let bound = plan.transform_up_with_subqueries(|plan| {
-        let names = NamePreserver::new(&plan);
-        plan.map_expressions(|expr| {
-            let name = names.save(&expr);
-            let bound = expr.transform_up(|expr| {
-                let value = match &expr {
-                    Expr::Placeholder(parameter) => values.get(parameter.id.as_str()),
-                    _ => None,
-                };
-                Ok(match value {
-                    Some(value) => Transformed::yes(Expr::Literal(value.clone(), None)),
-                    None => Transformed::no(expr),
-                })
-            })?;
-            Ok(bound.update_data(|expr| name.restore(expr)))
+    replace(plan, &|expr| {
+        let value = match &expr {
+            Expr::Placeholder(parameter) => values.get(parameter.id.as_str()),
+            _ => None,
+        };
+        Ok(match value {
+            Some(value) => Transformed::yes(Expr::Literal(value.clone(), None)),
+            None => Transformed::no(expr),
         })
-    })?;
-    Ok(bound.data)
+    })
 }
 
 fn subquery_of(expr: &Expr) -> Option<&Subquery> {

@@ -1,17 +1,14 @@
 //! Functions of numbers that fail where PostgreSQL's do: `ln(0)` is an error, not minus infinity, and `exp(1000)` is out
 //! of range.
 
-use std::sync::Arc;
-
 use arrow::array::{AsArray, Float64Array};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, FieldRef, Float64Type};
+use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use datafusion::prelude::SessionContext;
 
+use super::checked::{Check, check_function};
 use crate::error::{Error, sqlstate};
 
 /// Where a function is defined.
@@ -38,23 +35,14 @@ const FUNCTIONS: [(&str, Domain); 7] = [
 /// Gives the session's functions their domains.
 pub fn check_domains(context: &SessionContext) {
     for (name, domain) in FUNCTIONS {
-        let function = context.state().scalar_functions().get(name).cloned();
-        if let Some(inner) = function {
-            context.register_udf(ScalarUDF::from(CheckedFunction { inner, domain }));
-        }
+        check_function(context, name, domain);
     }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct CheckedFunction {
-    inner: Arc<ScalarUDF>,
-    domain: Domain,
 }
 
 impl Domain {
     /// # Errors
     /// 2201E or 22003 for a number outside of the domain.
-    fn check(self, number: f64) -> Result<()> {
+    fn check_number(self, number: f64) -> Result<()> {
         let (code, message) = match self {
             Self::Logarithm if number == 0.0 => (
                 sqlstate::INVALID_ARGUMENT_FOR_LOGARITHM,
@@ -86,40 +74,16 @@ fn doubles(value: &ColumnarValue) -> Result<Float64Array> {
         .clone())
 }
 
-impl ScalarUDFImpl for CheckedFunction {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+impl Check for Domain {
+    fn check(&self, _name: &str, args: &ScalarFunctionArgs) -> Result<()> {
         for value in &args.args {
             let numbers = doubles(value)?;
             numbers
                 .iter()
                 .flatten()
-                .try_for_each(|n| self.domain.check(n))?;
+                .try_for_each(|n| self.check_number(n))?;
         }
-        self.inner.invoke_with_args(args)
+        Ok(())
     }
 }
 
@@ -130,7 +94,12 @@ mod tests {
 
     #[test]
     fn numbers_outside_are_errors_and_nan_is_none() {
-        let code = |domain: Domain, n| domain.check(n).err().map(|e| Error::from(e).sqlstate());
+        let code = |domain: Domain, n| {
+            domain
+                .check_number(n)
+                .err()
+                .map(|e| Error::from(e).sqlstate())
+        };
         assert_eq!(code(Domain::Logarithm, 0.0), Some("2201E"));
         assert_eq!(code(Domain::Logarithm, -0.5), Some("2201E"));
         assert_eq!(code(Domain::Logarithm, f64::NAN), None);

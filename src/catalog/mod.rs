@@ -2,6 +2,7 @@
 
 pub mod arithmetic;
 pub mod assign;
+mod checked;
 pub mod clustering;
 pub mod decimal_literal;
 pub mod dml;

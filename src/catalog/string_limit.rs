@@ -1,18 +1,15 @@
 //! Functions that make long texts of short ones, with a limit: `repeat('x', 2147483647)` is refused before it takes
 //! the memory of everybody.
 
-use std::sync::Arc;
-
 use arrow::array::{Array, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::compute::kernels::length::length;
-use arrow::datatypes::{DataType, FieldRef, Int64Type};
+use arrow::datatypes::{DataType, Int64Type};
 use datafusion::common::Result;
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use datafusion::prelude::SessionContext;
 
+use super::checked::{Check, check_function};
 use crate::error::{Error, sqlstate};
 
 /// Bytes of one value that such a function may make.
@@ -25,23 +22,18 @@ const CHARACTER_BYTES: i64 = 4;
 /// Puts the limit on the session's functions.
 pub fn limit_strings(context: &SessionContext) {
     for name in ["repeat", "lpad", "rpad"] {
-        let function = context.state().scalar_functions().get(name).cloned();
-        if let Some(inner) = function {
-            context.register_udf(ScalarUDF::from(LimitedFunction { inner }));
-        }
+        check_function(context, name, LengthLimit);
     }
 }
 
-/// A function of a text and a number that says how long the result is.
+/// The limit of a function of a text and a number that says how long the result is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct LimitedFunction {
-    inner: Arc<ScalarUDF>,
-}
+struct LengthLimit;
 
-impl LimitedFunction {
+impl Check for LengthLimit {
     /// # Errors
     /// 54000 when a value, or all of a batch, would be too long.
-    fn check(&self, args: &ScalarFunctionArgs) -> Result<()> {
+    fn check(&self, name: &str, args: &ScalarFunctionArgs) -> Result<()> {
         let [text, count, ..] = args.args.as_slice() else {
             return Ok(());
         };
@@ -57,7 +49,7 @@ impl LimitedFunction {
                 .clone())
         };
         let (texts, counts) = (integers(text)?, integers(count)?);
-        let repeats = self.inner.name() == "repeat";
+        let repeats = name == "repeat";
         let mut total = 0_i64;
         for (text, count) in texts.iter().zip(&counts) {
             let (Some(text), Some(count)) = (text, count) else {
@@ -76,36 +68,5 @@ impl LimitedFunction {
             }
         }
         Ok(())
-    }
-}
-
-impl ScalarUDFImpl for LimitedFunction {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(types)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(types)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.check(&args)?;
-        self.inner.invoke_with_args(args)
     }
 }

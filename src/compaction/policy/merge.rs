@@ -161,8 +161,10 @@ fn fill_run(candidates: &[Candidate], limits: Limits, run: JobId) -> Vec<Group> 
     groups
 }
 
-/// Puts unclustered neighbours in key order together. Two that have a segment between them, which reaches neither,
-/// stay apart: together they would cover it, and more segments would lie deep than before.
+/// Puts unclustered neighbours in key order together, each into the first group with room for it. Two that have a
+/// segment between them, which reaches neither, stay apart: together they would cover it, and more segments would lie
+/// deep than before. A second merge then finds nothing to do: of two groups that fit together the first was closed,
+/// by a segment that is still between them (unless its lowest keys were of dead rows, which are gone now).
 fn fill_neighbours(
     collection: &Collection,
     loose: &[&Segment],
@@ -179,23 +181,24 @@ fn fill_neighbours(
     let ranges = loose.iter().map(|s| (key_range(collection, s, key), s.id));
     let ranges: BTreeSet<_> = ranges.collect();
     let mut bins: Vec<Bin> = Vec::new();
-    let mut reach: Option<Vec<Edge>> = None;
+    // Those that may still take what comes: their places, and how far they reach.
+    let mut open: Vec<(usize, Vec<Edge>)> = Vec::new();
     for ((low, high), id) in ranges {
-        let apart = reach.as_ref().is_some_and(|reach| low > *reach);
-        match candidates.remove(&id) {
-            Some(candidate) => {
-                let bin = Bin::of(&candidate);
-                match bins.last_mut() {
-                    Some(last) if reach.is_some() && last.has_room(&bin, limits) => last.add(bin),
-                    _ => {
-                        bins.push(bin);
-                        reach = None;
-                    }
-                }
-                reach = reach.max(Some(high));
+        let bin = candidates.remove(&id).map(|c| Bin::of(&c));
+        let has_room = |bin: &Bin| open.iter().position(|o| bins[o.0].has_room(bin, limits));
+        match (bin.as_ref().and_then(has_room), bin) {
+            (Some(first), Some(bin)) => {
+                let (place, reach) = &mut open[first];
+                bins[*place].add(bin);
+                *reach = high.max(std::mem::take(reach));
             }
-            None if apart => reach = None,
-            None => {}
+            (_, bin) => {
+                open.retain(|(_, reach)| low <= *reach);
+                if let Some(bin) = bin {
+                    open.push((bins.len(), high));
+                    bins.push(bin);
+                }
+            }
         }
     }
     if let Some(bin) = Bin::of_growing(growing) {

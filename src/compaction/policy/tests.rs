@@ -192,6 +192,26 @@ fn growing_rows_are_sealed_when_asked_or_due() {
 }
 
 #[test]
+fn of_what_a_merge_leaves_no_two_fit_together() {
+    let overlapping = Builder::new(true)
+        .segment(2, 450, (0, 9), 0, None)
+        .segment(3, 460, (1, 6), 0, None)
+        .segment(4, 400, (2, 8), 0, None);
+    assert_eq!(overlapping.asked(JobKind::Merge), "2,4");
+    // Once purged, 3 is not small: it stands between the others no more.
+    let purged = Builder::new(true)
+        .segment(2, 100, (0, 9), 0, None)
+        .segment(3, 1_100, (1, 6), 250, None)
+        .segment(4, 100, (2, 8), 0, None);
+    assert_eq!(purged.asked(JobKind::Merge), "2,4 3");
+    let between = Builder::new(true)
+        .segment(2, 450, (0, 1), 0, None)
+        .segment(3, 460, (5, 6), 0, None)
+        .segment(4, 450, (7, 8), 0, None);
+    assert_eq!(between.asked(JobKind::Merge), "-");
+}
+
+#[test]
 fn small_segments_are_put_together_in_key_order() {
     let base = || {
         Builder::new(true)

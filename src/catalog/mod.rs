@@ -20,6 +20,7 @@ pub mod prune;
 pub mod public;
 pub mod scan;
 pub mod search_path;
+pub mod sequences;
 pub mod sink;
 pub mod stores;
 pub mod string_limit;

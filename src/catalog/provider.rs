@@ -13,7 +13,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, TableType};
 use parking_lot::RwLock;
 
-use super::pg::{self, SystemCatalog};
+use super::pg::{self, SequenceTable, SystemCatalog};
 use super::search_path::{self, PathSchema};
 use super::system::{SYSTEM_SCHEMA, SystemSchema, SystemSource};
 use super::table::CollectionTable;
@@ -211,6 +211,9 @@ impl SchemaProvider for UserSchema {
             };
             return Ok(Some(Arc::new(table)));
         }
+        if let Some(sequence) = snapshot.sequence_named(&name) {
+            return Ok(Some(Arc::new(SequenceTable::new(sequence))));
+        }
         match snapshot.view(&name) {
             Some(view) if !self.catalog.with_row_address => self.view(view).await.map(Some),
             _ => Ok(None),
@@ -221,7 +224,7 @@ impl SchemaProvider for UserSchema {
     async fn table_type(&self, name: &str) -> Result<Option<TableType>, DataFusionError> {
         let snapshot = self.catalog.snapshot();
         let name = self.qualified(name);
-        if snapshot.collection(&name).is_some() {
+        if snapshot.collection(&name).is_some() || snapshot.sequence_named(&name).is_some() {
             return Ok(Some(TableType::Base));
         }
         let view = snapshot
@@ -246,7 +249,7 @@ impl SchemaProvider for UserSchema {
         let snapshot = self.catalog.snapshot();
         let name = self.qualified(name);
         let is_view = !self.catalog.with_row_address && snapshot.view(&name).is_some();
-        snapshot.collection(&name).is_some() || is_view
+        snapshot.collection(&name).is_some() || snapshot.sequence_named(&name).is_some() || is_view
     }
 }
 

@@ -29,6 +29,7 @@ use crate::storage::engine::Engine;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::pending::row_changes;
 use crate::storage::schema::{CollectionId, FieldId, SegmentId};
+use crate::storage::sequence::Sequence;
 use crate::storage::snapshot::Snapshot;
 use crate::storage::transaction::Transaction;
 
@@ -132,6 +133,12 @@ impl OpenTransaction {
     /// What its next statement reads.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::clone(&self.pending.lock().snapshot)
+    }
+
+    /// Whether the transaction made or altered the sequence, which it sees as `seen`.
+    pub(super) fn alters(&self, seen: &Sequence) -> bool {
+        let base = self.base.sequence(seen.id);
+        base.is_none_or(|base| base.generation != seen.generation || base.name != seen.name)
     }
 
     /// Makes changes of definitions, or truncates.

@@ -1,5 +1,7 @@
 //! ALTER TABLE: a new schema for the same segments.
 
+mod identity;
+
 use datafusion::common::{ScalarValue, TableReference};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{Expr, col, lit};
@@ -44,6 +46,7 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         name: None,
         schema: (*collection.schema).clone(),
         options: collection.options.clone(),
+        sequences: Vec::new(),
     };
     for action in &alter.actions {
         apply(&planning, collection, &mut next, action).await?;
@@ -57,12 +60,13 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
     if let Some(name) = &change.name {
         session.check_creates(&planning.snapshot, &name.schema)?;
     }
-    if change.name.is_none() && change.schema.is_none() && change.options.is_none() {
-        return Ok(());
+    let is_same = change.name.is_none() && change.schema.is_none() && change.options.is_none();
+    let altered = (!is_same).then_some(Change::AlterCollection(change));
+    let changes: Vec<Change> = altered.into_iter().chain(next.sequences).collect();
+    match changes.is_empty() {
+        true => Ok(()),
+        false => session.commit(&planning.snapshot, changes).await,
     }
-    session
-        .commit(&planning.snapshot, vec![Change::AlterCollection(change)])
-        .await
 }
 
 /// Whether an option is a storage parameter of PostgreSQL's tables, which have no counterpart.
@@ -85,6 +89,8 @@ struct Next {
     name: Option<QualifiedName>,
     schema: CollectionSchema,
     options: crate::storage::schema::CollectionOptions,
+    /// What happens to the sequences of its columns.
+    sequences: Vec<Change>,
 }
 
 async fn apply(
@@ -105,7 +111,11 @@ async fn apply(
                 planning.session.notice(text);
                 return Ok(());
             }
-            add(planning, collection, &mut next.schema, column).await
+            add(planning, collection, &mut next.schema, column).await?;
+            match &column.sequence {
+                Some(wanted) => identity::add(planning, collection, next, &name, wanted),
+                None => Ok(()),
+            }
         }
         AlterAction::DropColumn { name, if_exists } => {
             if *if_exists && next.schema.column(&fold(name)).is_none() {
@@ -149,9 +159,23 @@ async fn apply(
             if let Some((_, text)) = default {
                 planning.constant(text)?;
             }
+            identity::lose_default(planning, collection, next, name)?;
             let column = column_mut(&mut next.schema, name)?;
             column.default = default.as_ref().map(|(_, text)| text.clone());
             Ok(())
+        }
+        AlterAction::AddIdentity(name, wanted) => {
+            let column = column_mut(&mut next.schema, name)?;
+            if column.nullable {
+                return Err(identity::is_nullable(column, collection));
+            }
+            identity::add(planning, collection, next, &fold(name), wanted)
+        }
+        AlterAction::SetIdentity(name, generates, options) => {
+            identity::set(planning, collection, next, name, *generates, options)
+        }
+        AlterAction::DropIdentity { name, if_exists } => {
+            identity::remove(planning, collection, next, name, *if_exists)
         }
         AlterAction::SetNullable(name, nullable) => {
             set_nullable(planning, collection, &mut next.schema, name, *nullable).await
@@ -194,6 +218,13 @@ async fn add(
             ))
             .with_hint("Add the column without DEFAULT, then ALTER COLUMN .. SET DEFAULT."));
         }
+    }
+    if definition.sequence.is_some() && collection.live_rows() > 0 {
+        return Err(Error::unsupported(format!(
+            "a sequence for the new column \"{}\" of a collection with rows is not supported",
+            column.name
+        ))
+        .with_hint("Create a collection with the column, and INSERT the rows into it."));
     }
     if !column.nullable && column.missing.is_none() && collection.live_rows() > 0 {
         return Err(holds_nulls(column, collection));

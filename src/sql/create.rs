@@ -20,6 +20,7 @@ use super::ddl::{
 };
 use super::dml::insert_plan;
 use super::parser::fold;
+use super::sequence::{column_changes, restarts};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::{CreateCollection, CreateView, Drop, DropKind};
 use crate::catalog::search_path;
@@ -48,7 +49,9 @@ pub(super) async fn collection(
     check_defaults(planning, &schema)?;
     let (if_not_exists, counts) = (create.if_not_exists, query.is_some());
     let label = format!("CreateCollection: {name}");
+    let definitions = Arc::new(create.columns);
     let act = move || {
+        let definitions = Arc::clone(&definitions);
         let (session, name) = (session.clone(), name.clone());
         let (schema, options) = (schema.clone(), options.clone());
         let query = query.clone();
@@ -67,8 +70,16 @@ pub(super) async fn collection(
                 options,
             };
             session.check_creates(&snapshot, &name.schema)?;
+            let columns = new.schema.columns.clone();
             let mut changes = vec![Change::CreateCollection(new)];
             changes.extend(session.ownership(Object::Collection(id)));
+            for (column, definition) in columns.iter().zip(definitions.iter()) {
+                if let Some(wanted) = &definition.sequence {
+                    let table = (&name, id);
+                    let made = column_changes(&session, &snapshot, table, column, wanted)?;
+                    changes.extend(made);
+                }
+            }
             match query {
                 Some(query) => fill(&session, id, changes, &query).await,
                 None => session.commit(&snapshot, changes).await.map(|()| 0),
@@ -384,6 +395,9 @@ fn drop_schema(
     session.check_owner(snapshot, &Object::Schema(name.to_string()), name)?;
     let mut changes = Vec::new();
     if cascade {
+        let alone = snapshot.sequences().filter(|s| s.owner.is_none());
+        let alone = alone.filter(|s| s.name.schema == name);
+        changes.extend(alone.map(|s| Change::DropSequence(s.id)));
         let collections = snapshot.collections().filter(|c| c.name.schema == name);
         changes.extend(collections.map(|c| Change::DropCollection(c.id)));
         let views = snapshot.views().filter(|v| v.name.schema == name);
@@ -394,7 +408,11 @@ fn drop_schema(
 }
 
 /// TRUNCATE.
-pub(super) fn truncate(session: &Session, names: Vec<ObjectName>) -> Result<(Tag, LogicalPlan)> {
+pub(super) fn truncate(
+    session: &Session,
+    names: Vec<ObjectName>,
+    restart: bool,
+) -> Result<(Tag, LogicalPlan)> {
     let session = session.clone();
     let path = session.search_path();
     let names: Vec<_> = names
@@ -409,15 +427,16 @@ pub(super) fn truncate(session: &Session, names: Vec<ObjectName>) -> Result<(Tag
             let (session, names) = (session.clone(), names.clone());
             async move {
                 let snapshot = session.snapshot();
-                let changes: Result<Vec<_>> = names
-                    .iter()
-                    .map(|n| {
-                        let collection = find_collection(&snapshot, n)?;
-                        session.check_may(&snapshot, collection, Privilege::Truncate)?;
-                        Ok(Change::Truncate(collection.id))
-                    })
-                    .collect();
-                session.commit(&snapshot, changes?).await
+                let mut changes = Vec::new();
+                for name in &names {
+                    let collection = find_collection(&snapshot, name)?;
+                    session.check_may(&snapshot, collection, Privilege::Truncate)?;
+                    changes.push(Change::Truncate(collection.id));
+                    if restart {
+                        changes.extend(restarts(&session, &snapshot, collection)?);
+                    }
+                }
+                session.commit(&snapshot, changes).await
             }
         },
     )

@@ -4,12 +4,14 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::parser::Grammar;
+use super::parser::{Grammar, fold};
+use super::sequence::{self, SequenceOptions};
 use super::statement::{
     Alter, AlterAction, ColumnDefinition, CreateCollection, CreateView, Statement,
 };
 use super::tokens::DIALECT;
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::sequence::Generates;
 
 /// CREATE TABLE, after its first two words.
 pub(super) fn collection(grammar: &mut Grammar<'_>) -> Result<Statement> {
@@ -100,12 +102,14 @@ fn column(
     mut create: Option<&mut CreateCollection>,
 ) -> Result<ColumnDefinition> {
     let name = grammar.parser.parse_identifier()?;
-    let data_type = grammar.parser.parse_data_type()?;
+    let mut data_type = grammar.parser.parse_data_type()?;
+    let sequence = sequence::serial(&mut data_type).map(Box::new);
     let mut column = ColumnDefinition {
         name,
         data_type,
-        not_null: false,
+        not_null: sequence.is_some(),
         default: None,
+        sequence,
     };
     loop {
         if grammar.accept(&["NOT", "NULL"]) {
@@ -114,18 +118,41 @@ fn column(
             column.not_null = false;
         } else if grammar.accept(&["DEFAULT"]) {
             column.default = Some(default(grammar)?);
+            check_one_default(&column)?;
+        } else if grammar.accept(&["GENERATED"]) {
+            if column.sequence.is_some() {
+                return Err(two_defaults(&column));
+            }
+            column.sequence = Some(Box::new(sequence::generated(grammar)?));
+            column.not_null = true;
+            check_one_default(&column)?;
         } else if let Some(create) = create.as_deref_mut()
             && column_key(grammar, create, &column.name)?
         {
         } else if matches!(
             grammar.word(0).as_str(),
-            "UNIQUE" | "CHECK" | "REFERENCES" | "GENERATED" | "COLLATE" | "PRIMARY"
+            "UNIQUE" | "CHECK" | "REFERENCES" | "COLLATE" | "PRIMARY"
         ) {
             return Err(unsupported_constraint(grammar));
         } else {
             return Ok(column);
         }
     }
+}
+
+fn check_one_default(column: &ColumnDefinition) -> Result<()> {
+    match column.default.is_some() && column.sequence.is_some() {
+        true => Err(two_defaults(column)),
+        false => Ok(()),
+    }
+}
+
+fn two_defaults(column: &ColumnDefinition) -> Error {
+    let message = format!(
+        "both default and identity specified for column \"{}\"",
+        fold(&column.name)
+    );
+    Error::invalid(sqlstate::SYNTAX_ERROR, message)
 }
 
 /// The expression behind DEFAULT. It ends before NOT, so that `DEFAULT 5 NOT NULL` reads as in Postgres.
@@ -265,6 +292,9 @@ fn alter_column(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
     if grammar.accept(&["SET", "NOT", "NULL"]) {
         return Ok(AlterAction::SetNullable(name, false));
     }
+    if let Some(action) = alter_identity(grammar, &name)? {
+        return Ok(action);
+    }
     let tunings = [
         ["SET", "STORAGE"],
         ["SET", "COMPRESSION"],
@@ -275,4 +305,33 @@ fn alter_column(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
         return Ok(AlterAction::TuneColumn(name));
     }
     Err(grammar.unexpected("SET DEFAULT, DROP DEFAULT, SET NOT NULL or DROP NOT NULL"))
+}
+
+/// `ADD GENERATED ..`, `DROP IDENTITY`, `SET GENERATED ..`, `SET INCREMENT BY ..`, `RESTART`; none for another action.
+fn alter_identity(grammar: &mut Grammar<'_>, name: &Ident) -> Result<Option<AlterAction>> {
+    let name = name.clone();
+    if grammar.accept(&["ADD", "GENERATED"]) {
+        let sequence = sequence::generated(grammar)?;
+        return Ok(Some(AlterAction::AddIdentity(name, Box::new(sequence))));
+    }
+    if grammar.accept(&["DROP", "IDENTITY"]) {
+        let if_exists = grammar.if_exists();
+        return Ok(Some(AlterAction::DropIdentity { name, if_exists }));
+    }
+    let mut generates = None;
+    if grammar.accept(&["SET", "GENERATED", "ALWAYS"]) {
+        generates = Some(Generates::Always);
+    } else if grammar.accept(&["SET", "GENERATED", "BY", "DEFAULT"]) {
+        generates = Some(Generates::ByDefault);
+    }
+    let is_option = matches!(
+        grammar.word(1).as_str(),
+        "INCREMENT" | "MINVALUE" | "MAXVALUE" | "NO" | "START" | "CACHE" | "CYCLE"
+    );
+    if is_option {
+        grammar.accept(&["SET"]);
+    }
+    let options = sequence::sequence_options(grammar)?;
+    let is_none = generates.is_none() && options == SequenceOptions::default();
+    Ok((!is_none).then_some(AlterAction::SetIdentity(name, generates, Box::new(options))))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::prelude::{Expr, lit};
+use datafusion::prelude::Expr;
 use datafusion::sql::sqlparser::ast::{
     self, AssignmentTarget, FromTable, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias,
     TableFactor, TableObject, TableWithJoins, UpdateTableFromKind,
@@ -14,6 +14,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::ddl::{check_writable, find_collection, qualify};
 use super::parser::name_parts;
+use super::sequence::generator_ast;
 use super::session::{Planning, Session};
 use super::tokens::{DIALECT, tokenize};
 use crate::catalog::dml::{DmlNode, Operation};
@@ -22,6 +23,7 @@ use crate::catalog::table::{ROW_COLUMN, SEGMENT_COLUMN};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::schema::Column;
+use crate::storage::sequence::Generates;
 
 /// INSERT.
 pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Result<LogicalPlan> {
@@ -116,6 +118,7 @@ impl Planning<'_> {
         targets: &[usize],
         collection: &Collection,
     ) -> Result<LogicalPlan> {
+        self.check_generated(&query, targets, collection)?;
         if let SetExpr::Select(select) = query.body.as_mut() {
             name_by_place(&mut select.projection);
         }
@@ -126,12 +129,51 @@ impl Planning<'_> {
                     if let Some(column) = target
                         && is_default(expr)
                     {
-                        *expr = default_ast(column)?;
+                        *expr = self.default_ast(collection, column)?;
                     }
                 }
             }
         }
         self.query(query).await
+    }
+
+    /// Whether only the system gives the column its values.
+    fn is_always_generated(&self, collection: &Collection, column: &Column) -> bool {
+        let sequence = self.snapshot.owned_sequence(collection.id, column.id);
+        let generates = sequence.and_then(|s| s.owner?.generates);
+        generates == Some(Generates::Always)
+    }
+
+    /// That a query has DEFAULT for each column that only the system gives values.
+    ///
+    /// # Errors
+    /// 428C9.
+    fn check_generated(
+        &self,
+        query: &Query,
+        targets: &[usize],
+        collection: &Collection,
+    ) -> Result<()> {
+        for (place, target) in targets.iter().enumerate() {
+            let column = &collection.schema.columns[*target];
+            if !self.is_always_generated(collection, column) {
+                continue;
+            }
+            let is_given = match query.body.as_ref() {
+                SetExpr::Values(values) => {
+                    let mut given = values.rows.iter().filter_map(|row| row.content.get(place));
+                    given.any(|expr| !is_default(expr))
+                }
+                _ => true,
+            };
+            if is_given {
+                let name = &column.name;
+                let message = format!("cannot insert a non-DEFAULT value into column \"{name}\"");
+                return Err(generated_always(message, column)
+                    .with_hint("Use OVERRIDING SYSTEM VALUE to override."));
+            }
+        }
+        Ok(())
     }
 
     /// Every column of the collection in order: those in `targets` from `source`, the others by their defaults.
@@ -151,7 +193,7 @@ impl Planning<'_> {
                 // A join may give two columns of one name, so that each gets its own.
                 let expr = match targets.iter().position(|t| *t == at) {
                     Some(i) => Expr::Column(given[i].clone()),
-                    None => self.default_value(column)?,
+                    None => self.default_value(collection, column)?,
                 };
                 Ok(expr.alias(&column.name))
             });
@@ -160,10 +202,18 @@ impl Planning<'_> {
     }
 
     /// The default of a column as an expression.
-    pub(super) fn default_value(&self, column: &Column) -> Result<Expr> {
+    fn default_value(&self, collection: &Collection, column: &Column) -> Result<Expr> {
+        self.parsed(self.default_ast(collection, column)?, &DFSchema::empty())
+    }
+
+    /// What DEFAULT stands for: the next number of the column's sequence, its default, or NULL.
+    fn default_ast(&self, collection: &Collection, column: &Column) -> Result<ast::Expr> {
+        if let Some(next) = generator_ast(&self.snapshot, collection.id, column) {
+            return Ok(next);
+        }
         match &column.default {
-            Some(text) => self.constant(text),
-            None => Ok(lit(ScalarValue::Null)),
+            Some(text) => parse_expr(text),
+            None => Ok(ast::Expr::Value(ast::Value::Null.into())),
         }
     }
 
@@ -219,6 +269,14 @@ fn name_by_place(items: &mut [SelectItem]) {
     }
 }
 
+fn generated_always(message: String, column: &Column) -> Error {
+    let detail = format!(
+        "Column \"{}\" is an identity column defined as GENERATED ALWAYS.",
+        column.name
+    );
+    Error::invalid(sqlstate::GENERATED_ALWAYS, message).with_detail(detail)
+}
+
 fn parse_expr(text: &str) -> Result<ast::Expr> {
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokenize(text)?);
     Ok(parser.parse_expr()?)
@@ -227,13 +285,6 @@ fn parse_expr(text: &str) -> Result<ast::Expr> {
 fn is_default(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::Identifier(ident)
         if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
-}
-
-fn default_ast(column: &Column) -> Result<ast::Expr> {
-    match &column.default {
-        Some(text) => parse_expr(text),
-        None => Ok(ast::Expr::Value(ast::Value::Null.into())),
-    }
 }
 
 /// DELETE: the node over a query for the addresses of the rows.
@@ -268,7 +319,11 @@ pub(super) async fn update(planning: &Planning<'_>, update: ast::Update) -> Resu
     let mut items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
     for column in &target.collection.schema.columns {
         let expr = match new_values.remove(&column.name) {
-            Some(expr) if is_default(&expr) => default_ast(column)?,
+            Some(expr) if is_default(&expr) => planning.default_ast(&target.collection, column)?,
+            Some(_) if planning.is_always_generated(&target.collection, column) => {
+                let message = format!("column \"{}\" can only be updated to DEFAULT", column.name);
+                return Err(generated_always(message, column));
+            }
             Some(expr) => expr,
             None => target.column(&column.name),
         };

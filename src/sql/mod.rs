@@ -44,6 +44,7 @@ pub(crate) mod pg_types;
 mod prepared;
 pub(crate) mod relation;
 mod scripts;
+mod sequence;
 pub mod session;
 pub mod statement;
 mod texts;

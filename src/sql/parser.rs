@@ -14,7 +14,7 @@ use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Compact, Drop, DropKind, Explain, Statement};
 use super::tokens::{LineIndex, is_blank, tokenize};
-use super::{access, copy, define, export, index};
+use super::{access, copy, define, export, index, sequence};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::JobId;
 
@@ -86,6 +86,7 @@ impl Grammar<'_> {
             ("CREATE", "INDEX") | ("CREATE", "UNIQUE") => index::parse_create(self),
             ("DROP", "INDEX") => index::parse_drop(self),
             ("ALTER", "INDEX") => index::parse_alter(self),
+            ("CREATE" | "ALTER" | "DROP", "SEQUENCE") => sequence::parse(self),
             ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA") => self.drop(),
             ("ALTER", "TABLE" | "COLLECTION") => self.alter(),
             ("TRUNCATE", _) => self.truncate(),
@@ -423,7 +424,15 @@ impl Grammar<'_> {
         if !self.accept(&["TABLE"]) {
             self.accept(&["COLLECTION"]);
         }
-        Ok(Statement::Truncate(self.comma_separated(Self::name)?))
+        self.accept(&["ONLY"]);
+        let names = self.comma_separated(Self::name)?;
+        let restart = self.accept(&["RESTART", "IDENTITY"]);
+        if !restart {
+            self.accept(&["CONTINUE", "IDENTITY"]);
+        }
+        // Nothing refers to a collection, so both mean the same.
+        let _ = self.accept(&["CASCADE"]) || self.accept(&["RESTRICT"]);
+        Ok(Statement::Truncate { names, restart })
     }
 
     pub(super) fn comma_separated<T>(

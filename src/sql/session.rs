@@ -34,10 +34,11 @@ use super::transaction::Block;
 use super::variables::Variables;
 use super::{
     access, backup, check, compaction, copy, create, cursor, dml, explain, export, index, named,
-    scripts, transaction, variables,
+    scripts, sequence, transaction, variables,
 };
 use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::pg::{PgContext, SessionFacts, show_names, small_literals};
+use crate::catalog::sequences::{Given, SessionSequences};
 use crate::catalog::transaction::{CurrentTransaction, OpenTransaction};
 use crate::catalog::user::CurrentUser;
 use crate::database::Core;
@@ -135,6 +136,8 @@ pub(super) struct Inner {
     copy_progress: Arc<copy::CopyProgress>,
     live: Arc<LiveSessions>,
     user: Arc<CurrentUser>,
+    /// What sequences gave to it.
+    pub(super) given: Arc<Given>,
     files: FileAccess,
 }
 
@@ -186,6 +189,7 @@ impl Session {
                 copy_progress,
                 live: Arc::new(LiveSessions::new(Weak::clone(session))),
                 user,
+                given: Arc::default(),
                 files,
             }
         });
@@ -265,18 +269,23 @@ impl<'a> Planning<'a> {
     pub(super) fn new(session: &'a Session) -> Self {
         match session.open_transaction() {
             Some(transaction) => Self::within(session, transaction),
-            None => Self::over(session, session.newest()),
+            None => Self::over(session, session.newest(), None),
         }
     }
 
     /// The planning of a statement that is part of a transaction.
     pub(super) fn within(session: &'a Session, transaction: Arc<OpenTransaction>) -> Self {
-        let mut planning = Self::over(session, transaction.snapshot());
+        let own = Some(Arc::clone(&transaction));
+        let mut planning = Self::over(session, transaction.snapshot(), own);
         planning.state.config_mut().set_extension(transaction);
         planning
     }
 
-    fn over(session: &'a Session, snapshot: Arc<Snapshot>) -> Self {
+    fn over(
+        session: &'a Session,
+        snapshot: Arc<Snapshot>,
+        transaction: Option<Arc<OpenTransaction>>,
+    ) -> Self {
         let mut state = session.inner.context.state();
         let pinned = PinnedSnapshot(Arc::clone(&snapshot));
         let config = state.config_mut();
@@ -284,7 +293,10 @@ impl<'a> Planning<'a> {
         let facts = Arc::clone(&session.inner.facts);
         let user = Arc::clone(&session.inner.user);
         let live = Arc::clone(&session.inner.live) as _;
-        let context = PgContext::new(facts, user, live, Arc::clone(&snapshot));
+        let engine = Arc::clone(&session.inner.core.engine);
+        let given = Arc::clone(&session.inner.given);
+        let sequences = SessionSequences::new(engine, transaction, given);
+        let context = PgContext::new(facts, user, live, sequences, Arc::clone(&snapshot));
         config.options_mut().extensions.insert(context);
         // Functions are given the configuration as it is at this moment.
         state.mark_start_execution();
@@ -346,11 +358,12 @@ impl<'a> Planning<'a> {
                 if_not_exists,
             } => create::schema(session, &name, if_not_exists),
             Statement::Drop(drop) => create::drop(session, drop),
-            Statement::Truncate(names) => create::truncate(session, names),
+            Statement::Truncate { names, restart } => create::truncate(session, names, restart),
             Statement::Alter(alter) => super::alter::plan(session, *alter),
             Statement::CreateIndex(create) => index::create(session, *create),
             Statement::DropIndex(drop) => index::drop(session, drop),
             Statement::RenameIndex(rename) => index::rename(session, rename),
+            Statement::Sequence(statement) => sequence::plan(session, *statement),
             Statement::Compact(compact) => compaction::compact(session, &compact),
             Statement::ShowCompaction(job) => compaction::show(session, job),
             Statement::ShowCompactions(name) => compaction::list(self, name).await,

@@ -12,9 +12,11 @@ use super::export::ExportStatement;
 use super::index::{CreateIndex, DropIndex, RenameIndex};
 use super::named::{Execute, Prepare};
 use super::scripts::Script;
+use super::sequence::{ColumnSequence, SequenceOptions, SequenceStatement};
 use super::transaction::{Modes, TransactionStatement};
 use super::variables::{DiscardKind, SetStatement};
 use crate::storage::schema::JobId;
+use crate::storage::sequence::Generates;
 
 /// A statement.
 #[derive(Debug, Clone)]
@@ -41,7 +43,12 @@ pub enum Statement {
     /// DROP TABLE, COLLECTION, VIEW or SCHEMA.
     Drop(Drop),
     /// TRUNCATE.
-    Truncate(Vec<ObjectName>),
+    Truncate {
+        /// The collections.
+        names: Vec<ObjectName>,
+        /// Whether the sequences of their columns begin again: RESTART IDENTITY.
+        restart: bool,
+    },
     /// ALTER TABLE or ALTER COLLECTION.
     Alter(Box<Alter>),
     /// CREATE INDEX.
@@ -50,6 +57,8 @@ pub enum Statement {
     DropIndex(DropIndex),
     /// ALTER INDEX .. RENAME TO.
     RenameIndex(RenameIndex),
+    /// CREATE, ALTER and DROP SEQUENCE.
+    Sequence(Box<SequenceStatement>),
     /// INSERT.
     Insert(Box<ast::Insert>),
     /// UPDATE.
@@ -150,6 +159,8 @@ pub struct ColumnDefinition {
     pub not_null: bool,
     /// DEFAULT, as an expression and as its author wrote it.
     pub default: Option<(Expr, String)>,
+    /// The sequence of a SERIAL or identity column.
+    pub sequence: Option<Box<ColumnSequence>>,
 }
 
 /// CREATE VIEW.
@@ -242,6 +253,17 @@ pub enum AlterAction {
     SetOptions(Vec<(String, String)>),
     /// ALTER COLUMN .. SET DEFAULT / DROP DEFAULT.
     SetDefault(Ident, Option<(Expr, String)>),
+    /// ALTER COLUMN .. ADD GENERATED .. AS IDENTITY.
+    AddIdentity(Ident, Box<ColumnSequence>),
+    /// ALTER COLUMN .. SET GENERATED, or options of the identity's sequence.
+    SetIdentity(Ident, Option<Generates>, Box<SequenceOptions>),
+    /// ALTER COLUMN .. DROP IDENTITY [IF EXISTS].
+    DropIdentity {
+        /// The column.
+        name: Ident,
+        /// Whether a column without is fine.
+        if_exists: bool,
+    },
     /// ALTER COLUMN .. SET STORAGE, COMPRESSION or STATISTICS: accepted without effect.
     TuneColumn(Ident),
     /// ALTER COLUMN .. SET NOT NULL / DROP NOT NULL.
@@ -370,8 +392,9 @@ impl Statement {
             Self::CreateSchema { .. } => (Effect::Writes, "CREATE SCHEMA"),
             Self::CreateView(_) => (Effect::Writes, "CREATE VIEW"),
             Self::Drop(drop) => (Effect::Writes, drop.kind.tag()),
-            Self::Truncate(_) => (Effect::Writes, "TRUNCATE TABLE"),
+            Self::Truncate { .. } => (Effect::Writes, "TRUNCATE TABLE"),
             Self::Alter(_) => (Effect::Writes, "ALTER TABLE"),
+            Self::Sequence(sequence) => (Effect::Writes, sequence.tag()),
             Self::Insert(_) => (Effect::Writes, "INSERT"),
             Self::Update(_) => (Effect::Writes, "UPDATE"),
             Self::Delete(_) => (Effect::Writes, "DELETE"),

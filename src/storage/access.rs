@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::QualifiedName;
 use super::role::{Role, RoleId};
-use super::schema::CollectionId;
+use super::schema::{CollectionId, SequenceId};
 use super::snapshot::{DEFAULT_SCHEMA, Snapshot};
 
 /// What has an owner and grants.
@@ -23,6 +23,8 @@ pub enum Object {
     Collection(CollectionId),
     /// A view.
     View(QualifiedName),
+    /// A sequence.
+    Sequence(SequenceId),
 }
 
 /// A thing that may be done to an object.
@@ -172,6 +174,7 @@ impl Object {
             Self::Schema(_) => "schema",
             Self::Collection(_) => "table",
             Self::View(_) => "view",
+            Self::Sequence(_) => "sequence",
         }
     }
 
@@ -184,6 +187,7 @@ impl Object {
         match self {
             Self::Database => [Create, Temporary, Connect].into_iter().collect(),
             Self::Schema(_) => [Usage, Create].into_iter().collect(),
+            Self::Sequence(_) => [Usage, Select, Update].into_iter().collect(),
             Self::Collection(_) | Self::View(_) => [
                 Insert, Select, Update, Delete, Truncate, References, Trigger,
             ]
@@ -374,6 +378,14 @@ fn of_predefined(acting: &BTreeSet<RoleId>, object: &Object) -> Privileges {
         Object::Database => {}
         Object::Schema(_) if reads || writes => held.push(Usage),
         Object::Schema(_) => {}
+        Object::Sequence(_) => {
+            if reads {
+                held.push(Select);
+            }
+            if writes {
+                held.extend([Usage, Update]);
+            }
+        }
         Object::Collection(_) | Object::View(_) => {
             if reads {
                 held.push(Select);

@@ -11,8 +11,10 @@ use super::access::{Access, Object};
 use super::index::{Index, SegmentFilter};
 use super::role::{Role, RoleId};
 use super::schema::{
-    CollectionId, CollectionOptions, CollectionSchema, FieldId, IndexId, JobId, SegmentId, Version,
+    CollectionId, CollectionOptions, CollectionSchema, FieldId, IndexId, JobId, SegmentId,
+    SequenceId, Version,
 };
+use super::sequence::Sequence;
 use super::snapshot::DEFAULT_SCHEMA;
 use super::stats::SegmentStats;
 
@@ -73,6 +75,14 @@ pub enum Change {
     DropIndex(CollectionId, IndexId),
     /// An index gets another name.
     RenameIndex(CollectionId, IndexId, String),
+    /// A sequence appears.
+    CreateSequence(Sequence),
+    /// A sequence is as given from now on, its name too.
+    AlterSequence(Sequence),
+    /// A sequence goes.
+    DropSequence(SequenceId),
+    /// Numbers of that generation of a sequence are reserved up to the last.
+    Reserve(SequenceId, u64, i64),
     /// Bloom filters of a sealed segment come. Their files are durable before the commit is.
     AddFilters(CollectionId, SegmentId, Vec<SegmentFilter>),
 }
@@ -87,6 +97,7 @@ impl Change {
             | Self::Delete(..)
             | Self::Replace(_)
             | Self::Job(_)
+            | Self::Reserve(..)
             | Self::AddFilters(..) => false,
             Self::CreateSchema(_)
             | Self::DropSchema(_)
@@ -101,7 +112,10 @@ impl Change {
             | Self::SetAccess(..)
             | Self::CreateIndex(..)
             | Self::DropIndex(..)
-            | Self::RenameIndex(..) => true,
+            | Self::RenameIndex(..)
+            | Self::CreateSequence(_)
+            | Self::AlterSequence(_)
+            | Self::DropSequence(_) => true,
         }
     }
 }

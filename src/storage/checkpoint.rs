@@ -3,8 +3,8 @@
 //! ```text
 //! file = "SHELFCKP" | format u32 | crc32c u32 of what follows | record*     checkpoint/<version, 20 digits>.ckpt
 //! ```
-//! The records (`codec`) are one head, then schemas, views, jobs, roles, accesses, and per collection its segments,
-//! sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
+//! The records (`codec`) are one head, then schemas, views, sequences, jobs, roles, accesses, and per collection its
+//! segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -24,6 +24,7 @@ use super::index::Index;
 use super::log::{log_files, numbered_files};
 use super::role::Role;
 use super::schema::{CollectionId, SegmentId, Version};
+use super::sequence::Sequence;
 use super::snapshot::Snapshot;
 use super::store::{Store, io, remove, sync_directory};
 use crate::error::{Error, Result};
@@ -47,6 +48,7 @@ enum Entry {
     },
     Schema(String),
     View(View),
+    Sequence(Box<Sequence>),
     Job(Box<JobRecord>),
     Role(Box<Role>),
     Access(Object, Access),
@@ -173,6 +175,12 @@ pub(super) fn encode(snapshot: &Snapshot) -> Result<Vec<u8>> {
     for view in snapshot.views() {
         put(&Entry::View(View::clone(view)), vec![])?;
     }
+    for sequence in snapshot.sequences() {
+        put(
+            &Entry::Sequence(Box::new(Sequence::clone(sequence))),
+            vec![],
+        )?;
+    }
     for job in snapshot.jobs() {
         put(&Entry::Job(Box::new(JobRecord::clone(job))), vec![])?;
     }
@@ -277,6 +285,7 @@ struct Restore {
     entries: u64,
     schemas: Vec<String>,
     views: Vec<View>,
+    sequences: Vec<Sequence>,
     jobs: Vec<JobRecord>,
     roles: Vec<Role>,
     access: Vec<(Object, Access)>,
@@ -295,6 +304,7 @@ impl Restore {
             } => self.head = Some((version, timestamp_ms, next_id, entries)),
             Entry::Schema(name) => self.schemas.push(name),
             Entry::View(view) => self.views.push(view),
+            Entry::Sequence(sequence) => self.sequences.push(*sequence),
             Entry::Job(job) => self.jobs.push(*job),
             Entry::Role(role) => self.roles.push(*role),
             Entry::Access(object, access) => self.access.push((object, access)),
@@ -353,6 +363,9 @@ impl Restore {
         self.views
             .into_iter()
             .for_each(|v| snapshot.put_view(Arc::new(v)));
+        self.sequences
+            .into_iter()
+            .for_each(|s| snapshot.put_sequence(s));
         self.jobs
             .into_iter()
             .for_each(|j| snapshot.put_job(Arc::new(j)));

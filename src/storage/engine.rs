@@ -8,6 +8,7 @@ use super::disk::Files;
 use super::filter_file::FilterCache;
 use super::key_index::KeyIndexes;
 use super::segment::SegmentCache;
+use super::sequence::Leases;
 use super::store::Store;
 use super::vacuum::Vacuumed;
 use crate::error::Result;
@@ -34,6 +35,8 @@ pub struct Engine {
     pub keys: KeyIndexes,
     /// Its bloom filters in files of their own, as far as they were asked for.
     pub filters: FilterCache,
+    /// The numbers of sequences that are reserved and not given out.
+    pub sequences: Leases,
     /// Held by a statement that is run again after a conflict: those that lost once do not compete again.
     pub retrying: tokio::sync::Mutex<()>,
     /// Its settings; a session may have its own copy with changes.
@@ -63,6 +66,7 @@ impl Engine {
             segments: SegmentCache::new(SEGMENTS_OPEN_MAX),
             keys: KeyIndexes::new(KEY_INDEX_BYTES_MAX),
             filters: FilterCache::new(FILTER_BYTES_MAX),
+            sequences: Leases::default(),
             retrying: tokio::sync::Mutex::default(),
             settings: Arc::new(settings),
         })

@@ -315,10 +315,15 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
         Change::SetAccess(Object::Database, _) => "access to the database".to_string(),
         Change::SetAccess(Object::Schema(schema), _) => format!("access to schema {schema}"),
         Change::SetAccess(Object::Collection(id), _) => format!("access to {}", name(id)),
+        Change::SetAccess(Object::Sequence(id), _) => format!("access to sequence {id}"),
         Change::SetAccess(Object::View(view), _) => format!("access to view {view}"),
         Change::CreateIndex(id, index) => format!("create index {} of {}", index.name, name(id)),
         Change::DropIndex(id, index) => format!("drop index {index} of {}", name(id)),
         Change::RenameIndex(id, index, _) => format!("rename index {index} of {}", name(id)),
+        Change::CreateSequence(sequence) => format!("create sequence {}", sequence.name),
+        Change::AlterSequence(sequence) => format!("alter sequence {}", sequence.name),
+        Change::DropSequence(id) => format!("drop sequence {id}"),
+        Change::Reserve(id, _, last) => format!("reserve sequence {id} up to {last}"),
         Change::AddFilters(id, segment, _) => {
             format!("index segment {segment} of {}", name(id))
         }

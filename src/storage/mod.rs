@@ -33,6 +33,7 @@ pub mod role;
 pub mod schema;
 pub mod segment;
 pub mod segment_filters;
+pub mod sequence;
 pub mod snapshot;
 pub mod stats;
 pub mod store;

@@ -1,5 +1,7 @@
 //! The state of the database at one version: an immutable value, the fold of the commits up to it.
 
+mod sequences;
+
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -14,7 +16,8 @@ use super::collection::{Collection, Segment, check_rows};
 use super::growing::GrowingSegment;
 use super::index::Index;
 use super::role::{Role, RoleId};
-use super::schema::{CollectionId, IndexId, JobId, SegmentId, Version};
+use super::schema::{CollectionId, FieldId, IndexId, JobId, SegmentId, SequenceId, Version};
+use super::sequence::Sequence;
 use crate::error::{Error, Result, sqlstate};
 
 /// The schema that exists in every database.
@@ -38,6 +41,9 @@ pub struct Snapshot {
     names: RedBlackTreeMapSync<QualifiedName, CollectionId>,
     collections: HashTrieMapSync<CollectionId, Arc<Collection>>,
     views: RedBlackTreeMapSync<QualifiedName, Arc<View>>,
+    sequences: RedBlackTreeMapSync<SequenceId, Arc<Sequence>>,
+    /// The sequences that belong to columns.
+    owned: RedBlackTreeMapSync<(CollectionId, FieldId), SequenceId>,
     jobs: RedBlackTreeMapSync<JobId, Arc<JobRecord>>,
     authority: Authority,
     /// The version below changes that are not committed: whoever reads this needs the files of that.
@@ -62,6 +68,8 @@ impl Snapshot {
             names: RedBlackTreeMapSync::new_sync(),
             collections: HashTrieMapSync::new_sync(),
             views: RedBlackTreeMapSync::new_sync(),
+            sequences: RedBlackTreeMapSync::new_sync(),
+            owned: RedBlackTreeMapSync::new_sync(),
             jobs: RedBlackTreeMapSync::new_sync(),
             authority: Authority::new(),
             base: None,
@@ -303,6 +311,10 @@ impl Snapshot {
                 c.remove_index(*index).then_some(()).ok_or_else(no_index)
             }),
             Change::RenameIndex(id, index, name) => self.rename_index(*id, *index, name),
+            Change::CreateSequence(sequence) => self.create_sequence(sequence),
+            Change::AlterSequence(sequence) => self.alter_sequence(sequence),
+            Change::DropSequence(id) => self.drop_sequence(*id),
+            Change::Reserve(id, generation, last) => self.reserve(*id, *generation, *last),
             Change::AddFilters(id, segment, filters) => {
                 let files = filters.iter().filter_map(|f| f.file());
                 files.for_each(|file| self.use_id(file.0));
@@ -326,7 +338,9 @@ impl Snapshot {
 
     fn drop_schema(&mut self, name: &str) -> Result<()> {
         let inside = |n: &QualifiedName| n.schema == name;
-        if self.names.keys().chain(self.views.keys()).any(inside) {
+        let sequences = self.sequences().map(|s| &s.name);
+        let relations = self.names.keys().chain(self.views.keys());
+        if relations.chain(sequences).any(inside) {
             let message =
                 format!("cannot drop schema \"{name}\" because other objects depend on it");
             return Err(
@@ -341,7 +355,7 @@ impl Snapshot {
         Ok(())
     }
 
-    /// That a table, view or index may be made under `name`.
+    /// That a table, view, sequence or index may be made under `name`.
     fn check_free(&self, name: &QualifiedName) -> Result<()> {
         if !self.schemas.contains(&name.schema) {
             return Err(no_schema(&name.schema));
@@ -349,6 +363,7 @@ impl Snapshot {
         if self.names.contains_key(name)
             || self.views.contains_key(name)
             || self.index(name).is_some()
+            || self.sequence_named(name).is_some()
         {
             let message = format!("relation \"{name}\" already exists");
             return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
@@ -370,6 +385,7 @@ impl Snapshot {
         self.names.remove_mut(&collection.name);
         self.collections.remove_mut(&id);
         self.authority.forget(&Object::Collection(id));
+        self.drop_owned(id, |_| true);
         Ok(())
     }
 
@@ -384,6 +400,10 @@ impl Snapshot {
             }
             self.names.remove_mut(&collection.name);
             self.names.insert_mut(name.clone(), alter.id);
+            self.move_owned(alter.id, &name.schema)?;
+        }
+        if let Some(schema) = &alter.schema {
+            self.drop_owned(alter.id, |field| schema.column_by_id(field).is_none());
         }
         self.update(alter.id, |collection, version| {
             if let Some(name) = &alter.name {

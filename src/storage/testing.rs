@@ -12,8 +12,9 @@ use super::collection::Collection;
 use super::index::{Index, IndexKey, IndexPart};
 use super::schema::{
     CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, IndexId,
-    SegmentId,
+    SegmentId, SequenceId,
 };
+use super::sequence::{Position, Sequence};
 use super::snapshot::Snapshot;
 
 /// The schema of one column `id BIGINT`.
@@ -31,6 +32,27 @@ pub(crate) fn schema() -> CollectionSchema {
         clustering_key: vec![FieldId(1)],
         partition_key: None,
         next_field_id: FieldId(2),
+    }
+}
+
+/// The sequence of CREATE SEQUENCE without options.
+pub(crate) fn sequence(name: &str) -> Sequence {
+    Sequence {
+        id: SequenceId(7),
+        name: QualifiedName::new("public", name),
+        data_type: ColumnType::BigInt,
+        increment: 1,
+        min: 1,
+        max: i64::MAX,
+        start: 1,
+        cycle: false,
+        cache: 1,
+        owner: None,
+        generation: 7,
+        position: Position {
+            last: 1,
+            is_called: false,
+        },
     }
 }
 

@@ -5,10 +5,11 @@ use super::objects::{Attribute, Objects, Relation, Source, attribute_number, key
 use super::oid;
 use super::roles::OWNER;
 use super::rows::{Rows, Value};
-use crate::catalog::pg_type::PgType;
+use crate::catalog::pg_type::{self, PgType};
 use crate::storage::collection::Collection;
 use crate::storage::index::{IndexKey, IndexPart};
-use crate::storage::schema::{CollectionOptions, FieldId};
+use crate::storage::schema::{CollectionOptions, ColumnType, FieldId};
+use crate::storage::sequence::Generates;
 
 /// Bytes of what PostgreSQL calls a page.
 const PAGE_BYTES: u64 = 8192;
@@ -143,7 +144,7 @@ pub(super) fn pg_attribute(rows: &mut Rows, objects: &Objects) {
     }
 }
 
-fn attribute(relation: &Relation, column: &Attribute) -> [(&'static str, Value); 17] {
+fn attribute(relation: &Relation, column: &Attribute) -> [(&'static str, Value); 18] {
     let PgType { oid, typmod, .. } = column.pg_type;
     let described = named_type(oid);
     [
@@ -165,6 +166,7 @@ fn attribute(relation: &Relation, column: &Attribute) -> [(&'static str, Value);
         ("attcompression", "".into()),
         ("attnotnull", column.not_null.into()),
         ("atthasdef", column.default.is_some().into()),
+        ("attidentity", column.identity.into()),
         ("attislocal", true.into()),
         ("attcollation", oid::collation_of(oid).into()),
     ]
@@ -301,6 +303,33 @@ pub(super) fn pg_constraint(rows: &mut Rows, objects: &Objects) {
     }
 }
 
+/// The type of a sequence's numbers.
+pub(super) fn number_type(data_type: &ColumnType) -> u32 {
+    match data_type {
+        ColumnType::SmallInt => pg_type::oid::INT2,
+        ColumnType::Integer => pg_type::oid::INT4,
+        _ => pg_type::oid::INT8,
+    }
+}
+
+pub(super) fn pg_sequence(rows: &mut Rows, objects: &Objects) {
+    for relation in &objects.relations {
+        let Source::Sequence(sequence) = &relation.source else {
+            continue;
+        };
+        rows.push(&[
+            ("seqrelid", relation.oid.into()),
+            ("seqtypid", number_type(&sequence.data_type).into()),
+            ("seqstart", sequence.start.into()),
+            ("seqincrement", sequence.increment.into()),
+            ("seqmax", sequence.max.into()),
+            ("seqmin", sequence.min.into()),
+            ("seqcache", sequence.cache.into()),
+            ("seqcycle", sequence.cycle.into()),
+        ]);
+    }
+}
+
 pub(super) fn pg_rewrite(rows: &mut Rows, objects: &Objects) {
     for relation in &objects.relations {
         if let Source::View(view) = &relation.source {
@@ -338,6 +367,22 @@ pub(super) fn pg_depend(rows: &mut Rows, objects: &Objects) {
         ]);
     }
     for relation in &objects.relations {
+        if let Source::Sequence(sequence) = &relation.source
+            && let Some(owner) = sequence.owner
+        {
+            let identity = matches!(
+                owner.generates,
+                Some(Generates::ByDefault | Generates::Always)
+            );
+            rows.push(&[
+                ("classid", oid::PG_CLASS.into()),
+                ("objid", relation.oid.into()),
+                ("refclassid", oid::PG_CLASS.into()),
+                ("refobjid", oid::collection(owner.collection).into()),
+                ("refobjsubid", attribute_number(owner.field).into()),
+                ("deptype", if identity { INTERNAL } else { "a" }.into()),
+            ]);
+        }
         if let Source::KeyIndex(collection) = &relation.source {
             rows.push(&[
                 ("classid", oid::PG_CLASS.into()),

@@ -10,6 +10,7 @@ use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionO
 use super::live::Live;
 use super::objects::{Objects, Relation};
 use crate::catalog::search_path as path;
+use crate::catalog::sequences::SessionSequences;
 use crate::catalog::user::CurrentUser;
 use crate::storage::snapshot::Snapshot;
 
@@ -38,6 +39,8 @@ pub struct PgContext {
     pub user: Arc<CurrentUser>,
     /// The sessions as it sees them.
     pub live: Arc<dyn Live>,
+    /// The sequences as it uses them.
+    pub sequences: SessionSequences,
     version: Arc<Version>,
 }
 
@@ -53,6 +56,7 @@ impl PgContext {
         facts: Arc<SessionFacts>,
         user: Arc<CurrentUser>,
         live: Arc<dyn Live>,
+        sequences: SessionSequences,
         snapshot: Arc<Snapshot>,
     ) -> Self {
         let objects = OnceLock::new();
@@ -60,6 +64,7 @@ impl PgContext {
             facts,
             user,
             live,
+            sequences,
             version: Arc::new(Version { snapshot, objects }),
         }
     }

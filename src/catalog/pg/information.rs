@@ -1,14 +1,17 @@
 //! The views of `information_schema`.
 
+use super::class::number_type;
 use super::context::PgContext;
 use super::definition::format_type;
 use super::fixed::{self, NamedType, named_function, named_type};
-use super::objects::{Attribute, Objects, Relation, key_name};
+use super::objects::{Attribute, Objects, Relation, Source, key_name};
 use super::roles::{self, OWNER};
 use super::rows::{Rows, Value};
 use super::views::definition;
 use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid};
 use crate::storage::collection::Collection;
+use crate::storage::schema::{ColumnType, FieldId};
+use crate::storage::sequence::Generates;
 
 /// What views of one statement are made of.
 pub(super) struct Information<'a> {
@@ -118,13 +121,78 @@ impl<'a> Information<'a> {
             ("udt_catalog", self.database().into()),
             ("dtd_identifier", column.number.to_string().into()),
             ("is_self_referencing", yes(false)),
-            ("is_identity", yes(false)),
-            ("identity_cycle", yes(false)),
             ("is_generated", "NEVER".into()),
             ("is_updatable", yes(relation.collection().is_some())),
         ]);
+        cells.extend(self.identity_cells(relation, column));
         cells.extend(type_cells(column.pg_type));
         cells
+    }
+
+    /// What `columns` says of the sequence of an identity column.
+    fn identity_cells(
+        &self,
+        relation: &Relation,
+        column: &Attribute,
+    ) -> Vec<(&'static str, Value)> {
+        let generation = match column.identity {
+            "a" => "ALWAYS",
+            "d" => "BY DEFAULT",
+            _ => return vec![("is_identity", yes(false)), ("identity_cycle", yes(false))],
+        };
+        let mut cells = vec![
+            ("is_identity", yes(true)),
+            ("identity_generation", generation.into()),
+        ];
+        let snapshot = self.context.snapshot();
+        let field = FieldId(u32::try_from(column.number).unwrap_or_default());
+        let collection = relation.collection();
+        let sequence = collection.and_then(|c| snapshot.owned_sequence(c.id, field));
+        if let Some(sequence) = sequence {
+            cells.extend([
+                ("identity_start", sequence.start.to_string().into()),
+                ("identity_increment", sequence.increment.to_string().into()),
+                ("identity_maximum", sequence.max.to_string().into()),
+                ("identity_minimum", sequence.min.to_string().into()),
+                ("identity_cycle", yes(sequence.cycle)),
+            ]);
+        }
+        cells
+    }
+
+    /// Sequences, without those of identity columns.
+    pub fn sequences(&self, rows: &mut Rows) {
+        for relation in &self.objects.relations {
+            let Source::Sequence(sequence) = &relation.source else {
+                continue;
+            };
+            let generates = sequence.owner.and_then(|o| o.generates);
+            if generates.is_some_and(|g| g != Generates::Default) {
+                continue;
+            }
+            let bits = match sequence.data_type {
+                ColumnType::SmallInt => 16,
+                ColumnType::Integer => 32,
+                _ => 64,
+            };
+            rows.push(&[
+                ("sequence_catalog", self.database().into()),
+                ("sequence_schema", relation.schema.as_str().into()),
+                ("sequence_name", relation.name.as_str().into()),
+                (
+                    "data_type",
+                    format_type(number_type(&sequence.data_type), None).into(),
+                ),
+                ("numeric_precision", Value::Int(bits)),
+                ("numeric_precision_radix", Value::Int(2)),
+                ("numeric_scale", Value::Int(0)),
+                ("start_value", sequence.start.to_string().into()),
+                ("minimum_value", sequence.min.to_string().into()),
+                ("maximum_value", sequence.max.to_string().into()),
+                ("increment", sequence.increment.to_string().into()),
+                ("cycle_option", yes(sequence.cycle)),
+            ]);
+        }
     }
 
     /// Collections with a primary key, with the constraint's name.

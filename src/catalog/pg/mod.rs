@@ -22,6 +22,7 @@ mod oid;
 mod relation;
 mod roles;
 mod rows;
+mod sequence_table;
 mod table;
 mod views;
 
@@ -30,9 +31,10 @@ pub(crate) use casts::{RegTypeRule, show_names, small_literals};
 pub use context::{PgContext, SessionFacts};
 pub use functions::reg_type_of;
 pub use live::{Live, LiveRelation, Row, Signal, Value};
+pub use sequence_table::SequenceTable;
 pub(crate) use table::{SystemCatalog, SystemCatalogTable};
 
-use crate::storage::schema::CollectionId;
+use crate::storage::schema::{CollectionId, SequenceId};
 
 /// The schemas that PostgreSQL keeps for itself.
 pub const SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
@@ -43,6 +45,11 @@ pub const DATABASE_OID: u32 = oid::DATABASE;
 /// The OID of a collection in `pg_class`.
 pub fn collection_oid(id: CollectionId) -> u32 {
     oid::collection(id)
+}
+
+/// The OID of a sequence in `pg_class`.
+pub fn sequence_oid(id: SequenceId) -> u32 {
+    oid::sequence(id)
 }
 
 /// The OID of a relation of `pg_catalog`.

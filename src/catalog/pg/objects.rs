@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 
+use super::definition::quote_ident;
 use super::oid;
 use super::relation::{self, SystemRelation};
 use crate::catalog::pg_type::{self, PgType, type_of};
 use crate::catalog::system::{SYSTEM_SCHEMA, system_tables};
-use crate::storage::change::View;
+use crate::storage::change::{QualifiedName, View};
 use crate::storage::collection::Collection;
 use crate::storage::index::{Index, IndexKey, IndexPart};
-use crate::storage::schema::FieldId;
-use crate::storage::snapshot::Snapshot;
+use crate::storage::schema::{Column, FieldId};
+use crate::storage::sequence::{Generates, Sequence};
+use crate::storage::snapshot::{DEFAULT_SCHEMA, Snapshot};
 
 /// What a relation is.
 #[derive(Debug, Clone)]
@@ -26,6 +28,8 @@ pub(super) enum Source {
     Index(Arc<Collection>, Arc<Index>),
     /// A view of users.
     View(Arc<View>),
+    /// A sequence.
+    Sequence(Arc<Sequence>),
     /// A relation of PostgreSQL's.
     System(&'static SystemRelation),
     /// A table of the engine's own.
@@ -51,6 +55,7 @@ impl Relation {
             Source::Collection(_) => "r",
             Source::KeyIndex(_) | Source::Index(..) => "i",
             Source::View(_) | Source::Engine => "v",
+            Source::Sequence(_) => "S",
             Source::System(system) => system.kind,
         }
     }
@@ -67,7 +72,11 @@ impl Relation {
     pub fn is_user(&self) -> bool {
         matches!(
             self.source,
-            Source::Collection(_) | Source::KeyIndex(_) | Source::Index(..) | Source::View(_)
+            Source::Collection(_)
+                | Source::KeyIndex(_)
+                | Source::Index(..)
+                | Source::View(_)
+                | Source::Sequence(_)
         )
     }
 }
@@ -82,6 +91,8 @@ pub(super) struct Attribute {
     pub not_null: bool,
     /// The DEFAULT as its author wrote it, with the OID of its row of `pg_attrdef`.
     pub default: Option<(u32, String)>,
+    /// `a` for GENERATED ALWAYS AS IDENTITY, `d` for BY DEFAULT, empty for others.
+    pub identity: &'static str,
 }
 
 /// Schemas and relations of one version.
@@ -104,14 +115,15 @@ impl Objects {
         let namespaces = names.iter().map(|n| (oid::schema(n), (*n).to_string()));
         let mut relations = Vec::new();
         for collection in snapshot.collections() {
-            relations.push(of_collection(collection));
+            relations.push(of_collection(collection, snapshot));
             if !collection.schema.primary_key.is_empty() {
-                relations.push(of_key_index(collection));
+                relations.push(of_key_index(collection, snapshot));
             }
             let indexes = collection.indexes().iter();
-            relations.extend(indexes.map(|index| of_index(collection, index)));
+            relations.extend(indexes.map(|index| of_index(collection, index, snapshot)));
         }
         relations.extend(snapshot.views().map(of_view));
+        relations.extend(snapshot.sequences().map(of_sequence));
         relations.extend(system_tables().map(|(name, schema)| of_engine(name, &schema)));
         relations.extend(relation::all().iter().map(of_system));
         let by_oid = relations.iter().enumerate().map(|(i, r)| (r.oid, i));
@@ -153,18 +165,19 @@ impl Objects {
     }
 }
 
-fn of_collection(collection: &Arc<Collection>) -> Relation {
+fn of_collection(collection: &Arc<Collection>, snapshot: &Snapshot) -> Relation {
     let schema = collection.schema.arrow_schema();
     let columns = collection.schema.columns.iter().zip(schema.fields());
-    let columns = columns.map(|(column, field)| Attribute {
-        number: attribute_number(column.id),
-        name: column.name.clone(),
-        pg_type: type_of(field),
-        not_null: !column.nullable || collection.schema.primary_key.contains(&column.id),
-        default: column
-            .default
-            .clone()
-            .map(|text| (oid::default(collection.id, column.id), text)),
+    let columns = columns.map(|(column, field)| {
+        let (default, identity) = default_of(collection, column, snapshot);
+        Attribute {
+            number: attribute_number(column.id),
+            name: column.name.clone(),
+            pg_type: type_of(field),
+            not_null: !column.nullable || collection.schema.primary_key.contains(&column.id),
+            default: default.map(|text| (oid::default(collection.id, column.id), text)),
+            identity,
+        }
     });
     Relation {
         oid: oid::collection(collection.id),
@@ -176,13 +189,40 @@ fn of_collection(collection: &Arc<Collection>) -> Relation {
     }
 }
 
+/// The default of a column, and its letter as an identity column.
+fn default_of(
+    collection: &Collection,
+    column: &Column,
+    snapshot: &Snapshot,
+) -> (Option<String>, &'static str) {
+    let sequence = snapshot.owned_sequence(collection.id, column.id);
+    let generates = sequence.and_then(|s| Some((s, s.owner?.generates?)));
+    match generates {
+        None => (column.default.clone(), ""),
+        Some((_, Generates::Always)) => (None, "a"),
+        Some((_, Generates::ByDefault)) => (None, "d"),
+        Some((sequence, Generates::Default)) => {
+            let name = quoted_name(&sequence.name).replace('\'', "''");
+            (Some(format!("nextval('{name}'::regclass)")), "")
+        }
+    }
+}
+
+/// The name as SQL reads it; that of the default schema without it.
+pub(super) fn quoted_name(name: &QualifiedName) -> String {
+    match name.schema == DEFAULT_SCHEMA {
+        true => quote_ident(&name.name),
+        false => format!("{}.{}", quote_ident(&name.schema), quote_ident(&name.name)),
+    }
+}
+
 /// The number of a column, for its whole life.
 pub(super) fn attribute_number(id: FieldId) -> i16 {
     i16::try_from(id.0).unwrap_or(i16::MAX)
 }
 
-fn of_key_index(collection: &Arc<Collection>) -> Relation {
-    let table = of_collection(collection);
+fn of_key_index(collection: &Arc<Collection>, snapshot: &Snapshot) -> Relation {
+    let table = of_collection(collection, snapshot);
     let keys = collection.schema.primary_key.iter();
     let column = |(place, id): (usize, &FieldId)| {
         let number = attribute_number(*id);
@@ -191,6 +231,7 @@ fn of_key_index(collection: &Arc<Collection>) -> Relation {
             number: place as i16 + 1,
             not_null: false,
             default: None,
+            identity: "",
             ..column.clone()
         })
     };
@@ -203,8 +244,8 @@ fn of_key_index(collection: &Arc<Collection>) -> Relation {
     }
 }
 
-fn of_index(collection: &Arc<Collection>, index: &Arc<Index>) -> Relation {
-    let table = of_collection(collection);
+fn of_index(collection: &Arc<Collection>, index: &Arc<Index>, snapshot: &Snapshot) -> Relation {
+    let table = of_collection(collection, snapshot);
     let column = |(place, key): (usize, &IndexKey)| {
         let number = place as i16 + 1;
         let plain = Attribute {
@@ -213,6 +254,7 @@ fn of_index(collection: &Arc<Collection>, index: &Arc<Index>) -> Relation {
             pg_type: PgType::of_oid(pg_type::oid::TEXT),
             not_null: false,
             default: None,
+            identity: "",
         };
         let IndexPart::Column(field) = key.part else {
             return plain;
@@ -223,6 +265,7 @@ fn of_index(collection: &Arc<Collection>, index: &Arc<Index>) -> Relation {
             number,
             not_null: false,
             default: None,
+            identity: "",
             ..column.clone()
         })
     };
@@ -249,6 +292,31 @@ fn of_view(view: &Arc<View>) -> Relation {
         name: view.name.name.clone(),
         source: Source::View(Arc::clone(view)),
         columns: Vec::new(),
+    }
+}
+
+fn of_sequence(sequence: &Arc<Sequence>) -> Relation {
+    let columns = [
+        ("last_value", pg_type::oid::INT8),
+        ("log_cnt", pg_type::oid::INT8),
+        ("is_called", pg_type::oid::BOOL),
+    ];
+    let columns = columns.into_iter().zip(1..);
+    let columns = columns.map(|((name, pg_type), number)| Attribute {
+        number,
+        name: name.to_string(),
+        pg_type: PgType::of_oid(pg_type),
+        not_null: true,
+        default: None,
+        identity: "",
+    });
+    Relation {
+        oid: oid::sequence(sequence.id),
+        namespace: oid::schema(&sequence.name.schema),
+        schema: sequence.name.schema.clone(),
+        name: sequence.name.name.clone(),
+        source: Source::Sequence(Arc::clone(sequence)),
+        columns: columns.collect(),
     }
 }
 
@@ -282,6 +350,7 @@ fn attributes(schema: &Schema) -> Vec<Attribute> {
         pg_type: type_of(field),
         not_null: false,
         default: None,
+        identity: "",
     };
     fields.map(attribute).collect()
 }

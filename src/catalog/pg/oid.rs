@@ -6,7 +6,7 @@
 //! in ranges of their own, below 2^31 because some clients read OIDs as signed numbers.
 
 use crate::catalog::pg_type::oid;
-use crate::storage::schema::{CollectionId, FieldId, IndexId};
+use crate::storage::schema::{CollectionId, FieldId, IndexId, SequenceId};
 
 /// The catalog `pg_class`, in `classoid` columns.
 pub(super) const PG_CLASS: u32 = 1259;
@@ -56,6 +56,7 @@ const FUNCTIONS: u32 = 6 << 27;
 const DEFAULTS: u32 = 7 << 27;
 const RULES: u32 = 8 << 27;
 const INDEXES: u32 = 9 << 27;
+const SEQUENCES: u32 = 10 << 27;
 const RANGE: u32 = 1 << 27;
 
 fn in_range(start: u32, id: u64) -> u32 {
@@ -85,6 +86,11 @@ pub(super) fn key_index(id: CollectionId) -> u32 {
 /// An index that CREATE INDEX defined.
 pub(super) fn index(id: IndexId) -> u32 {
     in_range(INDEXES, id.0)
+}
+
+/// A sequence.
+pub(super) fn sequence(id: SequenceId) -> u32 {
+    in_range(SEQUENCES, id.0)
 }
 
 /// The constraint of a collection's primary key.
@@ -151,6 +157,7 @@ mod tests {
             key_index(far),
             key_constraint(far),
             index(IndexId(7)),
+            sequence(SequenceId(8)),
             schema("tenant"),
             view("public", "v"),
             function("f"),

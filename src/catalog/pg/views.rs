@@ -1,12 +1,13 @@
 //! PostgreSQL's views over its catalogs: `pg_tables`, `pg_views`, `pg_indexes`, `pg_stats`, `pg_stat_user_tables`, ...
 
-use super::class::{bytes_of, has_indexes};
+use super::class::{bytes_of, has_indexes, number_type};
 use super::context::PgContext;
 use super::definition::index_definition;
 use super::objects::{Objects, Relation, Source};
 use super::oid;
 use super::roles::{OWNER, name_of};
 use super::rows::{Rows, Value};
+use crate::storage::access::Object;
 use crate::storage::collection::Collection;
 
 /// The role that owns everything, by name.
@@ -37,6 +38,32 @@ pub(super) fn pg_views(rows: &mut Rows, context: &PgContext, objects: &Objects) 
             ("viewname", relation.name.as_str().into()),
             ("viewowner", owner(context).into()),
             ("definition", definition(relation).into()),
+        ]);
+    }
+}
+
+pub(super) fn pg_sequences(rows: &mut Rows, context: &PgContext, objects: &Objects) {
+    for relation in &objects.relations {
+        let Source::Sequence(sequence) = &relation.source else {
+            continue;
+        };
+        let owner = context.snapshot().access(&Object::Sequence(sequence.id));
+        let position = context.sequences.position(sequence);
+        rows.push(&[
+            ("schemaname", relation.schema.as_str().into()),
+            ("sequencename", relation.name.as_str().into()),
+            ("sequenceowner", name_of(context, owner.owner.oid()).into()),
+            ("data_type", number_type(&sequence.data_type).into()),
+            ("start_value", sequence.start.into()),
+            ("min_value", sequence.min.into()),
+            ("max_value", sequence.max.into()),
+            ("increment_by", sequence.increment.into()),
+            ("cycle", sequence.cycle.into()),
+            ("cache_size", sequence.cache.into()),
+            (
+                "last_value",
+                position.is_called.then_some(position.last).into(),
+            ),
         ]);
     }
 }

@@ -10,6 +10,7 @@ use super::{grants, members, owners, roles};
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{qualify, schema_name};
+use crate::sql::sequence;
 use crate::sql::session::{Session, Tag, done};
 use crate::storage::access::{Object, Rights};
 use crate::storage::change::Change;
@@ -146,6 +147,11 @@ impl<'a> Acting<'a> {
         }
         let message = format!("relation \"{name}\" does not exist");
         Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message))
+    }
+
+    pub(super) fn sequence(&self, name: &ObjectName) -> Result<Object> {
+        let sequence = sequence::find(self.session, self.snapshot, name)?;
+        Ok(Object::Sequence(sequence.id))
     }
 
     pub(super) fn schema(&self, name: &ObjectName) -> Result<Object> {

@@ -140,11 +140,12 @@ impl Session {
             | Statement::CreateSchema { .. }
             | Statement::CreateView(_)
             | Statement::Drop(_)
-            | Statement::Truncate(_)
+            | Statement::Truncate { .. }
             | Statement::Alter(_)
             | Statement::CreateIndex(_)
             | Statement::DropIndex(_)
             | Statement::RenameIndex(_)
+            | Statement::Sequence(_)
             | Statement::Compact(_)
             | Statement::CancelCompaction(_)
             | Statement::Export(_)

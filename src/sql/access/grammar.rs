@@ -30,7 +30,7 @@ pub(in crate::sql) fn statement(g: &mut Grammar<'_>) -> Result<Option<AccessStat
         .with_hint("GRANT .. ON ALL TABLES IN SCHEMA grants on what is there already.")),
         [
             "ALTER",
-            "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA" | "DATABASE",
+            "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA" | "DATABASE" | "SEQUENCE",
             _,
         ] if changes_owner(g) => alter_owner(g),
         ["GRANT", ..] => grant(g),
@@ -323,6 +323,7 @@ fn alter_owner(g: &mut Grammar<'_>) -> Result<AccessStatement> {
     g.expect(&["OWNER", "TO"])?;
     let object = match kind.as_str() {
         "VIEW" => Owned::View(name),
+        "SEQUENCE" => Owned::Sequence(name),
         "SCHEMA" => Owned::Schema(name),
         "DATABASE" => Owned::Database(name),
         _ => Owned::Table(name),
@@ -461,9 +462,16 @@ fn target(g: &mut Grammar<'_>) -> Result<Target> {
     if g.accept(&["ALL", "TABLES", "IN", "SCHEMA"]) {
         return Ok(Target::TablesIn(names(g)?));
     }
+    if g.accept(&["ALL", "SEQUENCES", "IN", "SCHEMA"]) {
+        return Ok(Target::SequencesIn(names(g)?));
+    }
+    let is_named = matches!(g.parser.peek_nth_token_ref(1).token, Token::Word(_));
+    if is_named && !matches!(g.word(1).as_str(), "TO" | "FROM") && g.accept(&["SEQUENCE"]) {
+        return Ok(Target::Sequences(names(g)?));
+    }
     match g.word(0).as_str() {
-        "ALL" | "FUNCTION" | "FUNCTIONS" | "PROCEDURE" | "ROUTINE" | "SEQUENCE" | "LANGUAGE"
-        | "TABLESPACE" | "TYPE" | "DOMAIN" | "FOREIGN" | "LARGE" | "PARAMETER"
+        "ALL" | "FUNCTION" | "FUNCTIONS" | "PROCEDURE" | "ROUTINE" | "LANGUAGE" | "TABLESPACE"
+        | "TYPE" | "DOMAIN" | "FOREIGN" | "LARGE" | "PARAMETER"
             if matches!(g.parser.peek_nth_token_ref(1).token, Token::Word(_))
                 && !matches!(g.word(1).as_str(), "TO" | "FROM") =>
         {

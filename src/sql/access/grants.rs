@@ -21,6 +21,9 @@ pub(super) fn name_of(snapshot: &Snapshot, object: &Object) -> String {
             .collection_by_id(*id)
             .map_or_else(|| id.to_string(), |c| c.name.name.clone()),
         Object::View(name) => name.name.clone(),
+        Object::Sequence(id) => snapshot
+            .sequence(*id)
+            .map_or_else(|| id.to_string(), |s| s.name.name.clone()),
     }
 }
 
@@ -83,6 +86,14 @@ fn objects(acting: &Acting<'_>, target: &Target) -> Result<Vec<Object>> {
     };
     match target {
         Target::Tables(names) => each(names, &|n| acting.relation(n)),
+        Target::Sequences(names) => each(names, &|n| acting.sequence(n)),
+        Target::SequencesIn(schemas) => {
+            let schemas = each(schemas, &|n| acting.schema(n))?;
+            let inside = |name: &str| schemas.contains(&Object::Schema(name.to_string()));
+            let sequences = acting.snapshot.sequences();
+            let sequences = sequences.filter(|s| inside(&s.name.schema));
+            Ok(sequences.map(|s| Object::Sequence(s.id)).collect())
+        }
         Target::Schemas(names) => each(names, &|n| acting.schema(n)),
         Target::Databases(names) => each(names, &|n| acting.database(n)),
         Target::TablesIn(schemas) => {
@@ -108,7 +119,7 @@ fn wanted(object: &Object, grant: &GrantPrivileges) -> Result<Privileges> {
     if let Some(unknown) = grant.privileges.iter().find(|p| !known.has(**p)) {
         let kind = match object {
             Object::Collection(_) | Object::View(_) => "table",
-            Object::Database | Object::Schema(_) => object.kind(),
+            Object::Database | Object::Schema(_) | Object::Sequence(_) => object.kind(),
         };
         let message = format!("invalid privilege type {} for {kind}", unknown.name());
         return Err(Error::invalid(sqlstate::INVALID_GRANT_OPERATION, message));

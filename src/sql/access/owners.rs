@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::access::{Access, Grant, Object, Privilege};
 use crate::storage::change::Change;
 use crate::storage::role::RoleId;
+use crate::storage::schema::SequenceId;
 
 /// ALTER .. OWNER TO.
 pub(super) fn alter(
@@ -46,6 +47,7 @@ pub(super) fn alter(
 fn find(acting: &Acting<'_>, object: &Owned) -> Result<Object> {
     match object {
         Owned::Table(name) => acting.relation(name),
+        Owned::Sequence(name) => acting.sequence(name),
         Owned::Schema(name) => acting.schema(name),
         Owned::Database(name) => acting.database(name),
         Owned::View(name) => match acting.relation(name)? {
@@ -65,6 +67,10 @@ fn check_place(acting: &Acting<'_>, object: &Object) -> Result<()> {
         Object::Database => return Ok(()),
         Object::Schema(_) => Object::Database,
         Object::View(name) => Object::Schema(name.schema.clone()),
+        Object::Sequence(id) => match acting.snapshot.sequence(*id) {
+            Some(sequence) => Object::Schema(sequence.name.schema.clone()),
+            None => return Ok(()),
+        },
         Object::Collection(id) => match acting.snapshot.collection_by_id(*id) {
             Some(collection) => Object::Schema(collection.name.schema.clone()),
             None => return Ok(()),
@@ -150,11 +156,19 @@ pub(super) fn drop(acting: &Acting<'_>, owners: &[RoleName]) -> Result<Vec<Chang
             }
             Object::Collection(id) => relations.push(Change::DropCollection(*id)),
             Object::View(name) => relations.push(Change::DropView(name.clone())),
+            Object::Sequence(id) if is_owned(acting, *id) => {}
+            Object::Sequence(id) => relations.push(Change::DropSequence(*id)),
             Object::Schema(name) => schemas.push(Change::DropSchema(name.clone())),
             Object::Database => {}
         }
     }
     Ok(relations.into_iter().chain(schemas).chain(others).collect())
+}
+
+/// Whether the sequence goes with a column.
+fn is_owned(acting: &Acting<'_>, id: SequenceId) -> bool {
+    let sequence = acting.snapshot.sequence(id);
+    sequence.is_some_and(|s| s.owner.is_some())
 }
 
 /// The roles, none of which is needed by the system.

@@ -8,6 +8,7 @@ use datafusion::prelude::Expr;
 
 use super::view::{ViewNode, as_view};
 use crate::catalog::dml::{DmlNode, Operation};
+use crate::catalog::pg::SequenceTable;
 use crate::catalog::public::is_public;
 use crate::catalog::table::{CollectionTable, ROW_COLUMN, SEGMENT_COLUMN};
 use crate::error::{Error, Result};
@@ -191,6 +192,10 @@ impl Requirements {
         let Ok(provider) = source_as_provider(&scan.source) else {
             return self.superuser(by, format!("read \"{}\"", scan.table_name));
         };
+        if let Some(table) = provider.downcast_ref::<SequenceTable>() {
+            let object = Object::Sequence(table.id());
+            return self.relation(by, object, Privilege::Select, table.name());
+        }
         match provider.downcast_ref::<CollectionTable>() {
             Some(table) => {
                 let collection = table.collection();

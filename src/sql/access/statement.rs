@@ -85,6 +85,10 @@ pub enum Target {
     Tables(Vec<ObjectName>),
     /// ALL TABLES IN SCHEMA
     TablesIn(Vec<ObjectName>),
+    /// Sequences.
+    Sequences(Vec<ObjectName>),
+    /// ALL SEQUENCES IN SCHEMA
+    SequencesIn(Vec<ObjectName>),
     /// Schemas.
     Schemas(Vec<ObjectName>),
     /// Databases.
@@ -98,6 +102,8 @@ pub enum Owned {
     Table(ObjectName),
     /// A view.
     View(ObjectName),
+    /// A sequence.
+    Sequence(ObjectName),
     /// A schema.
     Schema(ObjectName),
     /// The database.
@@ -220,6 +226,7 @@ impl AccessStatement {
             Self::AlterOwner { object, .. } => match object {
                 Owned::Table(_) => "ALTER TABLE",
                 Owned::View(_) => "ALTER VIEW",
+                Owned::Sequence(_) => "ALTER SEQUENCE",
                 Owned::Schema(_) => "ALTER SCHEMA",
                 Owned::Database(_) => "ALTER DATABASE",
             },

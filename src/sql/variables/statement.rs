@@ -96,7 +96,10 @@ pub fn set_default_modes(session: &Session, modes: Modes) -> Result<(Tag, Logica
 /// DISCARD.
 pub fn discard(session: &Session, kind: DiscardKind) -> Result<(Tag, LogicalPlan)> {
     act(session, kind.tag(), "Discard".to_string(), move |session| {
-        // Plans look at the definitions again anyway; there are neither sequences nor temporary tables.
+        // Plans look at the definitions again anyway; there are no temporary tables.
+        if matches!(kind, DiscardKind::All | DiscardKind::Sequences) {
+            session.inner.given.forget();
+        }
         if kind == DiscardKind::All {
             session.discard_all();
         }

@@ -32,7 +32,6 @@ pub(super) const FUNCTIONS: &[Definition] = &[
         Gives::Text,
         nothing,
     ),
-    Definition::new("pg_get_serial_sequence", 2..=2, Gives::Text, nothing),
     Definition::new("pg_get_function_sqlbody", 1..=1, Gives::Text, nothing),
     Definition::new("pg_get_function_arg_default", 2..=2, Gives::Text, nothing),
     Definition::new("pg_get_functiondef", 1..=1, Gives::Text, nothing),

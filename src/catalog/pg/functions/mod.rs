@@ -8,6 +8,7 @@ mod describe;
 mod list;
 mod name;
 mod rights;
+mod sequence;
 mod session;
 mod size;
 mod sleep;
@@ -43,6 +44,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         describe::FUNCTIONS,
         name::FUNCTIONS,
         rights::FUNCTIONS,
+        sequence::FUNCTIONS,
         session::FUNCTIONS,
         size::FUNCTIONS,
         text::FUNCTIONS,
@@ -58,6 +60,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     let all = functions
         .chain(name::conversions())
         .chain(lists)
+        .chain(sequence::functions())
         .chain(sleep::functions());
     all.map(Arc::new).collect()
 }

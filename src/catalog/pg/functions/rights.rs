@@ -129,6 +129,7 @@ fn object_of(relation: &Relation) -> Option<Object> {
         | Source::KeyIndex(collection)
         | Source::Index(collection, _) => Some(Object::Collection(collection.id)),
         Source::View(view) => Some(Object::View(view.name.clone())),
+        Source::Sequence(sequence) => Some(Object::Sequence(sequence.id)),
         Source::System(_) | Source::Engine => None,
     }
 }
@@ -224,10 +225,10 @@ fn database(call: &Call<'_>) -> Result<Value> {
     Ok(on_object(call, who, &Object::Database)?.into())
 }
 
-/// There are none, but what is a relation is none by its kind.
 fn sequence(call: &Call<'_>) -> Result<Value> {
-    grantee(call, 2)?;
+    let who = grantee(call, 2)?;
     match call.relation(call.len() - 2)? {
+        Some(relation) if relation.kind() == "S" => Ok(on_relation(call, who, relation)?.into()),
         Some(relation) => {
             let message = format!("\"{}\" is not a sequence", relation.name);
             Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message).into())

@@ -1,0 +1,171 @@
+//! ALTER TABLE on columns that have a sequence.
+
+use datafusion::sql::sqlparser::ast::Ident;
+
+use super::{Next, column_mut};
+use crate::error::{Error, Result, sqlstate};
+use crate::sql::sequence::{ColumnSequence, SequenceOptions, column_changes};
+use crate::sql::session::Planning;
+use crate::storage::change::Change;
+use crate::storage::collection::Collection;
+use crate::storage::schema::Column;
+use crate::storage::sequence::{Generates, Owner, Sequence};
+
+/// Gives a column a sequence.
+pub(super) fn add(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    next: &mut Next,
+    name: &str,
+    wanted: &ColumnSequence,
+) -> Result<()> {
+    let table = next.name.as_ref().unwrap_or(&collection.name);
+    let Some(column) = next.schema.column(name) else {
+        let message = format!("column \"{name}\" does not exist");
+        return Err(Error::not_found(sqlstate::UNDEFINED_COLUMN, message));
+    };
+    let place = |what| {
+        format!(
+            "column \"{name}\" of relation \"{}\" {what}",
+            collection.name
+        )
+    };
+    if generated(planning, collection, column).is_some() {
+        let message = place("is already an identity column");
+        return Err(Error::invalid(
+            sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            message,
+        ));
+    }
+    if column.default.is_some() {
+        let message = place("already has a default value");
+        return Err(Error::invalid(
+            sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,
+            message,
+        ));
+    }
+    let table = (table, collection.id);
+    let changes = column_changes(planning.session, &planning.snapshot, table, column, wanted)?;
+    next.sequences.extend(changes);
+    Ok(())
+}
+
+/// The error for an identity on a column that may be NULL.
+pub(super) fn is_nullable(column: &Column, collection: &Collection) -> Error {
+    let message = format!(
+        "column \"{}\" of relation \"{}\" must be declared NOT NULL before identity can be added",
+        column.name, collection.name
+    );
+    Error::invalid(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+}
+
+/// SET DEFAULT and DROP DEFAULT of a SERIAL column take its sequence's place.
+///
+/// # Errors
+/// 42601 for an identity column.
+pub(super) fn lose_default(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    next: &mut Next,
+    name: &Ident,
+) -> Result<()> {
+    let column = column_mut(&mut next.schema, name)?;
+    let Some((sequence, owner, generates)) = generated(planning, collection, column) else {
+        return Ok(());
+    };
+    if generates != Generates::Default {
+        let message = format!(
+            "column \"{}\" of relation \"{}\" is an identity column",
+            column.name, collection.name
+        );
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message)
+            .with_hint("Use ALTER TABLE ... ALTER COLUMN ... DROP IDENTITY instead."));
+    }
+    let mut without = Sequence::clone(sequence);
+    without.owner = Some(Owner {
+        generates: None,
+        ..owner
+    });
+    next.sequences.push(Change::AlterSequence(without));
+    Ok(())
+}
+
+/// SET GENERATED, and options of the sequence.
+pub(super) fn set(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    next: &mut Next,
+    name: &Ident,
+    generates: Option<Generates>,
+    options: &SequenceOptions,
+) -> Result<()> {
+    let column = column_mut(&mut next.schema, name)?;
+    let (sequence, owner, now) = identity(planning, collection, column)?;
+    let engine = &planning.session.inner.core.engine;
+    let generation = engine.committer.allocate_id();
+    let mut altered = options.alter(sequence, engine.sequences.given(sequence), generation)?;
+    altered.owner = Some(Owner {
+        generates: Some(generates.unwrap_or(now)),
+        ..owner
+    });
+    next.sequences.push(Change::AlterSequence(altered));
+    Ok(())
+}
+
+/// DROP IDENTITY.
+pub(super) fn remove(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    next: &mut Next,
+    name: &Ident,
+    if_exists: bool,
+) -> Result<()> {
+    let column = column_mut(&mut next.schema, name)?;
+    match identity(planning, collection, column) {
+        Ok((sequence, ..)) => {
+            next.sequences.push(Change::DropSequence(sequence.id));
+            Ok(())
+        }
+        Err(e) if if_exists => {
+            planning
+                .session
+                .notice(format!("{}, skipping", e.message()));
+            Ok(())
+        }
+        Err(e) => Err(e),
+    }
+}
+
+type Generated<'a> = (&'a Sequence, Owner, Generates);
+
+/// The sequence that the column gets its values from.
+fn generated<'a>(
+    planning: &'a Planning<'_>,
+    collection: &Collection,
+    column: &Column,
+) -> Option<Generated<'a>> {
+    let sequence = planning.snapshot.owned_sequence(collection.id, column.id)?;
+    let owner = sequence.owner?;
+    Some((sequence, owner, owner.generates?))
+}
+
+/// The sequence of an identity column.
+///
+/// # Errors
+/// 55000 for another column.
+fn identity<'a>(
+    planning: &'a Planning<'_>,
+    collection: &Collection,
+    column: &Column,
+) -> Result<Generated<'a>> {
+    let found = generated(planning, collection, column);
+    found
+        .filter(|(.., g)| *g != Generates::Default)
+        .ok_or_else(|| {
+            let message = format!(
+                "column \"{}\" of relation \"{}\" is not an identity column",
+                column.name, collection.name
+            );
+            Error::invalid(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+        })
+}

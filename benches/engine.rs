@@ -75,6 +75,7 @@ fn book(id: CollectionId) -> NewCollection {
             clustering_key: vec![FieldId(1)],
             partition_key: None,
             next_field_id: FieldId(3),
+            checks: Vec::new(),
         },
         options: CollectionOptions::default(),
     }

@@ -101,6 +101,7 @@ pub mod sqlstate {
     pub const GROUPING_ERROR: &str = "42803";
     pub const DATATYPE_MISMATCH: &str = "42804";
     pub const WRONG_OBJECT_TYPE: &str = "42809";
+    pub const WINDOWING_ERROR: &str = "42P20";
     pub const CANNOT_COERCE: &str = "42846";
     pub const UNDEFINED_FUNCTION: &str = "42883";
     pub const RESERVED_NAME: &str = "42939";

@@ -27,6 +27,7 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 pub use self::exec::DmlExec;
 use self::exec::Replan;
 use super::assign::{Assignment, check_assignable};
+use super::checks::Checks;
 use crate::error::Error;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -68,11 +69,28 @@ impl fmt::Display for Operation {
 pub(super) struct Target {
     engine: Arc<Engine>,
     collection: Arc<Collection>,
+    /// What new rows must pass; known when the operator is made.
+    checks: Option<Arc<Checks>>,
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.collection.name)
+    }
+}
+
+impl Target {
+    /// The same with the checks of the collection, whose conditions are planned in `session`.
+    fn checked(&self, session: &dyn Session) -> crate::error::Result<Self> {
+        let mut target = self.clone();
+        if !self.collection.schema.checks.is_empty() {
+            let state = session.as_any().downcast_ref::<SessionState>();
+            let state = state.ok_or_else(|| {
+                Error::unsupported("a collection with checks takes rows from a DataFusion session")
+            })?;
+            target.checks = Checks::of(&self.collection, state)?;
+        }
+        Ok(target)
     }
 }
 
@@ -98,7 +116,11 @@ impl DmlNode {
     ) -> crate::error::Result<LogicalPlan> {
         check_input(&collection, operation, input.schema().as_arrow())?;
         let node = Self {
-            target: Target { engine, collection },
+            target: Target {
+                engine,
+                collection,
+                checks: None,
+            },
             operation,
             input,
             schema: Arc::new(DFSchema::try_from(count_schema())?),
@@ -247,6 +269,7 @@ impl ExtensionPlanner for DmlPlanner {
             return Ok(None);
         };
         let state = session.as_any().downcast_ref::<SessionState>();
+        let target = node.target.checked(session)?;
         let replan = state.zip(logical_inputs.first()).map(|(state, input)| {
             Arc::new(Replan {
                 state: state.clone(),
@@ -254,7 +277,7 @@ impl ExtensionPlanner for DmlPlanner {
             })
         });
         Ok(Some(Arc::new(DmlExec::new(
-            node.target.clone(),
+            target,
             node.operation,
             Arc::clone(&physical_inputs[0]),
             replan,
@@ -267,8 +290,14 @@ pub(super) fn insert_exec(
     engine: Arc<Engine>,
     collection: Arc<Collection>,
     input: Arc<dyn ExecutionPlan>,
+    session: &dyn Session,
 ) -> crate::error::Result<DmlExec> {
     check_input(&collection, Operation::Insert, &input.schema())?;
-    let target = Target { engine, collection };
+    let target = Target {
+        engine,
+        collection,
+        checks: None,
+    };
+    let target = target.checked(session)?;
     Ok(DmlExec::new(target, Operation::Insert, input, None))
 }

@@ -3,6 +3,7 @@
 pub mod arithmetic;
 pub mod assign;
 mod checked;
+mod checks;
 pub mod clustering;
 pub mod decimal_literal;
 pub mod dml;

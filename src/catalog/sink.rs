@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 
 pub(super) use self::segment_file::{SegmentFile, commit_with_files, write_segment};
 use super::assign::Assignment;
+use super::checks::Checks;
 use super::keys::{NewKeys, Removed};
 use super::transaction::{OpenTransaction, Written};
 use crate::error::{Error, Result, sqlstate};
@@ -29,6 +30,7 @@ pub struct Sink {
     engine: Arc<Engine>,
     collection: Arc<Collection>,
     assignment: Assignment,
+    checks: Option<Arc<Checks>>,
     keys: Option<NewKeys>,
     rows: u64,
     waiting: Waiting,
@@ -45,15 +47,20 @@ struct Waiting {
 }
 
 impl Sink {
-    /// A sink for rows of the collection as it is now.
+    /// A sink for rows of the collection as it is now, which must pass its checks.
     ///
     /// # Errors
     /// 0A000 for a primary key of a type that has no order.
-    pub fn try_new(engine: Arc<Engine>, collection: Arc<Collection>) -> Result<Self> {
+    pub fn try_new(
+        engine: Arc<Engine>,
+        collection: Arc<Collection>,
+        checks: Option<Arc<Checks>>,
+    ) -> Result<Self> {
         let schema = Arc::clone(&collection.schema);
         Ok(Self {
             assignment: Assignment::new(&collection.name, schema),
             keys: NewKeys::try_new(&collection)?,
+            checks,
             engine,
             collection,
             rows: 0,
@@ -66,10 +73,13 @@ impl Sink {
     /// Takes rows whose columns are those of the collection in order, of any types that can be assigned.
     ///
     /// # Errors
-    /// The SQLSTATE of Postgres for the first value that does not fit, 23502 for a NULL where none may be, 58030 or
-    /// 53100 for what the disk says.
+    /// The SQLSTATE of Postgres for the first value that does not fit, 23502 for a NULL where none may be, 23514 for a
+    /// row that does not pass a check, 58030 or 53100 for what the disk says.
     pub async fn push(&mut self, rows: &RecordBatch) -> Result<()> {
         let assigned = self.assignment.batch(rows).map_err(|e| e.error)?;
+        if let Some(checks) = &self.checks {
+            checks.check(&assigned)?;
+        }
         if let Some(keys) = &mut self.keys {
             keys.add(&assigned)?;
         }

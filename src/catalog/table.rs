@@ -236,7 +236,7 @@ impl TableProvider for CollectionTable {
     /// assignable.
     async fn insert_into(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         input: Arc<dyn ExecutionPlan>,
         operation: InsertOp,
     ) -> Result<Arc<dyn ExecutionPlan>> {
@@ -245,7 +245,7 @@ impl TableProvider for CollectionTable {
             return Err(Error::unsupported(message).into());
         }
         let (engine, collection) = (self.engine(), self.collection());
-        let insert = insert_exec(Arc::clone(engine), Arc::clone(collection), input)?;
+        let insert = insert_exec(Arc::clone(engine), Arc::clone(collection), input, state)?;
         Ok(Arc::new(insert))
     }
 

@@ -53,6 +53,7 @@ pub fn clustered(columns: Vec<Column>) -> CollectionSchema {
         clustering_key: vec![columns[0].id],
         partition_key: None,
         next_field_id: FieldId(columns.len() as u32 + 1),
+        checks: Vec::new(),
         columns,
     }
 }

@@ -94,6 +94,7 @@ impl Shelf {
             clustering_key: key.to_vec(),
             partition_key: None,
             next_field_id: FieldId(4),
+            checks: Vec::new(),
         };
         let new = NewCollection {
             id: collection,

@@ -2,11 +2,12 @@
 
 mod identity;
 
-use datafusion::common::{ScalarValue, TableReference};
+use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{Expr, col, lit};
 use datafusion::sql::sqlparser::ast::Ident;
 
+use super::constraint;
 use super::ddl::{add_column, clustering_columns, find_collection, qualify, set_options};
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
@@ -15,7 +16,7 @@ use crate::catalog::assign::assign;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{AlterCollection, Change, QualifiedName};
 use crate::storage::collection::Collection;
-use crate::storage::schema::{CollectionSchema, Column, FieldId};
+use crate::storage::schema::{Check, CollectionSchema, Column, FieldId};
 use crate::storage::stats::Bound;
 
 /// ALTER TABLE.
@@ -112,6 +113,10 @@ async fn apply(
                 return Ok(());
             }
             add(planning, collection, &mut next.schema, column).await?;
+            for check in &column.checks {
+                let relation = &collection.name.name;
+                constraint::add(planning, relation, &mut next.schema, check)?;
+            }
             match &column.sequence {
                 Some(wanted) => identity::add(planning, collection, next, &name, wanted),
                 None => Ok(()),
@@ -124,6 +129,22 @@ async fn apply(
                 return Ok(());
             }
             drop(&mut next.schema, name)
+        }
+        AlterAction::AddCheck { check, not_valid } => {
+            let relation = old_name().name;
+            let before = next.schema.checks.clone();
+            constraint::add(planning, &relation, &mut next.schema, check)?;
+            let mut checks = next.schema.checks.iter();
+            match checks.find(|c| !before.contains(c)).filter(|_| !not_valid) {
+                Some(added) => holds(planning, collection, added).await,
+                None => Ok(()),
+            }
+        }
+        AlterAction::DropConstraint { name, if_exists } => {
+            drop_constraint(planning, collection, &mut next.schema, name, *if_exists)
+        }
+        AlterAction::RenameConstraint(from, to) => {
+            rename_constraint(collection, &mut next.schema, from, to)
         }
         AlterAction::RenameColumn(from, to) => rename(&mut next.schema, from, to),
         AlterAction::Rename(to) => {
@@ -263,6 +284,7 @@ fn drop(schema: &mut CollectionSchema, name: &Ident) -> Result<()> {
         ));
     }
     schema.columns.retain(|c| c.id != id);
+    schema.checks.retain(|c| !c.columns.contains(&id));
     Ok(())
 }
 
@@ -272,7 +294,75 @@ fn rename(schema: &mut CollectionSchema, from: &Ident, to: &Ident) -> Result<()>
         let message = format!("column \"{to}\" already exists");
         return Err(Error::exists(sqlstate::DUPLICATE_COLUMN, message));
     }
-    column_mut(schema, from)?.name = to;
+    let column = column_mut(schema, from)?;
+    let (id, old) = (column.id, std::mem::replace(&mut column.name, to.clone()));
+    for check in schema.checks.iter_mut().filter(|c| c.columns.contains(&id)) {
+        check.condition = constraint::rename_column(&check.condition, &old, &to)?;
+    }
+    Ok(())
+}
+
+/// That no row which exists makes the check false.
+async fn holds(planning: &Planning<'_>, collection: &Collection, check: &Check) -> Result<()> {
+    let row = DFSchema::try_from(collection.schema.arrow_schema())?;
+    let condition = planning.expression(&check.condition, &row)?;
+    if planning.count(collection, condition.is_false()).await? == 0 {
+        return Ok(());
+    }
+    let (name, relation) = (&check.name, &collection.name.name);
+    let message =
+        format!("check constraint \"{name}\" of relation \"{relation}\" is violated by some row");
+    Err(Error::invalid(sqlstate::CHECK_VIOLATION, message))
+}
+
+fn no_constraint(collection: &Collection, name: &str) -> Error {
+    let relation = &collection.name.name;
+    let message = format!("constraint \"{name}\" of relation \"{relation}\" does not exist");
+    Error::not_found(sqlstate::UNDEFINED_OBJECT, message)
+}
+
+fn drop_constraint(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    schema: &mut CollectionSchema,
+    name: &Ident,
+    if_exists: bool,
+) -> Result<()> {
+    let name = fold(name);
+    let before = schema.checks.len();
+    schema.checks.retain(|c| c.name != name);
+    if schema.checks.len() < before {
+        return Ok(());
+    }
+    if !schema.primary_key.is_empty() && name == format!("{}_pkey", collection.name.name) {
+        return Err(Error::unsupported("the primary key cannot be dropped")
+            .with_hint("CREATE TABLE .. AS makes a copy without it."));
+    }
+    let error = no_constraint(collection, &name);
+    if !if_exists {
+        return Err(error);
+    }
+    planning
+        .session
+        .notice(format!("{}, skipping", error.message()));
+    Ok(())
+}
+
+fn rename_constraint(
+    collection: &Collection,
+    schema: &mut CollectionSchema,
+    from: &Ident,
+    to: &Ident,
+) -> Result<()> {
+    let (from, to) = (fold(from), fold(to));
+    if schema.checks.iter().any(|c| c.name == to) {
+        let relation = &collection.name.name;
+        let message = format!("constraint \"{to}\" for relation \"{relation}\" already exists");
+        return Err(Error::exists(sqlstate::DUPLICATE_OBJECT, message));
+    }
+    let found = schema.checks.iter_mut().find(|c| c.name == from);
+    found.ok_or_else(|| no_constraint(collection, &from))?.name = to;
+    schema.checks.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(())
 }
 

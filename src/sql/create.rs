@@ -14,6 +14,7 @@ use futures::FutureExt;
 use super::access::view::ViewNode;
 use super::command::{CommandNode, count_schema};
 use super::complexity::{check_relations, too_complex};
+use super::constraint;
 use super::ddl::{
     check_writable, column_type_of, define_schema, find_collection, qualify, schema_name,
     set_options, with_keys,
@@ -45,7 +46,11 @@ pub(super) async fn collection(
         Some(query) => Some(Arc::new(planning.query(query.clone()).await?)),
         None => None,
     };
-    let schema = define(&create, query.as_deref())?;
+    let mut schema = define(&create, query.as_deref())?;
+    let of_columns = create.columns.iter().flat_map(|c| &c.checks);
+    for check in of_columns.chain(&create.checks) {
+        constraint::add(planning, &name.name, &mut schema, check)?;
+    }
     check_defaults(planning, &schema)?;
     let (if_not_exists, counts) = (create.if_not_exists, query.is_some());
     let label = format!("CreateCollection: {name}");

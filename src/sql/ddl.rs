@@ -121,6 +121,7 @@ fn empty_schema() -> CollectionSchema {
         clustering_key: Vec::new(),
         partition_key: None,
         next_field_id: FieldId(1),
+        checks: Vec::new(),
     }
 }
 

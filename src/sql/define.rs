@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::parser::{Grammar, fold};
 use super::sequence::{self, SequenceOptions};
 use super::statement::{
-    Alter, AlterAction, ColumnDefinition, CreateCollection, CreateView, Statement,
+    Alter, AlterAction, CheckDefinition, ColumnDefinition, CreateCollection, CreateView, Statement,
 };
 use super::tokens::DIALECT;
 use crate::error::{Error, Result, sqlstate};
@@ -20,6 +20,7 @@ pub(super) fn collection(grammar: &mut Grammar<'_>) -> Result<Statement> {
         name: grammar.name()?,
         if_not_exists,
         columns: Vec::new(),
+        checks: Vec::new(),
         primary_key: Vec::new(),
         clustering_key: Vec::new(),
         partition_key: None,
@@ -62,9 +63,7 @@ fn partition_key(grammar: &mut Grammar<'_>) -> Result<Ident> {
 
 /// A column or a table constraint.
 fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<()> {
-    if grammar.accept(&["CONSTRAINT"]) {
-        grammar.parser.parse_identifier()?;
-    }
+    let name = constraint_name(grammar)?;
     let listed = |g: &Grammar<'_>, n| g.parser.peek_nth_token_ref(n).token == Token::LParen;
     match (grammar.word(0).as_str(), grammar.word(1).as_str()) {
         ("PRIMARY", "KEY") => {
@@ -82,7 +81,11 @@ fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<(
             create.partition_key = Some(partition_key(grammar)?);
             Ok(())
         }
-        ("UNIQUE" | "CHECK", _) if listed(grammar, 1) => Err(unsupported_constraint(grammar)),
+        ("CHECK", _) if listed(grammar, 1) => {
+            create.checks.push(check(grammar, name)?);
+            Ok(())
+        }
+        ("UNIQUE", _) if listed(grammar, 1) => Err(unsupported_constraint(grammar)),
         ("FOREIGN", "KEY") => Err(unsupported_constraint(grammar)),
         _ => {
             let column = column(grammar, Some(create))?;
@@ -90,6 +93,24 @@ fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<(
             Ok(())
         }
     }
+}
+
+/// `[CONSTRAINT name]`.
+fn constraint_name(grammar: &mut Grammar<'_>) -> Result<Option<Ident>> {
+    match grammar.accept(&["CONSTRAINT"]) {
+        true => Ok(Some(grammar.parser.parse_identifier()?)),
+        false => Ok(None),
+    }
+}
+
+/// `CHECK (condition) [NO INHERIT]`.
+fn check(grammar: &mut Grammar<'_>, name: Option<Ident>) -> Result<CheckDefinition> {
+    grammar.expect(&["CHECK"])?;
+    grammar.parser.expect_token(&Token::LParen)?;
+    let condition = grammar.parser.parse_expr()?;
+    grammar.parser.expect_token(&Token::RParen)?;
+    grammar.accept(&["NO", "INHERIT"]);
+    Ok(CheckDefinition { name, condition })
 }
 
 fn unsupported_constraint(grammar: &Grammar<'_>) -> Error {
@@ -109,10 +130,14 @@ fn column(
         data_type,
         not_null: sequence.is_some(),
         default: None,
+        checks: Vec::new(),
         sequence,
     };
     loop {
-        if grammar.accept(&["NOT", "NULL"]) {
+        let constraint = constraint_name(grammar)?;
+        if grammar.word(0) == "CHECK" {
+            column.checks.push(check(grammar, constraint)?);
+        } else if grammar.accept(&["NOT", "NULL"]) {
             column.not_null = true;
         } else if grammar.accept(&["NULL"]) {
             column.not_null = false;
@@ -131,8 +156,9 @@ fn column(
         {
         } else if matches!(
             grammar.word(0).as_str(),
-            "UNIQUE" | "CHECK" | "REFERENCES" | "COLLATE" | "PRIMARY"
-        ) {
+            "UNIQUE" | "REFERENCES" | "COLLATE" | "PRIMARY"
+        ) || constraint.is_some()
+        {
             return Err(unsupported_constraint(grammar));
         } else {
             return Ok(column);
@@ -237,6 +263,9 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
         }
         return Ok(AlterAction::ClusterBy(grammar.names_in_parentheses()?));
     }
+    if let Some(action) = constraint_action(grammar)? {
+        return Ok(action);
+    }
     if grammar.accept(&["ADD"]) {
         grammar.accept(&["COLUMN"]);
         let if_not_exists = grammar.if_not_exists();
@@ -275,6 +304,36 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
         return alter_column(grammar);
     }
     Err(grammar.unexpected("ADD, DROP, RENAME, ALTER, SET or CLUSTER BY"))
+}
+
+/// ADD, DROP and RENAME CONSTRAINT; none for another action.
+fn constraint_action(grammar: &mut Grammar<'_>) -> Result<Option<AlterAction>> {
+    let listed = grammar.parser.peek_nth_token_ref(2).token == Token::LParen;
+    if grammar.word(0) == "ADD"
+        && (grammar.word(1) == "CONSTRAINT" || grammar.word(1) == "CHECK" && listed)
+    {
+        grammar.skip(1);
+        let name = constraint_name(grammar)?;
+        if grammar.word(0) != "CHECK" {
+            return Err(unsupported_constraint(grammar));
+        }
+        let check = check(grammar, name)?;
+        let not_valid = grammar.accept(&["NOT", "VALID"]);
+        return Ok(Some(AlterAction::AddCheck { check, not_valid }));
+    }
+    if grammar.accept(&["DROP", "CONSTRAINT"]) {
+        let if_exists = grammar.if_exists();
+        let name = grammar.parser.parse_identifier()?;
+        let _ = grammar.accept(&["RESTRICT"]) || grammar.accept(&["CASCADE"]);
+        return Ok(Some(AlterAction::DropConstraint { name, if_exists }));
+    }
+    if grammar.accept(&["RENAME", "CONSTRAINT"]) {
+        let from = grammar.parser.parse_identifier()?;
+        grammar.expect(&["TO"])?;
+        let to = grammar.parser.parse_identifier()?;
+        return Ok(Some(AlterAction::RenameConstraint(from, to)));
+    }
+    Ok(None)
 }
 
 fn alter_column(grammar: &mut Grammar<'_>) -> Result<AlterAction> {

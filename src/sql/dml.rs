@@ -227,7 +227,8 @@ impl Planning<'_> {
         self.parsed(parse_expr(text)?, schema)
     }
 
-    fn parsed(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
+    /// A parsed expression over the columns of `schema`.
+    pub(super) fn parsed(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
         let expr = ast::ExprWithAlias { expr, alias: None };
         Ok(self.state.create_logical_expr_from_sql_expr(expr, schema)?)
     }
@@ -277,7 +278,7 @@ fn generated_always(message: String, column: &Column) -> Error {
     Error::invalid(sqlstate::GENERATED_ALWAYS, message).with_detail(detail)
 }
 
-fn parse_expr(text: &str) -> Result<ast::Expr> {
+pub(super) fn parse_expr(text: &str) -> Result<ast::Expr> {
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokenize(text)?);
     Ok(parser.parse_expr()?)
 }

@@ -17,6 +17,7 @@ mod check;
 pub mod command;
 mod compaction;
 mod complexity;
+mod constraint;
 mod context;
 mod copy;
 pub(crate) mod correlated;

@@ -136,6 +136,8 @@ pub struct CreateCollection {
     pub if_not_exists: bool,
     /// Its columns; may be empty with a query.
     pub columns: Vec<ColumnDefinition>,
+    /// CHECK constraints that stand by themselves.
+    pub checks: Vec<CheckDefinition>,
     /// The primary key's columns, in whichever place they were named.
     pub primary_key: Vec<Ident>,
     /// The clustering key's columns.
@@ -159,8 +161,19 @@ pub struct ColumnDefinition {
     pub not_null: bool,
     /// DEFAULT, as an expression and as its author wrote it.
     pub default: Option<(Expr, String)>,
+    /// CHECK (..).
+    pub checks: Vec<CheckDefinition>,
     /// The sequence of a SERIAL or identity column.
     pub sequence: Option<Box<ColumnSequence>>,
+}
+
+/// A CHECK constraint.
+#[derive(Debug, Clone)]
+pub struct CheckDefinition {
+    /// Its name, if it has one.
+    pub name: Option<Ident>,
+    /// The condition.
+    pub condition: Expr,
 }
 
 /// CREATE VIEW.
@@ -241,6 +254,22 @@ pub enum AlterAction {
         /// Whether a missing one is fine.
         if_exists: bool,
     },
+    /// ADD CONSTRAINT .. CHECK (..).
+    AddCheck {
+        /// The constraint.
+        check: CheckDefinition,
+        /// Whether the rows that exist may break it: NOT VALID.
+        not_valid: bool,
+    },
+    /// DROP CONSTRAINT.
+    DropConstraint {
+        /// The constraint.
+        name: Ident,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+    },
+    /// RENAME CONSTRAINT a TO b.
+    RenameConstraint(Ident, Ident),
     /// RENAME COLUMN a TO b.
     RenameColumn(Ident, Ident),
     /// RENAME TO.

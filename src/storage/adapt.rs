@@ -111,6 +111,7 @@ mod tests {
     fn schema(columns: Vec<Column>) -> CollectionSchema {
         CollectionSchema {
             next_field_id: FieldId(100),
+            checks: Vec::new(),
             columns,
             primary_key: vec![],
             clustering_key: vec![],

@@ -213,7 +213,7 @@ pub fn field_id(field: &Field) -> Option<FieldId> {
 
 /// The columns and keys of a collection.
 ///
-/// Invariants: column ids are unique and below `next_field_id`; names are unique; keys name existing columns.
+/// Invariants: column ids are unique and below `next_field_id`; names are unique; keys and checks name existing columns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CollectionSchema {
     /// Columns in the order of `SELECT *`.
@@ -226,6 +226,20 @@ pub struct CollectionSchema {
     pub partition_key: Option<FieldId>,
     /// The id of the next column to be added.
     pub next_field_id: FieldId,
+    /// What every row must fulfil, in the order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+}
+
+/// A CHECK constraint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name, of which its collection has one.
+    pub name: String,
+    /// The condition as SQL over the columns: no row may make it false.
+    pub condition: String,
+    /// The columns that it reads.
+    pub columns: Vec<FieldId>,
 }
 
 impl CollectionSchema {

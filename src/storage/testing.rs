@@ -32,6 +32,7 @@ pub(crate) fn schema() -> CollectionSchema {
         clustering_key: vec![FieldId(1)],
         partition_key: None,
         next_field_id: FieldId(2),
+        checks: Vec::new(),
     }
 }
 

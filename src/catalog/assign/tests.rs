@@ -456,6 +456,7 @@ fn batches_match_by_place_and_keep_not_null() {
         clustering_key: vec![],
         partition_key: None,
         next_field_id: FieldId(3),
+        checks: Vec::new(),
     });
     let name = QualifiedName::new("public", "book");
     let assignment = Assignment::new(&name, Arc::clone(&schema));

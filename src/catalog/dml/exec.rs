@@ -279,7 +279,11 @@ impl Statement {
     /// Runs the query: the rows that come and the addresses of those that go.
     async fn rows(&self, plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Changed> {
         let collection = self.current(snapshot)?;
-        let mut sink = Sink::try_new(Arc::clone(&self.target.engine), collection)?;
+        let mut sink = Sink::try_new(
+            Arc::clone(&self.target.engine),
+            collection,
+            self.target.checks.clone(),
+        )?;
         let mut removed = Removed::new();
         let mut count = 0;
         let address = self.operation.address_columns();
@@ -310,8 +314,9 @@ impl Statement {
             let message = format!("relation \"{name}\" does not exist");
             Error::not_found(sqlstate::UNDEFINED_TABLE, message)
         })?;
-        if current.schema.columns != planned.schema.columns {
-            let message = format!("cached plan is out of date: \"{name}\" has other columns now");
+        let (now, then) = (&current.schema, &planned.schema);
+        if now.columns != then.columns || now.checks != then.checks {
+            let message = format!("cached plan is out of date: \"{name}\" was altered");
             return Err(Error::unsupported(message).with_hint("Run the statement again."));
         }
         Ok(Arc::clone(current))

@@ -80,6 +80,7 @@ fn schema(types: &[ColumnType]) -> CollectionSchema {
     columns.push(column(types.len() as u32 + 2, "v", ColumnType::Vector(2)));
     CollectionSchema {
         next_field_id: FieldId(types.len() as u32 + 3),
+        checks: Vec::new(),
         columns,
         primary_key: vec![],
         clustering_key: vec![FieldId(2)],

@@ -47,6 +47,12 @@ pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
             ),
             ("relpersistence", "p".into()),
             ("relkind", relation.kind().into()),
+            (
+                "relchecks",
+                collection
+                    .map_or(0, |c| c.schema.checks.len() as i64)
+                    .into(),
+            ),
             ("relnatts", (relation.columns.len() as i64).into()),
             ("relhasrules", is_view.into()),
             ("relispopulated", true.into()),
@@ -282,6 +288,23 @@ pub(super) fn pg_constraint(rows: &mut Rows, objects: &Objects) {
         let Some(collection) = relation.collection() else {
             continue;
         };
+        for check in &collection.schema.checks {
+            let columns = check.columns.iter().map(|id| attribute_number(*id));
+            rows.push(&[
+                ("oid", oid::check(collection.id, &check.name).into()),
+                ("conname", check.name.as_str().into()),
+                ("connamespace", relation.namespace.into()),
+                ("contype", "c".into()),
+                ("convalidated", true.into()),
+                ("conrelid", relation.oid.into()),
+                ("confupdtype", " ".into()),
+                ("confdeltype", " ".into()),
+                ("confmatchtype", " ".into()),
+                ("conislocal", true.into()),
+                ("conkey", columns.collect::<Vec<i16>>().into()),
+                ("conbin", check.condition.as_str().into()),
+            ]);
+        }
         if collection.schema.primary_key.is_empty() {
             continue;
         }

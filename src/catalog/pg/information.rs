@@ -10,7 +10,7 @@ use super::rows::{Rows, Value};
 use super::views::definition;
 use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid};
 use crate::storage::collection::Collection;
-use crate::storage::schema::{ColumnType, FieldId};
+use crate::storage::schema::{Check, ColumnType, FieldId};
 use crate::storage::sequence::Generates;
 
 /// What views of one statement are made of.
@@ -217,15 +217,42 @@ impl<'a> Information<'a> {
 
     /// `table_constraints`, and `constraint_table_usage`, which has some of its columns.
     pub fn table_constraints(&self, rows: &mut Rows) {
-        for (relation, _, name) in self.keys() {
+        let keys = self
+            .keys()
+            .map(|(relation, _, name)| (relation, name, "PRIMARY KEY"));
+        let checks = self
+            .checks()
+            .map(|(r, check)| (r, check.name.clone(), "CHECK"));
+        for (relation, name, kind) in keys.chain(checks) {
             let mut cells = self.constraint_of(relation, &name);
             cells.extend([
-                ("constraint_type", "PRIMARY KEY".into()),
+                ("constraint_type", kind.into()),
                 ("is_deferrable", yes(false)),
                 ("initially_deferred", yes(false)),
                 ("enforced", yes(true)),
             ]);
             rows.push(&cells);
+        }
+    }
+
+    /// Collections with their checks.
+    fn checks(&self) -> impl Iterator<Item = (&'a Relation, &'a Check)> {
+        let relations = self.objects.relations.iter();
+        relations.flat_map(|relation| {
+            let collection = relation.collection();
+            let checks = collection.into_iter().flat_map(|c| &c.schema.checks);
+            checks.map(move |check| (relation, check))
+        })
+    }
+
+    pub fn check_constraints(&self, rows: &mut Rows) {
+        for (relation, check) in self.checks() {
+            rows.push(&[
+                ("constraint_catalog", self.database().into()),
+                ("constraint_schema", relation.schema.as_str().into()),
+                ("constraint_name", check.name.as_str().into()),
+                ("check_clause", format!("({})", check.condition).into()),
+            ]);
         }
     }
 

@@ -57,6 +57,7 @@ const DEFAULTS: u32 = 7 << 27;
 const RULES: u32 = 8 << 27;
 const INDEXES: u32 = 9 << 27;
 const SEQUENCES: u32 = 10 << 27;
+const CHECKS: u32 = 11 << 27;
 const RANGE: u32 = 1 << 27;
 
 fn in_range(start: u32, id: u64) -> u32 {
@@ -96,6 +97,11 @@ pub(super) fn sequence(id: SequenceId) -> u32 {
 /// The constraint of a collection's primary key.
 pub(super) fn key_constraint(id: CollectionId) -> u32 {
     in_range(KEY_CONSTRAINTS, id.0)
+}
+
+/// A check of a collection.
+pub(super) fn check(id: CollectionId, name: &str) -> u32 {
+    in_range(CHECKS, id.0.wrapping_mul(4099).wrapping_add(hash(&[name])))
 }
 
 /// The default of a column.
@@ -158,6 +164,7 @@ mod tests {
             key_constraint(far),
             index(IndexId(7)),
             sequence(SequenceId(8)),
+            check(far, "c"),
             schema("tenant"),
             view("public", "v"),
             function("f"),

@@ -195,6 +195,7 @@ fn fill_information(rows: &mut Rows, state: &dyn Session, information: &Informat
         "tables" => information.tables(rows),
         "views" => information.views(rows),
         "columns" => information.columns(rows),
+        "check_constraints" => information.check_constraints(rows),
         "table_constraints" | "constraint_table_usage" => information.table_constraints(rows),
         "key_column_usage" | "constraint_column_usage" => information.key_column_usage(rows),
         "sequences" => information.sequences(rows),

@@ -42,6 +42,7 @@ pub(super) fn schema() -> CollectionSchema {
         clustering_key: vec![FieldId(1)],
         partition_key: None,
         next_field_id: FieldId(10),
+        checks: Vec::new(),
     }
 }
 

@@ -91,6 +91,7 @@ impl World {
             clustering_key: vec![KEY],
             partition_key: None,
             next_field_id: FieldId(1),
+            checks: Vec::new(),
         };
         let options = CollectionOptions {
             segment_rows_max: SEGMENT_ROWS,

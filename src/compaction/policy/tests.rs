@@ -42,6 +42,7 @@ impl Builder {
             clustering_key: if clustered { vec![KEY] } else { vec![] },
             partition_key: None,
             next_field_id: FieldId(1),
+            checks: Vec::new(),
         };
         let options = CollectionOptions {
             segment_rows_max: 1_000,

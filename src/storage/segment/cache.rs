@@ -96,6 +96,7 @@ mod tests {
             clustering_key: vec![],
             partition_key: None,
             next_field_id: FieldId(1),
+            checks: Vec::new(),
         };
         let layout = SegmentLayout {
             schema: &schema,

@@ -87,10 +87,18 @@ fn index(call: &Call<'_>) -> Result<Value> {
 
 fn constraint(call: &Call<'_>) -> Result<Value> {
     let objects = call.context.objects();
-    let index = call
-        .oid(0)
-        .and_then(|oid| index_of_constraint(objects, oid));
-    Ok(index.map(key_definition).into())
+    let Some(wanted) = call.oid(0) else {
+        return Ok(Value::Null);
+    };
+    if let Some(index) = index_of_constraint(objects, wanted) {
+        return Ok(key_definition(index).into());
+    }
+    let collections = call.context.snapshot().collections();
+    let mut checks = collections.flat_map(|c| c.schema.checks.iter().map(|check| (c.id, check)));
+    let check = checks.find(|(id, check)| oid::check(*id, &check.name) == wanted);
+    Ok(check
+        .map(|(_, check)| format!("CHECK (({}))", check.condition))
+        .into())
 }
 
 fn view(call: &Call<'_>) -> Result<Value> {

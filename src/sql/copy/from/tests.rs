@@ -37,6 +37,7 @@ fn collection() -> Collection {
         clustering_key: Vec::new(),
         partition_key: None,
         next_field_id: FieldId(4),
+        checks: Vec::new(),
     };
     let new = NewCollection {
         id: CollectionId(1),

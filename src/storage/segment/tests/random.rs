@@ -95,6 +95,7 @@ impl Random {
             columns,
             partition_key: None,
             next_field_id: FieldId(20),
+            checks: Vec::new(),
         }
     }
 

@@ -141,6 +141,7 @@ fn columns_renamed_added_and_dropped_are_matched_by_field_id() {
         clustering_key: vec![],
         partition_key: None,
         next_field_id: FieldId(3),
+        checks: Vec::new(),
     };
     let rows = Random(1).batch(&old, 100);
     let fixture = Fixture::write(old.clone(), &[rows], 30);
@@ -203,6 +204,7 @@ fn a_narrow_read_reads_few_bytes() {
         clustering_key: vec![],
         partition_key: None,
         next_field_id: FieldId(3),
+        checks: Vec::new(),
     };
     let rows = random.batch(&schema, 5_000);
     let fixture = Fixture::write(schema, &[rows], 4_000);

@@ -27,6 +27,7 @@ fn vector_schema(column_type: ColumnType, nullable: bool) -> CollectionSchema {
         clustering_key: vec![],
         partition_key: None,
         next_field_id: FieldId(3),
+        checks: Vec::new(),
     }
 }
 

@@ -2,10 +2,20 @@
 //!
 //! The input of a [`DmlNode`] is an ordinary query, so that DataFusion optimises it with its subqueries and joins. The
 //! node acts when it is executed, in one commit or in the transaction that is open, and gives back one row: how many rows it changed.
+//!
+//! With RETURNING the query is below a [`ChangedRowsNode`], and what is computed of the changed rows lies between:
+//! ```text
+//! Dml                 collects the answer, commits, gives the answer
+//!   Projection        the expressions of RETURNING: when one fails, nothing is committed
+//!     ChangedRows     writes the rows of the query as they come, and hands them on as they are stored
+//!       query
+//! ```
 
+mod changed;
 mod exec;
 #[cfg(test)]
 mod tests;
+mod write;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -24,14 +34,17 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 
+use self::changed::ChangedRowsExec;
+pub use self::changed::{ChangedRowsNode, Returned, ReturnedColumn};
 pub use self::exec::DmlExec;
 use self::exec::Replan;
 use super::assign::{Assignment, check_assignable};
 use super::checks::Checks;
-use crate::error::Error;
+use crate::error::{Error, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::CollectionId;
+use crate::storage::snapshot::Snapshot;
 
 /// What a statement does to the rows of a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +65,15 @@ impl Operation {
             Self::Update | Self::Delete => 2,
         }
     }
+
+    /// Columns of the input with the values that are stored.
+    fn values(self, collection: &Collection) -> std::ops::Range<usize> {
+        let first = self.address_columns();
+        match self {
+            Self::Insert | Self::Update => first..first + collection.schema.columns.len(),
+            Self::Delete => first..first,
+        }
+    }
 }
 
 impl fmt::Display for Operation {
@@ -66,11 +88,29 @@ impl fmt::Display for Operation {
 
 /// The collection that a statement changes, as it was when the statement was planned.
 #[derive(Clone)]
-pub(super) struct Target {
+struct Target {
     engine: Arc<Engine>,
     collection: Arc<Collection>,
     /// What new rows must pass; known when the operator is made.
     checks: Option<Arc<Checks>>,
+}
+
+impl Target {
+    /// The collection in a version, with the columns for which the statement was planned.
+    fn current(&self, snapshot: &Snapshot) -> crate::error::Result<Arc<Collection>> {
+        let planned = &self.collection;
+        let name = &planned.name;
+        let current = snapshot.collection_by_id(planned.id).ok_or_else(|| {
+            let message = format!("relation \"{name}\" does not exist");
+            Error::not_found(sqlstate::UNDEFINED_TABLE, message)
+        })?;
+        let (now, then) = (&current.schema, &planned.schema);
+        if now.columns != then.columns || now.checks != then.checks {
+            let message = format!("cached plan is out of date: \"{name}\" was altered");
+            return Err(Error::unsupported(message).with_hint("Run the statement again."));
+        }
+        Ok(Arc::clone(current))
+    }
 }
 
 impl fmt::Debug for Target {
@@ -94,12 +134,14 @@ impl Target {
     }
 }
 
-/// A statement that changes rows of a collection; its output is one row, `count` UInt64.
+/// A statement that changes rows of a collection; its output is one row, `count` UInt64, or what RETURNING asks for.
 #[derive(Debug, Clone)]
 pub struct DmlNode {
     target: Target,
     operation: Operation,
     input: LogicalPlan,
+    /// Whether the output is the input's, which is made of changed rows.
+    returns: bool,
     schema: DFSchemaRef,
 }
 
@@ -123,11 +165,27 @@ impl DmlNode {
             },
             operation,
             input,
+            returns: false,
             schema: Arc::new(DFSchema::try_from(count_schema())?),
         };
-        Ok(LogicalPlan::Extension(Extension {
-            node: Arc::new(node),
-        }))
+        Ok(extension(node))
+    }
+
+    /// The plan of a statement with RETURNING: `answer` is made of the rows of a [`ChangedRowsNode`].
+    ///
+    /// # Errors
+    /// XX000 for an answer of other rows.
+    pub fn returning(answer: LogicalPlan) -> crate::error::Result<LogicalPlan> {
+        let changed = changed_rows(&answer);
+        let changed = changed.ok_or_else(|| Error::internal("RETURNING without changed rows"))?;
+        let node = Self {
+            target: changed.target.clone(),
+            operation: changed.operation,
+            schema: Arc::clone(answer.schema()),
+            input: answer,
+            returns: true,
+        };
+        Ok(extension(node))
     }
 
     /// What it does.
@@ -140,8 +198,46 @@ impl DmlNode {
         &self.target.collection
     }
 
-    fn identity(&self) -> (CollectionId, Operation) {
-        (self.target.collection.id, self.operation)
+    /// The query that finds the rows.
+    pub fn query(&self) -> &LogicalPlan {
+        match changed_rows(&self.input).filter(|_| self.returns) {
+            Some(changed) => &changed.input,
+            None => &self.input,
+        }
+    }
+
+    /// Whether RETURNING reads rows as they are stored.
+    pub fn returns_stored(&self) -> bool {
+        let changed = changed_rows(&self.input).filter(|_| self.returns);
+        changed.is_some_and(ChangedRowsNode::has_stored)
+    }
+
+    /// Whether its output is what RETURNING asks for.
+    pub fn returns(&self) -> bool {
+        self.returns
+    }
+
+    fn identity(&self) -> (CollectionId, Operation, bool) {
+        (self.target.collection.id, self.operation, self.returns)
+    }
+}
+
+fn extension(node: impl UserDefinedLogicalNode + 'static) -> LogicalPlan {
+    LogicalPlan::Extension(Extension {
+        node: Arc::new(node),
+    })
+}
+
+/// The node that writes, below what RETURNING computes: the first input of each.
+fn changed_rows(answer: &LogicalPlan) -> Option<&ChangedRowsNode> {
+    let mut plan = answer;
+    loop {
+        if let LogicalPlan::Extension(extension) = plan
+            && let Some(changed) = extension.node.as_any().downcast_ref()
+        {
+            return Some(changed);
+        }
+        plan = plan.inputs().into_iter().next()?;
     }
 }
 
@@ -177,7 +273,7 @@ fn check_input(
 }
 
 /// The schema of the output.
-pub(super) fn count_schema() -> SchemaRef {
+fn count_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new(
         "count",
         DataType::UInt64,
@@ -242,6 +338,10 @@ impl UserDefinedLogicalNodeCore for DmlNode {
     ) -> Result<Self> {
         match (inputs.pop(), inputs.len()) {
             (Some(input), 0) => Ok(Self {
+                schema: match self.returns {
+                    true => Arc::clone(input.schema()),
+                    false => Arc::clone(&self.schema),
+                },
                 input,
                 ..self.clone()
             }),
@@ -250,7 +350,7 @@ impl UserDefinedLogicalNodeCore for DmlNode {
     }
 }
 
-/// Makes the operator of a [`DmlNode`].
+/// Makes the operators of [`DmlNode`] and [`ChangedRowsNode`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DmlPlanner;
 
@@ -265,6 +365,10 @@ impl ExtensionPlanner for DmlPlanner {
         session: &dyn Session,
         _planning_ctx: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        if let Some(node) = node.as_any().downcast_ref::<ChangedRowsNode>() {
+            let input = Arc::clone(&physical_inputs[0]);
+            return Ok(Some(Arc::new(ChangedRowsExec::new(node, input))));
+        }
         let Some(node) = node.as_any().downcast_ref::<DmlNode>() else {
             return Ok(None);
         };
@@ -280,6 +384,7 @@ impl ExtensionPlanner for DmlPlanner {
             target,
             node.operation,
             Arc::clone(&physical_inputs[0]),
+            node.returns,
             replan,
         ))))
     }
@@ -299,5 +404,5 @@ pub(super) fn insert_exec(
         checks: None,
     };
     let target = target.checked(session)?;
-    Ok(DmlExec::new(target, Operation::Insert, input, None))
+    Ok(DmlExec::new(target, Operation::Insert, input, false, None))
 }

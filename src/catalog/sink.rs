@@ -70,12 +70,13 @@ impl Sink {
         })
     }
 
-    /// Takes rows whose columns are those of the collection in order, of any types that can be assigned.
+    /// Takes rows whose columns are those of the collection in order, of any types that can be assigned, and gives them
+    /// back as they are stored.
     ///
     /// # Errors
     /// The SQLSTATE of Postgres for the first value that does not fit, 23502 for a NULL where none may be, 23514 for a
     /// row that does not pass a check, 58030 or 53100 for what the disk says.
-    pub async fn push(&mut self, rows: &RecordBatch) -> Result<()> {
+    pub async fn push(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
         let assigned = self.assignment.batch(rows).map_err(|e| e.error)?;
         if let Some(checks) = &self.checks {
             checks.check(&assigned)?;
@@ -84,7 +85,7 @@ impl Sink {
             keys.add(&assigned)?;
         }
         self.rows += assigned.num_rows() as u64;
-        let mut rest = assigned;
+        let mut rest = assigned.clone();
         while rest.num_rows() > 0 {
             let fits = self.rows_that_fit(&rest);
             self.waiting.push(rest.slice(0, fits));
@@ -93,7 +94,7 @@ impl Sink {
                 self.write_waiting().await?;
             }
         }
-        Ok(())
+        Ok(assigned)
     }
 
     /// Ends the statement's rows.

@@ -290,7 +290,13 @@ impl Shell {
     async fn answer(&mut self, text: &str, data: &mut dyn BufRead) -> Result<(), Failure> {
         let outcome = self.session.run(text).await?;
         match outcome.tag.clone() {
-            Tag::Rows | Tag::Shown(_) | Tag::Fetched { .. } => self.print_rows(outcome).await,
+            Tag::Rows | Tag::Shown(_) | Tag::Fetched { .. } => {
+                self.print_rows(outcome).await.map(drop)
+            }
+            tag @ Tag::Returned(_) => {
+                let rows = self.print_rows(outcome).await?;
+                self.print_tag(&tag.text(rows))
+            }
             Tag::Count(word) => {
                 let count = print::count(outcome).await?;
                 self.print_tag(&format!("{word} {count}"))
@@ -308,7 +314,7 @@ impl Shell {
         }
     }
 
-    async fn print_rows(&mut self, outcome: Outcome) -> Result<(), Failure> {
+    async fn print_rows(&mut self, outcome: Outcome) -> Result<u64, Failure> {
         let Outcome {
             schema, mut stream, ..
         } = outcome;
@@ -324,7 +330,7 @@ impl Shell {
         if self.format.is_for_reading() {
             writeln!(self.out)?;
         }
-        Ok(())
+        Ok(rows)
     }
 
     fn print_tag(&mut self, tag: &str) -> Result<(), Failure> {

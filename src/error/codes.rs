@@ -18,6 +18,7 @@ type Code = (ErrorKind, &'static str);
 /// Parts of a planner's messages, the first that is found counts.
 const PLAN: &[(&[&str], Code)] = &[
     (&["table '", "not found"], (NotFound, s::UNDEFINED_TABLE)),
+    (&["Invalid qualifier"], (NotFound, s::UNDEFINED_TABLE)),
     (&["Invalid function"], (NotFound, s::UNDEFINED_FUNCTION)),
     (
         &["table function", "not found"],

@@ -166,7 +166,7 @@ impl Sender {
         style: &Style,
     ) -> Result<End> {
         match outcome.tag.clone() {
-            Tag::Rows | Tag::Shown(_) | Tag::Fetched { .. } => {
+            Tag::Rows | Tag::Shown(_) | Tag::Fetched { .. } | Tag::Returned(_) => {
                 let columns = outcome.schema.fields().len();
                 let mut formats = Answer::formats_of(&answer.formats, columns)?;
                 // The simple protocol cannot ask for a format: the cursor does.

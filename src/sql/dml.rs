@@ -1,5 +1,7 @@
 //! INSERT, UPDATE and DELETE: the queries that find their rows, as inputs of the nodes that act.
 
+mod returning;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
+use self::returning::Change;
 use super::ddl::{check_writable, find_collection, qualify};
 use super::parser::name_parts;
 use super::sequence::generator_ast;
@@ -21,6 +24,7 @@ use crate::catalog::dml::{DmlNode, Operation};
 use crate::catalog::provider::ROWS_CATALOG;
 use crate::catalog::table::{ROW_COLUMN, SEGMENT_COLUMN};
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
 use crate::storage::schema::Column;
 use crate::storage::sequence::Generates;
@@ -32,7 +36,6 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Resu
             "INSERT .. ON CONFLICT is not supported yet",
         ));
     }
-    refuse_returning(insert.returning.as_ref())?;
     let TableObject::TableName(table) = &insert.table else {
         return Err(Error::unsupported("INSERT takes the name of a collection"));
     };
@@ -61,7 +64,14 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Resu
     }
     let targets = if none_given { &[][..] } else { targets };
     let input = planning.with_defaults(source, targets, &collection)?;
-    insert_plan(planning.session, &collection, input)
+    let alias = insert.table_alias.map(|alias| alias.alias);
+    let change = Change {
+        from: vec![table_of(&name, alias)],
+        operation: Operation::Insert,
+        input,
+        collection,
+    };
+    planning.change(change, insert.returning).await
 }
 
 /// The node that inserts the rows of `input`, whose columns are those of the collection in order.
@@ -72,13 +82,6 @@ pub(super) fn insert_plan(
 ) -> Result<LogicalPlan> {
     let engine = Arc::clone(&session.inner.core.engine);
     DmlNode::plan(engine, Arc::clone(collection), Operation::Insert, input)
-}
-
-fn refuse_returning(returning: Option<&Vec<SelectItem>>) -> Result<()> {
-    match returning {
-        None => Ok(()),
-        Some(_) => Err(Error::unsupported("RETURNING is not supported yet")),
-    }
 }
 
 /// Places of the columns that INSERT names; all of them where it names none.
@@ -290,7 +293,6 @@ fn is_default(expr: &ast::Expr) -> bool {
 
 /// DELETE: the node over a query for the addresses of the rows.
 pub(super) async fn delete(planning: &Planning<'_>, delete: ast::Delete) -> Result<LogicalPlan> {
-    refuse_returning(delete.returning.as_ref())?;
     if !delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some() {
         return Err(Error::unsupported(
             "DELETE takes FROM, USING and WHERE only",
@@ -303,14 +305,13 @@ pub(super) async fn delete(planning: &Planning<'_>, delete: ast::Delete) -> Resu
     let target = planning.target(target)?;
     from.extend(delete.using.unwrap_or_default());
     let items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
-    let query = select(items, from, delete.selection)?;
-    let input = planning.query(query).await?;
-    planning.dml(&target, Operation::Delete, input)
+    let query = select(items, from.clone(), delete.selection)?;
+    let change = target.change(Operation::Delete, planning.query(query).await?, from);
+    planning.change(change, delete.returning).await
 }
 
 /// UPDATE: the node over a query for addresses and the new rows.
 pub(super) async fn update(planning: &Planning<'_>, update: ast::Update) -> Result<LogicalPlan> {
-    refuse_returning(update.returning.as_ref())?;
     if !update.order_by.is_empty() || update.limit.is_some() {
         return Err(Error::unsupported("UPDATE takes SET, FROM and WHERE only"));
     }
@@ -339,10 +340,9 @@ pub(super) async fn update(planning: &Planning<'_>, update: ast::Update) -> Resu
     {
         from.extend(more);
     }
-    let input = planning
-        .query(select(items, from, update.selection)?)
-        .await?;
-    planning.dml(&target, Operation::Update, input)
+    let query = select(items, from.clone(), update.selection)?;
+    let change = target.change(Operation::Update, planning.query(query).await?, from);
+    planning.change(change, update.returning).await
 }
 
 fn assignments(
@@ -374,10 +374,28 @@ fn assignments(
 /// The collection that a statement changes, and the name its columns go by.
 struct Target {
     collection: Arc<Collection>,
+    name: QualifiedName,
     alias: Ident,
 }
 
 impl Target {
+    /// The change, by a query from the tables of `from`, of which the target is the first.
+    fn change(
+        self,
+        operation: Operation,
+        input: LogicalPlan,
+        mut from: Vec<TableWithJoins>,
+    ) -> Change {
+        // What is returned has no addresses.
+        from[0] = table_of(&self.name, Some(self.alias));
+        Change {
+            collection: self.collection,
+            operation,
+            input,
+            from,
+        }
+    }
+
     fn column(&self, name: &str) -> ast::Expr {
         ast::Expr::CompoundIdentifier(vec![self.alias.clone(), quoted(name)])
     }
@@ -413,17 +431,33 @@ impl Planning<'_> {
         Ok(Target {
             collection,
             alias: alias.name.clone(),
+            name: qualified,
         })
     }
+}
 
-    fn dml(
-        &self,
-        target: &Target,
-        operation: Operation,
-        input: LogicalPlan,
-    ) -> Result<LogicalPlan> {
-        let engine = Arc::clone(&self.session.inner.core.engine);
-        DmlNode::plan(engine, Arc::clone(&target.collection), operation, input)
+/// A collection in FROM.
+fn table_of(name: &QualifiedName, alias: Option<Ident>) -> TableWithJoins {
+    let alias = alias.unwrap_or_else(|| quoted(&name.name));
+    TableWithJoins {
+        relation: TableFactor::Table {
+            name: ObjectName::from([&name.schema, &name.name].map(|part| quoted(part)).to_vec()),
+            alias: Some(TableAlias {
+                explicit: true,
+                name: alias,
+                columns: Vec::new(),
+                at: None,
+            }),
+            args: None,
+            with_hints: Vec::new(),
+            version: None,
+            with_ordinality: false,
+            partitions: Vec::new(),
+            json_path: None,
+            sample: None,
+            index_hints: Vec::new(),
+        },
+        joins: Vec::new(),
     }
 }
 

@@ -37,7 +37,7 @@ enum Name {
 }
 
 impl OutputNames {
-    /// The names of a query's columns; nothing for other statements.
+    /// The names of the columns of a query or of RETURNING; nothing for other statements.
     pub fn of(statement: &Statement) -> Self {
         match statement {
             Statement::DataFusion(statement) => match statement.as_ref() {
@@ -47,14 +47,22 @@ impl OutputNames {
                 },
                 _ => Self::default(),
             },
+            Statement::Insert(insert) => Self::of_returning(insert.returning.as_deref()),
+            Statement::Update(update) => Self::of_returning(update.returning.as_deref()),
+            Statement::Delete(delete) => Self::of_returning(delete.returning.as_deref()),
             _ => Self::default(),
         }
     }
 
     fn of_query(query: &Query) -> Self {
-        let Some(items) = projection(&query.body) else {
-            return Self::default();
-        };
+        projection(&query.body).map_or_else(Self::default, Self::of_items)
+    }
+
+    fn of_returning(items: Option<&[SelectItem]>) -> Self {
+        items.map_or_else(Self::default, Self::of_items)
+    }
+
+    fn of_items(items: &[SelectItem]) -> Self {
         let is_wildcard = |item: &SelectItem| {
             matches!(
                 item,
@@ -234,6 +242,9 @@ mod tests {
             ("SELECT a IS NULL FROM t", "?column?"),
             ("SELECT $1", "?column?"),
             ("SELECT count(*) FROM t UNION ALL SELECT 1", "count"),
+            ("INSERT INTO t VALUES (1) RETURNING a + 1", "?column?"),
+            ("UPDATE t SET a = 1 RETURNING lower(b)", "lower"),
+            ("DELETE FROM t RETURNING a::text", "a"),
         ] {
             assert_eq!(names(sql, 1), [expected], "{sql}");
         }

@@ -266,11 +266,11 @@ impl Session {
                 continue;
             }
             return Ok(Planned {
-                tag,
                 plan,
-                types: planning.types,
+                types: planning.types.clone(),
                 names: OutputNames::of(&statement),
-                state: planning.state,
+                state: planning.state_for(&tag),
+                tag,
             });
         }
     }

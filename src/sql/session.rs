@@ -59,6 +59,8 @@ pub enum Tag {
         /// Whether the cursor was declared BINARY: its values travel so also where text is asked for.
         binary: bool,
     },
+    /// The rows that RETURNING makes of changed ones; the word stands before their number (`INSERT 0`).
+    Returned(&'static str),
     /// A number of rows touched, in the one column `count`; the word stands before it (`INSERT 0`).
     Count(&'static str),
     /// Nothing but that it was done (`CREATE TABLE`).
@@ -72,7 +74,18 @@ pub enum Tag {
 impl Tag {
     /// Whether the client gets the rows; others answer by their tag alone.
     pub fn answers_rows(&self) -> bool {
-        matches!(self, Self::Rows | Self::Shown(_) | Self::Fetched { .. })
+        matches!(
+            self,
+            Self::Rows | Self::Shown(_) | Self::Fetched { .. } | Self::Returned(_)
+        )
+    }
+
+    /// That of a statement which changes rows, and maybe returns them.
+    fn of_change(word: &'static str, returning: bool) -> Self {
+        match returning {
+            true => Self::Returned(word),
+            false => Self::Count(word),
+        }
     }
 
     /// The tag as clients read it: `n` is the number of rows that were answered, or the one value of the column
@@ -81,7 +94,7 @@ impl Tag {
         match self {
             Self::Rows => format!("SELECT {n}"),
             Self::Fetched { .. } => format!("FETCH {n}"),
-            Self::Count(word) => format!("{word} {n}"),
+            Self::Count(word) | Self::Returned(word) => format!("{word} {n}"),
             Self::CopyOut(_) | Self::CopyIn(_) => format!("COPY {n}"),
             Self::Shown(words) | Self::Done(words) => (*words).to_string(),
         }
@@ -312,6 +325,17 @@ impl<'a> Planning<'a> {
         Self { types, ..self }
     }
 
+    /// The state in which a plan with such an answer is made into operators: changed rows are returned in the order in
+    /// which the statement has them, which is lost when they are dealt out to several threads.
+    pub(super) fn state_for(self, tag: &Tag) -> SessionState {
+        let mut state = self.state;
+        if matches!(tag, Tag::Returned(_)) {
+            let options = state.config_mut().options_mut();
+            options.optimizer.enable_round_robin_repartition = false;
+        }
+        state
+    }
+
     /// The plan of a query, or of another statement that DataFusion plans.
     pub(super) async fn plan(&self, statement: ast::Statement) -> Result<LogicalPlan> {
         let planner = &self.session.inner.type_planner;
@@ -340,13 +364,16 @@ impl<'a> Planning<'a> {
                 Ok((Tag::Shown("EXPLAIN"), self.explain(explain).await?))
             }
             Statement::Insert(insert) => {
-                Ok((Tag::Count("INSERT 0"), dml::insert(self, *insert).await?))
+                let tag = Tag::of_change("INSERT 0", insert.returning.is_some());
+                Ok((tag, dml::insert(self, *insert).await?))
             }
             Statement::Update(update) => {
-                Ok((Tag::Count("UPDATE"), dml::update(self, *update).await?))
+                let tag = Tag::of_change("UPDATE", update.returning.is_some());
+                Ok((tag, dml::update(self, *update).await?))
             }
             Statement::Delete(delete) => {
-                Ok((Tag::Count("DELETE"), dml::delete(self, *delete).await?))
+                let tag = Tag::of_change("DELETE", delete.returning.is_some());
+                Ok((tag, dml::delete(self, *delete).await?))
             }
             Statement::Copy(statement) => copy::plan(self, *statement).await,
             Statement::Access(statement) => access::command::plan(session, *statement),

@@ -29,6 +29,7 @@ mod operation;
 mod power;
 mod raw;
 mod readme;
+mod returning;
 mod scripts;
 mod search;
 mod slt;

@@ -1,15 +1,14 @@
 //! The operator that changes rows when it is executed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch, UInt64Array};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{UInt32Type, UInt64Type};
+use arrow::array::{RecordBatch, UInt64Array};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
@@ -20,18 +19,17 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, execute_stream,
 };
-use futures::StreamExt;
+use futures::{Stream, StreamExt, TryFutureExt, stream};
 use tokio::sync::MutexGuard;
 
+use super::changed::{ChangedRowsExec, Slot};
+use super::write::{Changed, Writer};
 use super::{Operation, Target, count_schema};
-use crate::catalog::keys::Removed;
 use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::scan::CollectionScanExec;
-use crate::catalog::sink::{NewRows, Sink};
 use crate::catalog::transaction::OpenTransaction;
-use crate::error::{Error, ErrorKind, Result, sqlstate};
-use crate::storage::collection::Collection;
-use crate::storage::schema::{SegmentId, Version};
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::schema::Version;
 use crate::storage::snapshot::Snapshot;
 
 /// How often a statement is run before it reports that others were faster.
@@ -59,12 +57,14 @@ impl Replan {
     }
 }
 
-/// Changes rows of a collection in one commit, or as part of an [`OpenTransaction`]; gives back how many.
+/// Changes rows of a collection in one commit, or as part of an [`OpenTransaction`]; gives back how many, or what
+/// RETURNING makes of them.
 #[derive(Debug)]
 pub struct DmlExec {
     target: Target,
     operation: Operation,
     input: Arc<dyn ExecutionPlan>,
+    returns: bool,
     replan: Option<Arc<Replan>>,
     properties: Arc<PlanProperties>,
 }
@@ -74,10 +74,15 @@ impl DmlExec {
         target: Target,
         operation: Operation,
         input: Arc<dyn ExecutionPlan>,
+        returns: bool,
         replan: Option<Arc<Replan>>,
     ) -> Self {
+        let schema = match returns {
+            true => input.schema(),
+            false => count_schema(),
+        };
         let properties = PlanProperties::new(
-            EquivalenceProperties::new(count_schema()),
+            EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(1),
             EmissionType::Final,
             Boundedness::Bounded,
@@ -87,6 +92,7 @@ impl DmlExec {
             target,
             operation,
             input,
+            returns,
             replan,
             properties: Arc::new(properties),
         }
@@ -97,6 +103,7 @@ impl DmlExec {
             target: self.target.clone(),
             operation: self.operation,
             input: Arc::clone(&self.input),
+            returns: self.returns,
             replan: self.replan.clone(),
             context,
         }
@@ -127,6 +134,11 @@ impl ExecutionPlan for DmlExec {
         vec![false]
     }
 
+    /// Without it a sort below would be taken for useless.
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
     fn apply_expressions(
         &self,
         _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DataFusionResult<TreeNodeRecursion>,
@@ -143,7 +155,10 @@ impl ExecutionPlan for DmlExec {
         let input = input.ok_or_else(|| Error::internal("DmlExec takes one input"))?;
         let replan = self.replan.clone();
         let target = self.target.clone();
-        Ok(Arc::new(Self::new(target, self.operation, input, replan)))
+        let (operation, returns) = (self.operation, self.returns);
+        Ok(Arc::new(Self::new(
+            target, operation, input, returns, replan,
+        )))
     }
 
     fn with_new_children(
@@ -161,13 +176,10 @@ impl ExecutionPlan for DmlExec {
         context: Arc<TaskContext>,
     ) -> DataFusionResult<SendableRecordBatchStream> {
         let statement = self.statement(context);
-        let run = async move {
-            let count = UInt64Array::from(vec![statement.run().await?]);
-            Ok(RecordBatch::try_new(count_schema(), vec![Arc::new(count)])?)
-        };
+        let run = async move { Ok(statement.run().await?.into_stream()) };
         Ok(Box::pin(RecordBatchStreamAdapter::new(
-            count_schema(),
-            futures::stream::once(run).boxed(),
+            self.schema(),
+            run.try_flatten_stream().boxed(),
         )))
     }
 }
@@ -177,12 +189,13 @@ struct Statement {
     target: Target,
     operation: Operation,
     input: Arc<dyn ExecutionPlan>,
+    returns: bool,
     replan: Option<Arc<Replan>>,
     context: Arc<TaskContext>,
 }
 
 impl Statement {
-    async fn run(&self) -> Result<u64> {
+    async fn run(&self) -> Result<Answer> {
         let config = self.context.session_config();
         match (self.operation, config.get_extension::<OpenTransaction>()) {
             (_, Some(transaction)) => self.join(&transaction).await,
@@ -192,18 +205,19 @@ impl Statement {
     }
 
     /// The transaction has read what it read: a statement in it is not run again.
-    async fn join(&self, transaction: &OpenTransaction) -> Result<u64> {
-        let changed = self.rows(&self.input, &transaction.snapshot()).await?;
+    async fn join(&self, transaction: &OpenTransaction) -> Result<Answer> {
+        let Run { changed, answer } = self.rows(&self.input, &transaction.snapshot()).await?;
         changed.new.join(transaction, &changed.removed).await?;
-        Ok(changed.count)
+        Ok(answer)
     }
 
     /// Rows that were read once are inserted as they are, however often others commit meanwhile.
-    async fn insert(&self) -> Result<u64> {
+    async fn insert(&self) -> Result<Answer> {
         let committer = &self.target.engine.committer;
+        let Run { changed, answer } = self.rows(&self.input, &committer.snapshot()).await?;
         let Changed {
             mut new, removed, ..
-        } = self.rows(&self.input, &committer.snapshot()).await?;
+        } = changed;
         let mut turn = None;
         for _ in 1..TRIES_MAX {
             let snapshot = committer.snapshot();
@@ -211,15 +225,15 @@ impl Statement {
                 Err(e) if e.kind() == ErrorKind::Conflict => {
                     self.wait_for_turn(&mut turn, snapshot.version()).await;
                 }
-                result => return result.map(|()| new.rows()),
+                result => return result.map(|()| answer),
             }
         }
         let last = new.commit(&committer.snapshot(), &removed).await;
-        last.map(|()| new.rows())
+        last.map(|()| answer)
     }
 
     /// Rows are looked for again, in a newer version, when others changed them meanwhile.
-    async fn change(&self) -> Result<u64> {
+    async fn change(&self) -> Result<Answer> {
         let mut tries = 1;
         let mut plan = self.consistent_plan().await?;
         loop {
@@ -259,7 +273,7 @@ impl Statement {
         }
     }
 
-    async fn change_once(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<u64> {
+    async fn change_once(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<Answer> {
         let committer = &self.target.engine.committer;
         let versions = versions(plan);
         let snapshot = match versions.iter().next() {
@@ -271,63 +285,98 @@ impl Statement {
                 return Err(Error::conflict(message));
             }
         };
-        let mut changed = self.rows(plan, &snapshot).await?;
+        let Run {
+            mut changed,
+            answer,
+        } = self.rows(plan, &snapshot).await?;
         changed.new.commit(&snapshot, &changed.removed).await?;
-        Ok(changed.count)
+        Ok(answer)
     }
 
-    /// Runs the query: the rows that come and the addresses of those that go.
-    async fn rows(&self, plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Changed> {
-        let collection = self.current(snapshot)?;
-        let mut sink = Sink::try_new(
-            Arc::clone(&self.target.engine),
-            collection,
-            self.target.checks.clone(),
-        )?;
-        let mut removed = Removed::new();
-        let mut count = 0;
-        let address = self.operation.address_columns();
+    /// Runs the query: the rows that come, the addresses of those that go, and what RETURNING makes of them.
+    async fn rows(&self, plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Run> {
+        let collection = self.target.current(snapshot)?;
+        let mut writer = Writer::try_new(&self.target, self.operation, collection)?;
+        let mut answer = Answer::new(self.context.memory_pool());
         let mut rows = execute_stream(Arc::clone(plan), Arc::clone(&self.context))?;
-        while let Some(batch) = rows.next().await {
-            let mut batch = batch?;
-            if address > 0 {
-                batch = take_addresses(&batch, &mut removed)?;
-            }
-            count += batch.num_rows() as u64;
-            if self.operation != Operation::Delete {
-                let values: Vec<usize> = (address..batch.num_columns()).collect();
-                sink.push(&batch.project(&values)?).await?;
+        if self.returns {
+            let slot = slot_of(plan)?;
+            slot.open(writer).await;
+            let collected = answer.collect(rows).await;
+            let written = slot.close().await;
+            collected?;
+            writer = written?;
+        } else {
+            while let Some(batch) = rows.next().await {
+                writer.push(&batch?).await?;
             }
         }
-        Ok(Changed {
-            new: sink.finish().await?,
-            removed: Arc::new(removed),
-            count,
-        })
-    }
-
-    /// The collection in a version, with the columns for which the statement was planned.
-    fn current(&self, snapshot: &Snapshot) -> Result<Arc<Collection>> {
-        let planned = &self.target.collection;
-        let name = &planned.name;
-        let current = snapshot.collection_by_id(planned.id).ok_or_else(|| {
-            let message = format!("relation \"{name}\" does not exist");
-            Error::not_found(sqlstate::UNDEFINED_TABLE, message)
-        })?;
-        let (now, then) = (&current.schema, &planned.schema);
-        if now.columns != then.columns || now.checks != then.checks {
-            let message = format!("cached plan is out of date: \"{name}\" was altered");
-            return Err(Error::unsupported(message).with_hint("Run the statement again."));
+        let changed = writer.finish().await?;
+        if !self.returns {
+            answer.push(count_batch(changed.count)?)?;
         }
-        Ok(Arc::clone(current))
+        Ok(Run { changed, answer })
     }
 }
 
-/// What a statement is about to change.
-struct Changed {
-    new: NewRows,
-    removed: Arc<Removed>,
-    count: u64,
+/// What a statement is about to change, and what it answers then.
+struct Run {
+    changed: Changed,
+    answer: Answer,
+}
+
+fn count_batch(count: u64) -> Result<RecordBatch> {
+    let count = UInt64Array::from(vec![count]);
+    Ok(RecordBatch::try_new(count_schema(), vec![Arc::new(count)])?)
+}
+
+/// The rows of an answer: they wait for the commit, in memory that is counted.
+struct Answer {
+    batches: Vec<RecordBatch>,
+    memory: MemoryReservation,
+}
+
+impl Answer {
+    fn new(pool: &Arc<dyn MemoryPool>) -> Self {
+        Self {
+            batches: Vec::new(),
+            memory: MemoryConsumer::new("RETURNING").register(pool),
+        }
+    }
+
+    fn push(&mut self, batch: RecordBatch) -> Result<()> {
+        self.memory.try_grow(batch.get_array_memory_size())?;
+        self.batches.push(batch);
+        Ok(())
+    }
+
+    async fn collect(&mut self, mut rows: SendableRecordBatchStream) -> Result<()> {
+        while let Some(batch) = rows.next().await {
+            self.push(batch?)?;
+        }
+        Ok(())
+    }
+
+    fn into_stream(self) -> impl Stream<Item = DataFusionResult<RecordBatch>> {
+        let Self { batches, memory } = self;
+        stream::iter(batches).map(move |batch| {
+            // Some of it is there until the last batch is taken.
+            let _held = &memory;
+            Ok(batch)
+        })
+    }
+}
+
+/// Where the writer goes that hands changed rows on.
+fn slot_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<Slot>> {
+    let mut rest = vec![plan];
+    while let Some(plan) = rest.pop() {
+        if let Some(changed) = plan.downcast_ref::<ChangedRowsExec>() {
+            return Ok(Arc::clone(changed.slot()));
+        }
+        rest.extend(plan.children());
+    }
+    Err(Error::internal("RETURNING lost the changed rows"))
 }
 
 /// The versions that the scans of a query read.
@@ -341,26 +390,4 @@ fn versions(plan: &Arc<dyn ExecutionPlan>) -> HashSet<Version> {
         rest.extend(plan.children());
     }
     versions
-}
-
-/// Adds the addresses of the rows to `removed`, and leaves out rows that were there already: a join may find a row
-/// more than once.
-fn take_addresses(
-    rows: &RecordBatch,
-    removed: &mut HashMap<SegmentId, roaring::RoaringBitmap>,
-) -> Result<RecordBatch> {
-    let segments = rows.column(0).as_primitive::<UInt64Type>().values();
-    let places = rows.column(1).as_primitive::<UInt32Type>().values();
-    let first: BooleanArray = segments
-        .iter()
-        .zip(places.iter())
-        .map(|(segment, row)| {
-            let rows = removed.entry(SegmentId(*segment)).or_default();
-            Some(rows.insert(*row))
-        })
-        .collect();
-    if first.true_count() == rows.num_rows() {
-        return Ok(rows.clone());
-    }
-    Ok(filter_record_batch(rows, &first)?)
 }

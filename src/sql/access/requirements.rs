@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Extension, LogicalPlan, Statement, SubqueryAlias,
 use datafusion::prelude::Expr;
 
 use super::view::{ViewNode, as_view};
-use crate::catalog::dml::{DmlNode, Operation};
+use crate::catalog::dml::{ChangedRowsNode, DmlNode, Operation};
 use crate::catalog::pg::SequenceTable;
 use crate::catalog::public::is_public;
 use crate::catalog::table::{CollectionTable, ROW_COLUMN, SEGMENT_COLUMN};
@@ -220,6 +220,9 @@ impl Requirements {
         if node.is::<ExplainNode>() {
             return Ok(None); // Like the statement that it explains.
         }
+        if node.is::<ChangedRowsNode>() {
+            return Ok(None); // A part of the statement above it.
+        }
         if extension.node.name() == COPY_OUT {
             return Ok(None);
         }
@@ -235,11 +238,14 @@ impl Requirements {
             Operation::Delete => Privilege::Delete,
         };
         self.relation(by, object.clone(), privilege, name);
+        if dml.returns_stored() {
+            self.relation(by, object.clone(), Privilege::Select, name);
+        }
         if dml.operation() == Operation::Insert {
             return Ok(None);
         }
-        let query = extension.node.inputs().into_iter().next();
-        let Some((query, changed)) = query.and_then(|q| Some((q, Changed::of(dml, q)?))) else {
+        let query = dml.query();
+        let Some(changed) = Changed::of(dml, query) else {
             self.relation(by, object, Privilege::Select, name);
             return Ok(None);
         };

@@ -237,12 +237,13 @@ impl Kept {
         self.requirements
             .check(&session.snapshot(), session.user().current())?;
         let Some(optimized) = &self.optimized else {
-            let state = Planning::new(session).state;
+            let state = Planning::new(session).state_for(&self.tag);
             let frame = datafusion::dataframe::DataFrame::new(state, self.bound(&values)?);
             return Ok(frame.execute_stream().await?);
         };
         if !matches!(self.tag, Tag::Rows) {
-            return optimized.change(session, &values).await;
+            let state = Planning::new(session).state_for(&self.tag);
+            return optimized.change(state, &values).await;
         }
         if let Some(rows) = optimized.repeat(session, &values).await? {
             return Ok(rows);
@@ -269,10 +270,9 @@ impl Optimized {
     /// Changes rows: the operators may have to plan again, and have a state of their own for it.
     async fn change(
         &self,
-        session: &Session,
+        state: SessionState,
         values: &[ScalarValue],
     ) -> Result<SendableRecordBatchStream> {
-        let state = Planning::new(session).state;
         let plan = self.bound(&state, values)?;
         let operators = state
             .query_planner()

@@ -1,5 +1,6 @@
 //! What the places of parameters in a plan say about their types.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -17,8 +18,9 @@ use datafusion::optimizer::AnalyzerRule;
 use shelfmark_udfs::VectorCastRule;
 
 use super::{Types, place_of};
-use crate::catalog::dml::DmlNode;
+use crate::catalog::dml::{ChangedRowsNode, DmlNode, Operation};
 use crate::error::Result;
+use crate::storage::collection::Collection;
 
 /// What a plan says about its parameters.
 #[derive(Debug, Default)]
@@ -67,8 +69,7 @@ impl Visitor<'_> {
             // PREPARE has parameters of its own.
             LogicalPlan::Statement(_) => Ok(()),
             LogicalPlan::Extension(Extension { node }) => {
-                let wants = node.as_any().downcast_ref::<DmlNode>().map(column_wants);
-                self.others(plan, &wants.unwrap_or_default())
+                self.others(plan, &column_wants(node.as_any()))
             }
             LogicalPlan::Projection(projection) => self.projection(projection, wants),
             LogicalPlan::Values(values) => self.values(values, wants),
@@ -447,9 +448,22 @@ fn beside(op: Operator, other: Want, want: &Want) -> Want {
 }
 
 /// What the columns of the input of an INSERT, UPDATE or DELETE are for.
-fn column_wants(node: &DmlNode) -> Vec<Want> {
-    let columns = node.collection().schema.columns.iter();
+fn column_wants(node: &dyn Any) -> Vec<Want> {
+    if let Some(dml) = node.downcast_ref::<DmlNode>().filter(|dml| !dml.returns()) {
+        return wants_of(dml.operation(), dml.collection());
+    }
+    match node.downcast_ref::<ChangedRowsNode>() {
+        Some(changed) => wants_of(changed.operation(), changed.collection()),
+        None => Vec::new(),
+    }
+}
+
+fn wants_of(operation: Operation, collection: &Collection) -> Vec<Want> {
+    let columns = collection.schema.columns.iter();
     let columns = columns.map(|column| Some(Arc::new(column.arrow_field())));
-    let addresses = std::iter::repeat_n(None, node.operation().address_columns());
-    addresses.chain(columns).collect()
+    let addresses = std::iter::repeat_n(None, operation.address_columns());
+    match operation {
+        Operation::Delete => addresses.collect(),
+        Operation::Insert | Operation::Update => addresses.chain(columns).collect(),
+    }
 }

@@ -23,6 +23,20 @@ for binary in (False, True):
         row = cursor.execute("SELECT id, title, 1.5::float8, NULL::int FROM shelf WHERE id = %s", (7,))
         assert row.fetchone() == (7, "t7", 1.5, None)
 
+with connection.cursor() as cursor:
+    rows = [(i, f"t{i}") for i in range(60, 70)]
+    insert = "INSERT INTO shelf (id, title) VALUES (%s, %s) RETURNING id, upper(title) AS title"
+    cursor.executemany(insert, rows, returning=True)
+    returned = []
+    while True:
+        assert [column.name for column in cursor.description] == ["id", "title"]
+        returned.append(cursor.fetchone())
+        if not cursor.nextset():
+            break
+    assert returned == [(i, f"T{i}") for i in range(60, 70)], returned
+deleted = run("DELETE FROM shelf WHERE id >= 60 RETURNING id")
+assert deleted.statusmessage == "DELETE 10" and len(deleted.fetchall()) == 10
+
 run("UPDATE shelf SET e = %s WHERE id = %s", ("[1,2]", 3))
 assert run("SELECT id FROM shelf ORDER BY e <-> %s LIMIT 1", ("[1,1]",)).fetchone() == (3,)
 assert psycopg.types.TypeInfo.fetch(connection, "vector").oid > 0

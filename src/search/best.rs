@@ -18,15 +18,16 @@ pub(super) struct Address {
     pub row: u32,
 }
 
-/// A key that at least `k` rows do not exceed: rows above it are not wanted. It only falls.
+/// A key that no winner exceeds, in time one that `k` rows do not: rows above it are not wanted. It only falls.
 ///
 /// A stale value is a larger one, which lets more rows through and loses none: hence relaxed.
 #[derive(Debug)]
 pub(super) struct Bound(AtomicU64);
 
 impl Bound {
-    pub fn new() -> Self {
-        Self(AtomicU64::new(u64::MAX))
+    /// A bound to begin with.
+    pub fn new(key: u64) -> Self {
+        Self(AtomicU64::new(key))
     }
 
     pub fn get(&self) -> u64 {
@@ -145,7 +146,7 @@ mod tests {
             workers in 1usize..4,
             ties in any::<bool>(),
         ) {
-            let bound = Bound::new();
+            let bound = Bound::new(u64::MAX);
             let new = || Best::new(k, ties, reservation(1 << 20));
             let mut all: Vec<Best> = (0..workers).map(|_| new()).collect();
             for (row, key) in keys.iter().enumerate() {
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let mut best = Best::new(1_000, false, reservation(4_096));
-        let bound = Bound::new();
+        let bound = Bound::new(u64::MAX);
         let refused = (0..1_000).find_map(|row| best.offer(0, address(row), &bound).err());
         assert!(refused.is_some());
     }

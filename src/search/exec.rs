@@ -29,6 +29,7 @@ use super::metrics::SearchMetrics;
 use super::node::metric_name;
 use super::order::Order;
 use super::run::Run;
+use super::score::Score;
 use crate::catalog::scan::{Candidates, OutputColumn, ScanSource};
 use crate::storage::schema::FieldId;
 
@@ -37,6 +38,8 @@ use crate::storage::schema::FieldId;
 pub struct Search {
     /// How vectors are compared.
     pub metric: Metric,
+    /// What the order is of.
+    pub score: Score,
     /// The vector column.
     pub vector: FieldId,
     /// Its name, for EXPLAIN.
@@ -47,7 +50,9 @@ pub struct Search {
     pub filter: Option<Arc<dyn PhysicalExpr>>,
     /// What their distances have to fulfil, over one column with the distance.
     pub distance_filter: Option<Arc<dyn PhysicalExpr>>,
-    /// The order of the distances.
+    /// What the filter on the distances says that no winner exceeds.
+    pub limits: Vec<Limit>,
+    /// The order of the scores.
     pub order: Order,
     /// How many rows.
     pub k: usize,
@@ -55,10 +60,19 @@ pub struct Search {
     pub ties: bool,
     /// The columns that the filter can name; the fields carry their field ids.
     pub table: SchemaRef,
-    /// The columns that come out, before the distance.
+    /// The columns that come out, before the score.
     pub columns: Vec<OutputColumn>,
-    /// Those columns and the distance.
+    /// Those columns and the score.
     pub output: SchemaRef,
+}
+
+/// A value that no winner exceeds in the order of a search.
+#[derive(Debug, Clone)]
+pub struct Limit {
+    /// Whether it is of scores; else of distances, of which then the smallest come first.
+    pub of_score: bool,
+    /// It reads no columns.
+    pub value: Arc<dyn PhysicalExpr>,
 }
 
 /// Finds the k rows of a collection whose distances from a query come first, at one version.
@@ -155,11 +169,15 @@ impl VectorTopKExec {
         } else {
             ""
         };
+        let score = match search.score.is_distance() {
+            true => String::new(),
+            false => format!(", score={}", search.score),
+        };
         let mut parts = vec![
             format!("collection={}", collection.name),
             format!("version={}", self.source.version),
             format!("k={}{ties}", search.k),
-            format!("metric={}{descending}", metric_name(search.metric)),
+            format!("metric={}{score}{descending}", metric_name(search.metric)),
             format!("column={}", search.vector_name),
             format!("segments={segments}"),
             format!("pruned={}{by}", self.pruned()),
@@ -167,7 +185,7 @@ impl VectorTopKExec {
             format!("projection=[{}]", names.join(", ")),
         ];
         parts.extend(filters);
-        if !search.order.descending {
+        if search.skips_segments() {
             parts.push("centroid_bound=on".to_string());
         }
         if !self.prune {
@@ -227,7 +245,8 @@ impl ExecutionPlan for VectorTopKExec {
         let search = &self.search;
         let mut recursion = TreeNodeRecursion::Continue;
         let filters = search.filter.iter().chain(&search.distance_filter);
-        for expr in std::iter::once(&search.query).chain(filters) {
+        let limits = search.limits.iter().map(|limit| &limit.value);
+        for expr in std::iter::once(&search.query).chain(filters).chain(limits) {
             recursion = recursion.visit_sibling(|| f(expr))?;
         }
         Ok(recursion)

@@ -319,8 +319,8 @@ impl Worker {
     fn offer_block(&mut self, unit: u32) -> Result<()> {
         let (run, best) = (&self.run, &mut self.best);
         run.metrics.distances.add(self.rows.len());
-        let order = run.search.order;
-        let is_wanted = |distance: f64| order.key(Some(distance)) <= run.bound.get();
+        let search = &run.search;
+        let is_wanted = |distance: f64| search.key(Some(distance)) <= run.bound.get();
         if run.search.distance_filter.is_some() {
             let rows = self
                 .rows
@@ -332,13 +332,13 @@ impl Worker {
             let accepted = run.search.accepted(distances)?.unwrap_or_default();
             for ((row, distance), _) in wanted.into_iter().zip(accepted).filter(|(_, a)| *a) {
                 let address = Address { unit, row };
-                best.offer(order.key(Some(distance)), address, &run.bound)?;
+                best.offer(search.key(Some(distance)), address, &run.bound)?;
             }
             return Ok(());
         }
         for (row, distance) in self.rows.iter().zip(&self.distances) {
             let address = Address { unit, row: *row };
-            best.offer(order.key(Some(*distance)), address, &run.bound)?;
+            best.offer(search.key(Some(*distance)), address, &run.bound)?;
         }
         Ok(())
     }
@@ -346,7 +346,7 @@ impl Worker {
     /// Offers rows that have no distance.
     fn offer_nulls(&mut self, unit: u32, rows: impl Iterator<Item = u32>) -> Result<()> {
         let run = &self.run;
-        let key = run.search.order.key(None);
+        let key = run.search.key(None);
         if !run.accepts_null || key > run.bound.get() {
             return Ok(());
         }

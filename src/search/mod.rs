@@ -11,6 +11,8 @@
 //! Rows and distances are those of the plain plan, which runs where the rule finds no such sort, and with
 //! `SET shelfmark.enable_vector_search = off`. Search is exact.
 //!
+//! A sort may also be by arithmetic over a distance (`score`), as the cosine similarity `1 - (e <=> q)` is.
+//!
 //! Order: by distance, NaN after all numbers, then rows whose vector is NULL. Rows of equal distance come in the order
 //! of their segments and of their places in them, unless the query orders them further.
 
@@ -27,3 +29,4 @@ pub mod planner;
 mod pool;
 pub mod rule;
 mod run;
+mod score;

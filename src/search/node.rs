@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 use shelfmark_udfs::{DistanceFunction, Metric};
 
 use super::order::Order;
+use super::score::Score;
 use crate::error::Error;
 
 /// The relation of the column with the distance: no table of a query has this name.
@@ -25,8 +26,9 @@ const DISTANCE: &str = "distance";
 pub struct VectorTopK {
     /// A scan of a collection.
     pub(super) input: Arc<LogicalPlan>,
-    /// A call of a distance function: a vector column of the input, and a query without columns.
-    pub(super) distance: Expr,
+    /// What rows are sorted by: a [`Score`] over a call of a distance function, whose arguments are a vector column of
+    /// the input and a query without columns.
+    pub(super) key: Expr,
     /// What rows have to fulfil: each reads scalar columns, or the distance alone.
     pub(super) filters: Vec<Expr>,
     pub(super) order: Order,
@@ -46,7 +48,7 @@ impl VectorTopK {
     /// When the input does not have the columns.
     pub(super) fn try_new(
         input: LogicalPlan,
-        distance: Expr,
+        key: Expr,
         filters: Vec<Expr>,
         order: Order,
         k: usize,
@@ -59,13 +61,13 @@ impl VectorTopK {
             let (qualifier, field) = below.qualified_field_from_column(column)?;
             fields.push((qualifier.cloned(), Arc::clone(field)));
         }
-        let is_nullable = distance.nullable(below)?;
+        let is_nullable = key.nullable(below)?;
         let field = Field::new(DISTANCE, DataType::Float64, is_nullable);
         fields.push((Self::distance_column().relation, Arc::new(field)));
         let schema = DFSchema::new_with_metadata(fields, Default::default())?;
         Ok(Self {
             input: Arc::new(input),
-            distance,
+            key,
             filters,
             order,
             k,
@@ -75,21 +77,14 @@ impl VectorTopK {
         })
     }
 
-    /// The column of the output with the distance.
+    /// The column of the output with the key.
     pub(super) fn distance_column() -> Column {
         Column::new(Some(TableReference::bare(RELATION)), DISTANCE)
     }
 
     fn identity(&self) -> (&Expr, &[Expr], Order, usize, bool, &[Column]) {
         let (filters, columns) = (self.filters.as_slice(), self.columns.as_slice());
-        (
-            &self.distance,
-            filters,
-            self.order,
-            self.k,
-            self.ties,
-            columns,
-        )
+        (&self.key, filters, self.order, self.k, self.ties, columns)
     }
 }
 
@@ -104,6 +99,11 @@ pub(super) struct Distance<'a> {
 }
 
 impl<'a> Distance<'a> {
+    /// The parts of the call that a key is a score of; `None` when it is of something else.
+    pub fn of_key(key: &'a Expr) -> Option<Self> {
+        Self::of(Score::of(key).1)
+    }
+
     /// The parts of `expr`; `None` when it is no distance of a column from something without columns.
     pub fn of(expr: &'a Expr) -> Option<Self> {
         let Expr::ScalarFunction(call) = expr else {
@@ -179,10 +179,10 @@ impl UserDefinedLogicalNodeCore for VectorTopK {
         &self.schema
     }
 
-    /// The distance with the query in it, then the filters: parameters are found and bound here.
+    /// The key with the query in it, then the filters: parameters are found and bound here.
     fn expressions(&self) -> Vec<Expr> {
-        let distance = std::iter::once(&self.distance);
-        distance.chain(&self.filters).cloned().collect()
+        let key = std::iter::once(&self.key);
+        key.chain(&self.filters).cloned().collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -190,9 +190,13 @@ impl UserDefinedLogicalNodeCore for VectorTopK {
         if self.ties {
             f.write_str(" with ties")?;
         }
-        if let Some(distance) = Distance::of(&self.distance) {
+        let (score, call) = Score::of(&self.key);
+        if let Some(distance) = Distance::of(call) {
             write!(f, ", metric={}", metric_name(distance.metric))?;
             write!(f, ", column={}", distance.column)?;
+        }
+        if !score.is_distance() {
+            write!(f, ", score={score}")?;
         }
         if self.order.descending {
             f.write_str(", descending")?;
@@ -206,16 +210,16 @@ impl UserDefinedLogicalNodeCore for VectorTopK {
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let mut exprs = exprs.into_iter();
-        let (Some(distance), Ok([input])) = (exprs.next(), <[_; 1]>::try_from(inputs)) else {
-            return plan_err!("VectorTopK has a distance and one input");
+        let (Some(key), Ok([input])) = (exprs.next(), <[_; 1]>::try_from(inputs)) else {
+            return plan_err!("VectorTopK has a key and one input");
         };
-        if Distance::of(&distance).is_none() {
-            let message = format!("{distance} is no distance of a column any more");
+        if Distance::of_key(&key).is_none() {
+            let message = format!("{key} is no distance of a column any more");
             return Err(Error::internal(message).into());
         }
         Ok(Self {
             input: Arc::new(input),
-            distance,
+            key,
             filters: exprs.collect(),
             ..self.clone()
         })

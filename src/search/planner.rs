@@ -8,15 +8,16 @@ use datafusion::catalog::Session;
 use datafusion::common::{Column, DFSchema, ExprSchema, Result};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
+    Expr, LogicalPlan, Operator, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::conjunction_opt;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 
-use super::exec::{Search, VectorTopKExec};
+use super::exec::{Limit, Search, VectorTopKExec};
 use super::node::{Distance, VectorTopK, with_distance_column};
+use super::score::Score;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::scan::CollectionScanExec;
 use crate::error::Error;
@@ -67,20 +68,25 @@ fn search(
     physical: impl Fn(&Expr, &DFSchema) -> Result<Arc<dyn PhysicalExpr>>,
 ) -> Result<Search> {
     let lost = |what: &str| Error::internal(format!("a vector search lost its {what}"));
-    let distance = Distance::of(&node.distance).ok_or_else(|| lost("distance"))?;
+    let (score, call) = Score::of(&node.key);
+    let distance = Distance::of(call).ok_or_else(|| lost("distance"))?;
     let vector = input.field_from_column(distance.column)?;
     let place = |column: &Column| input.index_of_column(column);
     let columns = node.columns.iter().map(place);
     let columns: Vec<usize> = columns.collect::<Result<_>>()?;
     let of_distance = distance_schema()?;
-    let (mut scalar, mut measured) = (Vec::new(), Vec::new());
+    let (mut scalar, mut measured, mut limits) = (Vec::new(), Vec::new(), Vec::new());
     for filter in &node.filters {
         let nested = |c: &&Column| {
             let field = input.field_from_column(c);
             field.is_ok_and(|f| f.data_type().is_nested())
         };
         if filter.column_refs().iter().any(nested) {
-            let filter = with_distance_column(filter.clone(), &node.distance)?;
+            if let Some((of_score, value)) = limit(filter, node) {
+                let value = physical(value, &DFSchema::empty())?;
+                limits.push(Limit { of_score, value });
+            }
+            let filter = with_distance_column(filter.clone(), call)?;
             measured.push(physical(&filter, &of_distance)?);
         } else {
             scalar.push(physical(filter, input)?);
@@ -88,11 +94,13 @@ fn search(
     }
     Ok(Search {
         metric: distance.metric,
+        score,
         vector: field_id(vector).ok_or_else(|| lost("vector column"))?,
         vector_name: vector.name().clone(),
         query: physical(distance.query, &DFSchema::empty())?,
         filter: conjunction_opt(scalar),
         distance_filter: conjunction_opt(measured),
+        limits,
         order: node.order,
         k: node.k,
         ties: node.ties,
@@ -100,6 +108,33 @@ fn search(
         columns: columns.iter().map(|i| scan.request().columns[*i]).collect(),
         output: Arc::clone(UserDefinedLogicalNodeCore::schema(node).inner()),
     })
+}
+
+/// What a filter says that no winner exceeds, when it says so of the key (`true`) or of the distance that comes first
+/// when it is small.
+fn limit<'a>(filter: &'a Expr, node: &VectorTopK) -> Option<(bool, &'a Expr)> {
+    let Expr::BinaryExpr(binary) = filter else {
+        return None;
+    };
+    let (op, of, value) = match binary.left.any_column_refs() {
+        true => (binary.op, binary.left.as_ref(), binary.right.as_ref()),
+        false => (
+            binary.op.swap()?,
+            binary.right.as_ref(),
+            binary.left.as_ref(),
+        ),
+    };
+    if value.any_column_refs() || value.is_volatile() {
+        return None;
+    }
+    let (score, call) = Score::of(&node.key);
+    let is_below = matches!(op, Operator::Lt | Operator::LtEq);
+    let is_above = matches!(op, Operator::Gt | Operator::GtEq);
+    let descending = node.order.descending;
+    if *of == node.key && (if descending { is_above } else { is_below }) {
+        return Some((true, value));
+    }
+    (of == call && is_below && descending == score.is_decreasing()).then_some((false, value))
 }
 
 /// What filters on the distance read.

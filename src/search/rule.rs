@@ -15,6 +15,7 @@ use shelfmark_udfs::VectorType;
 use super::node::{Distance, VectorTopK, with_distance_column};
 use super::order::Order;
 use super::pattern::Pattern;
+use super::score::Score;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::table::CollectionTable;
 use crate::storage::schema::field_id;
@@ -26,7 +27,7 @@ use crate::storage::schema::field_id;
 /// Projection  -> VectorTopK k -> TableScan
 /// Projection  -> Sort by distance, more, fetch k -> VectorTopK k with ties -> TableScan
 /// ```
-/// A plan that does not fit stays as it is: a filter on the vector itself, a query that depends on the row,
+/// The sort may be by a [`Score`] of the distance. A plan that does not fit stays as it is: a filter on the vector itself, a query that depends on the row,
 /// subqueries, volatile functions.
 #[derive(Debug, Default)]
 pub struct VectorTopKRule;
@@ -130,11 +131,11 @@ fn search(
     let [first, more @ ..] = keys.as_slice() else {
         return Ok(None);
     };
-    let distance = first.expr.clone().unalias();
-    if !is_search(&distance, &filters, &scan)? {
+    let key = first.expr.clone().unalias_nested().data;
+    if !is_search(Score::of(&key).1, &filters, &scan)? {
         return Ok(None);
     }
-    let column = |expr: Expr| with_distance_column(expr, &distance);
+    let column = |expr: Expr| with_distance_column(expr, &key);
     let outputs: Vec<Expr> = outputs.into_iter().map(column).collect::<Result<_>>()?;
     let more: Vec<SortExpr> = more
         .iter()
@@ -142,7 +143,7 @@ fn search(
         .collect::<Result<_>>()?;
     let needed = needed_columns(outputs.iter().chain(more.iter().map(|key| &key.expr)));
     let (order, ties) = (Order::of(first), !more.is_empty());
-    let node = VectorTopK::try_new(scan, distance, filters, order, k, ties, needed)?;
+    let node = VectorTopK::try_new(scan, key.clone(), filters, order, k, ties, needed)?;
     let mut plan = LogicalPlan::Extension(Extension {
         node: Arc::new(node),
     });

@@ -10,6 +10,7 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::logical_expr::ColumnarValue;
+use datafusion::physical_expr::PhysicalExpr;
 use futures::future::try_join_all;
 use shelfmark_udfs::{Element, VectorError, VectorType, vector_of_scalar};
 
@@ -56,7 +57,7 @@ impl Run {
         candidates: Arc<Candidates>,
         metrics: SearchMetrics,
     ) -> Result<Self> {
-        let value = constant(&search)?;
+        let value = constant(&search.query)?;
         let vector = VectorType::of(&value.data_type());
         let growing = source.collection.growing().iter().cloned();
         let sealed = candidates.segments().cloned();
@@ -69,9 +70,10 @@ impl Run {
         let null = Float64Array::from(vec![None]);
         let accepts_null = search.accepted(null)?.is_none_or(|a| a[0]);
         let query = vector_of_scalar(&value)?;
+        let bound = search.least_limit()?;
         let least: Vec<u64> = units
             .iter()
-            .map(|unit| least_key(&search, query.as_deref(), unit))
+            .map(|unit| least_key(&search, query.as_deref(), unit, accepts_null))
             .collect();
         let mut nearest: Vec<u32> = (0..units.len() as u32).collect();
         nearest.sort_by_key(|unit| least[*unit as usize]);
@@ -81,7 +83,7 @@ impl Run {
             accepts_null,
             pool: Pool::new(nearest),
             least,
-            bound: Bound::new(),
+            bound: Bound::new(bound),
             search,
             source,
             candidates,
@@ -160,39 +162,92 @@ impl Run {
 }
 
 /// A key that no row of a segment is below; the least of all where nothing is known.
-///
-/// In descending order NaN comes first, and nothing tells of NaN.
-fn least_key(search: &Search, query: Option<&[f32]>, unit: &Unit) -> u64 {
-    let order = search.order;
-    let stats = match unit {
-        Unit::Sealed(segment) => segment.stats.vector(search.vector),
-        Unit::Growing(_) => None,
+fn least_key(search: &Search, query: Option<&[f32]>, unit: &Unit, accepts_null: bool) -> u64 {
+    let Unit::Sealed(segment) = unit else {
+        return 0;
     };
-    let known = query
-        .zip(stats)
-        .filter(|(_, stats)| !order.descending && (stats.null_count == 0 || !order.nulls_first));
-    let least = known.and_then(|(query, stats)| {
-        let ball = Ball {
-            centroid: stats.centroid().filter(|c| c.len() == query.len())?,
-            radius: stats.radius,
-        };
-        ball.least_distance(search.metric, query)
+    let (Some(query), Some(stats)) = (query, segment.stats.vector(search.vector)) else {
+        return 0;
+    };
+    let least = stats.centroid().filter(|c| c.len() == query.len());
+    let least = least.and_then(|centroid| {
+        let radius = stats.radius;
+        search.least_key(Ball { centroid, radius }, query)
     });
-    least.map_or(0, |distance| order.key(Some(distance)))
+    let least = least.unwrap_or(0);
+    match stats.null_count > 0 && accepts_null {
+        true => least.min(search.key(None)),
+        false => least,
+    }
 }
 
-/// The value of the query.
-fn constant(search: &Search) -> Result<ScalarValue> {
+/// The value of an expression that reads no columns.
+fn constant(expr: &Arc<dyn PhysicalExpr>) -> Result<ScalarValue> {
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let schema = Arc::new(Schema::empty());
     let row = RecordBatch::try_new_with_options(schema, vec![], &options)?;
-    match search.query.evaluate(&row)? {
+    match expr.evaluate(&row)? {
         ColumnarValue::Scalar(value) => Ok(value),
         ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0),
     }
 }
 
 impl Search {
+    /// Where a distance, or none, stands in the order.
+    pub(super) fn key(&self, distance: Option<f64>) -> u64 {
+        self.order.key(distance.map(|d| self.score.at(d)))
+    }
+
+    /// Whether centroid and radius of a segment tell what none of its rows is before.
+    pub(super) fn skips_segments(&self) -> bool {
+        !self.farthest_first() || self.metric.negated().is_some()
+    }
+
+    fn farthest_first(&self) -> bool {
+        self.order.descending != self.score.is_decreasing()
+    }
+
+    /// A key that no vector of a ball is below.
+    fn least_key(&self, ball: Ball, query: &[f32]) -> Option<u64> {
+        let first = match self.farthest_first() {
+            false => ball.least_distance(self.metric, query)?,
+            // Not a sign turned: zero would become the zero that no distance is.
+            true => 0.0 - ball.least_distance(self.metric.negated()?, query)?,
+        };
+        let nan = match ball.excludes_nan(self.metric, query) {
+            true => u64::MAX,
+            false => self.key(Some(f64::NAN)),
+        };
+        Some(self.key(Some(first)).min(nan))
+    }
+
+    /// The least of the keys that the limits say no winner is above.
+    ///
+    /// # Errors
+    /// Those of the limits.
+    fn least_limit(&self) -> Result<u64> {
+        let mut least = u64::MAX;
+        for limit in &self.limits {
+            // A filter that compares with NaN says nothing of numbers.
+            let value = match constant(&limit.value)? {
+                ScalarValue::Float64(Some(value)) if !value.is_nan() => value,
+                _ => continue,
+            };
+            let key = |value: f64| match limit.of_score {
+                true => self.order.key(Some(value)),
+                false => self.key(Some(value)),
+            };
+            // Zero has two forms, which are one number.
+            let key = if value == 0.0 {
+                key(0.0).max(key(-0.0))
+            } else {
+                key(value)
+            };
+            least = least.min(key);
+        }
+        Ok(least)
+    }
+
     /// Which distances the filter on the distance accepts; `None` without such a filter.
     ///
     /// # Errors

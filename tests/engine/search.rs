@@ -27,6 +27,8 @@ enum Step {
 #[derive(Debug, Clone)]
 struct Query {
     distance: String,
+    /// What is sorted by, over `{}`, the distance.
+    score: &'static str,
     /// The same with the query as a parameter, and its value.
     prepared: (String, String),
     columns: &'static str,
@@ -41,6 +43,7 @@ struct Query {
 impl Query {
     fn text_with(&self, distance: &str, limited: bool) -> String {
         let Self {
+            score,
             columns,
             filter,
             direction,
@@ -49,12 +52,13 @@ impl Query {
             offset,
             ..
         } = self;
-        let filter = filter.replace("DISTANCE", distance);
-        let mut text = format!("SELECT id, {distance} AS d{columns} FROM t");
+        let score = score.replace("{}", distance);
+        let filter = filter.replace("DISTANCE", &score).replace("RAW", distance);
+        let mut text = format!("SELECT id, {score} AS d{columns} FROM t");
         if !filter.is_empty() {
             text = format!("{text} WHERE {filter}");
         }
-        text = format!("{text} ORDER BY {distance}{direction}{ties}");
+        text = format!("{text} ORDER BY {score}{direction}{ties}");
         if limited {
             text = format!("{text} LIMIT {limit} OFFSET {offset}");
         }
@@ -129,6 +133,11 @@ fn filter() -> impl Strategy<Value = String> {
         "DISTANCE BETWEEN 0 AND 2",
         "DISTANCE IS NOT NULL",
         "NOT (DISTANCE > 1)",
+        "DISTANCE > 0",
+        "DISTANCE >= -1",
+        "1 >= DISTANCE",
+        "RAW < 2",
+        "RAW <= 0 AND DISTANCE IS NOT NULL",
     ]);
     // What a search does not take: the plain plan runs.
     let foreign = select(vec![
@@ -185,10 +194,29 @@ fn query() -> impl Strategy<Value = Query> {
     ];
     let limit = prop_oneof![4 => 1usize..6, 2 => 6usize..40, 1 => Just(1_000usize)];
     let offset = prop_oneof![3 => Just(0usize), 1 => 0usize..20];
+    let scores = vec![
+        "{}",
+        "{}",
+        "{}",
+        "1 - ({})",
+        "({}) * -1",
+        "-({})",
+        "2 * ({}) - 3",
+        "1e-300 * ({}) * 1e-20",
+    ];
     let how = (select(directions), select(ties), select(columns));
-    (distance(), filter(), how, limit, offset, any::<bool>()).prop_map(
-        |((distance, prepared), filter, (direction, ties, columns), limit, offset, prune)| Query {
+    let distance = (distance(), select(scores));
+    (distance, filter(), how, limit, offset, any::<bool>()).prop_map(
+        |(
+            ((distance, prepared), score),
+            filter,
+            (direction, ties, columns),
+            limit,
+            offset,
+            prune,
+        )| Query {
             distance,
+            score,
             prepared,
             columns,
             filter,
@@ -435,10 +463,16 @@ async fn the_search_is_one_operator() {
         "SELECT a.id + 1 FROM (SELECT * FROM t WHERE key = 3) a ORDER BY inner_product(a.e, '[1,2,3]') DESC LIMIT 3",
         "SELECT id FROM t ORDER BY h <-> '[1,2]' LIMIT 3",
         "WITH near AS (SELECT id, e <-> '[1,2,3]' AS d FROM t ORDER BY d LIMIT 9) SELECT * FROM near WHERE d < 1",
+        "SELECT id, 1 - (e <=> '[1,2,3]') AS similarity FROM t ORDER BY similarity DESC LIMIT 3",
+        "SELECT id, (e <#> '[1,2,3]') * -1 AS similarity FROM t ORDER BY similarity DESC, id LIMIT 3",
+        "SELECT id, e FROM t WHERE 1 - (e <=> '[1,2,3]') > 0.5 ORDER BY 1 - (e <=> '[1,2,3]') DESC LIMIT 3",
+        "SELECT id, e <#> '[1,2,3]' FROM t ORDER BY -(e <#> '[1,2,3]') DESC NULLS LAST LIMIT 3",
         "SELECT id FROM t WHERE id IN (SELECT id FROM t ORDER BY e <-> '[1,2,3]' LIMIT 9)",
     ];
     let plain = [
         "SELECT id FROM t ORDER BY e <-> '[1,2,3]'",
+        "SELECT id FROM t ORDER BY abs(e <-> '[1,2,3]') LIMIT 3",
+        "SELECT id FROM t ORDER BY key + (e <-> '[1,2,3]') LIMIT 3",
         "SELECT id FROM t ORDER BY key, e <-> '[1,2,3]' LIMIT 3",
         "SELECT id FROM t WHERE random() < 2 ORDER BY e <-> '[1,2,3]' LIMIT 3",
         "SELECT a.id FROM t a JOIN t b ON a.id = b.id ORDER BY a.e <-> b.e LIMIT 3",

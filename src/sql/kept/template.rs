@@ -32,7 +32,7 @@ use super::parameter::{Bindings, bound, with_functions};
 use super::planning::Planner;
 use crate::catalog::scan::CollectionScanExec;
 use crate::error::Error;
-use crate::search::exec::{Search, VectorTopKExec};
+use crate::search::exec::{Limit, Search, VectorTopKExec};
 use crate::storage::snapshot::Snapshot;
 
 /// Operators that wait for their next execution; more than one when executions overlap.
@@ -201,10 +201,15 @@ fn afresh(plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Arc<dyn 
 /// The search for what its parameters are now, in what `snapshot` has.
 fn search_again(exec: &VectorTopKExec, snapshot: &Snapshot) -> Result<VectorTopKExec> {
     let search = exec.search();
+    let limits = search.limits.iter().map(|limit| {
+        let value = bound(&limit.value)?;
+        Ok(Limit { value, ..*limit })
+    });
     let again = Search {
         query: bound(&search.query)?,
         filter: search.filter.as_ref().map(bound).transpose()?,
         distance_filter: search.distance_filter.as_ref().map(bound).transpose()?,
+        limits: limits.collect::<Result<_>>()?,
         ..Search::clone(search)
     };
     exec.with_search(exec.source().at(snapshot)?, again)

@@ -45,6 +45,15 @@ impl Metric {
         }
     }
 
+    /// The metric whose results are these with the sign turned.
+    pub fn negated(self) -> Option<Metric> {
+        match self {
+            Metric::InnerProduct => Some(Metric::NegativeInnerProduct),
+            Metric::NegativeInnerProduct => Some(Metric::InnerProduct),
+            _ => None,
+        }
+    }
+
     /// Whether a smaller result means a nearer row (all but the plain inner product).
     pub fn smaller_is_nearer(self) -> bool {
         self != Metric::InnerProduct

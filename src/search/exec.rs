@@ -277,6 +277,7 @@ impl ExecutionPlan for VectorTopKExec {
         let batch_rows = context.session_config().batch_size().max(1);
         let found = async move {
             let winners = run.winners(&context).await;
+            let winners = winners.map(|of_queries| of_queries.into_iter().flatten().collect());
             let totals = run.source.engine.metrics();
             run.metrics.count_in(totals, pruned);
             Ok::<_, DataFusionError>(batches(run, winners?, batch_rows))

@@ -77,12 +77,18 @@ impl Run {
         let mut batches = Vec::new();
         let mut sources = vec![(0, 0); winners.len()];
         for of_unit in addresses.chunk_by(|a, b| a.0.unit == b.0.unit) {
-            let rows: Vec<u32> = of_unit.iter().map(|(address, _)| address.row).collect();
+            // More than one query may have found a row.
+            let mut rows: Vec<u32> = of_unit.iter().map(|(address, _)| address.row).collect();
+            rows.dedup();
             let batch = match &self.units[of_unit[0].0.unit as usize] {
                 Unit::Growing(segment) => self.growing_rows(segment, fields, &rows)?,
                 Unit::Sealed(segment) => self.sealed_rows(segment, fields, &rows, &schema)?,
             };
-            for (i, (_, place)) in of_unit.iter().enumerate() {
+            let of_rows = of_unit.chunk_by(|a, b| a.0 == b.0);
+            for (i, (_, place)) in of_rows
+                .enumerate()
+                .flat_map(|(i, of_row)| of_row.iter().map(move |a| (i, a)))
+            {
                 sources[*place] = (batches.len(), i);
             }
             batches.push(batch);

@@ -3,13 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array};
+use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Float64Array};
 use arrow::datatypes::{DataType, Float16Type, Float32Type, UInt32Type};
 use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
-use shelfmark_udfs::{Element, Query, Rows as Vectors, VectorType};
+use shelfmark_udfs::{Element, Query, Rows as Vectors, VectorType, distances_many};
 
-use super::best::{Address, Best};
+use super::best::{Address, Best, Bound};
+use super::exec::Search;
 use super::pool::{Opened, Task, Unit};
 use super::run::Run;
 use crate::catalog::scan::{RowGroup, Rows};
@@ -23,22 +24,67 @@ use crate::storage::vectors::{ElementType, VectorPages};
 const BLOCK_BYTES: usize = 128 << 10;
 /// Bytes of vectors that one task measures, about: some hundred microseconds.
 const TASK_BYTES: usize = 4 << 20;
+/// How many distances there are room for at once.
+const DISTANCES_MAX: usize = 64 << 10;
+/// How many queries measure as many rows in a task as one does; more measure fewer.
+const TASK_QUERIES: usize = 32;
 /// Rows of a batch where vectors have to be decoded.
 const BATCH_ROWS: usize = 1_024;
 
 /// One of those who do the work of a search.
 pub(super) struct Worker {
     run: Arc<Run>,
-    pub best: Best,
-    /// Rows of the block that is measured, and their distances.
+    /// The best of each query.
+    pub best: Vec<Best>,
+    /// Rows of the block that is measured.
     rows: Vec<u32>,
+    /// Their distances from each of the queries that measure them, one query after the other.
     distances: Vec<f64>,
 }
 
+/// The queries whose winners may be among the rows of a segment.
+struct Near<'a> {
+    /// Those that have a vector, by their places among all.
+    places: Vec<usize>,
+    /// Their vectors.
+    queries: Vec<Query<'a>>,
+    /// The places of those that are NULL.
+    nulls: Vec<usize>,
+}
+
+impl<'a> Near<'a> {
+    fn of(run: &'a Run, unit: u32) -> Self {
+        let mut near = Self {
+            places: Vec::new(),
+            queries: Vec::new(),
+            nulls: Vec::new(),
+        };
+        let targets = run.targets.iter().enumerate();
+        for (place, target) in targets.filter(|(_, target)| !target.is_far(unit)) {
+            match &target.vector {
+                None => near.nulls.push(place),
+                Some(vector) => {
+                    near.places.push(place);
+                    near.queries.push(Query::new(run.search.metric, vector));
+                }
+            }
+        }
+        near
+    }
+
+    /// How many rows of so many bytes are measured at once.
+    fn block_rows(&self, vector_bytes: usize) -> usize {
+        let few = DISTANCES_MAX / self.queries.len().max(1);
+        (BLOCK_BYTES / vector_bytes.max(1)).min(few).max(1)
+    }
+}
+
 impl Worker {
-    pub fn new(run: Arc<Run>, reservation: MemoryReservation) -> Self {
+    pub fn new(run: Arc<Run>, reservation: &MemoryReservation) -> Self {
+        let (k, ties) = (run.search.k, run.search.ties);
+        let best = |_| Best::new(k, ties, reservation.new_empty());
         Self {
-            best: Best::new(run.search.k, run.search.ties, reservation),
+            best: run.targets.iter().map(best).collect(),
             run,
             rows: Vec::new(),
             distances: Vec::new(),
@@ -104,8 +150,9 @@ impl Worker {
             .in_row_group(&opened.segment, &opened.reader, row_group)?;
         timer.done();
         self.count(&found);
-        let dimensions = run.query.as_ref().map_or(0, Vec::len);
-        let rows_max = TASK_BYTES / (dimensions * size_of::<f32>()).max(1);
+        let vector_bytes = run.dimensions().unwrap_or(0) * size_of::<f32>();
+        let rows_max = TASK_BYTES / vector_bytes.max(1);
+        let rows_max = rows_max * TASK_QUERIES / run.targets.len().max(TASK_QUERIES);
         let mut pieces = pieces(found.ranges, rows_max.max(1));
         // The last piece is measured here and now.
         let last = pieces.pop();
@@ -127,22 +174,20 @@ impl Worker {
     fn measure(&mut self, opened: &Opened, rows: &[Range<u32>]) -> Result<()> {
         let run = Arc::clone(&self.run);
         let _timer = run.metrics.scan_time.timer();
-        match (&run.query, &opened.pages) {
-            (None, _) => self.offer_nulls(opened.unit, rows.iter().cloned().flatten()),
-            (Some(query), Some(pages)) => {
-                let element = match pages.element() {
-                    ElementType::Float32 => Element::Single,
-                    ElementType::Float16 => Element::Half,
-                };
-                run.check_dimensions(pages.dimensions(), element)?;
-                let query = Query::new(run.search.metric, query);
-                self.measure_pages(opened.unit, pages, rows, &query)
-            }
-            (Some(query), None) => {
-                let query = Query::new(run.search.metric, query);
-                self.measure_decoded(opened, rows, &query)
-            }
+        let near = Near::of(&run, opened.unit);
+        self.offer_nulls(&near.nulls, opened.unit, rows.iter().cloned().flatten())?;
+        if near.queries.is_empty() {
+            return Ok(());
         }
+        let Some(pages) = &opened.pages else {
+            return self.measure_decoded(opened, rows, &near);
+        };
+        let element = match pages.element() {
+            ElementType::Float32 => Element::Single,
+            ElementType::Float16 => Element::Half,
+        };
+        run.check_dimensions(pages.dimensions(), element)?;
+        self.measure_pages(opened.unit, pages, rows, &near)
     }
 
     fn measure_pages(
@@ -150,7 +195,7 @@ impl Worker {
         unit: u32,
         pages: &VectorPages,
         rows: &[Range<u32>],
-        query: &Query,
+        near: &Near,
     ) -> Result<()> {
         let mut page = rows.first().map_or(0, |r| pages.page_of(r.start));
         for range in rows {
@@ -162,7 +207,7 @@ impl Worker {
                 }
                 let in_page = next..range.end.min(end(page));
                 next = in_page.end;
-                self.measure_page(unit, pages, page, in_page, query)?;
+                self.measure_page(unit, pages, page, in_page, near)?;
             }
         }
         Ok(())
@@ -175,21 +220,21 @@ impl Worker {
         pages: &VectorPages,
         page: usize,
         rows: Range<u32>,
-        query: &Query,
+        near: &Near,
     ) -> Result<()> {
         let of_page = &pages.pages()[page];
         let (first, end) = (rows.start - of_page.first_row, rows.end - of_page.first_row);
         let (from, to) = (of_page.vectors_before(first), of_page.vectors_before(end));
         if let Some(validity) = &of_page.validity {
             let null = |row: &u32| validity.is_null((row - of_page.first_row) as usize);
-            self.offer_nulls(unit, rows.clone().filter(null))?;
+            self.offer_nulls(&near.places, unit, rows.clone().filter(null))?;
         }
         let valid = |row: &u32| match &of_page.validity {
             Some(validity) => validity.is_valid((row - of_page.first_row) as usize),
             None => true,
         };
         let mut valid_rows = rows.filter(valid);
-        let block = (BLOCK_BYTES / pages.vector_bytes()).max(1);
+        let block = near.block_rows(pages.vector_bytes());
         for start in (from..to).step_by(block) {
             let vectors = start..to.min(start + block);
             self.rows.clear();
@@ -199,29 +244,28 @@ impl Worker {
                 ElementType::Float32 => Vectors::single_le_bytes(bytes),
                 ElementType::Float16 => Vectors::half_le_bytes(bytes),
             };
-            self.measure_block(vectors, query);
+            self.measure_block(vectors, near);
             let metrics = &self.run.metrics;
             metrics
                 .vector_bytes
                 .add(self.rows.len() * pages.vector_bytes());
-            self.offer_block(unit)?;
+            self.offer_block(unit, near)?;
         }
         Ok(())
     }
 
     /// Fills in the distances of the block's rows.
-    fn measure_block(&mut self, vectors: Vectors, query: &Query) {
-        self.distances.resize(self.rows.len(), 0.0);
-        query.distances_of(vectors, &mut self.distances);
+    fn measure_block(&mut self, vectors: Vectors, near: &Near) {
+        self.distances
+            .resize(self.rows.len() * near.queries.len(), 0.0);
+        match near.queries.as_slice() {
+            [query] => query.distances_of(vectors, &mut self.distances),
+            queries => distances_many(queries, vectors, &mut self.distances),
+        }
     }
 
     /// Measures rows of a file whose vectors are not in raw pages, or that has none of them.
-    fn measure_decoded(
-        &mut self,
-        opened: &Opened,
-        rows: &[Range<u32>],
-        query: &Query,
-    ) -> Result<()> {
+    fn measure_decoded(&mut self, opened: &Opened, rows: &[Range<u32>], near: &Near) -> Result<()> {
         let run = Arc::clone(&self.run);
         let Some(first) = rows.first() else {
             return Ok(());
@@ -242,7 +286,7 @@ impl Worker {
         for batch in batches {
             let batch = batch?;
             let places = batch.column(1).as_primitive::<UInt32Type>().values();
-            self.measure_array(opened.unit, batch.column(0), places, query)?;
+            self.measure_array(opened.unit, batch.column(0), places, near)?;
         }
         Ok(())
     }
@@ -254,10 +298,12 @@ impl Worker {
         timer.done();
         self.count(&found);
         let _timer = run.metrics.scan_time.timer();
-        let Some(query) = &run.query else {
-            return self.offer_nulls(unit, found.ranges.into_iter().flatten());
-        };
-        let query = Query::new(run.search.metric, query);
+        let near = Near::of(&run, unit);
+        let rows = found.ranges.iter().cloned().flatten();
+        self.offer_nulls(&near.nulls, unit, rows)?;
+        if near.queries.is_empty() {
+            return Ok(());
+        }
         let schema = &run.source.collection.schema;
         let mut ranges = found.ranges.as_slice();
         let mut first = 0;
@@ -268,7 +314,7 @@ impl Worker {
                 let rows: Vec<u32> = (range.start.max(first)..range.end.min(end)).collect();
                 let start = rows.first().map_or(0, |row| row - first);
                 let array = vectors.column(0).slice(start as usize, rows.len());
-                self.measure_array(unit, &array, &rows, &query)?;
+                self.measure_array(unit, &array, &rows, &near)?;
                 if range.end > end {
                     break;
                 }
@@ -285,76 +331,112 @@ impl Worker {
         unit: u32,
         array: &ArrayRef,
         rows: &[u32],
-        query: &Query,
+        near: &Near,
     ) -> Result<()> {
         let vectors = array.as_fixed_size_list();
         let is_null = |i: &usize| vectors.is_null(*i);
-        self.offer_nulls(unit, (0..rows.len()).filter(is_null).map(|i| rows[i]))?;
+        let nulls = (0..rows.len()).filter(is_null).map(|i| rows[i]);
+        self.offer_nulls(&near.places, unit, nulls)?;
         if vectors.null_count() == rows.len() {
             return Ok(());
         }
         let dimensions = vectors.value_length() as usize;
         let element = VectorType::of(array.data_type()).map_or(Element::Single, |v| v.element);
         self.run.check_dimensions(dimensions, element)?;
-        self.rows.clear();
-        self.rows.extend_from_slice(rows);
+        let block = near.block_rows(dimensions * size_of::<f32>());
+        for start in (0..rows.len()).step_by(block) {
+            let count = block.min(rows.len() - start);
+            self.rows.clear();
+            self.rows.extend_from_slice(&rows[start..start + count]);
+            self.measure_matrix(&vectors.slice(start, count), near);
+            self.offer_block(unit, near)?;
+        }
+        Ok(())
+    }
+
+    /// Fills in the distances of the block's rows that have a vector, and leaves out the others.
+    fn measure_matrix(&mut self, vectors: &FixedSizeListArray, near: &Near) {
         let values = vectors.values();
         let matrix = match vectors.value_type() {
             DataType::Float16 => Vectors::from(&values.as_primitive::<Float16Type>().values()[..]),
             _ => Vectors::from(&values.as_primitive::<Float32Type>().values()[..]),
         };
-        self.measure_block(matrix, query);
-        let bytes = array.get_buffer_memory_size();
+        self.measure_block(matrix, near);
+        let bytes = values.len() * values.data_type().primitive_width().unwrap_or(0);
         self.run.metrics.vector_bytes.add(bytes);
         if vectors.null_count() > 0 {
-            let mut i = (0..rows.len()).filter(|i| vectors.is_valid(*i));
-            let kept: Vec<usize> = i.by_ref().collect();
-            self.rows = kept.iter().map(|i| rows[*i]).collect();
-            self.distances = kept.iter().map(|i| self.distances[*i]).collect();
+            let valid = |(i, _): &(usize, f64)| vectors.is_valid(i % vectors.len());
+            let distances = self.distances.iter().copied().enumerate();
+            self.distances = distances.filter(valid).map(|(_, d)| d).collect();
+            let mut place = 0..;
+            self.rows
+                .retain(|_| place.next().is_some_and(|i| vectors.is_valid(i)));
         }
-        self.offer_block(unit)
     }
 
     /// Offers the rows of the block with their distances.
-    fn offer_block(&mut self, unit: u32) -> Result<()> {
-        let (run, best) = (&self.run, &mut self.best);
-        run.metrics.distances.add(self.rows.len());
-        let search = &run.search;
-        let is_wanted = |distance: f64| search.key(Some(distance)) <= run.bound.get();
-        if run.search.distance_filter.is_some() {
-            let rows = self
-                .rows
-                .iter()
-                .copied()
-                .zip(self.distances.iter().copied());
-            let wanted: Vec<(u32, f64)> = rows.filter(|(_, d)| is_wanted(*d)).collect();
-            let distances = Float64Array::from_iter_values(wanted.iter().map(|(_, d)| *d));
-            let accepted = run.search.accepted(distances)?.unwrap_or_default();
-            for ((row, distance), _) in wanted.into_iter().zip(accepted).filter(|(_, a)| *a) {
-                let address = Address { unit, row };
-                best.offer(search.key(Some(distance)), address, &run.bound)?;
-            }
+    fn offer_block(&mut self, unit: u32, near: &Near) -> Result<()> {
+        let (run, rows) = (&self.run, &self.rows);
+        if rows.is_empty() {
             return Ok(());
         }
-        for (row, distance) in self.rows.iter().zip(&self.distances) {
-            let address = Address { unit, row: *row };
-            best.offer(search.key(Some(*distance)), address, &run.bound)?;
+        run.metrics.distances.add(self.distances.len());
+        for (place, distances) in near.places.iter().zip(self.distances.chunks(rows.len())) {
+            let (best, bound) = (&mut self.best[*place], &run.targets[*place].bound);
+            let measured = rows.iter().copied().zip(distances.iter().copied());
+            if run.search.distance_filter.is_some() {
+                offer_accepted(best, bound, &run.search, unit, measured)?;
+                continue;
+            }
+            for (row, distance) in measured {
+                let address = Address { unit, row };
+                best.offer(run.search.key(Some(distance)), address, bound)?;
+            }
         }
         Ok(())
     }
 
-    /// Offers rows that have no distance.
-    fn offer_nulls(&mut self, unit: u32, rows: impl Iterator<Item = u32>) -> Result<()> {
+    /// Offers rows that have no distance from some of the queries.
+    fn offer_nulls(
+        &mut self,
+        places: &[usize],
+        unit: u32,
+        rows: impl Iterator<Item = u32> + Clone,
+    ) -> Result<()> {
         let run = &self.run;
         let key = run.search.key(None);
-        if !run.accepts_null || key > run.bound.get() {
+        if !run.accepts_null {
             return Ok(());
         }
-        for row in rows {
-            self.best.offer(key, Address { unit, row }, &run.bound)?;
+        for place in places {
+            let bound = &run.targets[*place].bound;
+            if key > bound.get() {
+                continue;
+            }
+            for row in rows.clone() {
+                self.best[*place].offer(key, Address { unit, row }, bound)?;
+            }
         }
         Ok(())
     }
+}
+
+/// Offers the rows of a segment whose distances the filter on the distance accepts.
+fn offer_accepted(
+    best: &mut Best,
+    bound: &Bound,
+    search: &Search,
+    unit: u32,
+    measured: impl Iterator<Item = (u32, f64)>,
+) -> Result<()> {
+    let is_wanted = |distance: f64| search.key(Some(distance)) <= bound.get();
+    let wanted: Vec<(u32, f64)> = measured.filter(|(_, d)| is_wanted(*d)).collect();
+    let distances = Float64Array::from_iter_values(wanted.iter().map(|(_, d)| *d));
+    let accepted = search.accepted(distances)?.unwrap_or_default();
+    for ((row, distance), _) in wanted.into_iter().zip(accepted).filter(|(_, a)| *a) {
+        best.offer(search.key(Some(distance)), Address { unit, row }, bound)?;
+    }
+    Ok(())
 }
 
 /// Ranges in pieces of at most `rows_max` rows each.

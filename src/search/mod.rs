@@ -30,3 +30,4 @@ mod pool;
 pub mod rule;
 mod run;
 mod score;
+mod target;

@@ -1,4 +1,4 @@
-//! One run of a search: from the query's value to the addresses of the winners.
+//! One run of a search: from the values of its queries to the addresses of the winners of each.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use datafusion::physical_expr::PhysicalExpr;
 use futures::future::try_join_all;
 use shelfmark_udfs::{Element, VectorError, VectorType, vector_of_scalar};
 
-use super::best::{Best, Bound, Entry};
-use super::centroid::Ball;
+use super::best::{Best, Entry};
 use super::exec::Search;
 use super::measure::Worker;
 use super::metrics::SearchMetrics;
 use super::pool::{Pool, Unit};
+use super::target::Target;
 use crate::catalog::scan::{Candidates, ScanSource};
 
 /// Bytes of vectors below which another worker is not worth its start.
@@ -31,23 +31,20 @@ pub(super) struct Run {
     pub search: Arc<Search>,
     pub source: Arc<ScanSource>,
     pub candidates: Arc<Candidates>,
-    /// The query; `None` is NULL, from which every distance is NULL.
-    pub query: Option<Vec<f32>>,
+    /// What rows are compared with: one query of most searches.
+    pub targets: Vec<Target>,
     /// The type that an error about dimensions names.
     element: Element,
     /// Whether rows without a distance pass the filter on the distance.
     pub accepts_null: bool,
     /// The segments in the order of their ids, which is that of rows of equal distance.
     pub units: Vec<Unit>,
-    /// For each segment a key that no row of it is below.
-    least: Vec<u64>,
     pub pool: Pool,
-    pub bound: Bound,
     pub metrics: SearchMetrics,
 }
 
 impl Run {
-    /// Evaluates the query.
+    /// Evaluates the one query.
     ///
     /// # Errors
     /// Those of the query, and of the filter on the distance.
@@ -58,32 +55,36 @@ impl Run {
         metrics: SearchMetrics,
     ) -> Result<Self> {
         let value = constant(&search.query)?;
-        let vector = VectorType::of(&value.data_type());
-        let growing = source.collection.growing().iter().cloned();
-        let sealed = candidates.segments().cloned();
-        let mut units: Vec<Unit> = growing.map(Unit::Growing).collect();
-        units.extend(sealed.map(Unit::Sealed));
-        units.sort_by_key(|unit| match unit {
-            Unit::Growing(segment) => segment.id,
-            Unit::Sealed(segment) => segment.id,
-        });
+        let element = VectorType::of(&value.data_type()).map_or(Element::Single, |v| v.element);
+        let queries = vec![vector_of_scalar(&value)?];
+        Self::for_queries(search, source, candidates, metrics, queries, element)
+    }
+
+    /// A run for queries whose vectors are of a type; `None` is NULL.
+    ///
+    /// # Errors
+    /// Those of the filter on the distance.
+    pub fn for_queries(
+        search: Arc<Search>,
+        source: Arc<ScanSource>,
+        candidates: Arc<Candidates>,
+        metrics: SearchMetrics,
+        queries: Vec<Option<Vec<f32>>>,
+        element: Element,
+    ) -> Result<Self> {
+        let units = units(&source, &candidates);
         let null = Float64Array::from(vec![None]);
         let accepts_null = search.accepted(null)?.is_none_or(|a| a[0]);
-        let query = vector_of_scalar(&value)?;
-        let bound = search.least_limit()?;
-        let least: Vec<u64> = units
-            .iter()
-            .map(|unit| least_key(&search, query.as_deref(), unit, accepts_null))
-            .collect();
+        let limit = search.least_limit()?;
+        let target = |vector| Target::new(&search, vector, &units, accepts_null, limit);
+        let targets: Vec<Target> = queries.into_iter().map(target).collect();
         let mut nearest: Vec<u32> = (0..units.len() as u32).collect();
-        nearest.sort_by_key(|unit| least[*unit as usize]);
+        nearest.sort_by_cached_key(|unit| targets.iter().map(|t| t.least(*unit)).min());
         Ok(Self {
-            query,
-            element: vector.map_or(Element::Single, |v| v.element),
+            targets,
+            element,
             accepts_null,
             pool: Pool::new(nearest),
-            least,
-            bound: Bound::new(bound),
             search,
             source,
             candidates,
@@ -92,17 +93,26 @@ impl Run {
         })
     }
 
-    /// Whether no row of a segment can be among the winners any more.
+    /// Whether no row of a segment can be among the winners of any query any more.
     pub fn is_far(&self, unit: u32) -> bool {
-        self.least[unit as usize] > self.bound.get()
+        self.targets.iter().all(|target| target.is_far(unit))
     }
 
-    /// That the query has as many dimensions as the vectors of a column.
+    /// The dimensions of the queries, if they are not all NULL.
+    pub fn dimensions(&self) -> Option<usize> {
+        self.vectors().next().map(<[f32]>::len)
+    }
+
+    fn vectors(&self) -> impl Iterator<Item = &[f32]> {
+        self.targets.iter().filter_map(|t| t.vector.as_deref())
+    }
+
+    /// That the queries have as many dimensions as the vectors of a column.
     ///
     /// # Errors
     /// 22000 as the distance function has it.
     pub fn check_dimensions(&self, dimensions: usize, element: Element) -> Result<()> {
-        let Some(query) = self.query.as_ref().filter(|q| q.len() != dimensions) else {
+        let Some(query) = self.vectors().find(|q| q.len() != dimensions) else {
             return Ok(());
         };
         let shared = if element == self.element {
@@ -113,26 +123,33 @@ impl Run {
         Err(VectorError::different_dimensions(shared, dimensions, query.len()).into())
     }
 
-    /// The winners in order.
+    /// The winners of each query in order.
     ///
     /// # Errors
     /// Whatever goes wrong while rows are found and measured.
-    pub async fn winners(self: &Arc<Self>, context: &TaskContext) -> Result<Vec<Entry>> {
-        let consumer = MemoryConsumer::new("VectorTopKExec");
+    pub async fn winners(self: &Arc<Self>, context: &TaskContext) -> Result<Vec<Vec<Entry>>> {
+        let consumer = MemoryConsumer::new("vector search");
         let reservation = consumer.register(context.memory_pool());
         let workers = self.workers(context.session_config().target_partitions());
-        if workers == 1 {
-            let best = Arc::clone(self).work(reservation).await?;
-            return Best::merge(vec![best], &self.bound);
-        }
-        let spawned = (0..workers).map(|_| {
-            let work = Arc::clone(self).work(reservation.new_empty());
-            async {
-                let joined = SpawnedTask::spawn(work).join_unwind().await;
-                joined.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?
+        let found = match workers {
+            1 => vec![Arc::clone(self).work(reservation).await?],
+            _ => {
+                let spawned = (0..workers).map(|_| {
+                    let work = Arc::clone(self).work(reservation.new_empty());
+                    async {
+                        let joined = SpawnedTask::spawn(work).join_unwind().await;
+                        joined.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?
+                    }
+                });
+                try_join_all(spawned).await?
             }
-        });
-        Best::merge(try_join_all(spawned).await?, &self.bound)
+        };
+        let mut found: Vec<_> = found.into_iter().map(Vec::into_iter).collect();
+        let of_target = |target: &Target| {
+            let best = found.iter_mut().filter_map(Iterator::next).collect();
+            Best::merge(best, &target.bound)
+        };
+        self.targets.iter().map(of_target).collect()
     }
 
     fn workers(&self, workers_max: usize) -> usize {
@@ -141,16 +158,14 @@ impl Run {
             Unit::Sealed(segment) => segment.live_rows(),
         };
         let rows: u64 = self.units.iter().map(rows).sum();
-        let vector_bytes = self
-            .query
-            .as_ref()
-            .map_or(0, |q| q.len() * size_of::<f32>());
+        let vector_bytes: usize = self.vectors().map(size_of_val).sum();
         let useful = rows * vector_bytes as u64 / WORKER_BYTES_MIN;
         (useful as usize).clamp(1, workers_max.max(1))
     }
 
-    async fn work(self: Arc<Self>, reservation: MemoryReservation) -> Result<Best> {
-        let mut worker = Worker::new(Arc::clone(&self), reservation);
+    /// The best of each query that one worker met.
+    async fn work(self: Arc<Self>, reservation: MemoryReservation) -> Result<Vec<Best>> {
+        let mut worker = Worker::new(Arc::clone(&self), &reservation);
         while let Some(task) = self.pool.next().await {
             worker.perform(task)?;
             self.pool.done();
@@ -161,24 +176,17 @@ impl Run {
     }
 }
 
-/// A key that no row of a segment is below; the least of all where nothing is known.
-fn least_key(search: &Search, query: Option<&[f32]>, unit: &Unit, accepts_null: bool) -> u64 {
-    let Unit::Sealed(segment) = unit else {
-        return 0;
-    };
-    let (Some(query), Some(stats)) = (query, segment.stats.vector(search.vector)) else {
-        return 0;
-    };
-    let least = stats.centroid().filter(|c| c.len() == query.len());
-    let least = least.and_then(|centroid| {
-        let radius = stats.radius;
-        search.least_key(Ball { centroid, radius }, query)
+/// The segments in the order of their ids.
+fn units(source: &ScanSource, candidates: &Candidates) -> Vec<Unit> {
+    let growing = source.collection.growing().iter().cloned();
+    let sealed = candidates.segments().cloned();
+    let mut units: Vec<Unit> = growing.map(Unit::Growing).collect();
+    units.extend(sealed.map(Unit::Sealed));
+    units.sort_by_key(|unit| match unit {
+        Unit::Growing(segment) => segment.id,
+        Unit::Sealed(segment) => segment.id,
     });
-    let least = least.unwrap_or(0);
-    match stats.null_count > 0 && accepts_null {
-        true => least.min(search.key(None)),
-        false => least,
-    }
+    units
 }
 
 /// The value of an expression that reads no columns.
@@ -196,29 +204,6 @@ impl Search {
     /// Where a distance, or none, stands in the order.
     pub(super) fn key(&self, distance: Option<f64>) -> u64 {
         self.order.key(distance.map(|d| self.score.at(d)))
-    }
-
-    /// Whether centroid and radius of a segment tell what none of its rows is before.
-    pub(super) fn skips_segments(&self) -> bool {
-        !self.farthest_first() || self.metric.negated().is_some()
-    }
-
-    fn farthest_first(&self) -> bool {
-        self.order.descending != self.score.is_decreasing()
-    }
-
-    /// A key that no vector of a ball is below.
-    fn least_key(&self, ball: Ball, query: &[f32]) -> Option<u64> {
-        let first = match self.farthest_first() {
-            false => ball.least_distance(self.metric, query)?,
-            // Not a sign turned: zero would become the zero that no distance is.
-            true => 0.0 - ball.least_distance(self.metric.negated()?, query)?,
-        };
-        let nan = match ball.excludes_nan(self.metric, query) {
-            true => u64::MAX,
-            false => self.key(Some(f64::NAN)),
-        };
-        Some(self.key(Some(first)).min(nan))
     }
 
     /// The least of the keys that the limits say no winner is above.

@@ -20,6 +20,7 @@ use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
 use crate::catalog::decimal_literal::DecimalLiteralRule;
 use crate::catalog::dml::DmlPlanner;
 use crate::catalog::in_list::InListRule;
+use crate::catalog::json::{self, JsonPlanner};
 use crate::catalog::math::check_domains;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::pg::{self, RegTypeRule};
@@ -231,11 +232,13 @@ impl Database {
         let mut builder = builder;
         let scalar = builder.scalar_functions().get_or_insert_with(Vec::new);
         scalar.extend(pg::functions::all());
+        scalar.extend(json::functions().map(Arc::new));
         let mut builder = shelfmark_udfs::with_vector_support(builder)
             .with_analyzer_rule(Arc::new(InListRule))
             .with_analyzer_rule(Arc::new(CheckedArithmeticRule));
         let planners = builder.expr_planners().get_or_insert_with(Vec::new);
         planners.insert(0, Arc::new(LiteralPlanner));
+        planners.insert(0, Arc::new(JsonPlanner));
         let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
         analyzer.rules.insert(0, Arc::new(DecimalLiteralRule));
         analyzer.rules.insert(0, Arc::new(RegTypeRule));

@@ -11,6 +11,7 @@ pub mod dml;
 mod equivalence;
 pub mod in_list;
 pub mod index_definition;
+pub mod json;
 pub mod keys;
 pub mod math;
 pub mod options;

@@ -17,6 +17,9 @@
 //! - `coalesce(x, '{}')` calls a function that gives an empty array where `x` is an array, and that text elsewhere.
 //! - `a.tableoid` of a system relation is its OID, the same for all its rows; `a.xmin` is the newest transaction, since
 //!   which any of them may have changed.
+//! - templates of `to_char`, `to_date` and `to_timestamp` become formats of DataFusion's functions.
+//! - `every`, `gen_random_uuid`, `|/ x`, `||/ x`, `@ x`, `a && b`, `localtimestamp` and `localtime` are DataFusion's
+//!   functions of other names.
 //! - long chains of AND and OR become trees that are flat.
 //! - an unnamed column that comes twice in a SELECT gets a name of its own: a table of DataFusion has no two of a name.
 
@@ -24,6 +27,7 @@ mod constant;
 mod from;
 mod gather;
 mod series;
+mod template;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -32,7 +36,7 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, TableFactor, Value, VisitMut, VisitorMut,
+    SelectItem, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -40,6 +44,7 @@ use self::constant::{array_of_literal, constant_text, mend_escape};
 use self::from::call_in_from;
 use self::gather::gather;
 use self::series::unnest_series;
+use self::template::format_of_template;
 use super::complexity::{Expansion, too_complex};
 use super::statement::{CopySubject, Statement};
 use super::tokens::DIALECT;
@@ -219,12 +224,26 @@ impl VisitorMut for Mender {
                 {
                     *op = plain;
                 }
+                if *op == BinaryOperator::PGOverlap {
+                    let arrays = vec![(**left).clone(), (**right).clone()];
+                    *expr = call("array_has_any", arrays);
+                    return ControlFlow::Continue(());
+                }
                 if matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq)
                     && last_name(left).is_some_and(|n| n.value == "polroles")
                     && let Some(array) = array_of_literal(right)
                 {
                     **right = array;
                 }
+            }
+            Expr::UnaryOp { op, expr: inner } => {
+                let name = match op {
+                    UnaryOperator::PGSquareRoot => "sqrt",
+                    UnaryOperator::PGCubeRoot => "cbrt",
+                    UnaryOperator::PGAbs => "abs",
+                    _ => return ControlFlow::Continue(()),
+                };
+                *expr = call(name, vec![(**inner).clone()]);
             }
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
                 if let Some(array) = array_of_literal(right) {
@@ -367,6 +386,22 @@ fn arguments(function: &Function) -> Option<Vec<&Expr>> {
     Some(inner.collect())
 }
 
+/// The time of now without a zone.
+fn local_time(name: &str) -> Option<Expr> {
+    let data_type = match name {
+        "localtimestamp" => ast::DataType::Timestamp(None, ast::TimezoneInfo::None),
+        "localtime" => ast::DataType::Time(None, ast::TimezoneInfo::None),
+        _ => return None,
+    };
+    Some(Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(call("now", Vec::new())),
+        data_type,
+        array: false,
+        format: None,
+    })
+}
+
 fn mend_call(function: &Function) -> Option<Expr> {
     let name = function.name.0.last()?.as_ident()?.value.to_lowercase();
     match (name.as_str(), &function.args) {
@@ -381,11 +416,37 @@ fn mend_call(function: &Function) -> Option<Expr> {
             }
             _ => None,
         },
+        ("localtimestamp" | "localtime", FunctionArguments::None) => local_time(&name),
+        ("every", _) => renamed(function, "bool_and"),
+        ("gen_random_uuid", _) => renamed(function, "uuid"),
+        ("to_char" | "to_date" | "to_timestamp", _) => match arguments(function)?.as_slice() {
+            [value, template] => {
+                let format = format_of_template(&constant_text(template)?)?;
+                let format = Expr::value(Value::SingleQuotedString(format));
+                Some(call(&name, vec![Expr::clone(value), format]))
+            }
+            _ => None,
+        },
         ("generate_subscripts", _) => {
             let array = (*arguments(function)?.first()?).clone();
             Some(call("unnest", vec![call(ARRAY_SUBSCRIPTS, vec![array])]))
         }
         _ => None,
+    }
+}
+
+/// The same call of a function of another name.
+fn renamed(function: &Function, name: &str) -> Option<Expr> {
+    let mut function = function.clone();
+    function.name = ObjectName::from(vec![Ident::new(name)]);
+    Some(Expr::Function(function))
+}
+
+/// What DataFusion names an expression by: a cast is called like what it casts.
+fn called_like(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => called_like(expr),
+        expr => expr,
     }
 }
 
@@ -400,7 +461,7 @@ fn name_twins(select: &mut Select) {
             continue;
         }
         let text = expr.to_string();
-        if seen.insert(text.clone()) {
+        if seen.insert(called_like(expr).to_string()) {
             continue;
         }
         let mut alias = Ident::with_quote('"', text);

@@ -1,0 +1,70 @@
+//! JSON as PostgreSQL works with it: `m -> 'k'`, `m ->> 'k'`, `m #>> '{a,0}'`, `m @> '{"k": 1}'`, `m ? 'k'`, and functions.
+//!
+//! JSON is kept as text. A function reads the text of each row, walks it, and writes what it finds as PostgreSQL
+//! writes `jsonb`: keys in order, a blank behind each comma and colon. `json` and `jsonb` are one here.
+
+mod function;
+mod value;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use datafusion::sql::sqlparser::ast::BinaryOperator;
+
+use self::function::{JsonFunction, Kind};
+
+/// The functions, under the names of both types.
+pub fn functions() -> impl Iterator<Item = ScalarUDF> {
+    let named = Kind::ALL.into_iter().flat_map(|(kind, names)| {
+        names
+            .iter()
+            .map(move |name| ScalarUDF::new_from_impl(JsonFunction::new(name, kind)))
+    });
+    named.collect::<Vec<_>>().into_iter()
+}
+
+/// Makes functions of the operators on JSON.
+#[derive(Debug, Default)]
+pub struct JsonPlanner;
+
+impl ExprPlanner for JsonPlanner {
+    fn plan_binary_op(
+        &self,
+        expr: RawBinaryExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawBinaryExpr>> {
+        let (kind, is_swapped) = match expr.op {
+            BinaryOperator::Arrow => (Kind::Get, false),
+            BinaryOperator::LongArrow => (Kind::GetText, false),
+            BinaryOperator::HashArrow => (Kind::Path, false),
+            BinaryOperator::HashLongArrow => (Kind::PathText, false),
+            BinaryOperator::AtArrow => (Kind::Contains, false),
+            BinaryOperator::ArrowAt => (Kind::Contains, true),
+            BinaryOperator::Question => (Kind::HasKey, false),
+            BinaryOperator::QuestionPipe => (Kind::HasAny, false),
+            BinaryOperator::QuestionAnd => (Kind::HasAll, false),
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        // These two are operators of arrays as well.
+        let is_json = |e: &Expr| e.get_type(schema).is_ok_and(|t| is_text(&t) || t.is_null());
+        if kind == Kind::Contains && !(is_json(&expr.left) && is_json(&expr.right)) {
+            return Ok(PlannerResult::Original(expr));
+        }
+        let (left, right) = match is_swapped {
+            true => (expr.right, expr.left),
+            false => (expr.left, expr.right),
+        };
+        let function = Arc::new(ScalarUDF::new_from_impl(JsonFunction::of(kind)));
+        Ok(PlannerResult::Planned(function.call(vec![left, right])))
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
+}

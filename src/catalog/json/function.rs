@@ -1,0 +1,303 @@
+//! Functions over JSON, row by row.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int32Array, StringArray};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type};
+use datafusion::common::Result;
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
+};
+use serde_json::Value;
+
+use super::value::{Step, contains, get, has_key, kind, plain, read, walk, write};
+use crate::catalog::assign::text_of;
+use crate::error::{Error, sqlstate};
+use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
+
+/// What a function does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Get,
+    GetText,
+    Path,
+    PathText,
+    Contains,
+    HasKey,
+    HasAny,
+    HasAll,
+    TypeOf,
+    ArrayLength,
+}
+
+impl Kind {
+    /// Every function with its names; the first is that of an operator's function.
+    pub(super) const ALL: [(Self, &'static [&'static str]); 10] = [
+        (Self::Get, &["jsonb_object_field", "json_object_field"]),
+        (
+            Self::GetText,
+            &["jsonb_object_field_text", "json_object_field_text"],
+        ),
+        (Self::Path, &["jsonb_extract_path", "json_extract_path"]),
+        (
+            Self::PathText,
+            &["jsonb_extract_path_text", "json_extract_path_text"],
+        ),
+        (Self::Contains, &["jsonb_contains"]),
+        (Self::HasKey, &["jsonb_exists"]),
+        (Self::HasAny, &["jsonb_exists_any"]),
+        (Self::HasAll, &["jsonb_exists_all"]),
+        (Self::TypeOf, &["jsonb_typeof", "json_typeof"]),
+        (
+            Self::ArrayLength,
+            &["jsonb_array_length", "json_array_length"],
+        ),
+    ];
+
+    fn gives(self) -> DataType {
+        match self {
+            Self::Contains | Self::HasKey | Self::HasAny | Self::HasAll => DataType::Boolean,
+            Self::ArrayLength => DataType::Int32,
+            _ => DataType::Utf8,
+        }
+    }
+
+    fn gives_json(self) -> bool {
+        matches!(self, Self::Get | Self::Path)
+    }
+
+    fn signature(self) -> Signature {
+        let one_of = |signature| Signature::one_of(signature, Volatility::Immutable);
+        use datafusion::logical_expr::TypeSignature::{Any, VariadicAny};
+        match self {
+            Self::TypeOf | Self::ArrayLength => one_of(vec![Any(1)]),
+            Self::Path | Self::PathText => one_of(vec![VariadicAny]),
+            _ => one_of(vec![Any(2)]),
+        }
+    }
+}
+
+/// A function over JSON.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct JsonFunction {
+    name: &'static str,
+    kind: Kind,
+    signature: Signature,
+}
+
+impl JsonFunction {
+    pub(super) fn new(name: &'static str, kind: Kind) -> Self {
+        Self {
+            name,
+            kind,
+            signature: kind.signature(),
+        }
+    }
+
+    /// The function of an operator.
+    pub(super) fn of(kind: Kind) -> Self {
+        let names = Kind::ALL.into_iter().find(|(known, _)| *known == kind);
+        Self::new(names.map_or("jsonb", |(_, names)| names[0]), kind)
+    }
+}
+
+impl ScalarUDFImpl for JsonFunction {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _arg_types: &[DataType]) -> Result<DataType> {
+        Ok(self.kind.gives())
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let field = Field::new(self.name, self.kind.gives(), true);
+        let json = [(SQL_TYPE_KEY.to_string(), ColumnType::Json.to_string())];
+        Ok(Arc::new(match self.kind.gives_json() {
+            true => field.with_metadata(json.into()),
+            false => field,
+        }))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let arrays = args.args.iter().map(|a| a.to_array(rows));
+        let arrays = arrays.collect::<Result<Vec<_>>>()?;
+        let call = Call {
+            arrays: &arrays,
+            rows,
+        };
+        Ok(ColumnarValue::Array(call.evaluate(self.kind)?))
+    }
+}
+
+/// A call with the arguments of all rows.
+struct Call<'a> {
+    arrays: &'a [ArrayRef],
+    rows: usize,
+}
+
+impl Call<'_> {
+    fn evaluate(&self, kind: Kind) -> Result<ArrayRef> {
+        Ok(match kind {
+            Kind::Get | Kind::GetText => {
+                let steps = self.steps()?;
+                self.texts(|row, value| {
+                    let found = get(value, steps[row].as_ref()?)?;
+                    written(kind == Kind::GetText, found)
+                })?
+            }
+            Kind::Path | Kind::PathText => {
+                let paths = self.paths()?;
+                self.texts(|row, value| {
+                    let found = walk(value, paths[row].as_ref()?)?;
+                    written(kind == Kind::PathText, found)
+                })?
+            }
+            Kind::Contains => {
+                let inner = text_of(&self.arrays[1])?;
+                let inner: Vec<Option<Value>> = inner
+                    .iter()
+                    .map(|text| text.map(read).transpose())
+                    .collect::<Result<_, Error>>()?;
+                self.flags(|row, value| Some(contains(value, inner[row].as_ref()?)))?
+            }
+            Kind::HasKey => {
+                let keys = text_of(&self.arrays[1])?;
+                self.flags(|row, value| {
+                    keys.is_valid(row).then(|| has_key(value, keys.value(row)))
+                })?
+            }
+            Kind::HasAny | Kind::HasAll => {
+                let keys = self.paths()?;
+                self.flags(|row, value| {
+                    let mut keys = keys[row].as_ref()?.iter();
+                    Some(match kind {
+                        Kind::HasAny => keys.any(|key| has_key(value, key)),
+                        _ => keys.all(|key| has_key(value, key)),
+                    })
+                })?
+            }
+            Kind::TypeOf => self.texts(|_, value| Some(self::kind(value).to_string()))?,
+            Kind::ArrayLength => self.lengths()?,
+        })
+    }
+
+    /// Calls `each` with the value of every row that has one.
+    fn values(&self, mut each: impl FnMut(usize, Option<&Value>) -> Result<()>) -> Result<()> {
+        let texts = text_of(&self.arrays[0])?;
+        for row in 0..self.rows {
+            match texts.is_valid(row) {
+                true => each(row, Some(&read(texts.value(row))?))?,
+                false => each(row, None)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn texts(&self, of: impl Fn(usize, &Value) -> Option<String>) -> Result<ArrayRef> {
+        let mut found: Vec<Option<String>> = Vec::with_capacity(self.rows);
+        self.values(|row, value| {
+            found.push(value.and_then(|value| of(row, value)));
+            Ok(())
+        })?;
+        Ok(Arc::new(StringArray::from(found)))
+    }
+
+    fn flags(&self, of: impl Fn(usize, &Value) -> Option<bool>) -> Result<ArrayRef> {
+        let mut found: Vec<Option<bool>> = Vec::with_capacity(self.rows);
+        self.values(|row, value| {
+            found.push(value.and_then(|value| of(row, value)));
+            Ok(())
+        })?;
+        Ok(Arc::new(BooleanArray::from(found)))
+    }
+
+    fn lengths(&self) -> Result<ArrayRef> {
+        let mut found: Vec<Option<i32>> = Vec::with_capacity(self.rows);
+        self.values(|_, value| {
+            found.push(match value {
+                None => None,
+                Some(Value::Array(items)) => i32::try_from(items.len()).ok(),
+                Some(other) => {
+                    let what = match other {
+                        Value::Object(_) => "an object",
+                        _ => "a scalar",
+                    };
+                    let message = format!("cannot get array length of {what}");
+                    return Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).into());
+                }
+            });
+            Ok(())
+        })?;
+        Ok(Arc::new(Int32Array::from(found)))
+    }
+
+    /// The key or the place that each row asks for.
+    fn steps(&self) -> Result<Vec<Option<Step>>> {
+        let array = &self.arrays[1];
+        if array.data_type().is_integer() {
+            let places = arrow::compute::cast(array, &DataType::Int64)?;
+            let places = places.as_primitive::<Int64Type>().iter();
+            return Ok(places.map(|p| p.map(Step::Place)).collect());
+        }
+        let keys = text_of(array)?;
+        Ok(keys
+            .iter()
+            .map(|k| k.map(|k| Step::Key(k.to_string())))
+            .collect())
+    }
+
+    /// The path of each row: an array, the text of one, or the further arguments.
+    fn paths(&self) -> Result<Vec<Option<Vec<String>>>> {
+        let given = &self.arrays[1..];
+        if let [only] = given
+            && matches!(
+                only.data_type(),
+                DataType::List(_) | DataType::FixedSizeList(..)
+            )
+        {
+            let items = |row: usize| -> Result<Option<Vec<String>>> {
+                if only.is_null(row) {
+                    return Ok(None);
+                }
+                let items = match only.as_list_opt::<i32>() {
+                    Some(lists) => lists.value(row),
+                    None => only.as_fixed_size_list().value(row),
+                };
+                let items = text_of(&items)?;
+                Ok(items.iter().map(|i| i.map(str::to_string)).collect())
+            };
+            return (0..self.rows).map(items).collect();
+        }
+        let texts: Vec<StringArray> = given.iter().map(text_of).collect::<Result<_, Error>>()?;
+        let steps = |row: usize| -> Option<Vec<String>> {
+            let steps = texts.iter();
+            let steps: Option<Vec<&str>> = steps
+                .map(|t| t.is_valid(row).then(|| t.value(row)))
+                .collect();
+            match steps?.as_slice() {
+                [literal] if literal.starts_with('{') && literal.ends_with('}') => {
+                    let inner = &literal[1..literal.len() - 1];
+                    let items = inner
+                        .split(',')
+                        .map(|i| i.trim().trim_matches('"').to_string());
+                    Some(items.filter(|_| !inner.is_empty()).collect())
+                }
+                steps => Some(steps.iter().map(|s| (*s).to_string()).collect()),
+            }
+        };
+        Ok((0..self.rows).map(steps).collect())
+    }
+}
+
+fn written(as_text: bool, found: &Value) -> Option<String> {
+    match as_text {
+        true => plain(found),
+        false => Some(write(found)),
+    }
+}

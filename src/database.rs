@@ -15,6 +15,7 @@ use datafusion::optimizer::{Analyzer, Optimizer};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
+use crate::catalog::advisory::AdvisoryLocks;
 use crate::catalog::arithmetic::CheckedArithmeticRule;
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
 use crate::catalog::decimal_literal::DecimalLiteralRule;
@@ -83,6 +84,8 @@ pub(crate) struct Core {
     pub(crate) backends: Arc<Backends>,
     /// When it was opened, milliseconds since 1970 UTC.
     pub(crate) opened_ms: i64,
+    /// The advisory locks of all sessions.
+    pub(crate) advisory: Arc<AdvisoryLocks>,
     /// Held while a definition is read, changed and committed.
     pub(crate) ddl: tokio::sync::Mutex<()>,
     pub(crate) runtime: Arc<RuntimeEnv>,
@@ -132,6 +135,7 @@ impl Database {
         let core = Core {
             scheduler,
             backends: Arc::default(),
+            advisory: Arc::default(),
             opened_ms: now_ms(),
             engine,
             ddl,

@@ -1,5 +1,6 @@
 //! Collections as DataFusion sees them: pruning, scans, tables, writes, the catalog and the system tables.
 
+pub mod advisory;
 pub mod arithmetic;
 pub mod assign;
 mod checked;

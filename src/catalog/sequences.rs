@@ -66,6 +66,11 @@ impl SessionSequences {
         }
     }
 
+    /// The transaction of the statement, if it is part of one.
+    pub fn transaction(&self) -> Option<&Arc<OpenTransaction>> {
+        self.transaction.as_ref()
+    }
+
     /// The next numbers, in order. It may wait for the disk.
     ///
     /// # Errors

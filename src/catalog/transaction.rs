@@ -19,6 +19,7 @@ use arrow::array::RecordBatch;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 
+use super::advisory::HeldLock;
 use super::keys::Removed;
 use super::sink::{SegmentFile, commit_with_files, write_segment};
 use crate::error::{Error, Result, sqlstate};
@@ -88,6 +89,8 @@ struct Pending {
     growing: HashMap<CollectionId, SegmentId>,
     savepoints: Vec<Savepoint>,
     memory: MemoryReservation,
+    /// Advisory locks that are free when it ends.
+    locks: Vec<HeldLock>,
     /// A statement that was planned before the end must not write into what is gone.
     has_ended: bool,
 }
@@ -121,6 +124,7 @@ impl OpenTransaction {
             growing: HashMap::new(),
             savepoints: Vec::new(),
             memory: MemoryConsumer::new("transaction").register(pool),
+            locks: Vec::new(),
             has_ended: false,
         };
         Self {
@@ -139,6 +143,14 @@ impl OpenTransaction {
     pub(super) fn alters(&self, seen: &Sequence) -> bool {
         let base = self.base.sequence(seen.id);
         base.is_none_or(|base| base.generation != seen.generation || base.name != seen.name)
+    }
+
+    /// Holds an advisory lock until it ends.
+    pub(super) fn hold(&self, lock: HeldLock) {
+        let mut pending = self.pending.lock();
+        if !pending.has_ended {
+            pending.locks.push(lock);
+        }
     }
 
     /// Makes changes of definitions, or truncates.
@@ -316,6 +328,7 @@ impl Pending {
         self.has_ended = true;
         self.savepoints.clear();
         self.memory.free();
+        self.locks.clear();
     }
 
     fn check_open(&self) -> Result<()> {

@@ -36,6 +36,7 @@ use super::{
     access, backup, check, compaction, copy, create, cursor, dml, explain, export, index, named,
     scripts, sequence, transaction, variables,
 };
+use crate::catalog::advisory::SessionLocks;
 use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::pg::{PgContext, SessionFacts, show_names, small_literals};
 use crate::catalog::sequences::{Given, SessionSequences};
@@ -149,6 +150,8 @@ pub(super) struct Inner {
     copy_progress: Arc<copy::CopyProgress>,
     live: Arc<LiveSessions>,
     user: Arc<CurrentUser>,
+    /// The advisory locks that it holds.
+    pub(super) locks: Arc<SessionLocks>,
     /// What sequences gave to it.
     pub(super) given: Arc<Given>,
     files: FileAccess,
@@ -176,6 +179,7 @@ impl Session {
             started_ms: core.opened_ms,
         };
         let backend = core.backends.get(identity.pid);
+        let locks = Arc::new(SessionLocks::new(Arc::clone(&core.advisory)));
         let copy_progress = backend.map(|b| Arc::clone(&b.copy)).unwrap_or_default();
         let inner = Arc::new_cyclic(|session| {
             for function in variables::functions(session) {
@@ -202,6 +206,7 @@ impl Session {
                 copy_progress,
                 live: Arc::new(LiveSessions::new(Weak::clone(session))),
                 user,
+                locks,
                 given: Arc::default(),
                 files,
             }
@@ -307,9 +312,10 @@ impl<'a> Planning<'a> {
         let user = Arc::clone(&session.inner.user);
         let live = Arc::clone(&session.inner.live) as _;
         let engine = Arc::clone(&session.inner.core.engine);
+        let locks = Arc::clone(&session.inner.locks);
         let given = Arc::clone(&session.inner.given);
         let sequences = SessionSequences::new(engine, transaction, given);
-        let context = PgContext::new(facts, user, live, sequences, Arc::clone(&snapshot));
+        let context = PgContext::new(facts, user, live, locks, sequences, Arc::clone(&snapshot));
         config.options_mut().extensions.insert(context);
         // Functions are given the configuration as it is at this moment.
         state.mark_start_execution();

@@ -9,6 +9,7 @@ use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionO
 
 use super::live::Live;
 use super::objects::{Objects, Relation};
+use crate::catalog::advisory::SessionLocks;
 use crate::catalog::search_path as path;
 use crate::catalog::sequences::SessionSequences;
 use crate::catalog::user::CurrentUser;
@@ -39,6 +40,8 @@ pub struct PgContext {
     pub user: Arc<CurrentUser>,
     /// The sessions as it sees them.
     pub live: Arc<dyn Live>,
+    /// The advisory locks as it takes them.
+    pub locks: Arc<SessionLocks>,
     /// The sequences as it uses them.
     pub sequences: SessionSequences,
     version: Arc<Version>,
@@ -56,6 +59,7 @@ impl PgContext {
         facts: Arc<SessionFacts>,
         user: Arc<CurrentUser>,
         live: Arc<dyn Live>,
+        locks: Arc<SessionLocks>,
         sequences: SessionSequences,
         snapshot: Arc<Snapshot>,
     ) -> Self {
@@ -64,6 +68,7 @@ impl PgContext {
             facts,
             user,
             live,
+            locks,
             sequences,
             version: Arc::new(Version { snapshot, objects }),
         }

@@ -101,6 +101,7 @@ pub fn discard(session: &Session, kind: DiscardKind) -> Result<(Tag, LogicalPlan
             session.inner.given.forget();
         }
         if kind == DiscardKind::All {
+            session.inner.locks.unlock_all();
             session.discard_all();
         }
         Ok(())

@@ -3,6 +3,7 @@
 //! Each is a plain function of a row's arguments and the statement's context; [`CatalogFunction`] makes a scalar
 //! function of DataFusion of it. Catalogs are small, so rows are evaluated one by one.
 
+mod advisory;
 mod array;
 mod describe;
 mod list;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     let all = functions
         .chain(name::conversions())
         .chain(lists)
+        .chain(advisory::functions())
         .chain(sequence::functions())
         .chain(sleep::functions());
     all.map(Arc::new).collect()

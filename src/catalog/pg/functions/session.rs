@@ -58,15 +58,6 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("pg_blocking_pids", 1..=1, Gives::Int4s, |_| {
         Ok(Value::List(Vec::new()))
     }),
-    // There are no advisory locks, so none is held.
-    Definition::new(
-        "pg_advisory_unlock_all",
-        0..=0,
-        Gives::Named("void"),
-        |_| Ok("".into()),
-    )
-    .volatile(),
-    Definition::new("pg_advisory_unlock", 1..=2, Gives::Bool, no).volatile(),
     Definition::new("pg_encoding_to_char", 1..=1, Gives::Name, encoding_name),
     Definition::new("pg_char_to_encoding", 1..=1, Gives::Int4, encoding_code),
 ];

@@ -150,6 +150,8 @@ settings! {
     compaction_clustering_timeout: Duration = Duration::from_secs(7_200), Global "compaction.clustering.timeout" in Duration::from_millis(1)..;
     /// The most clustering runs that may overlap once a collection has been clustered on request or by max_interval.
     compaction_clustering_max_depth: u64 = 4, Global "compaction.clustering.max_depth" in 1..=1_000;
+    /// Whether a new collection that names a partition key and no clustering key is clustered by its partition key.
+    use_partition_key_as_clustering_key: bool = false, Session "use_partition_key_as_clustering_key" in ..;
     /// A segment below this part of the segment size is small: compaction puts it together with others.
     segment_small_proportion: f64 = 0.8, Global "segment.small_proportion" in 0.0..=1.0;
     /// How long earlier versions can be queried, within what memory holds.

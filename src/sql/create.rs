@@ -16,14 +16,15 @@ use super::command::{CommandNode, count_schema};
 use super::complexity::{check_relations, too_complex};
 use super::constraint;
 use super::ddl::{
-    check_writable, column_type_of, define_schema, find_collection, qualify, schema_name,
-    set_options, with_keys,
+    check_writable, cluster_by_partition_key, column_type_of, define_schema, find_collection,
+    qualify, schema_name, set_options, with_keys,
 };
 use super::dml::insert_plan;
 use super::parser::fold;
 use super::sequence::{column_changes, restarts};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::{CreateCollection, CreateView, Drop, DropKind};
+use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::search_path;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::{Object, Privilege};
@@ -50,6 +51,10 @@ pub(super) async fn collection(
     let of_columns = create.columns.iter().flat_map(|c| &c.checks);
     for check in of_columns.chain(&create.checks) {
         constraint::add(planning, &name.name, &mut schema, check)?;
+    }
+    let settings = ShelfmarkOptions::settings_of(planning.state.config_options());
+    if settings.use_partition_key_as_clustering_key {
+        cluster_by_partition_key(&mut schema);
     }
     check_defaults(planning, &schema)?;
     let (if_not_exists, counts) = (create.if_not_exists, query.is_some());

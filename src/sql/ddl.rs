@@ -220,6 +220,15 @@ pub fn clustering_columns(schema: &CollectionSchema, names: &[Ident]) -> Result<
     Ok(key)
 }
 
+/// Makes the partition key the clustering key of a collection that has none, if it has an order.
+pub fn cluster_by_partition_key(schema: &mut CollectionSchema) {
+    let partition_key = schema.partition_key.and_then(|id| schema.column_by_id(id));
+    let ordered = partition_key.filter(|c| c.column_type.is_clusterable());
+    if let (Some(column), true) = (ordered, schema.clustering_key.is_empty()) {
+        schema.clustering_key = vec![column.id];
+    }
+}
+
 fn no_order(kind: &str, column: &Column) -> Error {
     let (name, column_type) = (&column.name, &column.column_type);
     let message = format!("column \"{name}\" of type {column_type} cannot be in a {kind} key");

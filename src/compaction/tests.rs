@@ -13,6 +13,7 @@ use super::scheduler::{Scheduler, new_record};
 use super::testing::{Book, KEY, Shelf, TITLE, quiet, rows_max};
 use crate::storage::change::{AlterCollection, Change, JobKind, JobRecord, JobState};
 use crate::storage::schema::{CollectionSchema, JobId};
+use crate::storage::vacuum::VacuumOptions;
 
 const TIMEOUT: Option<Duration> = Some(Duration::from_secs(60));
 
@@ -328,7 +329,7 @@ async fn readers_of_an_earlier_version_are_undisturbed() {
     let before = shelf.located_in(earlier);
     shelf.insert(&mixed(1));
     compact(&scheduler, &shelf, JobKind::Cluster).await;
-    shelf.engine.vacuum().unwrap();
+    shelf.engine.vacuum(&VacuumOptions::default()).unwrap();
     assert_eq!(shelf.located_in(earlier), before);
 }
 

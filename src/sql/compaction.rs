@@ -14,12 +14,14 @@ use super::command::CommandNode;
 use super::ddl::{find_collection, qualify};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Compact;
-use crate::catalog::provider::CATALOG;
 use crate::compaction::policy::JobOptions;
 use crate::error::{Error, Result, sqlstate};
-use crate::storage::access::Object;
 use crate::storage::change::{JobKind, JobRecord, JobState};
 use crate::storage::schema::JobId;
+
+mod vacuum;
+
+pub(super) use vacuum::vacuum;
 
 /// COMPACT: starts a job, and answers with its id at once or with its state when it has ended.
 pub(super) fn compact(session: &Session, compact: &Compact) -> Result<(Tag, LogicalPlan)> {
@@ -230,20 +232,4 @@ pub(super) fn cancel(session: &Session, id: JobId) -> Result<(Tag, LogicalPlan)>
             }
         },
     )
-}
-
-/// VACUUM: deletes the files that no version within reach has.
-pub(super) fn vacuum(session: &Session) -> Result<(Tag, LogicalPlan)> {
-    let session = session.clone();
-    done("VACUUM", "Vacuum".to_string(), move || {
-        let session = session.clone();
-        async move {
-            session.check_owner(&session.newest(), &Object::Database, CATALOG)?;
-            let engine = Arc::clone(&session.inner.core.engine);
-            let vacuum = tokio::task::spawn_blocking(move || engine.vacuum());
-            let ended = vacuum.await;
-            ended.map_err(|e| Error::internal(format!("the vacuum ended: {e}")))??;
-            Ok(())
-        }
-    })
 }

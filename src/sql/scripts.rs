@@ -72,8 +72,8 @@ pub(super) fn plan(session: &Session, script: Script) -> Result<(Tag, LogicalPla
     })
 }
 
-/// VACUUM of some collections, which must exist.
-pub(super) fn check_collections(session: &Session, names: &[ObjectName]) -> Result<()> {
+/// That collections which are to be maintained exist.
+fn check_collections(session: &Session, names: &[ObjectName]) -> Result<()> {
     let (path, snapshot) = (session.search_path(), session.snapshot());
     for name in names {
         find_collection(&snapshot, &qualify(name, &path)?)?;

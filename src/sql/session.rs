@@ -407,10 +407,7 @@ impl<'a> Planning<'a> {
             Statement::Export(statement) => export::plan(session, *statement),
             Statement::Backup(directory) => backup::database(session, directory),
             Statement::CheckTable(name) => check::table(self, &name),
-            Statement::Vacuum(names) => {
-                scripts::check_collections(session, &names)?;
-                compaction::vacuum(session)
-            }
+            Statement::Vacuum(vacuum) => compaction::vacuum(session, vacuum),
             Statement::Declare(declare) => cursor::declare(self, *declare).await,
             Statement::Fetch(fetch) => cursor::fetch(session, fetch),
             Statement::Close(name) => cursor::close(session, name),

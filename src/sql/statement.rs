@@ -88,8 +88,8 @@ pub enum Statement {
     Backup(String),
     /// CHECK TABLE.
     CheckTable(ObjectName),
-    /// VACUUM; the collections that are named must exist.
-    Vacuum(Vec<ObjectName>),
+    /// VACUUM.
+    Vacuum(Vacuum),
     /// DECLARE.
     Declare(Box<Declare>),
     /// FETCH or MOVE.
@@ -310,6 +310,17 @@ pub struct Compact {
     pub full: bool,
     /// Whether the statement returns when the job has ended.
     pub wait: bool,
+}
+
+/// VACUUM.
+#[derive(Debug, Clone, Default)]
+pub struct Vacuum {
+    /// Collections; none is all.
+    pub names: Vec<ObjectName>,
+    /// RETAIN: the age past which versions are forgotten now.
+    pub retain: Option<Duration>,
+    /// DRY RUN: tells what would be deleted, and deletes nothing.
+    pub dry_run: bool,
 }
 
 /// COPY.

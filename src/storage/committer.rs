@@ -19,7 +19,7 @@ use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
 use super::store::Store;
 pub use super::transaction::{RowMap, Transaction};
-use super::vacuum::{self, Vacuumed};
+use super::vacuum::{self, VacuumOptions, Vacuumed};
 use super::writer_thread::{Recovered, Request, WriterThread};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::metrics::Metrics;
@@ -215,12 +215,19 @@ impl Committer {
     ///
     /// # Errors
     /// 58030 for what the disk says; what is left is tried again next time.
-    pub fn vacuum(&self) -> Result<Vacuumed> {
+    pub fn vacuum(&self, options: &VacuumOptions) -> Result<Vacuumed> {
         let shared = &self.inner.shared;
+        let of = options.collections.as_deref();
         let (newest, unreachable) = {
             let mut history = shared.history.lock();
-            history.trim(now_ms());
-            (Arc::clone(history.newest()), history.take_unreachable())
+            let retention = options.retention.unwrap_or(history.retention());
+            if options.dry_run {
+                let files = history.unreachable_after(retention, now_ms(), of);
+                drop(history);
+                return Ok(vacuum::count(&shared.store, &files));
+            }
+            history.trim_to(retention, now_ms());
+            (Arc::clone(history.newest()), history.take_unreachable(of))
         };
         vacuum::remove_unreachable(&shared.store, &newest, unreachable).map_err(|(left, error)| {
             shared.history.lock().retire(left);
@@ -523,7 +530,10 @@ mod tests {
         assert!(collection.indexes().is_empty());
         assert!(collection.segments().all(|s| s.filters.is_empty()));
         commit(&committer, vec![append(1, &[1])]).await.unwrap();
-        assert_eq!(committer.vacuum().unwrap().filters, [FilterId(12)]);
+        assert_eq!(
+            committer.vacuum(&VacuumOptions::default()).unwrap().filters,
+            [FilterId(12)]
+        );
         assert!(!exists(12));
     }
 
@@ -667,7 +677,10 @@ mod tests {
         commit(&committer, vec![Change::Truncate(CollectionId(1))])
             .await
             .unwrap();
-        assert_eq!(committer.vacuum().unwrap(), Vacuumed::default());
+        assert_eq!(
+            committer.vacuum(&VacuumOptions::default()).unwrap(),
+            Vacuumed::default()
+        );
         let past = committer.snapshot_at(read).unwrap();
         assert_eq!(past.collection(&name("book")).unwrap().live_rows(), 3);
         let future = committer.snapshot_at(Version(99)).unwrap_err();

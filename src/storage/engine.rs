@@ -10,7 +10,7 @@ use super::key_index::KeyIndexes;
 use super::segment::SegmentCache;
 use super::sequence::Leases;
 use super::store::Store;
-use super::vacuum::Vacuumed;
+use super::vacuum::{VacuumOptions, Vacuumed};
 use crate::error::Result;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -81,8 +81,11 @@ impl Engine {
     ///
     /// # Errors
     /// 58030 for what the disk says; what is left is tried again next time.
-    pub fn vacuum(&self) -> Result<Vacuumed> {
-        let vacuumed = self.committer.vacuum()?;
+    pub fn vacuum(&self, options: &VacuumOptions) -> Result<Vacuumed> {
+        let vacuumed = self.committer.vacuum(options)?;
+        if options.dry_run {
+            return Ok(vacuumed);
+        }
         for segment in &vacuumed.segments {
             self.segments.remove(*segment);
             self.keys.remove(*segment);

@@ -49,6 +49,12 @@ pub(super) struct Retired {
     pub(super) file: DataFile,
 }
 
+impl Retired {
+    fn is_unreachable(&self, oldest: Version, of: Option<&[CollectionId]>) -> bool {
+        self.version <= oldest && of.is_none_or(|of| of.contains(&self.collection))
+    }
+}
+
 /// The newest version and those before it that are kept or still in somebody's hands.
 #[derive(Debug)]
 pub(super) struct History {
@@ -123,17 +129,39 @@ impl History {
         self.trim(now_ms);
     }
 
+    /// How long versions are kept that were superseded.
+    pub(super) fn retention(&self) -> Duration {
+        self.retention
+    }
+
     /// Drops the versions that were superseded longer ago than the retention, or are too many.
     pub(super) fn trim(&mut self, now_ms: i64) {
-        let retention_ms = i64::try_from(self.retention.as_millis()).unwrap_or(i64::MAX);
-        while let Some(superseded) = self.kept.get(1) {
-            let age_ms = now_ms.saturating_sub(superseded.info.timestamp_ms);
-            let many = self.kept.len() > VERSIONS_MAX || self.appended_bytes > APPENDED_BYTES_MAX;
-            if age_ms <= retention_ms && !many {
-                break;
-            }
+        self.trim_to(self.retention, now_ms);
+    }
+
+    /// As [`History::trim`], with another retention.
+    pub(super) fn trim_to(&mut self, retention: Duration, now_ms: i64) {
+        for _ in 0..self.outdated(retention, now_ms) {
             self.drop_oldest();
         }
+    }
+
+    /// How many of the oldest versions are not to be kept any more.
+    fn outdated(&self, retention: Duration, now_ms: i64) -> usize {
+        let retention_ms = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let mut appended_bytes = self.appended_bytes;
+        let mut count = 0;
+        while let Some(superseded) = self.kept.get(count + 1) {
+            let age_ms = now_ms.saturating_sub(superseded.info.timestamp_ms);
+            let many =
+                self.kept.len() - count > VERSIONS_MAX || appended_bytes > APPENDED_BYTES_MAX;
+            if age_ms < retention_ms && !many {
+                break;
+            }
+            appended_bytes -= self.kept[count].appended_bytes;
+            count += 1;
+        }
+        count
     }
 
     fn drop_oldest(&mut self) {
@@ -168,20 +196,34 @@ impl History {
         self.dropped.iter().chain(kept).cloned().collect()
     }
 
-    /// The oldest version that anybody can reach.
-    pub(super) fn oldest_reachable(&mut self) -> Version {
-        self.held.retain(|s| s.strong_count() > 0);
+    /// The oldest version that anybody can reach, when so many of the oldest kept ones are not kept any more.
+    fn oldest_reachable(&self, without: usize) -> Version {
         let held = self.held.iter().filter_map(Weak::upgrade);
-        let kept = self.kept.iter().map(|k| k.info.version);
+        let kept = self.kept.iter().enumerate();
+        let kept = kept.filter(|(at, k)| *at >= without || Arc::strong_count(&k.snapshot) > 1);
+        let kept = kept.map(|(_, k)| k.info.version);
         let versions = held.map(|s| s.version()).chain(kept);
         versions.min().unwrap_or_default()
     }
 
-    /// Takes out the retired files that nobody can reach.
-    pub(super) fn take_unreachable(&mut self) -> Vec<Retired> {
-        let oldest = self.oldest_reachable();
-        let unreachable = |r: &mut Retired| r.version <= oldest;
+    /// Takes out the retired files that nobody can reach; of some collections alone, if they are given.
+    pub(super) fn take_unreachable(&mut self, of: Option<&[CollectionId]>) -> Vec<Retired> {
+        self.held.retain(|s| s.strong_count() > 0);
+        let oldest = self.oldest_reachable(0);
+        let unreachable = |r: &mut Retired| r.is_unreachable(oldest, of);
         self.retired.extract_if(.., unreachable).collect()
+    }
+
+    /// What [`History::take_unreachable`] would take after [`History::trim_to`].
+    pub(super) fn unreachable_after(
+        &self,
+        retention: Duration,
+        now_ms: i64,
+        of: Option<&[CollectionId]>,
+    ) -> Vec<Retired> {
+        let oldest = self.oldest_reachable(self.outdated(retention, now_ms));
+        let retired = self.retired.iter().copied();
+        retired.filter(|r| r.is_unreachable(oldest, of)).collect()
     }
 
     /// Puts back what could not be deleted.
@@ -368,17 +410,31 @@ mod tests {
             })
         };
         push(&mut history, 5, vec![replace(2, 4)]);
-        assert_eq!(history.take_unreachable(), []);
+        assert_eq!(history.take_unreachable(None), []);
         history.trim(16);
-        assert_eq!(history.take_unreachable(), []);
+        assert_eq!(history.take_unreachable(None), []);
         assert!(history.get(Version(1)).is_none());
         drop(reader);
-        let gone = history.take_unreachable();
+        assert_eq!(history.take_unreachable(Some(&[CollectionId(7)])), []);
+        let would = history.unreachable_after(Duration::MAX, 16, None);
+        let gone = history.take_unreachable(None);
+        assert_eq!(would, gone);
         let segments: Vec<_> = gone.iter().map(|r| r.file).collect();
         assert_eq!(segments, [DataFile::Segment(SegmentId(2))]);
         push(&mut history, 20, vec![Change::Truncate(id)]);
-        history.trim(i64::MAX);
-        let mut segments: Vec<_> = history.take_unreachable().iter().map(|r| r.file).collect();
+        assert_eq!(
+            history.unreachable_after(Duration::from_millis(10), 21, None),
+            []
+        );
+        let would = history.unreachable_after(Duration::ZERO, 20, Some(&[id]));
+        assert_eq!(would.len(), 2);
+        assert_eq!(history.infos().iter().filter(|i| i.retained).count(), 2);
+        history.trim_to(Duration::ZERO, 20);
+        let mut segments: Vec<_> = history
+            .take_unreachable(None)
+            .iter()
+            .map(|r| r.file)
+            .collect();
         segments.sort();
         assert_eq!(segments, [3, 4].map(|id| DataFile::Segment(SegmentId(id))));
     }

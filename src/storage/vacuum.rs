@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::disk::Files;
 use super::history::{DataFile, Retired};
@@ -10,6 +11,17 @@ use super::schema::{CollectionId, FilterId, SegmentId};
 use super::snapshot::Snapshot;
 use super::store::{Store, io, remove};
 use crate::error::{Error, Result};
+
+/// What a vacuum is limited to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VacuumOptions {
+    /// Only files of these collections.
+    pub collections: Option<Vec<CollectionId>>,
+    /// The age past which versions are forgotten now, if another than that of the settings.
+    pub retention: Option<Duration>,
+    /// Tells what would be deleted, and changes nothing.
+    pub dry_run: bool,
+}
 
 /// What a vacuum deleted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +32,25 @@ pub struct Vacuumed {
     pub filters: Vec<FilterId>,
     /// Bytes of the files.
     pub bytes: u64,
+}
+
+impl Vacuumed {
+    fn count(&mut self, retired: &Retired, path: &Path) {
+        self.bytes += fs::metadata(path).map_or(0, |m| m.len());
+        match retired.file {
+            DataFile::Segment(id) => self.segments.push(id),
+            DataFile::Filter(id) => self.filters.push(id),
+        }
+    }
+}
+
+/// What deleting these files would free.
+pub(super) fn count(store: &Store, files: &[Retired]) -> Vacuumed {
+    let mut would = Vacuumed::default();
+    for retired in files {
+        would.count(retired, &path_of(store, retired.collection, retired.file));
+    }
+    would
 }
 
 /// A file below `segments/` or `indexes/` by its ids.
@@ -108,15 +139,10 @@ pub(super) fn remove_unreachable(
     let mut done = Vacuumed::default();
     for (at, retired) in files.iter().enumerate() {
         let path = path_of(store, retired.collection, retired.file);
-        let bytes = fs::metadata(&path).map_or(0, |m| m.len());
+        done.count(retired, &path);
         if let Err(error) = remove(store.files(), &path) {
             return Err((files[at..].to_vec(), error));
         }
-        match retired.file {
-            DataFile::Segment(id) => done.segments.push(id),
-            DataFile::Filter(id) => done.filters.push(id),
-        }
-        done.bytes += bytes;
         if newest.collection_by_id(retired.collection).is_none() {
             // The last file's directory goes too; with other files in it, it stays.
             let directory = path.parent();

@@ -93,7 +93,7 @@ async fn what_comes_before_a_sync_is_one_transaction() {
     // What is refused in a block may come first.
     execute(&mut raw, "VACUUM").await;
     execute(&mut raw, "INSERT INTO t VALUES (3)").await;
-    assert_eq!(sync(&mut raw).await, "12C12CZ");
+    assert_eq!(sync(&mut raw).await, "12NC12CZ");
     assert_eq!(ids(&client).await, [1, 2, 3]);
     // A conflict shows at the Sync.
     execute(&mut raw, "UPDATE t SET id = 10 WHERE id = 1").await;

@@ -14,6 +14,7 @@ use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{CollectionId, JobId};
 use crate::storage::snapshot::Snapshot;
+use crate::storage::vacuum::VacuumOptions;
 
 /// The least time between two looks for what is due.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -51,7 +52,7 @@ pub(super) async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Hand
 
 /// Deletes the files of replaced segments whose retention is over.
 pub(super) fn vacuum(engine: &Engine) {
-    match engine.vacuum() {
+    match engine.vacuum(&VacuumOptions::default()) {
         Ok(done) if done.segments.is_empty() => {}
         Ok(done) => {
             tracing::info!(

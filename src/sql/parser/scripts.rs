@@ -3,10 +3,10 @@
 use datafusion::sql::sqlparser::ast::ObjectName;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
-use super::{Grammar, fold};
+use super::{Grammar, duration, fold};
 use crate::error::{Error, Result};
 use crate::sql::scripts::Script;
-use crate::sql::statement::Statement;
+use crate::sql::statement::{Statement, Vacuum};
 
 /// What VACUUM, ANALYZE and CLUSTER may be told as words.
 const MAINTENANCE_WORDS: [&str; 5] = ["FULL", "FREEZE", "VERBOSE", "ANALYZE", "ANALYSE"];
@@ -36,6 +36,7 @@ impl Grammar<'_> {
             }
             "ANALYZE" | "ANALYSE" => {
                 self.skip(1);
+                self.maintenance_options()?;
                 Script::Analyze(self.maintained()?)
             }
             "CLUSTER" => self.cluster()?,
@@ -60,20 +61,47 @@ impl Grammar<'_> {
         Ok(Statement::Script(Box::new(script)))
     }
 
-    /// `VACUUM [(option, ..) | FULL ..] [table, ..]`.
+    /// `VACUUM [(option, ..) | FULL ..] [table, ..] [RETAIN '7 days'] [DRY RUN]`.
     pub(super) fn vacuum(&mut self) -> Result<Statement> {
         self.skip(1);
-        Ok(Statement::Vacuum(self.maintained()?))
+        self.maintenance_options()?;
+        let mut vacuum = Vacuum::default();
+        if !self.at_end() && !self.retains() && !self.runs_dry() {
+            vacuum.names = self.maintained()?;
+        }
+        if self.retains() {
+            self.skip(1);
+            vacuum.retain = Some(duration(&self.option_value()?)?);
+        }
+        if self.runs_dry() {
+            self.skip(2);
+            vacuum.dry_run = true;
+        }
+        Ok(Statement::Vacuum(vacuum))
     }
 
-    /// Options, and the tables behind them.
-    fn maintained(&mut self) -> Result<Vec<ObjectName>> {
+    fn retains(&self) -> bool {
+        let next = &self.parser.peek_nth_token_ref(1).token;
+        self.word(0) == "RETAIN" && matches!(next, Token::SingleQuotedString(_) | Token::Number(..))
+    }
+
+    fn runs_dry(&self) -> bool {
+        self.word(0) == "DRY" && self.word(1) == "RUN"
+    }
+
+    /// What PostgreSQL's statements of maintenance may be told, which changes nothing here.
+    fn maintenance_options(&mut self) -> Result<()> {
         if self.parser.peek_token_ref().token == Token::LParen {
             self.options()?;
         }
         while MAINTENANCE_WORDS.contains(&self.word(0).as_str()) {
             self.skip(1);
         }
+        Ok(())
+    }
+
+    /// Tables, with columns or without; none where the statement ends.
+    fn maintained(&mut self) -> Result<Vec<ObjectName>> {
         if self.at_end() {
             return Ok(Vec::new());
         }

@@ -115,6 +115,24 @@ fn everything_else_is_datafusions() {
 }
 
 #[test]
+fn vacuums() {
+    let vacuum = |text: &str| match parse(text).unwrap() {
+        Statement::Vacuum(v) => (v.names.len(), v.retain.map(|r| r.as_secs()), v.dry_run),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(vacuum("VACUUM"), (0, None, false));
+    assert_eq!(vacuum("VACUUM FULL ANALYZE a, b"), (2, None, false));
+    assert_eq!(vacuum("VACUUM DRY RUN"), (0, None, true));
+    let day = Some(86_400);
+    assert_eq!(vacuum("VACUUM RETAIN '1 day'"), (0, day, false));
+    assert_eq!(vacuum("VACUUM a RETAIN '24h' DRY RUN;"), (1, day, true));
+    assert_eq!(vacuum("VACUUM retain"), (1, None, false));
+    let code = |text: &str| parse(text).unwrap_err().sqlstate();
+    assert_eq!(code("VACUUM RETAIN 'long'"), "22023");
+    assert_eq!(code("VACUUM a DRY"), "42601");
+}
+
+#[test]
 fn errors_say_where() {
     for text in [
         "SELECT 1 1 1",

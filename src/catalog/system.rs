@@ -14,6 +14,8 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+pub(crate) use rows::bound_text;
+
 use super::options::{PinnedSnapshot, ShelfmarkOptions};
 use super::user::CurrentUser;
 use crate::compaction::scheduler::Scheduler;

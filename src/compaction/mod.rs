@@ -3,7 +3,7 @@
 //! All kinds are one path: [`policy`] picks inputs (a pure choice), [`run`] reads them with deletes applied,
 //! [`sort`] sorts narrow rows within a memory budget, [`ranges`] cuts the stream into segments, [`gather`] fetches
 //! the vectors, and one commit replaces inputs by outputs. [`scheduler`] runs [`jobs`] in the background; [`depth`]
-//! measures how well it all went. [`filters`] gives segments the bloom filters of indexes that are younger than they.
+//! measures how well it all went, [`preview`] how well it would go. [`filters`] gives segments the bloom filters of indexes that are younger than they.
 
 pub mod depth;
 mod filters;
@@ -11,6 +11,7 @@ mod gather;
 mod input;
 pub mod jobs;
 pub mod policy;
+pub mod preview;
 pub mod ranges;
 pub mod run;
 pub mod scheduler;

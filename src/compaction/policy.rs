@@ -5,7 +5,7 @@
 //! inserts through [`choose`].
 
 use crate::error::Result;
-use crate::settings::Settings;
+use crate::settings::{ByteSize, Settings};
 use crate::storage::change::JobKind;
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::growing::GrowingSegment;
@@ -16,7 +16,11 @@ use super::ranges::{Limits, Weight};
 mod cluster;
 pub mod due;
 mod merge;
+mod scope;
 mod windows;
+
+pub(super) use scope::input_bytes;
+pub use scope::{KeyRange, Scope};
 
 /// A segment with more dead rows than this part is rewritten without them.
 const DEAD_PART_MAX: f64 = 0.2;
@@ -42,6 +46,10 @@ pub struct JobOptions {
     pub automatic: bool,
     /// Of an automatic clustering: bring the depth down to its bound now, whatever it costs.
     pub settle: bool,
+    /// What it is limited to.
+    pub scope: Scope,
+    /// The most bytes that each output should have, if not the collection's own.
+    pub target_size: Option<ByteSize>,
 }
 
 /// What to do.
@@ -112,18 +120,21 @@ pub fn choose(
     settings: &Settings,
     now_ms: i64,
 ) -> Result<Choice> {
-    match request.kind {
-        JobKind::Seal => Ok(seal(collection, &request.options, settings, now_ms)),
-        JobKind::Merge => Ok(merge::merge(collection, &request.options, settings)),
-        JobKind::Cluster => cluster::cluster(collection, &request.options, settings),
-    }
+    let options = &request.options;
+    let choice = match request.kind {
+        JobKind::Seal => seal(collection, options, settings, now_ms),
+        JobKind::Merge => merge::merge(collection, options, settings),
+        JobKind::Cluster => cluster::cluster(collection, options, settings)?,
+    };
+    Ok(scope::within_bytes(choice, collection, options, settings))
 }
 
-/// How much a segment of the collection may hold.
-pub fn limits(collection: &Collection) -> Limits {
+/// How much each output may hold.
+pub fn limits(collection: &Collection, options: &JobOptions) -> Limits {
+    let of_collection = ByteSize(collection.options.segment_bytes_max);
     Limits {
         rows: collection.options.segment_rows_max.max(1),
-        bytes: collection.options.segment_bytes_max.max(1),
+        bytes: options.target_size.unwrap_or(of_collection).0.max(1),
     }
 }
 

@@ -9,9 +9,10 @@ use tokio::sync::mpsc;
 use super::depth::{Depth, depth_of};
 use super::input::Input;
 use super::jobs::{Phase, Task};
-use super::policy::{Choice, Request, Run, Work, choose};
+use super::policy::{Choice, Request, Run, Work, choose, limits};
+use super::ranges::Limits;
 use super::sort::{SortLimits, SortOrder, sorted};
-use super::write::{GroupWriter, Outputs};
+use super::write::{GroupWriter, Outputs, Target};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{Change, JobRecord, JobState, NewSegment, Replace};
 use crate::storage::collection::{Collection, Segment};
@@ -74,8 +75,8 @@ pub(super) async fn prepare(
     };
     let snapshot = freeze(engine, &collection, &work, snapshot).await?;
     let collection = Arc::clone(find(&snapshot, &job)?);
-    let outputs = Outputs::new(Arc::clone(engine), collection.id);
-    let outputs = write_groups(engine, &collection, &work, outputs, &mut job, task).await?;
+    let limits = limits(&collection, &request.options);
+    let outputs = write_groups(engine, &collection, &work, limits, &mut job, task).await?;
     Ok(Ok(Prepared {
         snapshot,
         collection,
@@ -127,10 +128,11 @@ async fn write_groups(
     engine: &Arc<Engine>,
     collection: &Arc<Collection>,
     work: &Work,
-    mut outputs: Outputs,
+    limits: Limits,
     job: &mut JobRecord,
     task: &Task,
 ) -> Result<Outputs> {
+    let mut outputs = Outputs::new(Arc::clone(engine), collection.id);
     let mut groups = Vec::new();
     for group in &work.groups {
         let open = |id: &_| Input::find(engine, collection, *id);
@@ -144,17 +146,12 @@ async fn write_groups(
     task.set_rows(job.rows_in);
     let mut runs = Runs::of(job.id);
     for (group, inputs) in groups {
-        let run = runs.of_group(engine, group.run);
-        outputs = write_group(
-            engine,
-            collection,
-            (run, group.level),
-            inputs,
-            outputs,
-            job,
-            task,
-        )
-        .await?;
+        let target = Target {
+            run: runs.of_group(engine, group.run),
+            level: group.level,
+            limits,
+        };
+        outputs = write_group(engine, collection, target, inputs, outputs, job, task).await?;
     }
     Ok(outputs)
 }
@@ -183,7 +180,7 @@ impl Runs {
 async fn write_group(
     engine: &Arc<Engine>,
     collection: &Arc<Collection>,
-    (run, level): (Option<JobId>, u8),
+    target: Target,
     inputs: Arc<Vec<Input>>,
     mut outputs: Outputs,
     job: &JobRecord,
@@ -201,7 +198,7 @@ async fn write_group(
         Arc::clone(collection),
         inputs,
         order,
-        (run, level),
+        target,
         task.clone(),
     )?;
     let (sender, mut receiver) = mpsc::channel(BATCHES_AHEAD);

@@ -13,9 +13,10 @@ use tokio::sync::{Semaphore, watch};
 
 use super::filters::FilterBuilder;
 use super::jobs::{Phase, Progress, Task};
-use super::policy::{Choice, JobOptions, Request, choose};
+use super::policy::{Choice, JobOptions, Request, Scope, choose};
 use super::run::{now_ms, record, run};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
+use crate::settings::Settings;
 use crate::storage::change::{Change, JobKind, JobRecord, JobState};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -29,6 +30,8 @@ use automatic::{Rounds, automatic, look_after, vacuum};
 
 /// The most jobs at work at the same time: each has a memory budget of its own.
 const JOBS_RUNNING_MAX: u64 = 2;
+/// The most jobs that are queued or at work.
+const JOBS_LIVE_MAX: usize = 10_000;
 /// How long a collection is left alone after its automatic job failed; doubled by every further failure.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// The most doublings of [`RETRY_AFTER`].
@@ -71,6 +74,7 @@ struct Jobs {
 #[derive(Debug)]
 struct Live {
     record: JobRecord,
+    scope: Scope,
     task: Task,
     end: watch::Sender<Option<JobRecord>>,
 }
@@ -119,12 +123,12 @@ impl Scheduler {
         Ok(scheduler)
     }
 
-    /// Asks for a compaction. The answer comes when the job is durably queued; while a job of the same kind is
-    /// queued or at work for the collection, it is that job's.
+    /// Asks for a compaction. The answer comes when the job is durably queued; while a job of the same kind and scope
+    /// is queued or at work for the collection, it is that job's.
     ///
     /// # Errors
-    /// 42P01 when there is no such collection, 55000 for clustering without a clustering key and when compaction is
-    /// turned off, 58030 when the log cannot be written.
+    /// 42P01 when there is no such collection, 55000 for clustering without a clustering key and when compaction (or
+    /// clustering) is turned off, 53400 when too many jobs wait, 58030 when the log cannot be written.
     pub async fn submit(
         &self,
         collection: CollectionId,
@@ -132,13 +136,7 @@ impl Scheduler {
         options: JobOptions,
     ) -> Result<JobId> {
         let shared = &self.owner.shared;
-        if !shared.engine.settings.compaction_enable {
-            let message = "compaction is turned off";
-            return Err(
-                Error::invalid(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
-                    .with_hint("Open the database with compaction.enable = on."),
-            );
-        }
+        check_enabled(kind, &shared.engine.settings)?;
         let snapshot = shared.engine.committer.snapshot();
         let found = snapshot.collection_by_id(collection).ok_or_else(|| {
             Error::not_found(sqlstate::UNDEFINED_TABLE, "the collection does not exist")
@@ -308,10 +306,23 @@ impl Shared {
         if self.closing.load(Ordering::Relaxed) {
             return Err(Error::internal("the database is being closed"));
         }
-        let same =
-            |l: &&Live| l.record.collection == collection.id && l.record.kind == request.kind;
+        let same = |l: &&Live| {
+            let record = &l.record;
+            record.collection == collection.id
+                && record.kind == request.kind
+                && (l.scope == request.options.scope || request.options.automatic)
+        };
         if let Some(live) = jobs.live.values().find(same) {
             return Ok((live.record.clone(), false));
+        }
+        if jobs.live.len() >= JOBS_LIVE_MAX {
+            let message = format!("{JOBS_LIVE_MAX} compactions are queued already");
+            let error = Error::new(
+                ErrorKind::LimitExceeded,
+                sqlstate::CONFIGURATION_LIMIT_EXCEEDED,
+                message,
+            );
+            return Err(error.with_hint("WAIT FOR COMPACTION until some have ended."));
         }
         let record = new_record(
             JobId(self.engine.committer.allocate_id()),
@@ -320,6 +331,7 @@ impl Shared {
         );
         let live = Live {
             record: record.clone(),
+            scope: request.options.scope.clone(),
             task: Task::default(),
             end: watch::Sender::new(None),
         };
@@ -377,6 +389,24 @@ impl Shared {
         };
         jobs.failures.insert(collection, failures);
     }
+}
+
+/// That jobs of the kind may run at all.
+///
+/// # Errors
+/// 55000 when they are turned off.
+pub fn check_enabled(kind: JobKind, settings: &Settings) -> Result<()> {
+    let (what, setting) = match kind {
+        _ if !settings.compaction_enable => ("compaction", "compaction.enable"),
+        JobKind::Cluster if !settings.compaction_clustering_enable => {
+            ("clustering", "compaction.clustering.enable")
+        }
+        _ => return Ok(()),
+    };
+    let message = format!("{what} is turned off");
+    let code = sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE;
+    let hint = format!("Open the database with {setting} = on.");
+    Err(Error::invalid(code, message).with_hint(hint))
 }
 
 /// The record of a job that begins.

@@ -1,18 +1,22 @@
 //! Compaction from rows to rows, through the scheduler.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::depth::clustering_information;
+use super::depth::{clustering_information, key_range};
 use super::jobs::Task;
-use super::policy::{JobOptions, Request};
+use super::policy::{JobOptions, KeyRange, Request, Scope};
 use super::run::{Prepared, commit, prepare};
 use super::scheduler::{Scheduler, new_record};
 use super::testing::{Book, KEY, Shelf, TITLE, quiet, rows_max};
+use crate::settings::ByteSize;
 use crate::storage::change::{AlterCollection, Change, JobKind, JobRecord, JobState};
+use crate::storage::collection::Collection;
 use crate::storage::schema::{CollectionSchema, JobId};
+use crate::storage::stats::Bound;
 use crate::storage::vacuum::VacuumOptions;
 
 const TIMEOUT: Option<Duration> = Some(Duration::from_secs(60));
@@ -485,6 +489,92 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(keeps_rows(books, parts, segment_rows, kinds, deletes));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn limited_compactions_keep_rows_and_limits_and_end(
+        books in prop::collection::vec(book(), 1..300),
+        parts in 1_usize..8,
+        segment_rows in 5_u64..120,
+        clusters in prop::collection::vec(any::<bool>(), 1..4),
+        low in -6_i32..6,
+        width in 0_i32..6,
+        limit in 1_000_u64..100_000,
+    ) {
+        let bound = |v: i32| Some(Bound::Float(f64::from(v).to_bits()));
+        let scope = Scope {
+            ranges: vec![KeyRange { field: KEY, low: bound(low), high: bound(low + width) }],
+            bytes_max: Some(ByteSize(limit)),
+        };
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(keeps_limits(books, parts, segment_rows, clusters, scope));
+    }
+}
+
+async fn keeps_limits(
+    mut books: Vec<Book>,
+    parts: usize,
+    segment_rows: u64,
+    clusters: Vec<bool>,
+    scope: Scope,
+) {
+    const JOBS_MAX: usize = 300;
+    let shelf = Shelf::open(quiet(), rows_max(segment_rows), &[KEY, TITLE]);
+    let scheduler = scheduler(&shelf);
+    books
+        .iter_mut()
+        .zip(0..)
+        .for_each(|(book, id)| book.id = id);
+    for part in books.chunks(books.len().div_ceil(parts).max(1)) {
+        shelf.insert(part);
+        compact(&scheduler, &shelf, JobKind::Seal).await;
+    }
+    let before = shelf.rows();
+    for cluster in clusters {
+        let kind = match cluster {
+            true => JobKind::Cluster,
+            false => JobKind::Merge,
+        };
+        let mut jobs = 0;
+        loop {
+            let known: Vec<_> = shelf.current().segments().cloned().collect();
+            let options = JobOptions {
+                scope: scope.clone(),
+                ..JobOptions::default()
+            };
+            let id = scheduler.submit(shelf.collection, kind, options).await;
+            let job = scheduler.wait(id.unwrap(), TIMEOUT).await.unwrap();
+            assert_same(&shelf.rows(), &before);
+            assert!(Some(ByteSize(job.bytes_in)) <= scope.bytes_max, "{job:?}");
+            let now = shelf.current();
+            let gone = known.iter().filter(|s| now.segment(s.id).is_none());
+            assert!(gone.into_iter().all(|s| scope.reaches(&now, s)));
+            assert_runs_are_in_order(&now);
+            if job.state == JobState::NothingToDo {
+                break;
+            }
+            assert_eq!(job.state, JobState::Succeeded, "{}", job.reason);
+            jobs += 1;
+            assert!(jobs < JOBS_MAX, "no end of {kind:?}: {}", job.reason);
+        }
+    }
+}
+
+/// That the ranges of each run meet at their ends at the most.
+fn assert_runs_are_in_order(collection: &Collection) {
+    let mut runs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for segment in collection.segments().filter(|s| s.run.is_some()) {
+        // Titles are long, and their bounds truncated.
+        let range = key_range(collection, segment, &[KEY]);
+        runs.entry(segment.run).or_default().push(range);
+    }
+    for mut ranges in runs.into_values() {
+        ranges.sort();
+        let in_order = |pair: &[(_, _)]| pair[0].1 <= pair[1].0;
+        assert!(ranges.windows(2).all(in_order), "{ranges:?}");
     }
 }
 

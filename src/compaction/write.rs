@@ -77,6 +77,17 @@ impl Drop for Outputs {
     }
 }
 
+/// What the outputs of a group should be.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// The clustering run that they belong to.
+    pub run: Option<JobId>,
+    /// Their place among the tiers of runs.
+    pub level: u8,
+    /// How much each may hold.
+    pub limits: Limits,
+}
+
 /// Writes the rows of one group of inputs.
 pub struct GroupWriter {
     engine: Arc<Engine>,
@@ -117,10 +128,9 @@ impl GroupWriter {
         collection: Arc<Collection>,
         inputs: Arc<Vec<Input>>,
         order: Arc<SortOrder>,
-        run: (Option<JobId>, u8),
+        target: Target,
         task: Task,
     ) -> Result<Self> {
-        let limits = super::policy::limits(&collection);
         let weights = inputs.iter().map(Input::weight);
         let planned = weights.fold(Weight::default(), Weight::plus);
         let schema = Arc::clone(&collection.schema);
@@ -133,14 +143,14 @@ impl GroupWriter {
             nan_fields: fields_with_nan(&collection, &inputs),
             filter_fields: collection.filter_fields(),
             steps: Steps::try_new(&order.key_types())?,
-            cutter: Cutter::new(Limits { ..limits }, planned),
+            cutter: Cutter::new(target.limits, planned),
             engine,
             collection,
             inputs,
             order,
             gatherer,
-            run: run.0,
-            level: run.1,
+            run: target.run,
+            level: target.level,
             task,
             cuts: VecDeque::new(),
             waiting: VecDeque::new(),

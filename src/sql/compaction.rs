@@ -14,52 +14,44 @@ use super::command::CommandNode;
 use super::ddl::{find_collection, qualify};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Compact;
-use crate::compaction::policy::JobOptions;
-use crate::error::{Error, Result, sqlstate};
-use crate::storage::change::{JobKind, JobRecord, JobState};
+use crate::compaction::policy::Request;
+use crate::error::{Error, ErrorKind, Result, sqlstate};
+use crate::storage::change::{JobRecord, JobState};
+use crate::storage::collection::Collection;
 use crate::storage::schema::JobId;
+use crate::storage::snapshot::Snapshot;
 
+mod explain;
+mod request;
 mod vacuum;
 
+pub(super) use explain::explain;
 pub(super) use vacuum::vacuum;
 
-/// COMPACT: starts a job, and answers with its id at once or with its state when it has ended.
-pub(super) fn compact(session: &Session, compact: &Compact) -> Result<(Tag, LogicalPlan)> {
-    let name = qualify(&compact.name, &session.search_path())?;
-    let kind = if compact.clustering {
-        JobKind::Cluster
-    } else {
-        JobKind::Merge
+/// COMPACT: starts jobs, and answers with their ids at once or with their states when they have ended.
+pub(super) fn compact(planning: &Planning<'_>, compact: Compact) -> Result<(Tag, LogicalPlan)> {
+    let request = request::request(planning, &compact)?;
+    let schema = match compact.wait {
+        true => state_schema(),
+        false => id_schema(compact.name.is_none()),
     };
-    let options = JobOptions {
-        full: compact.full,
-        ..JobOptions::default()
-    };
-    let waits = compact.wait;
-    let schema = if waits { state_schema() } else { id_schema() };
-    let (session, answer) = (session.clone(), Arc::clone(&schema));
-    let label = format!(
-        "Compact: {name}{}",
-        if compact.clustering {
-            ", clustering"
-        } else {
-            ""
-        }
-    );
+    let label = label(&compact);
+    let (session, answer) = (planning.session.clone(), Arc::clone(&schema));
     let action = move || {
-        let (session, name, schema) = (session.clone(), name.clone(), Arc::clone(&answer));
-        let options = options.clone();
+        let (session, compact) = (session.clone(), compact.clone());
+        let (request, schema) = (request.clone(), Arc::clone(&answer));
         async move {
-            let snapshot = session.newest();
-            let collection = find_collection(&snapshot, &name)?;
-            session.check_owns(&snapshot, collection)?;
-            let scheduler = &session.inner.core.scheduler;
-            let id = scheduler.submit(collection.id, kind, options).await?;
-            if waits {
-                return ended(scheduler.wait(id, None).await?);
+            let jobs = submit(&session, &compact, &request).await?;
+            if !compact.wait {
+                return id_rows(&jobs, schema);
             }
-            let ids: ArrayRef = Arc::new(Int64Array::from(vec![id.0 as i64]));
-            Ok(RecordBatch::try_new(schema, vec![ids])?)
+            let scheduler = &session.inner.core.scheduler;
+            let mut ended = Vec::with_capacity(jobs.len());
+            for (id, _) in jobs {
+                ended.push(scheduler.wait(id, None).await?);
+            }
+            ended.iter().try_for_each(check_ended)?;
+            state_rows(&ended)
         }
         .boxed()
     };
@@ -69,12 +61,72 @@ pub(super) fn compact(session: &Session, compact: &Compact) -> Result<(Tag, Logi
     ))
 }
 
-fn id_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new(
-        "compaction_id",
-        DataType::Int64,
-        false,
-    )]))
+fn label(compact: &Compact) -> String {
+    let name = compact.name.as_ref().map(ToString::to_string);
+    let name = name.as_deref().unwrap_or("all collections");
+    let clustering = match compact.clustering {
+        true => ", clustering",
+        false => "",
+    };
+    format!("Compact: {name}{clustering}")
+}
+
+/// Starts a job for each collection that is meant; their ids and the names of the collections.
+async fn submit(
+    session: &Session,
+    compact: &Compact,
+    request: &Request,
+) -> Result<Vec<(JobId, String)>> {
+    let snapshot = session.newest();
+    let scheduler = &session.inner.core.scheduler;
+    let mut jobs = Vec::new();
+    for collection in targets(session, &snapshot, compact)? {
+        let options = request.options.clone();
+        match scheduler.submit(collection.id, request.kind, options).await {
+            Ok(id) => jobs.push((id, collection.name.to_string())),
+            // One of many that was dropped meanwhile is none of them.
+            Err(error) if compact.name.is_none() && error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(jobs)
+}
+
+/// The collections that are meant: the one with the name, or all that the user owns and that can be compacted so.
+fn targets<'a>(
+    session: &Session,
+    snapshot: &'a Snapshot,
+    compact: &Compact,
+) -> Result<Vec<&'a Collection>> {
+    if let Some(name) = &compact.name {
+        let name = qualify(name, &session.search_path())?;
+        let collection = find_collection(snapshot, &name)?;
+        session.check_owns(snapshot, collection)?;
+        return Ok(vec![collection]);
+    }
+    let all = snapshot.collections().map(|c| &**c);
+    let is_meant = |c: &&Collection| {
+        let keyless = compact.clustering && c.schema.clustering_key.is_empty();
+        !keyless && session.check_owns(snapshot, c).is_ok()
+    };
+    Ok(all.filter(is_meant).collect())
+}
+
+fn id_schema(named: bool) -> SchemaRef {
+    let mut fields = vec![Field::new("compaction_id", DataType::Int64, false)];
+    if named {
+        fields.push(Field::new("collection", DataType::Utf8, false));
+    }
+    Arc::new(Schema::new(fields))
+}
+
+fn id_rows(jobs: &[(JobId, String)], schema: SchemaRef) -> Result<RecordBatch> {
+    let ids = jobs.iter().map(|(id, _)| id.0 as i64);
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(ids));
+    let names: ArrayRef = Arc::new(StringArray::from_iter_values(jobs.iter().map(|(_, n)| n)));
+    let mut columns = vec![ids, names];
+    columns.truncate(schema.fields().len());
+    Ok(RecordBatch::try_new(schema, columns)?)
 }
 
 fn state_schema() -> SchemaRef {
@@ -98,32 +150,39 @@ fn state_schema() -> SchemaRef {
     ]))
 }
 
-fn state_row(job: &JobRecord) -> Result<RecordBatch> {
-    let text = |value: &str| Arc::new(StringArray::from(vec![value.to_string()])) as ArrayRef;
-    let number = |value: u64| Arc::new(Int64Array::from(vec![value as i64])) as ArrayRef;
-    let real = |value: Option<f64>| Arc::new(Float64Array::from(vec![value])) as ArrayRef;
+fn state_rows(jobs: &[JobRecord]) -> Result<RecordBatch> {
+    let text = |of: fn(&JobRecord) -> &str| {
+        Arc::new(StringArray::from_iter_values(jobs.iter().map(of))) as ArrayRef
+    };
+    let number = |of: fn(&JobRecord) -> u64| {
+        let values = jobs.iter().map(|j| of(j) as i64);
+        Arc::new(Int64Array::from_iter_values(values)) as ArrayRef
+    };
+    let real = |of: fn(&JobRecord) -> Option<f64>| {
+        Arc::new(Float64Array::from_iter(jobs.iter().map(of))) as ArrayRef
+    };
     let columns = vec![
-        number(job.id.0),
-        text(&job.collection_name),
-        text(job.kind.as_str()),
-        text(job.state.as_str()),
-        number(job.segments_in),
-        number(job.segments_out),
-        number(job.rows_in),
-        number(job.rows_out),
-        number(job.bytes_in),
-        number(job.bytes_out),
-        real(job.depth_before),
-        real(job.depth_after),
-        text(&job.reason),
+        number(|j| j.id.0),
+        text(|j| &j.collection_name),
+        text(|j| j.kind.as_str()),
+        text(|j| j.state.as_str()),
+        number(|j| j.segments_in),
+        number(|j| j.segments_out),
+        number(|j| j.rows_in),
+        number(|j| j.rows_out),
+        number(|j| j.bytes_in),
+        number(|j| j.bytes_out),
+        real(|j| j.depth_before),
+        real(|j| j.depth_after),
+        text(|j| &j.reason),
     ];
     Ok(RecordBatch::try_new(state_schema(), columns)?)
 }
 
-/// The row of a job that was waited for.
+/// That a job that was waited for has not failed.
 ///
 /// A failure is never reported as success: it is an error, and so is a cancellation.
-fn ended(job: JobRecord) -> Result<RecordBatch> {
+fn check_ended(job: &JobRecord) -> Result<()> {
     match job.state {
         JobState::Failed => {
             let message = format!("compaction {} failed: {}", job.id, job.reason);
@@ -132,12 +191,12 @@ fn ended(job: JobRecord) -> Result<RecordBatch> {
         JobState::Cancelled => {
             let message = format!("compaction {} was cancelled", job.id);
             Err(Error::new(
-                crate::error::ErrorKind::Cancelled,
+                ErrorKind::Cancelled,
                 sqlstate::QUERY_CANCELED,
                 message,
             ))
         }
-        _ => state_row(&job),
+        _ => Ok(()),
     }
 }
 
@@ -156,7 +215,8 @@ pub(super) fn show(session: &Session, id: JobId) -> Result<(Tag, LogicalPlan)> {
         let session = session.clone();
         async move {
             let snapshot = session.newest();
-            state_row(snapshot.job(id).ok_or_else(|| unknown_job(id))?)
+            let job = snapshot.job(id).ok_or_else(|| unknown_job(id))?;
+            state_rows(std::slice::from_ref(&**job))
         }
         .boxed()
     };
@@ -203,7 +263,9 @@ pub(super) fn wait(
             if session.newest().job(id).is_none() {
                 return Err(unknown_job(id));
             }
-            ended(session.inner.core.scheduler.wait(id, timeout).await?)
+            let job = session.inner.core.scheduler.wait(id, timeout).await?;
+            check_ended(&job)?;
+            state_rows(&[job])
         }
         .boxed()
     };

@@ -12,11 +12,10 @@ use super::dialect::BoundedDialect;
 use super::explain::ExplainOptions;
 use super::mend::mend_statement;
 use super::parameters::place_of;
-use super::statement::{Compact, Drop, DropKind, Explain, Statement};
+use super::statement::{Drop, DropKind, Explain, Statement};
 use super::tokens::{LineIndex, is_blank, tokenize};
 use super::{access, copy, define, export, index, sequence};
 use crate::error::{Error, Result, sqlstate};
-use crate::storage::schema::JobId;
 
 /// Parses one statement within the default limits; a semicolon after it is allowed.
 ///
@@ -119,10 +118,7 @@ impl Grammar<'_> {
                 self.show()
             }
             ("WAIT", "FOR") => self.wait_for(),
-            ("CANCEL", "COMPACTION") => {
-                self.skip(2);
-                Ok(Statement::CancelCompaction(self.job_id()?))
-            }
+            ("CANCEL", "COMPACTION") => self.cancel_compaction(),
             ("VACUUM", _) => self.vacuum(),
             ("EXPORT", "TABLE" | "COLLECTION") => export::parse(self),
             ("BACKUP", "DATABASE") if self.word(2) == "TO" => {
@@ -445,93 +441,6 @@ impl Grammar<'_> {
         }
         Ok(items)
     }
-
-    fn compact(&mut self) -> Result<Statement> {
-        self.skip(1);
-        if !self.accept(&["TABLE"]) {
-            self.accept(&["COLLECTION"]);
-        }
-        let name = self.name()?;
-        let mut compact = Compact {
-            name,
-            clustering: false,
-            full: false,
-            wait: false,
-        };
-        if self.accept(&["WITH"]) {
-            if self.parser.peek_token().token == Token::LParen {
-                for (option, value) in self.options()? {
-                    set_compact_option(&mut compact, &option, &value)?;
-                }
-            } else {
-                self.expect(&["CLUSTERING"])?;
-                compact.clustering = true;
-            }
-        }
-        compact.full |= self.accept(&["FULL"]);
-        compact.wait |= self.accept(&["WAIT"]);
-        if compact.full && !compact.clustering {
-            let message = "FULL goes with CLUSTERING";
-            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message)
-                .with_hint("COMPACT book WITH (CLUSTERING, FULL)"));
-        }
-        Ok(Statement::Compact(compact))
-    }
-
-    fn job_id(&mut self) -> Result<JobId> {
-        Ok(JobId(self.parser.parse_literal_uint()?))
-    }
-
-    fn show_compaction(&mut self) -> Result<Statement> {
-        self.skip(2);
-        self.accept(&["STATE"]);
-        Ok(Statement::ShowCompaction(self.job_id()?))
-    }
-
-    fn show_compactions(&mut self) -> Result<Statement> {
-        self.skip(2);
-        let name = if self.accept(&["FOR"]) {
-            Some(self.name()?)
-        } else {
-            None
-        };
-        Ok(Statement::ShowCompactions(name))
-    }
-
-    fn wait_for(&mut self) -> Result<Statement> {
-        self.skip(2);
-        self.expect(&["COMPACTION"])?;
-        let job = self.job_id()?;
-        let timeout = if self.accept(&["TIMEOUT"]) {
-            let text = self.option_value()?;
-            Some(duration(&text)?)
-        } else {
-            None
-        };
-        Ok(Statement::WaitForCompaction { job, timeout })
-    }
-}
-
-fn set_compact_option(compact: &mut Compact, option: &str, value: &str) -> Result<()> {
-    let on = match value.to_lowercase().as_str() {
-        "true" | "on" | "1" => true,
-        "false" | "off" | "0" => false,
-        _ => {
-            let message = format!("COMPACT option \"{option}\" is on or off, not \"{value}\"");
-            return Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message));
-        }
-    };
-    match option {
-        "clustering" => compact.clustering = on,
-        "full" => compact.full = on,
-        "wait" => compact.wait = on,
-        _ => {
-            let message = format!("unrecognized COMPACT option \"{option}\"");
-            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message)
-                .with_hint("The options are CLUSTERING, FULL and WAIT."));
-        }
-    }
-    Ok(())
 }
 
 /// A duration such as '10 min' or '600s'; a bare number is milliseconds, as in Postgres.
@@ -568,6 +477,7 @@ pub fn fold(ident: &Ident) -> String {
     }
 }
 
+mod compaction;
 mod cursor;
 mod scripts;
 mod transaction;

@@ -397,7 +397,7 @@ impl<'a> Planning<'a> {
             Statement::DropIndex(drop) => index::drop(session, drop),
             Statement::RenameIndex(rename) => index::rename(session, rename),
             Statement::Sequence(statement) => sequence::plan(session, *statement),
-            Statement::Compact(compact) => compaction::compact(session, &compact),
+            Statement::Compact(compact) => compaction::compact(self, *compact),
             Statement::ShowCompaction(job) => compaction::show(session, job),
             Statement::ShowCompactions(name) => compaction::list(self, name).await,
             Statement::WaitForCompaction { job, timeout } => {
@@ -428,6 +428,11 @@ impl<'a> Planning<'a> {
     fn explain(&self, explain: Explain) -> BoxFuture<'_, Result<LogicalPlan>> {
         async move {
             let began = Instant::now();
+            if let (Statement::Compact(compact), false) =
+                (&*explain.statement, explain.options.analyze)
+            {
+                return compaction::explain(self, compact, explain.options.format);
+            }
             let (_, plan) = self.statement(*explain.statement).await?;
             let settings = match explain.options.settings {
                 true => self.session.changed_settings(),

@@ -15,6 +15,7 @@ use super::scripts::Script;
 use super::sequence::{ColumnSequence, SequenceOptions, SequenceStatement};
 use super::transaction::{Modes, TransactionStatement};
 use super::variables::{DiscardKind, SetStatement};
+use crate::settings::ByteSize;
 use crate::storage::schema::JobId;
 use crate::storage::sequence::Generates;
 
@@ -68,7 +69,7 @@ pub enum Statement {
     /// COPY.
     Copy(Box<CopyStatement>),
     /// COMPACT.
-    Compact(Compact),
+    Compact(Box<Compact>),
     /// SHOW COMPACTION STATE n.
     ShowCompaction(JobId),
     /// SHOW COMPACTIONS [FOR t].
@@ -300,16 +301,22 @@ pub enum AlterAction {
 }
 
 /// COMPACT.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Compact {
-    /// The collection.
-    pub name: ObjectName,
+    /// The collection; none is ALL.
+    pub name: Option<ObjectName>,
     /// WITH CLUSTERING.
     pub clustering: bool,
     /// Whether well clustered segments are rewritten too.
     pub full: bool,
     /// Whether the statement returns when the job has ended.
     pub wait: bool,
+    /// The most bytes that an output should have.
+    pub target_size: Option<ByteSize>,
+    /// Which keys the inputs have to reach.
+    pub filter: Option<Expr>,
+    /// The most bytes that the inputs may have.
+    pub limit: Option<ByteSize>,
 }
 
 /// VACUUM.

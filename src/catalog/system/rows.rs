@@ -233,7 +233,7 @@ pub(super) fn partition_stats(snapshot: &Snapshot, user: Option<RoleId>) -> Colu
 }
 
 /// A bound as a query would show the value.
-fn bound_text(bound: &Bound, data_type: &DataType) -> Option<String> {
+pub(crate) fn bound_text(bound: &Bound, data_type: &DataType) -> Option<String> {
     if let Bound::Bytes(bytes) = bound {
         let digits: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         return Some(format!("\\x{digits}"));

@@ -15,6 +15,7 @@
 //! windows as Snowflake and Databend recluster.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use super::windows::{Piece, Window, depths, place, windows};
 use super::{Choice, Group, JobOptions, Run, growing_weight, is_purgeable, limits, run_of};
@@ -44,7 +45,11 @@ pub(super) fn cluster(
     check_key(collection)?;
     let layout = Layout::of(collection, options, settings);
     if layout.all_inputs().is_empty() {
-        return Ok(Choice::NothingToDo("the collection is empty".into()));
+        let reason = match options.scope.ranges.is_empty() {
+            true => "the collection is empty",
+            false => "no segment reaches into the range",
+        };
+        return Ok(Choice::NothingToDo(reason.into()));
     }
     if options.full {
         return Ok(layout.everything("rewrite"));
@@ -93,7 +98,8 @@ impl<'a> Layout<'a> {
         let mut pieces = Vec::new();
         let mut ranges = Vec::new();
         let (mut new, mut clustered) = (Weight::default(), Weight::default());
-        for segment in collection.segments() {
+        let in_scope = |s: &&Arc<Segment>| options.scope.reaches(collection, s);
+        for segment in collection.segments().filter(in_scope) {
             let weight = sealed_weight(segment);
             let run = run_of(collection, segment).filter(|_| {
                 // The automatic purge takes these; a request does it at once.
@@ -125,7 +131,7 @@ impl<'a> Layout<'a> {
         Self {
             settings,
             key,
-            limits: limits(collection),
+            limits: limits(collection, options),
             pieces,
             growing: growing.iter().map(|g| g.id).collect(),
             new,
@@ -150,21 +156,11 @@ impl<'a> Layout<'a> {
         self.growing.is_empty() && (of_one_run || alone && sorted)
     }
 
-    /// The level of a run that so many rows make at once: that which they would have reached in tiers.
-    fn level_of(&self, bytes: u64) -> u8 {
-        let unit = self
-            .settings
-            .compaction_clustering_new_data_size_threshold
-            .0;
-        let units = bytes as f64 / unit.max(1) as f64;
-        1 + units.max(1.0).log(FAN_IN as f64).floor() as u8
-    }
-
     fn everything(&self, verb: &str) -> Choice {
         let inputs = self.all_inputs();
         let reason = format!("{verb} {} segments by key range", inputs.len());
         let bytes = self.new.plus(self.clustered).bytes;
-        let level = self.level_of(bytes);
+        let level = level_of(bytes, self.settings);
         let run = Run::New;
         work(vec![Group { inputs, run, level }], reason)
     }
@@ -313,6 +309,13 @@ impl<'a> Layout<'a> {
         let deepest = depths(&self.pieces).into_iter().max().unwrap_or(0);
         format!("there are no new rows, and no more than {deepest} runs overlap")
     }
+}
+
+/// The level of a run that so many rows make at once: that which they would have reached in tiers.
+pub(super) fn level_of(bytes: u64, settings: &Settings) -> u8 {
+    let unit = settings.compaction_clustering_new_data_size_threshold.0;
+    let units = bytes as f64 / unit.max(1) as f64;
+    1 + units.max(1.0).log(FAN_IN as f64).floor() as u8
 }
 
 fn run_group(inputs: Vec<SegmentId>, level: u8) -> Group {

@@ -51,7 +51,8 @@ fn candidate<'a>(
 }
 
 pub(super) fn merge(collection: &Collection, options: &JobOptions, settings: &Settings) -> Choice {
-    let limits = limits(collection);
+    let limits = limits(collection, options);
+    let in_scope = |s: &Segment| options.scope.reaches(collection, s);
     let mut loose = Vec::new();
     let mut runs: BTreeMap<JobId, Vec<&Segment>> = BTreeMap::new();
     for segment in collection.segments() {
@@ -62,7 +63,8 @@ pub(super) fn merge(collection: &Collection, options: &JobOptions, settings: &Se
     }
     let mut groups = Vec::new();
     for (run, segments) in runs {
-        groups.extend(merge_run(collection, run, segments, limits, settings));
+        let candidate = |s| candidate(s, limits, settings).filter(|_| in_scope(s));
+        groups.extend(merge_run(collection, run, segments, limits, candidate));
     }
     let growing = match options.automatic {
         true => &[],
@@ -70,7 +72,7 @@ pub(super) fn merge(collection: &Collection, options: &JobOptions, settings: &Se
     };
     let mut candidates: Vec<_> = loose
         .iter()
-        .filter_map(|s| candidate(s, limits, settings))
+        .filter_map(|s| candidate(s, limits, settings).filter(|_| in_scope(s)))
         .collect();
     if options.automatic {
         let left_to_clustering = clusters_by_itself(collection, settings);
@@ -112,19 +114,19 @@ fn worth_it(
 }
 
 /// Groups within a run: neighbours in key order only, so that the outputs' ranges stay disjoint from the others'.
-fn merge_run(
+fn merge_run<'a>(
     collection: &Collection,
     run: JobId,
-    mut segments: Vec<&Segment>,
+    mut segments: Vec<&'a Segment>,
     limits: Limits,
-    settings: &Settings,
+    candidate: impl Fn(&'a Segment) -> Option<Candidate<'a>>,
 ) -> Vec<Group> {
     let key = &collection.schema.clustering_key;
     segments.sort_by_cached_key(|s| key_range(collection, s, key));
     let mut groups = Vec::new();
     let mut neighbours = Vec::new();
     for segment in segments {
-        match candidate(segment, limits, settings) {
+        match candidate(segment) {
             Some(candidate) => neighbours.push(candidate),
             None => {
                 groups.extend(fill_run(&neighbours, limits, run));

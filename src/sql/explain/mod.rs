@@ -4,6 +4,7 @@ mod node;
 mod options;
 mod render;
 
-pub(super) use node::explain;
 pub(crate) use node::{ExplainNode, ExplainPlanner};
+pub(super) use node::{explain, schema};
 pub use options::ExplainOptions;
+pub(super) use options::PlanFormat;

@@ -78,7 +78,8 @@ pub fn explain(
     Ok(LogicalPlan::Extension(Extension { node }))
 }
 
-fn schema(format: PlanFormat) -> SchemaRef {
+/// The schema of an answer in that format.
+pub fn schema(format: PlanFormat) -> SchemaRef {
     let field = Field::new(COLUMN, DataType::Utf8, false);
     let field = match format {
         PlanFormat::Json => {

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 use super::super::statement::AlterAction;
 use super::*;
+use crate::settings::ByteSize;
 use crate::sql::variables::SetValue;
+use crate::storage::schema::JobId;
 
 fn create(text: &str) -> super::super::statement::CreateCollection {
     match parse(text).unwrap() {
@@ -58,6 +60,40 @@ fn compactions() {
         compact("COMPACT book WITH (WAIT = off)"),
         (false, false, false)
     );
+    let limited = "COMPACT ALL WITH (TARGET_SIZE = '256MB', LIMIT '10 GB', CLUSTERING)";
+    let Statement::Compact(limited) = parse(limited).unwrap() else {
+        panic!("no COMPACT");
+    };
+    assert!(limited.name.is_none() && limited.clustering);
+    assert_eq!(limited.target_size, Some(ByteSize::mib(256)));
+    assert_eq!(limited.limit, Some(ByteSize::mib(10 << 10)));
+    let ranged = "COMPACT book WITH (WHERE year BETWEEN 1 AND 5 AND b = 'x', CLUSTERING)";
+    let Statement::Compact(ranged) = parse(ranged).unwrap() else {
+        panic!("no COMPACT");
+    };
+    assert!(ranged.filter.is_some() && ranged.clustering);
+    for wrong in [
+        "COMPACT book WITH (FULL)",
+        "COMPACT book WITH (WAIT, WAIT)",
+        "COMPACT book WITH (WHERE)",
+        "COMPACT ALL WITH (WHERE a = 1)",
+        "COMPACT book WITH (NONSENSE)",
+    ] {
+        assert_eq!(parse(wrong).unwrap_err().sqlstate(), "42601", "{wrong}");
+    }
+    for wrong in [
+        "TARGET_SIZE = '1kB'",
+        "TARGET_SIZE",
+        "LIMIT 'much'",
+        "LIMIT 0",
+        "WAIT = 7",
+    ] {
+        let code = parse(&format!("COMPACT book WITH ({wrong})")).unwrap_err();
+        assert!(
+            ["22023", "42601"].contains(&code.sqlstate()),
+            "{wrong}: {code}"
+        );
+    }
     let wait = parse("WAIT FOR COMPACTION 7 TIMEOUT '10 min'").unwrap();
     assert!(matches!(
         wait,

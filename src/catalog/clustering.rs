@@ -71,7 +71,7 @@ fn text_of(argument: &Expr) -> Option<&str> {
 }
 
 /// The name as SQL would read it: lower case where it is not quoted.
-fn qualified(name: &str) -> QualifiedName {
+pub(crate) fn qualified(name: &str) -> QualifiedName {
     let reference = TableReference::parse_str(name.trim());
     QualifiedName::new(
         reference.schema().unwrap_or(DEFAULT_SCHEMA),

@@ -22,10 +22,12 @@ use crate::storage::schema::JobId;
 use crate::storage::snapshot::Snapshot;
 
 mod explain;
+mod functions;
 mod request;
 mod vacuum;
 
 pub(super) use explain::explain;
+pub(super) use functions::functions;
 pub(super) use vacuum::vacuum;
 
 /// COMPACT: starts jobs, and answers with their ids at once or with their states when they have ended.

@@ -182,7 +182,8 @@ impl Session {
         let locks = Arc::new(SessionLocks::new(Arc::clone(&core.advisory)));
         let copy_progress = backend.map(|b| Arc::clone(&b.copy)).unwrap_or_default();
         let inner = Arc::new_cyclic(|session| {
-            for function in variables::functions(session) {
+            let compactions = compaction::functions(session);
+            for function in variables::functions(session).into_iter().chain(compactions) {
                 context.register_udf(function);
             }
             Inner {

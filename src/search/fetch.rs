@@ -5,20 +5,17 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, Float64Array, RecordBatch, RecordBatchOptions, UInt32Array, UInt64Array,
 };
-use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
+use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
-use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 
 use super::best::{Address, Entry};
 use super::pool::Unit;
 use super::run::Run;
 use crate::catalog::scan::OutputColumn;
 use crate::error::{Error, Result};
-use crate::storage::adapt::{adapt_batch, projected_schema};
-use crate::storage::collection::Segment;
-use crate::storage::growing::GrowingSegment;
+use crate::storage::adapt::projected_schema;
+use crate::storage::fetch::{growing_rows, sealed_rows};
 use crate::storage::schema::FieldId;
-use crate::storage::segment::{ReadRequest, select_ranges};
 
 impl Run {
     /// The output rows of winners, in their order.
@@ -63,9 +60,10 @@ impl Run {
 
     /// The stored columns of winners, read segment by segment.
     fn stored_rows(&self, fields: &[FieldId], winners: &[Entry]) -> Result<RecordBatch> {
-        let schema = projected_schema(&self.source.collection.schema, fields)?;
+        let collection = &self.source.collection.schema;
         if fields.is_empty() {
             let options = RecordBatchOptions::new().with_row_count(Some(winners.len()));
+            let schema = projected_schema(collection, fields)?;
             return Ok(RecordBatch::try_new_with_options(schema, vec![], &options)?);
         }
         let mut addresses: Vec<(Address, usize)> = winners
@@ -81,8 +79,13 @@ impl Run {
             let mut rows: Vec<u32> = of_unit.iter().map(|(address, _)| address.row).collect();
             rows.dedup();
             let batch = match &self.units[of_unit[0].0.unit as usize] {
-                Unit::Growing(segment) => self.growing_rows(segment, fields, &rows)?,
-                Unit::Sealed(segment) => self.sealed_rows(segment, fields, &rows, &schema)?,
+                Unit::Growing(segment) => growing_rows(segment, collection, fields, &rows)?,
+                Unit::Sealed(segment) => {
+                    let reader = self.source.open_segment(segment.id)?;
+                    let (batch, bytes) = sealed_rows(&reader, collection, fields, &rows)?;
+                    self.metrics.other_bytes.add(bytes as usize);
+                    batch
+                }
             };
             let of_rows = of_unit.chunk_by(|a, b| a.0 == b.0);
             for (i, (_, place)) in of_rows
@@ -95,62 +98,6 @@ impl Run {
         }
         let batches: Vec<&RecordBatch> = batches.iter().collect();
         Ok(interleave_record_batch(&batches, &sources)?)
-    }
-
-    /// Ascending rows of a growing segment.
-    fn growing_rows(
-        &self,
-        segment: &GrowingSegment,
-        fields: &[FieldId],
-        rows: &[u32],
-    ) -> Result<RecordBatch> {
-        let collection = &self.source.collection.schema;
-        let schema = projected_schema(collection, fields)?;
-        let mut parts = Vec::new();
-        let (mut first, mut rest) = (0, rows);
-        for batch in segment.batches() {
-            let end = first + batch.num_rows() as u32;
-            let (here, later) = rest.split_at(rest.partition_point(|row| *row < end));
-            if !here.is_empty() {
-                let places = UInt32Array::from_iter_values(here.iter().map(|row| row - first));
-                let batch = adapt_batch(batch, collection, fields)?;
-                parts.push(take_record_batch(&batch, &places)?);
-            }
-            (first, rest) = (end, later);
-        }
-        Ok(concat_batches(&schema, &parts)?)
-    }
-
-    /// Ascending rows of a sealed segment.
-    fn sealed_rows(
-        &self,
-        segment: &Segment,
-        fields: &[FieldId],
-        rows: &[u32],
-        schema: &SchemaRef,
-    ) -> Result<RecordBatch> {
-        let reader = self.source.open_segment(segment.id)?;
-        let mut row_groups = Vec::new();
-        let mut selectors: Vec<RowSelector> = Vec::new();
-        for of_group in rows.chunk_by(|a, b| reader.row_group_of(*a) == reader.row_group_of(*b)) {
-            let row_group = reader.row_group_of(of_group[0]);
-            let places = of_group.iter().map(|row| *row..row + 1);
-            let selection = select_ranges(reader.row_group_range(row_group), places);
-            selectors.extend(Vec::from(selection));
-            row_groups.push(row_group);
-        }
-        let mut batches = reader.read(ReadRequest {
-            schema: Arc::clone(&self.source.collection.schema),
-            fields: fields.to_vec(),
-            row_groups,
-            rows: Some(RowSelection::from(selectors)),
-            row_number: false,
-            filter: None,
-            batch_size: rows.len(),
-        })?;
-        let parts: Vec<RecordBatch> = batches.by_ref().collect::<Result<_>>()?;
-        self.metrics.other_bytes.add(batches.bytes_read() as usize);
-        Ok(concat_batches(schema, &parts)?)
     }
 }
 

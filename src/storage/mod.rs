@@ -18,6 +18,7 @@ mod delta;
 pub mod disk;
 pub mod engine;
 pub mod export;
+pub mod fetch;
 pub mod filter_file;
 pub mod growing;
 mod history;

@@ -10,8 +10,11 @@
 //!     ChangedRows     writes the rows of the query as they come, and hands them on as they are stored
 //!       query
 //! ```
+//! With ON CONFLICT a [`ConflictNode`] stands above the rows that are brought, and finds the live ones with their keys;
+//! what they become is computed by a projection above it.
 
 mod changed;
+mod conflict;
 mod exec;
 #[cfg(test)]
 mod tests;
@@ -36,10 +39,13 @@ use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 
 use self::changed::ChangedRowsExec;
 pub use self::changed::{ChangedRowsNode, Returned, ReturnedColumn};
+use self::conflict::ConflictExec;
+pub use self::conflict::{Conflict, ConflictNode, Paired, PairedColumn};
 pub use self::exec::DmlExec;
 use self::exec::Replan;
 use super::assign::{Assignment, check_assignable};
 use super::checks::Checks;
+use super::options::PinnedSnapshot;
 use crate::error::{Error, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -55,24 +61,70 @@ pub enum Operation {
     Update,
     /// Removes the rows at the input's addresses: `_segment`, `_row`.
     Delete,
+    /// Does what an [`Action`] says about each row: `_segment` and `_row`, NULL where there is none, the action, then
+    /// sets of all columns that a row may become.
+    Merge(Merge),
+}
+
+/// What MERGE or INSERT .. ON CONFLICT DO UPDATE may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Merge {
+    /// How many sets of columns the input has.
+    pub sets: usize,
+    /// Whether rows may come.
+    pub inserts: bool,
+    /// Whether rows may change.
+    pub updates: bool,
+    /// Whether rows may go.
+    pub deletes: bool,
+    /// Whether it is of ON CONFLICT: the first set is the row that is brought, whose key may change one row only.
+    pub by_key: bool,
+}
+
+/// What is done about a row, as a number in a column of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing.
+    Nothing,
+    /// The row at the address goes.
+    Delete,
+    /// This set of columns is stored, in the place of the row at the address if there is one.
+    Store(usize),
+}
+
+impl Action {
+    /// The number in the column.
+    pub fn number(self) -> i64 {
+        match self {
+            Self::Nothing => 0,
+            Self::Delete => 1,
+            Self::Store(set) => 2 + set as i64,
+        }
+    }
 }
 
 impl Operation {
-    /// Columns of the input before those of the collection.
+    /// Columns of the input before those of the collection: addresses, and what is done.
     pub fn address_columns(self) -> usize {
         match self {
             Self::Insert => 0,
             Self::Update | Self::Delete => 2,
+            Self::Merge(_) => 3,
         }
     }
 
-    /// Columns of the input with the values that are stored.
-    fn values(self, collection: &Collection) -> std::ops::Range<usize> {
-        let first = self.address_columns();
+    /// How many times the input has all columns of the collection, behind the first columns.
+    pub fn value_sets(self) -> usize {
         match self {
-            Self::Insert | Self::Update => first..first + collection.schema.columns.len(),
-            Self::Delete => first..first,
+            Self::Delete => 0,
+            Self::Insert | Self::Update => 1,
+            Self::Merge(merge) => merge.sets,
         }
+    }
+
+    /// How many columns of the input it takes.
+    fn columns(self, collection: &Collection) -> usize {
+        self.address_columns() + self.value_sets() * collection.schema.columns.len()
     }
 }
 
@@ -82,6 +134,8 @@ impl fmt::Display for Operation {
             Self::Insert => "Insert",
             Self::Update => "Update",
             Self::Delete => "Delete",
+            Self::Merge(merge) if merge.by_key => "Upsert",
+            Self::Merge(_) => "Merge",
         })
     }
 }
@@ -247,29 +301,22 @@ fn check_input(
     operation: Operation,
     input: &Schema,
 ) -> crate::error::Result<()> {
-    let address = operation.address_columns();
-    let fields = input.fields();
-    let wrong = || Error::internal(format!("{operation} takes _segment, _row, not {input}"));
-    if address > 0 {
-        let types: Vec<_> = fields.iter().map(|f| f.data_type()).take(2).collect();
-        if types != [&DataType::UInt64, &DataType::UInt32] {
-            return Err(wrong());
-        }
+    if operation == Operation::Insert {
+        return Assignment::new(&collection.name, Arc::clone(&collection.schema)).check(input);
     }
-    match operation {
-        Operation::Delete if fields.len() == 2 => Ok(()),
-        Operation::Delete => Err(wrong()),
-        Operation::Insert => {
-            Assignment::new(&collection.name, Arc::clone(&collection.schema)).check(input)
-        }
-        Operation::Update if fields.len() != 2 + collection.schema.columns.len() => Err(wrong()),
-        Operation::Update => {
-            let values = fields[2..].iter().zip(&collection.schema.columns);
-            values
-                .into_iter()
-                .try_for_each(|(field, column)| check_assignable(field.data_type(), column))
-        }
+    let (fields, columns) = (input.fields(), &collection.schema.columns);
+    let types: Vec<_> = fields.iter().map(|f| f.data_type()).take(2).collect();
+    if types != [&DataType::UInt64, &DataType::UInt32]
+        || fields.len() != operation.columns(collection)
+    {
+        return Err(Error::internal(format!(
+            "{operation} takes _segment, _row, not {input}"
+        )));
     }
+    let values = fields[operation.address_columns()..].iter();
+    values
+        .zip(columns.iter().cycle())
+        .try_for_each(|(field, column)| check_assignable(field.data_type(), column))
 }
 
 /// The schema of the output.
@@ -311,6 +358,8 @@ impl UserDefinedLogicalNodeCore for DmlNode {
             Operation::Insert => "Insert",
             Operation::Update => "Update",
             Operation::Delete => "Delete",
+            Operation::Merge(merge) if merge.by_key => "Upsert",
+            Operation::Merge(_) => "Merge",
         }
     }
 
@@ -350,7 +399,7 @@ impl UserDefinedLogicalNodeCore for DmlNode {
     }
 }
 
-/// Makes the operators of [`DmlNode`] and [`ChangedRowsNode`].
+/// Makes the operators of [`DmlNode`], [`ChangedRowsNode`] and [`ConflictNode`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DmlPlanner;
 
@@ -368,6 +417,16 @@ impl ExtensionPlanner for DmlPlanner {
         if let Some(node) = node.as_any().downcast_ref::<ChangedRowsNode>() {
             let input = Arc::clone(&physical_inputs[0]);
             return Ok(Some(Arc::new(ChangedRowsExec::new(node, input))));
+        }
+        if let Some(node) = node.as_any().downcast_ref::<ConflictNode>() {
+            let input = Arc::clone(&physical_inputs[0]);
+            let snapshot = match session.config().get_extension::<PinnedSnapshot>() {
+                Some(pinned) => Arc::clone(&pinned.0),
+                None => node.snapshot(),
+            };
+            let target = node.target().checked(session)?;
+            let found = ConflictExec::try_new(node, target, &snapshot, input)?;
+            return Ok(Some(Arc::new(found)));
         }
         let Some(node) = node.as_any().downcast_ref::<DmlNode>() else {
             return Ok(None);

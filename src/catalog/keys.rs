@@ -7,6 +7,7 @@
 //! at the same time are told apart by the committer.
 
 mod columns;
+mod existing;
 mod lookup;
 
 use std::collections::HashMap;
@@ -17,11 +18,12 @@ use datafusion::common::ScalarValue;
 use roaring::RoaringBitmap;
 
 pub(super) use self::columns::{KeyColumns, one_zero};
+pub(super) use self::existing::Existing;
 use self::lookup::Lookup;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
-use crate::storage::schema::SegmentId;
+use crate::storage::schema::{FieldId, SegmentId};
 
 /// Rows of each segment that the statement removes: their keys are free.
 pub type Removed = HashMap<SegmentId, RoaringBitmap>;
@@ -123,15 +125,7 @@ impl NewKeys {
         let Some((least, greatest)) = &self.range else {
             return Ok(());
         };
-        let lookup = Lookup {
-            engine,
-            collection,
-            columns: &self.columns,
-            hashes: &self.hashes,
-            short: self.hashes.iter().map(|h| short(*h)).collect(),
-            removed,
-            few: self.few.as_deref(),
-        };
+        let lookup = self.lookup(engine, collection, removed);
         let found = lookup.in_growing()?;
         let found = match found {
             Some(key) => Some(key),
@@ -140,6 +134,41 @@ impl NewKeys {
         match found {
             Some(key) => Err(self.duplicate(Some(key))),
             None => Ok(()),
+        }
+    }
+
+    /// The live rows of the collection that have the keys, with some of their columns. Reads files.
+    ///
+    /// # Errors
+    /// XX001 or 58030 for segments that cannot be read.
+    pub fn find(
+        mut self,
+        engine: &Engine,
+        collection: &Collection,
+        fields: &[FieldId],
+    ) -> Result<Existing> {
+        let in_order = self.hashes.clone();
+        self.hashes.sort_unstable();
+        let removed = Removed::new();
+        let lookup = self.lookup(engine, collection, &removed);
+        let found = lookup.existing(self.range.as_ref(), fields)?;
+        Existing::new(in_order, found, &collection.schema, fields)
+    }
+
+    fn lookup<'a>(
+        &'a self,
+        engine: &'a Engine,
+        collection: &'a Collection,
+        removed: &'a Removed,
+    ) -> Lookup<'a> {
+        Lookup {
+            engine,
+            collection,
+            columns: &self.columns,
+            hashes: &self.hashes,
+            short: self.hashes.iter().map(|h| short(*h)).collect(),
+            removed,
+            few: self.few.as_deref(),
         }
     }
 

@@ -1,7 +1,13 @@
 //! INSERT, UPDATE and DELETE: the queries that find their rows, as inputs of the nodes that act.
 
+mod choose;
+mod conflict;
+mod merge;
 mod returning;
+#[cfg(test)]
+mod tests;
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,6 +20,8 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
+pub use self::merge::MergeStatement;
+pub(super) use self::merge::{merge, parse as parse_merge};
 use self::returning::Change;
 use super::ddl::{check_writable, find_collection, qualify};
 use super::parser::name_parts;
@@ -31,11 +39,6 @@ use crate::storage::sequence::Generates;
 
 /// INSERT.
 pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Result<LogicalPlan> {
-    if insert.on.is_some() {
-        return Err(Error::unsupported(
-            "INSERT .. ON CONFLICT is not supported yet",
-        ));
-    }
     let TableObject::TableName(table) = &insert.table else {
         return Err(Error::unsupported("INSERT takes the name of a collection"));
     };
@@ -48,29 +51,25 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Resu
         None => LogicalPlanBuilder::empty(true).build()?,
     };
     let given = source.schema().fields().len();
-    let targets = if insert.columns.is_empty() {
-        &targets[..given.min(targets.len())]
-    } else {
-        &targets
-    };
     let none_given = matches!(source, LogicalPlan::EmptyRelation(_)) && given == 0;
-    if given > targets.len() {
-        let message = "INSERT has more expressions than target columns";
-        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
-    }
-    if given < targets.len() && !none_given {
-        let message = "INSERT has more target columns than expressions";
-        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
-    }
-    let targets = if none_given { &[][..] } else { targets };
+    let targets = match none_given {
+        true => &[][..],
+        false => targets_of_values(&targets, !insert.columns.is_empty(), given)?,
+    };
     let input = planning.with_defaults(source, targets, &collection)?;
     let alias = insert.table_alias.map(|alias| alias.alias);
-    let change = Change {
-        from: vec![table_of(&name, alias)],
-        operation: Operation::Insert,
-        input,
+    let alias = alias.unwrap_or_else(|| quoted(&name.name));
+    let target = Target {
         collection,
+        name,
+        alias,
     };
+    let (operation, input) = match insert.on {
+        Some(on) => planning.on_conflict(on, &target, input).await?,
+        None => (Operation::Insert, input),
+    };
+    let from = vec![table_of(&target.name, target.alias.clone())];
+    let change = target.change(operation, input, from);
     planning.change(change, insert.returning).await
 }
 
@@ -103,6 +102,16 @@ pub(super) fn target_columns(collection: &Collection, names: &[ObjectName]) -> R
         targets.push(at);
     }
     Ok(targets)
+}
+
+/// The targets that as many values go to; those that are named must all get one.
+fn targets_of_values(targets: &[usize], are_named: bool, given: usize) -> Result<&[usize]> {
+    let message = match given.cmp(&targets.len()) {
+        Ordering::Greater => "INSERT has more expressions than target columns",
+        Ordering::Less if are_named => "INSERT has more target columns than expressions",
+        _ => return Ok(&targets[..given]),
+    };
+    Err(Error::invalid(sqlstate::SYNTAX_ERROR, message))
 }
 
 fn no_column(name: &str, collection: &Collection) -> Error {
@@ -170,13 +179,49 @@ impl Planning<'_> {
                 _ => true,
             };
             if is_given {
-                let name = &column.name;
-                let message = format!("cannot insert a non-DEFAULT value into column \"{name}\"");
-                return Err(generated_always(message, column)
-                    .with_hint("Use OVERRIDING SYSTEM VALUE to override."));
+                return Err(given_to_generated(column));
             }
         }
         Ok(())
+    }
+
+    /// What SET gives a column.
+    ///
+    /// # Errors
+    /// 428C9 for a column that only the system gives values.
+    fn new_value(
+        &self,
+        collection: &Collection,
+        column: &Column,
+        expr: ast::Expr,
+    ) -> Result<ast::Expr> {
+        if is_default(&expr) {
+            return self.default_ast(collection, column);
+        }
+        if self.is_always_generated(collection, column) {
+            let message = format!("column \"{}\" can only be updated to DEFAULT", column.name);
+            return Err(generated_always(message, column));
+        }
+        Ok(expr)
+    }
+
+    /// What INSERT gives a column by an expression of its own.
+    ///
+    /// # Errors
+    /// 428C9 for a column that only the system gives values.
+    fn inserted_value(
+        &self,
+        collection: &Collection,
+        column: &Column,
+        expr: ast::Expr,
+    ) -> Result<ast::Expr> {
+        match is_default(&expr) {
+            true => self.default_ast(collection, column),
+            false if self.is_always_generated(collection, column) => {
+                Err(given_to_generated(column))
+            }
+            false => Ok(expr),
+        }
     }
 
     /// Every column of the collection in order: those in `targets` from `source`, the others by their defaults.
@@ -273,6 +318,12 @@ fn name_by_place(items: &mut [SelectItem]) {
     }
 }
 
+fn given_to_generated(column: &Column) -> Error {
+    let name = &column.name;
+    let message = format!("cannot insert a non-DEFAULT value into column \"{name}\"");
+    generated_always(message, column).with_hint("Use OVERRIDING SYSTEM VALUE to override.")
+}
+
 fn generated_always(message: String, column: &Column) -> Error {
     let detail = format!(
         "Column \"{}\" is an identity column defined as GENERATED ALWAYS.",
@@ -317,16 +368,11 @@ pub(super) async fn update(planning: &Planning<'_>, update: ast::Update) -> Resu
     }
     let mut table = update.table;
     let target = planning.target(&mut table)?;
-    let mut new_values = assignments(&target.collection, &update.assignments)?;
+    let mut new_values = assignments(&target.collection, update.assignments)?;
     let mut items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
     for column in &target.collection.schema.columns {
         let expr = match new_values.remove(&column.name) {
-            Some(expr) if is_default(&expr) => planning.default_ast(&target.collection, column)?,
-            Some(_) if planning.is_always_generated(&target.collection, column) => {
-                let message = format!("column \"{}\" can only be updated to DEFAULT", column.name);
-                return Err(generated_always(message, column));
-            }
-            Some(expr) => expr,
+            Some(expr) => planning.new_value(&target.collection, column, expr)?,
             None => target.column(&column.name),
         };
         items.push(SelectItem::ExprWithAlias {
@@ -345,30 +391,45 @@ pub(super) async fn update(planning: &Planning<'_>, update: ast::Update) -> Resu
     planning.change(change, update.returning).await
 }
 
+/// The new values by the names of their columns.
 fn assignments(
     collection: &Collection,
-    assignments: &[ast::Assignment],
+    assignments: Vec<ast::Assignment>,
 ) -> Result<HashMap<String, ast::Expr>> {
     let mut values = HashMap::new();
-    for assignment in assignments {
-        let AssignmentTarget::ColumnName(name) = &assignment.target else {
-            return Err(Error::unsupported(
-                "UPDATE .. SET (a, b) = .. is not supported",
-            ));
-        };
-        let name = name_parts(name)?.pop().unwrap_or_default();
+    for (name, value) in single_assignments(assignments)? {
+        let name = name_parts(&name)?.pop().unwrap_or_default();
         if collection.schema.column(&name).is_none() {
             return Err(no_column(&name, collection));
         }
-        if values
-            .insert(name.clone(), assignment.value.clone())
-            .is_some()
-        {
+        if values.insert(name.clone(), value).is_some() {
             let message = format!("multiple assignments to same column \"{name}\"");
             return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
         }
     }
     Ok(values)
+}
+
+/// `(a, b) = (1, 2)` as two assignments.
+fn single_assignments(assignments: Vec<ast::Assignment>) -> Result<Vec<(ObjectName, ast::Expr)>> {
+    let mut single = Vec::with_capacity(assignments.len());
+    for ast::Assignment { target, value } in assignments {
+        match (target, value) {
+            (AssignmentTarget::ColumnName(name), value) => single.push((name, value)),
+            (AssignmentTarget::Tuple(names), ast::Expr::Tuple(values)) => {
+                if names.len() != values.len() {
+                    let message = "number of columns does not match number of values";
+                    return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+                }
+                single.extend(names.into_iter().zip(values));
+            }
+            (AssignmentTarget::Tuple(_), _) => {
+                let message = "SET (a, b) = .. takes a list of as many expressions";
+                return Err(Error::unsupported(message));
+            }
+        }
+    }
+    Ok(single)
 }
 
 /// The collection that a statement changes, and the name its columns go by.
@@ -387,7 +448,7 @@ impl Target {
         mut from: Vec<TableWithJoins>,
     ) -> Change {
         // What is returned has no addresses.
-        from[0] = table_of(&self.name, Some(self.alias));
+        from[0] = table_of(&self.name, self.alias);
         Change {
             collection: self.collection,
             operation,
@@ -405,6 +466,17 @@ impl Target {
             expr: self.column(name),
             alias: quoted(name),
         }
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = ast::Expr> {
+        [SEGMENT_COLUMN, ROW_COLUMN]
+            .map(|name| self.column(name))
+            .into_iter()
+    }
+
+    /// Whether there is none beside what it is joined with.
+    fn is_missing(&self) -> ast::Expr {
+        ast::Expr::IsNull(Box::new(self.column(SEGMENT_COLUMN)))
     }
 }
 
@@ -437,11 +509,14 @@ impl Planning<'_> {
 }
 
 /// A collection in FROM.
-fn table_of(name: &QualifiedName, alias: Option<Ident>) -> TableWithJoins {
-    let alias = alias.unwrap_or_else(|| quoted(&name.name));
+fn table_of(name: &QualifiedName, alias: Ident) -> TableWithJoins {
+    table(vec![quoted(&name.schema), quoted(&name.name)], alias)
+}
+
+fn table(name: Vec<Ident>, alias: Ident) -> TableWithJoins {
     TableWithJoins {
         relation: TableFactor::Table {
-            name: ObjectName::from([&name.schema, &name.name].map(|part| quoted(part)).to_vec()),
+            name: ObjectName::from(name),
             alias: Some(TableAlias {
                 explicit: true,
                 name: alias,

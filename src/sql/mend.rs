@@ -70,6 +70,9 @@ pub(super) fn mend_statement(statement: &mut Statement) -> Result<()> {
         Statement::Insert(insert) => mend(insert.as_mut()),
         Statement::Update(update) => mend(update.as_mut()),
         Statement::Delete(delete) => mend(delete.as_mut()),
+        Statement::Merge(merge) => {
+            merge.try_for_each(&mut |part| mend(part), &mut |part| mend(part))
+        }
         Statement::Copy(copy) => match &mut copy.subject {
             CopySubject::Query(query) => mend(query),
             CopySubject::Table(..) => Ok(()),

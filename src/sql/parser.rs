@@ -14,7 +14,7 @@ use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Drop, DropKind, Explain, Statement};
 use super::tokens::{LineIndex, is_blank, tokenize};
-use super::{access, copy, define, export, index, sequence};
+use super::{access, copy, define, dml, export, index, sequence};
 use crate::error::{Error, Result, sqlstate};
 
 /// Parses one statement within the default limits; a semicolon after it is allowed.
@@ -110,6 +110,7 @@ impl Grammar<'_> {
                     _ => Err(Error::unsupported("this form of DELETE is not supported")),
                 }
             }
+            ("MERGE", "INTO") => dml::parse_merge(self).map(|m| Statement::Merge(Box::new(m))),
             ("COPY", _) => copy::grammar::copy(self),
             ("COMPACT", _) => self.compact(),
             ("SHOW", "COMPACTION") => self.show_compaction(),

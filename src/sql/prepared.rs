@@ -327,6 +327,7 @@ fn is_kept(statement: &Statement) -> bool {
             | Statement::Insert(_)
             | Statement::Update(_)
             | Statement::Delete(_)
+            | Statement::Merge(_)
     )
 }
 

@@ -382,6 +382,7 @@ impl<'a> Planning<'a> {
                 let tag = Tag::of_change("DELETE", delete.returning.is_some());
                 Ok((tag, dml::delete(self, *delete).await?))
             }
+            Statement::Merge(merge) => Ok((Tag::Count("MERGE"), dml::merge(self, *merge).await?)),
             Statement::Copy(statement) => copy::plan(self, *statement).await,
             Statement::Access(statement) => access::command::plan(session, *statement),
             Statement::Transaction(statement) => transaction::plan(session, statement),

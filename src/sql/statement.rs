@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
 use super::access::AccessStatement;
 use super::cursor::{Declare, Fetch};
+use super::dml::MergeStatement;
 use super::explain::ExplainOptions;
 use super::export::ExportStatement;
 use super::index::{CreateIndex, DropIndex, RenameIndex};
@@ -66,6 +67,8 @@ pub enum Statement {
     Update(Box<ast::Update>),
     /// DELETE.
     Delete(Box<ast::Delete>),
+    /// MERGE.
+    Merge(Box<MergeStatement>),
     /// COPY.
     Copy(Box<CopyStatement>),
     /// COMPACT.
@@ -445,6 +448,7 @@ impl Statement {
             Self::Insert(_) => (Effect::Writes, "INSERT"),
             Self::Update(_) => (Effect::Writes, "UPDATE"),
             Self::Delete(_) => (Effect::Writes, "DELETE"),
+            Self::Merge(_) => (Effect::Writes, "MERGE"),
             Self::Copy(copy) if copy.is_from => (Effect::Writes, "COPY FROM"),
             Self::CreateIndex(_) => (Effect::Writes, "CREATE INDEX"),
             Self::DropIndex(_) => (Effect::Writes, "DROP INDEX"),

@@ -63,7 +63,7 @@ impl ChangedRowsNode {
         input: LogicalPlan,
         columns: Vec<ReturnedColumn>,
     ) -> Result<LogicalPlan> {
-        let taken = operation.values(&collection).end;
+        let taken = operation.columns(&collection);
         let fields = input.schema().fields().iter().take(taken);
         let taken = Schema::new(fields.cloned().collect::<Vec<_>>());
         check_input(&collection, operation, &taken)?;

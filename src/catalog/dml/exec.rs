@@ -23,6 +23,7 @@ use futures::{Stream, StreamExt, TryFutureExt, stream};
 use tokio::sync::MutexGuard;
 
 use super::changed::{ChangedRowsExec, Slot};
+use super::conflict::ConflictExec;
 use super::write::{Changed, Writer};
 use super::{Operation, Target, count_schema};
 use crate::catalog::options::PinnedSnapshot;
@@ -199,8 +200,8 @@ impl Statement {
         let config = self.context.session_config();
         match (self.operation, config.get_extension::<OpenTransaction>()) {
             (_, Some(transaction)) => self.join(&transaction).await,
-            (Operation::Insert, None) => self.insert().await,
-            (Operation::Update | Operation::Delete, None) => self.change().await,
+            (Operation::Insert, None) if !looks_keys_up(&self.input) => self.insert().await,
+            (_, None) => self.change().await,
         }
     }
 
@@ -234,20 +235,21 @@ impl Statement {
 
     /// Rows are looked for again, in a newer version, when others changed them meanwhile.
     async fn change(&self) -> Result<Answer> {
-        let mut tries = 1;
         let mut plan = self.consistent_plan().await?;
-        loop {
-            let result = self.change_once(&plan).await;
-            match (result, &self.replan) {
-                (Err(e), Some(replan)) if e.kind() == ErrorKind::Conflict && tries < TRIES_MAX => {
-                    tries += 1;
-                    plan = replan
-                        .plan(&self.target.engine.committer.snapshot())
-                        .await?;
+        let mut turn = None;
+        for _ in 1..TRIES_MAX {
+            let snapshot = self.read_by(&plan)?;
+            match (self.change_once(&plan, &snapshot).await, &self.replan) {
+                (Err(e), Some(replan)) if e.kind() == ErrorKind::Conflict => {
+                    self.wait_for_turn(&mut turn, snapshot.version()).await;
+                    let newest = self.target.engine.committer.snapshot();
+                    plan = replan.plan(&newest).await?;
                 }
                 (result, _) => return result,
             }
         }
+        let snapshot = self.read_by(&plan)?;
+        self.change_once(&plan, &snapshot).await
     }
 
     /// Waits until the statements that lost before are done, and the commit that won can be seen: a conflict is told
@@ -273,23 +275,31 @@ impl Statement {
         }
     }
 
-    async fn change_once(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<Answer> {
+    /// The version that a plan reads.
+    fn read_by(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<Snapshot>> {
         let committer = &self.target.engine.committer;
         let versions = versions(plan);
-        let snapshot = match versions.iter().next() {
+        match versions.iter().next() {
             // A query that was planned to have no rows scans nothing.
-            None => committer.snapshot(),
-            Some(version) if versions.len() == 1 => committer.snapshot_at(*version)?,
+            None => Ok(committer.snapshot()),
+            Some(version) if versions.len() == 1 => committer.snapshot_at(*version),
             Some(_) => {
                 let message = "the statement's query reads different versions";
-                return Err(Error::conflict(message));
+                Err(Error::conflict(message))
             }
-        };
+        }
+    }
+
+    async fn change_once(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        snapshot: &Snapshot,
+    ) -> Result<Answer> {
         let Run {
             mut changed,
             answer,
-        } = self.rows(plan, &snapshot).await?;
-        changed.new.commit(&snapshot, &changed.removed).await?;
+        } = self.rows(plan, snapshot).await?;
+        changed.new.commit(snapshot, &changed.removed).await?;
         Ok(answer)
     }
 
@@ -379,6 +389,11 @@ fn slot_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<Slot>> {
     Err(Error::internal("RETURNING lost the changed rows"))
 }
 
+/// Whether what is inserted depends on the keys that are there.
+fn looks_keys_up(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<ConflictExec>() || plan.children().into_iter().any(looks_keys_up)
+}
+
 /// The versions that the scans of a query read.
 fn versions(plan: &Arc<dyn ExecutionPlan>) -> HashSet<Version> {
     let mut versions = HashSet::new();
@@ -386,6 +401,9 @@ fn versions(plan: &Arc<dyn ExecutionPlan>) -> HashSet<Version> {
     while let Some(plan) = rest.pop() {
         if let Some(scan) = plan.downcast_ref::<CollectionScanExec>() {
             versions.insert(scan.source().version);
+        }
+        if let Some(conflict) = plan.downcast_ref::<ConflictExec>() {
+            versions.insert(conflict.version());
         }
         rest.extend(plan.children());
     }

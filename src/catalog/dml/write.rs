@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{UInt32Type, UInt64Type};
+use arrow::compute::{filter_record_batch, interleave_record_batch, is_not_null};
+use arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
 use roaring::RoaringBitmap;
 
-use super::{Operation, Target};
-use crate::catalog::keys::Removed;
+use super::{Action, Merge, Operation, Target};
+use crate::catalog::assign::Assignment;
+use crate::catalog::keys::{KeyColumns, Removed};
 use crate::catalog::sink::{NewRows, Sink};
-use crate::error::Result;
+use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::schema::SegmentId;
 
@@ -19,6 +20,9 @@ use crate::storage::schema::SegmentId;
 pub(super) struct Writer {
     operation: Operation,
     collection: Arc<Collection>,
+    assignment: Assignment,
+    /// The keys of rows that are inserted or have one like them updated.
+    proposed: Option<Proposed>,
     sink: Sink,
     removed: Removed,
     count: u64,
@@ -49,8 +53,14 @@ impl Writer {
         operation: Operation,
         collection: Arc<Collection>,
     ) -> Result<Self> {
+        let schema = Arc::clone(&collection.schema);
         Ok(Self {
             operation,
+            assignment: Assignment::new(&collection.name, schema),
+            proposed: match operation {
+                Operation::Merge(merge) if merge.by_key => Some(Proposed::try_new(&collection)?),
+                _ => None,
+            },
             sink: Sink::try_new(
                 Arc::clone(&target.engine),
                 Arc::clone(&collection),
@@ -67,31 +77,141 @@ impl Writer {
     /// # Errors
     /// Those of [`Sink::push`].
     pub async fn push(&mut self, batch: &RecordBatch) -> Result<ChangedRows> {
-        let queried = match self.operation {
-            Operation::Insert => batch.clone(),
-            Operation::Update | Operation::Delete => take_addresses(batch, &mut self.removed)?,
-        };
-        self.count += queried.num_rows() as u64;
-        let stored = match self.operation {
-            Operation::Delete => None,
-            Operation::Insert | Operation::Update => {
-                let values: Vec<usize> = self.operation.values(&self.collection).collect();
-                Some(self.sink.push(&queried.project(&values)?).await?)
+        let first = self.operation.address_columns();
+        let (queried, stored) = match self.operation {
+            Operation::Insert => (batch.clone(), Some(self.values(batch, 0)?)),
+            Operation::Delete => (take_addresses(batch, &mut self.removed)?, None),
+            Operation::Update => {
+                let queried = take_addresses(batch, &mut self.removed)?;
+                let values = self.values(&queried, first)?;
+                (queried, Some(values))
+            }
+            Operation::Merge(merge) => {
+                let (queried, stored) = self.merge(batch, merge)?;
+                (queried, Some(stored))
             }
         };
+        self.count += queried.num_rows() as u64;
+        let stored = match stored {
+            Some(rows) => Some(self.sink.push(&rows).await?),
+            None => None,
+        };
         Ok(ChangedRows { queried, stored })
+    }
+
+    /// All columns of the collection, from the one at `first`.
+    fn values(&self, batch: &RecordBatch, first: usize) -> Result<RecordBatch> {
+        let columns = first..first + self.collection.schema.columns.len();
+        Ok(batch.project(&columns.collect::<Vec<_>>())?)
+    }
+
+    /// The rows that change, as the query gave them and as they become.
+    fn merge(&mut self, batch: &RecordBatch, merge: Merge) -> Result<(RecordBatch, RecordBatch)> {
+        let first = self.operation.address_columns();
+        let changes = actions(batch, first, |action| action != Action::Nothing.number());
+        if merge.by_key {
+            let brought = self.values(batch, first)?;
+            let proposed = self.proposed.as_mut();
+            proposed.map_or(Ok(()), |proposed| proposed.add(&brought, &changes))?;
+        }
+        let queried = filter_record_batch(batch, &changes)?;
+        self.remove_matched(&queried)?;
+        let own = self.collection.schema.columns.len();
+        let mut sets = Vec::with_capacity(merge.sets);
+        for set in 0..merge.sets {
+            let action = Action::Store(set).number();
+            let rows = filter_record_batch(&queried, &actions(&queried, first, |a| a == action))?;
+            let values = self.values(&rows, first + set * own)?;
+            sets.push(self.assignment.batch(&values).map_err(|e| e.error)?);
+        }
+        let sets: Vec<&RecordBatch> = sets.iter().collect();
+        let places = places_in_sets(&queried, first, merge.sets);
+        let stored = match sets.as_slice() {
+            [] => RecordBatch::new_empty(Arc::clone(self.assignment.schema())),
+            sets => interleave_record_batch(sets, &places)?,
+        };
+        Ok((queried, stored))
+    }
+
+    /// Removes the rows that have addresses.
+    fn remove_matched(&mut self, changed: &RecordBatch) -> Result<()> {
+        let is_matched = is_not_null(changed.column(0))?;
+        let matched = filter_record_batch(changed, &is_matched)?;
+        let once = take_addresses(&matched, &mut self.removed)?;
+        if once.num_rows() == matched.num_rows() {
+            return Ok(());
+        }
+        let message = "MERGE command cannot affect row a second time";
+        let hint = "Ensure that not more than one source row matches any one target row.";
+        Err(Error::invalid(sqlstate::CARDINALITY_VIOLATION, message).with_hint(hint))
     }
 
     /// Ends the rows.
     ///
     /// # Errors
-    /// Those of [`Sink::finish`].
+    /// 21000 when a key was changed twice, and those of [`Sink::finish`].
     pub async fn finish(self) -> Result<Changed> {
+        self.proposed.map_or(Ok(()), Proposed::check)?;
         Ok(Changed {
             new: self.sink.finish().await?,
             removed: Arc::new(self.removed),
             count: self.count,
         })
+    }
+}
+
+/// Of each row whether its action, which stands before the column at `first`, is one of those.
+fn actions(batch: &RecordBatch, first: usize, is: impl Fn(i64) -> bool) -> BooleanArray {
+    let actions = batch.column(first - 1).as_primitive::<Int64Type>().values();
+    actions.iter().map(|action| Some(is(*action))).collect()
+}
+
+/// For each row that is stored its set, and its place among the rows of the set.
+fn places_in_sets(batch: &RecordBatch, first: usize, sets: usize) -> Vec<(usize, usize)> {
+    let actions = batch.column(first - 1).as_primitive::<Int64Type>().values();
+    let mut next = vec![0; sets];
+    let stored = actions.iter().filter_map(|action| {
+        let set = usize::try_from(action - Action::Store(0).number()).ok()?;
+        let place = next.get_mut(set)?;
+        *place += 1;
+        Some((set, *place - 1))
+    });
+    stored.collect()
+}
+
+/// The keys that INSERT .. ON CONFLICT DO UPDATE brought, in order.
+struct Proposed {
+    columns: KeyColumns,
+    /// With whether the row of the key was changed then.
+    keys: Vec<(u128, bool)>,
+}
+
+impl Proposed {
+    fn try_new(collection: &Collection) -> Result<Self> {
+        Ok(Self {
+            columns: KeyColumns::try_new(collection)?,
+            keys: Vec::new(),
+        })
+    }
+
+    fn add(&mut self, brought: &RecordBatch, changes: &BooleanArray) -> Result<()> {
+        let hashes = self.columns.hash(&self.columns.of_rows(brought)?)?;
+        let changes = changes.iter().map(|change| change == Some(true));
+        self.keys.extend(hashes.into_iter().zip(changes));
+        Ok(())
+    }
+
+    /// That no key came again after its row was changed: which of them would come last is not told by anything.
+    fn check(mut self) -> Result<()> {
+        self.keys.sort_by_key(|(hash, _)| *hash);
+        let twice = |pair: &[(u128, bool)]| pair[0].0 == pair[1].0 && pair[0].1;
+        if !self.keys.windows(2).any(twice) {
+            return Ok(());
+        }
+        let message = "ON CONFLICT DO UPDATE command cannot affect row a second time";
+        let hint = "Ensure that no rows proposed for insertion within the same command have \
+            duplicate constrained values.";
+        Err(Error::invalid(sqlstate::CARDINALITY_VIOLATION, message).with_hint(hint))
     }
 }
 

@@ -2,19 +2,21 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use datafusion::common::ScalarValue;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 
-use super::columns::KeyColumns;
+use super::columns::{KeyColumns, one_zero};
 use super::{Removed, short};
 use crate::error::{Error, Result};
 use crate::storage::bloom::hashes_of;
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::engine::Engine;
+use crate::storage::fetch::{growing_rows, sealed_rows};
 use crate::storage::growing::GrowingSegment;
 use crate::storage::key_index::SealedKeys;
-use crate::storage::schema::SegmentId;
+use crate::storage::schema::{FieldId, SegmentId};
 use crate::storage::segment::{ReadRequest, SegmentReader};
 
 /// New keys, and where to look for them.
@@ -31,40 +33,51 @@ pub(super) struct Lookup<'a> {
     pub few: Option<&'a [ScalarValue]>,
 }
 
+/// Live rows of a segment that have one of the new keys.
+pub(super) struct Found {
+    pub segment: SegmentId,
+    /// Their places and the hashes of their keys.
+    pub rows: Vec<(u32, u128)>,
+    /// The columns that were asked for.
+    pub columns: RecordBatch,
+}
+
 impl Lookup<'_> {
     /// The text of a key that a live row of a growing segment has.
     pub fn in_growing(&self) -> Result<Option<String>> {
         for growing in self.collection.growing() {
-            let index = self.engine.keys.growing(growing.id);
-            let mut index = index.lock();
-            let mut first = 0;
-            for batch in growing.batches() {
-                let end = first + batch.num_rows() as u64;
-                if end > index.rows() {
-                    let known = (index.rows() - first) as usize;
-                    let new = batch.slice(known, batch.num_rows() - known);
-                    let columns = self.columns.of_rows(&new)?;
-                    let hashes = self.columns.hash(&columns)?;
-                    hashes.into_iter().for_each(|hash| index.push(short(hash)));
-                }
-                first = end;
-            }
-            for hash in &self.short {
-                // The index may know rows that came after this version.
-                let rows = index
-                    .rows_of(*hash)
-                    .filter(|row| u64::from(*row) < growing.rows);
-                for row in rows {
-                    if growing.deletes.contains(row) || self.is_removed(growing.id, row) {
-                        continue;
-                    }
-                    if let Some(key) = self.if_same(&growing_row(growing, row)?)? {
-                        return Ok(Some(key));
-                    }
+            for row in self.growing_candidates(growing)? {
+                if let Some(key) = self.if_same(&growing_row(growing, row)?)? {
+                    return Ok(Some(key));
                 }
             }
         }
         Ok(None)
+    }
+
+    /// The live rows of a growing segment that may have one of the keys.
+    fn growing_candidates(&self, growing: &GrowingSegment) -> Result<Vec<u32>> {
+        let index = self.engine.keys.growing(growing.id);
+        let mut index = index.lock();
+        let mut first = 0;
+        for batch in growing.batches() {
+            let end = first + batch.num_rows() as u64;
+            if end > index.rows() {
+                let known = (index.rows() - first) as usize;
+                let new = batch.slice(known, batch.num_rows() - known);
+                let columns = self.columns.of_rows(&new)?;
+                let hashes = self.columns.hash(&columns)?;
+                hashes.into_iter().for_each(|hash| index.push(short(hash)));
+            }
+            first = end;
+        }
+        let hashes = self.short.chunk_by(|a, b| a == b).map(|same| same[0]);
+        let rows = hashes.flat_map(|hash| index.rows_of(hash));
+        // The index may know rows that came after this version.
+        let rows = rows.filter(|row| u64::from(*row) < growing.rows);
+        let is_live =
+            |row: &u32| !growing.deletes.contains(*row) && !self.is_removed(growing.id, *row);
+        Ok(rows.filter(is_live).collect())
     }
 
     /// The text of a key that a live row of a sealed segment has; the new keys' first column lies between `least`
@@ -99,6 +112,21 @@ impl Lookup<'_> {
     }
 
     fn in_segment(&self, segment: &Segment) -> Result<Option<String>> {
+        let rows = self.sealed_candidates(segment)?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let reader = self.open(segment)?;
+        for row in rows {
+            if let Some(key) = self.if_same(&self.sealed_row(&reader, row)?)? {
+                return Ok(Some(key));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The live rows of a sealed segment that may have one of the keys.
+    fn sealed_candidates(&self, segment: &Segment) -> Result<Vec<u32>> {
         let indexes = &self.engine.keys;
         let mut rows = match (indexes.sealed(segment.id), self.few) {
             (Some(keys), _) => self.rows_of(&keys),
@@ -112,16 +140,57 @@ impl Lookup<'_> {
             }
         };
         rows.retain(|row| !segment.deletes.contains(*row) && !self.is_removed(segment.id, *row));
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let reader = self.open(segment)?;
-        for row in rows {
-            if let Some(key) = self.if_same(&self.sealed_row(&reader, row)?)? {
-                return Ok(Some(key));
+        Ok(rows)
+    }
+
+    /// The live rows that have one of the keys, whose first column lies in `range`: their key columns, then those of
+    /// `fields`.
+    pub fn existing(
+        &self,
+        range: Option<&(Vec<u8>, Vec<u8>)>,
+        fields: &[FieldId],
+    ) -> Result<Vec<Found>> {
+        let Some((least, greatest)) = range else {
+            return Ok(Vec::new());
+        };
+        let fields = [self.columns.fields(), fields].concat();
+        let schema = self.columns.schema();
+        let mut found = Vec::new();
+        for growing in self.collection.growing() {
+            let rows = ascending(self.growing_candidates(growing)?);
+            if !rows.is_empty() {
+                let columns = growing_rows(growing, schema, &fields, &rows)?;
+                found.push(self.with_keys(growing.id, rows, columns)?);
             }
         }
-        Ok(None)
+        let may_hold = self.segments_in_range(least, greatest)?;
+        let segments = self.collection.segments().zip(may_hold);
+        for (segment, _) in segments.filter(|(_, may_hold)| *may_hold) {
+            let rows = ascending(self.sealed_candidates(segment)?);
+            if !rows.is_empty() {
+                let reader = self.open(segment)?;
+                let (columns, _) = sealed_rows(&reader, schema, &fields, &rows)?;
+                found.push(self.with_keys(segment.id, rows, columns)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The rows that have one of the keys, without those that have the same part of a hash.
+    fn with_keys(&self, segment: SegmentId, rows: Vec<u32>, columns: RecordBatch) -> Result<Found> {
+        let keys = self.columns.fields().len();
+        let key_columns: Vec<ArrayRef> = columns.columns()[..keys].iter().map(one_zero).collect();
+        let hashes = self.columns.hash(&key_columns)?;
+        let has_key = |hash: &u128| self.hashes.binary_search(hash).is_ok();
+        let kept = BooleanArray::from_iter(hashes.iter().map(|hash| Some(has_key(hash))));
+        let pairs = rows.into_iter().zip(hashes);
+        let pairs = pairs.filter(|(_, hash)| has_key(hash));
+        let others: Vec<usize> = (keys..columns.num_columns()).collect();
+        Ok(Found {
+            segment,
+            rows: pairs.collect(),
+            columns: filter_record_batch(&columns.project(&others)?, &kept)?,
+        })
     }
 
     fn rows_of(&self, keys: &SealedKeys) -> Vec<u32> {
@@ -217,6 +286,13 @@ impl Lookup<'_> {
             Err(_) => Ok(None),
         }
     }
+}
+
+/// A row may be a candidate for two keys.
+fn ascending(mut rows: Vec<u32>) -> Vec<u32> {
+    rows.sort_unstable();
+    rows.dedup();
+    rows
 }
 
 fn growing_row(growing: &GrowingSegment, row: u32) -> Result<RecordBatch> {

@@ -133,7 +133,8 @@ impl Session {
             Statement::DataFusion(_)
             | Statement::Insert(_)
             | Statement::Update(_)
-            | Statement::Delete(_) => Ok(()),
+            | Statement::Delete(_)
+            | Statement::Merge(_) => Ok(()),
             // They check for themselves when they act.
             Statement::Access(_)
             | Statement::CreateCollection(_)

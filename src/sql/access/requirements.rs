@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Extension, LogicalPlan, Statement, SubqueryAlias,
 use datafusion::prelude::Expr;
 
 use super::view::{ViewNode, as_view};
-use crate::catalog::dml::{ChangedRowsNode, DmlNode, Operation};
+use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode, Operation};
 use crate::catalog::pg::SequenceTable;
 use crate::catalog::public::is_public;
 use crate::catalog::table::{CollectionTable, ROW_COLUMN, SEGMENT_COLUMN};
@@ -207,6 +207,15 @@ impl Requirements {
         }
     }
 
+    /// What ON CONFLICT needs beside INSERT: to name the key is to read it.
+    fn conflict(&mut self, conflict: &ConflictNode, by: Option<RoleId>) {
+        if conflict.names_key() {
+            let collection = conflict.collection();
+            let object = Object::Collection(collection.id);
+            self.relation(by, object, Privilege::Select, &collection.name);
+        }
+    }
+
     /// What a node of ours needs; for UPDATE and DELETE also what they change.
     fn extension(
         &mut self,
@@ -223,6 +232,10 @@ impl Requirements {
         if node.is::<ChangedRowsNode>() {
             return Ok(None); // A part of the statement above it.
         }
+        if let Some(conflict) = node.downcast_ref::<ConflictNode>() {
+            self.conflict(conflict, by);
+            return Ok(None);
+        }
         if extension.node.name() == COPY_OUT {
             return Ok(None);
         }
@@ -232,16 +245,14 @@ impl Requirements {
         };
         let collection = dml.collection();
         let (object, name) = (Object::Collection(collection.id), &collection.name);
-        let privilege = match dml.operation() {
-            Operation::Insert => Privilege::Insert,
-            Operation::Update => Privilege::Update,
-            Operation::Delete => Privilege::Delete,
-        };
-        self.relation(by, object.clone(), privilege, name);
+        for privilege in privileges(dml.operation()) {
+            self.relation(by, object.clone(), privilege, name);
+        }
         if dml.returns_stored() {
             self.relation(by, object.clone(), Privilege::Select, name);
         }
-        if dml.operation() == Operation::Insert {
+        // MERGE scans the rows that it changes like any others: it reads them to join.
+        if matches!(dml.operation(), Operation::Insert | Operation::Merge(_)) {
             return Ok(None);
         }
         let query = dml.query();
@@ -253,6 +264,24 @@ impl Requirements {
             self.relation(by, object, Privilege::Select, name);
         }
         Ok(Some(changed))
+    }
+}
+
+/// What an operation needs on the collection that it changes.
+fn privileges(operation: Operation) -> Vec<Privilege> {
+    match operation {
+        Operation::Insert => vec![Privilege::Insert],
+        Operation::Update => vec![Privilege::Update],
+        Operation::Delete => vec![Privilege::Delete],
+        Operation::Merge(merge) => {
+            let all = [
+                (merge.inserts, Privilege::Insert),
+                (merge.updates, Privilege::Update),
+                (merge.deletes, Privilege::Delete),
+            ];
+            let needed = all.into_iter().filter(|(does, _)| *does);
+            needed.map(|(_, privilege)| privilege).collect()
+        }
     }
 }
 

@@ -57,23 +57,25 @@ impl Planning<'_> {
             let (engine, collection) = (Arc::clone(&engine), Arc::clone(&collection));
             ChangedRowsNode::plan(engine, collection, operation, input, columns)
         };
-        DmlNode::returning(replace_tables(shown, over)?)
+        DmlNode::returning(replace_tables(shown, "RETURNING", over)?)
     }
 }
 
-/// The projection with other rows below it.
-fn replace_tables(
+/// The projection with other rows below it; `clause` is what it is of.
+pub(super) fn replace_tables(
     plan: LogicalPlan,
+    clause: &str,
     rows: impl FnOnce(&LogicalPlan, &[Expr]) -> Result<LogicalPlan>,
 ) -> Result<LogicalPlan> {
     let LogicalPlan::Projection(projection) = plan else {
-        return Err(Error::unsupported("RETURNING takes expressions only"));
+        let message = format!("{clause} takes expressions only");
+        return Err(Error::unsupported(message));
     };
     let below = match projection.input.as_ref() {
         // That of types whose values are shown by other names.
-        below @ LogicalPlan::Projection(_) => replace_tables(below.clone(), rows)?,
+        below @ LogicalPlan::Projection(_) => replace_tables(below.clone(), clause, rows)?,
         tables => {
-            check_rows(tables)?;
+            check_rows(tables, clause)?;
             rows(tables, &projection.expr)?
         }
     };
@@ -81,10 +83,10 @@ fn replace_tables(
     Ok(LogicalPlan::Projection(projection))
 }
 
-/// That RETURNING computes each of its rows of one changed row.
-fn check_rows(tables: &LogicalPlan) -> Result<()> {
+/// That each row is computed of one row.
+pub(super) fn check_rows(tables: &LogicalPlan, clause: &str) -> Result<()> {
     let refuse = |sqlstate, what: &str| {
-        let message = format!("{what} are not allowed in RETURNING");
+        let message = format!("{what} are not allowed in {clause}");
         Err(Error::invalid(sqlstate, message))
     };
     match tables {
@@ -159,7 +161,7 @@ fn column_at(query: &Projection, place: usize, expected: &Column) -> Result<Colu
 }
 
 /// The columns that expressions read; `None` for any, when there are subqueries, which may read them too.
-fn columns_read(exprs: &[Expr]) -> Result<Option<HashSet<Column>>> {
+pub(super) fn columns_read(exprs: &[Expr]) -> Result<Option<HashSet<Column>>> {
     let mut columns = HashSet::new();
     let mut has_subquery = false;
     for expr in exprs {

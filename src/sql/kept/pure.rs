@@ -7,7 +7,7 @@ use datafusion::logical_expr::{
     Expr, LogicalPlan, TableScan, Volatility, WindowFunctionDefinition,
 };
 
-use crate::catalog::dml::{ChangedRowsNode, DmlNode};
+use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode};
 use crate::catalog::table::CollectionTable;
 use crate::sql::access::view::ViewNode;
 use crate::sql::parameters::has_parameter;
@@ -30,7 +30,10 @@ fn is_pure_node(node: &LogicalPlan) -> Result<bool> {
         LogicalPlan::TableScan(scan) => is_collection(scan),
         LogicalPlan::Extension(extension) => {
             let node = extension.node.as_any();
-            node.is::<DmlNode>() || node.is::<ChangedRowsNode>() || node.is::<ViewNode>()
+            node.is::<DmlNode>()
+                || node.is::<ChangedRowsNode>()
+                || node.is::<ConflictNode>()
+                || node.is::<ViewNode>()
         }
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)

@@ -18,7 +18,7 @@ use datafusion::optimizer::AnalyzerRule;
 use shelfmark_udfs::VectorCastRule;
 
 use super::{Types, place_of};
-use crate::catalog::dml::{ChangedRowsNode, DmlNode, Operation};
+use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode, Operation};
 use crate::error::Result;
 use crate::storage::collection::Collection;
 
@@ -452,6 +452,9 @@ fn column_wants(node: &dyn Any) -> Vec<Want> {
     if let Some(dml) = node.downcast_ref::<DmlNode>().filter(|dml| !dml.returns()) {
         return wants_of(dml.operation(), dml.collection());
     }
+    if let Some(conflict) = node.downcast_ref::<ConflictNode>() {
+        return wants_of(Operation::Insert, conflict.collection());
+    }
     match node.downcast_ref::<ChangedRowsNode>() {
         Some(changed) => wants_of(changed.operation(), changed.collection()),
         None => Vec::new(),
@@ -461,9 +464,7 @@ fn column_wants(node: &dyn Any) -> Vec<Want> {
 fn wants_of(operation: Operation, collection: &Collection) -> Vec<Want> {
     let columns = collection.schema.columns.iter();
     let columns = columns.map(|column| Some(Arc::new(column.arrow_field())));
+    let values = (0..operation.value_sets()).flat_map(|_| columns.clone());
     let addresses = std::iter::repeat_n(None, operation.address_columns());
-    match operation {
-        Operation::Delete => addresses.collect(),
-        Operation::Insert | Operation::Update => addresses.chain(columns).collect(),
-    }
+    addresses.chain(values).collect()
 }

@@ -118,6 +118,20 @@ fn verbs() -> Vec<(&'static str, Vec<Privilege>)> {
             "INSERT INTO $ VALUES (1) RETURNING (SELECT max(x.id) FROM $ x)",
             vec![Insert, Select],
         ),
+        (
+            "INSERT INTO $ VALUES (1) ON CONFLICT DO NOTHING",
+            vec![Insert],
+        ),
+        (
+            "MERGE INTO $ t USING (VALUES (1)) s (id) ON t.id = s.id \
+             WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (s.id)",
+            vec![Select, Insert, Delete],
+        ),
+        (
+            "MERGE INTO $ t USING (VALUES (1)) s (id) ON t.id = s.id \
+             WHEN MATCHED THEN UPDATE SET id = 1",
+            vec![Select, Update],
+        ),
         ("UPDATE $ SET id = 2 RETURNING 1", vec![Update]),
         ("UPDATE $ SET id = 2 RETURNING *", vec![Update, Select]),
         ("DELETE FROM $ RETURNING 1", vec![Delete]),

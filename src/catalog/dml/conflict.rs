@@ -1,0 +1,446 @@
+//! INSERT .. ON CONFLICT: the rows that have the keys which a statement brings, found by the indexes that enforce them.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::compute::{concat_batches, filter_record_batch};
+use arrow::datatypes::{FieldRef, SchemaRef};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{
+    DFSchema, DFSchemaRef, Result as DataFusionResult, TableReference, plan_err,
+};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::{
+    DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, execute_stream,
+};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{Operation, Target, check_input, extension};
+use crate::catalog::assign::Assignment;
+use crate::catalog::keys::{Existing, NewKeys};
+use crate::error::{Error, Result};
+use crate::storage::collection::Collection;
+use crate::storage::engine::Engine;
+use crate::storage::growing::batch_bytes;
+use crate::storage::schema::{CollectionId, FieldId, Version};
+use crate::storage::snapshot::Snapshot;
+
+/// Rows and bytes whose keys are looked up at once: the more, the fewer times a segment is read.
+const ROWS_MAX: usize = 128 * 1024;
+const BYTES_MAX: u64 = 32 << 20;
+
+/// Memory that is counted for a key which the statement has brought.
+const KEY_BYTES: usize = 32;
+
+/// What becomes of a row whose key a live row has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Conflict {
+    /// It is left out, as one is whose key came before.
+    Skip,
+    /// It goes on beside the live row.
+    Pair,
+}
+
+/// A column of the rows that go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Paired {
+    /// The column at this place of the row that is brought.
+    Brought(usize),
+    /// The column at this place of the live row with its key; NULL where there is none.
+    Existing(usize),
+    /// The segment of that row.
+    Segment,
+    /// Its place there.
+    Row,
+}
+
+/// A column with its table's name, what it is, and where it comes from.
+pub type PairedColumn = (Option<TableReference>, FieldRef, Paired);
+
+/// Assigns the rows of its input to the columns of a collection, and looks their keys up.
+#[derive(Debug, Clone)]
+pub struct ConflictNode {
+    target: Target,
+    conflict: Conflict,
+    /// Whether the statement names the key.
+    names_key: bool,
+    columns: Vec<Paired>,
+    input: LogicalPlan,
+    schema: DFSchemaRef,
+}
+
+impl ConflictNode {
+    /// The plan over rows with all columns of a collection, which has a primary key.
+    ///
+    /// # Errors
+    /// 42601 for another number of columns than the collection has, 42804 for types that cannot be assigned.
+    pub fn plan(
+        engine: Arc<Engine>,
+        collection: Arc<Collection>,
+        conflict: Conflict,
+        names_key: bool,
+        input: LogicalPlan,
+        columns: Vec<PairedColumn>,
+    ) -> Result<LogicalPlan> {
+        check_input(&collection, Operation::Insert, input.schema().as_arrow())?;
+        let (fields, columns): (Vec<_>, _) = columns
+            .into_iter()
+            .map(|(relation, field, from)| match from {
+                Paired::Brought(_) => ((relation, field), from),
+                _ => {
+                    let field = field.as_ref().clone().with_nullable(true);
+                    ((relation, Arc::new(field)), from)
+                }
+            })
+            .unzip();
+        Ok(extension(Self {
+            target: Target {
+                engine,
+                collection,
+                checks: None,
+            },
+            conflict,
+            names_key,
+            columns,
+            input,
+            schema: Arc::new(DFSchema::new_with_metadata(fields, Default::default())?),
+        }))
+    }
+
+    /// Of which collection.
+    pub fn collection(&self) -> &Arc<Collection> {
+        &self.target.collection
+    }
+
+    /// Whether the statement names the key.
+    pub fn names_key(&self) -> bool {
+        self.names_key
+    }
+
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The newest version.
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.target.engine.committer.snapshot()
+    }
+
+    fn identity(&self) -> (CollectionId, Conflict, bool, &[Paired]) {
+        let id = self.target.collection.id;
+        (id, self.conflict, self.names_key, &self.columns)
+    }
+}
+
+impl PartialEq for ConflictNode {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity() && self.input == other.input
+    }
+}
+
+impl Eq for ConflictNode {}
+
+impl PartialOrd for ConflictNode {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        match self.identity().cmp(&other.identity()) {
+            Ordering::Equal => self.input.partial_cmp(&other.input),
+            different => Some(different),
+        }
+    }
+}
+
+impl Hash for ConflictNode {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+        self.input.hash(state);
+    }
+}
+
+impl UserDefinedLogicalNodeCore for ConflictNode {
+    fn name(&self) -> &str {
+        "Conflict"
+    }
+
+    fn inputs(&self) -> Vec<&LogicalPlan> {
+        vec![&self.input]
+    }
+
+    fn schema(&self) -> &DFSchemaRef {
+        &self.schema
+    }
+
+    fn expressions(&self) -> Vec<Expr> {
+        Vec::new()
+    }
+
+    fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let name = &self.target.collection.name;
+        write!(f, "Conflict: {:?}, collection={name}", self.conflict)
+    }
+
+    fn with_exprs_and_inputs(
+        &self,
+        _exprs: Vec<Expr>,
+        mut inputs: Vec<LogicalPlan>,
+    ) -> DataFusionResult<Self> {
+        match (inputs.pop(), inputs.len()) {
+            (Some(input), 0) => Ok(Self {
+                input,
+                ..self.clone()
+            }),
+            _ => plan_err!("keys are looked up for one input"),
+        }
+    }
+}
+
+/// The operator of a [`ConflictNode`].
+#[derive(Debug)]
+pub(super) struct ConflictExec {
+    target: Target,
+    version: Version,
+    conflict: Conflict,
+    columns: Arc<[Paired]>,
+    input: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
+}
+
+impl ConflictExec {
+    /// The operator that looks among the rows of `snapshot`; `target` is the node's with its checks.
+    ///
+    /// # Errors
+    /// 42P01 when the collection is not there any more, 0A000 when its columns are others.
+    pub fn try_new(
+        node: &ConflictNode,
+        target: Target,
+        snapshot: &Snapshot,
+        input: Arc<dyn ExecutionPlan>,
+    ) -> Result<Self> {
+        let properties = PlanProperties::new(
+            EquivalenceProperties::new(Arc::clone(node.schema.inner())),
+            Partitioning::UnknownPartitioning(1),
+            EmissionType::Incremental,
+            Boundedness::Bounded,
+        );
+        Ok(Self {
+            target: Target {
+                collection: target.current(snapshot)?,
+                ..target
+            },
+            version: snapshot.version(),
+            conflict: node.conflict,
+            columns: node.columns.clone().into(),
+            input,
+            properties: Arc::new(properties),
+        })
+    }
+
+    /// The version whose rows it looks at.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+}
+
+impl DisplayAs for ConflictExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
+        let name = &self.target.collection.name;
+        write!(f, "ConflictExec: {:?}, collection={name}", self.conflict)
+    }
+}
+
+impl ExecutionPlan for ConflictExec {
+    fn name(&self) -> &str {
+        "ConflictExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
+        vec![false]
+    }
+
+    /// Without it a sort below would be taken for useless.
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn apply_expressions(
+        &self,
+        _f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DataFusionResult<TreeNodeRecursion>,
+    ) -> DataFusionResult<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let input = children.pop();
+        Ok(Arc::new(Self {
+            target: self.target.clone(),
+            version: self.version,
+            conflict: self.conflict,
+            columns: Arc::clone(&self.columns),
+            input: input.ok_or_else(|| Error::internal("keys are looked up for one input"))?,
+            properties: Arc::clone(&self.properties),
+        }))
+    }
+
+    fn execute(
+        &self,
+        _partition: usize,
+        context: Arc<TaskContext>,
+    ) -> DataFusionResult<SendableRecordBatchStream> {
+        let memory = MemoryConsumer::new("ON CONFLICT").register(context.memory_pool());
+        let collection = &self.target.collection;
+        let lookups = Lookups {
+            rows: execute_stream(Arc::clone(&self.input), context)?,
+            lookup: Arc::new(Lookup {
+                target: self.target.clone(),
+                assignment: Assignment::new(&collection.name, Arc::clone(&collection.schema)),
+                fields: self.existing_fields(),
+                columns: Arc::clone(&self.columns),
+                schema: self.schema(),
+            }),
+            seen: match self.conflict {
+                Conflict::Skip => Some(HashSet::new()),
+                Conflict::Pair => None,
+            },
+            memory,
+        };
+        let batches = stream::try_unfold(lookups, async |mut lookups| {
+            let next = lookups.next().await?;
+            Ok::<_, Error>(next.map(|batch| (batch, lookups)))
+        });
+        Ok(Box::pin(RecordBatchStreamAdapter::new(
+            self.schema(),
+            batches.map_err(Into::into).boxed(),
+        )))
+    }
+}
+
+impl ConflictExec {
+    /// The columns of live rows, in the order in which they are asked for.
+    fn existing_fields(&self) -> Vec<FieldId> {
+        let columns = &self.target.collection.schema.columns;
+        let fields = self.columns.iter().filter_map(|column| match column {
+            Paired::Existing(place) => Some(columns[*place].id),
+            _ => None,
+        });
+        fields.collect()
+    }
+}
+
+/// One execution.
+struct Lookups {
+    rows: SendableRecordBatchStream,
+    lookup: Arc<Lookup>,
+    /// The keys that came, where only the first row of a key goes on.
+    seen: Option<HashSet<u128>>,
+    memory: MemoryReservation,
+}
+
+impl Lookups {
+    /// The next rows that go on.
+    async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        while let Some(batch) = self.gather().await? {
+            let lookup = Arc::clone(&self.lookup);
+            // It may have to read segments, which query workers do not wait for.
+            let found = tokio::task::spawn_blocking(move || lookup.find(batch));
+            let ended = |e| Error::internal(format!("the search for keys ended: {e}"));
+            let (batch, existing) = found.await.map_err(ended)??;
+            let mut batch = self.lookup.pair(&batch, &existing)?;
+            if let Some(seen) = &mut self.seen {
+                self.memory.try_grow(existing.hashes.len() * KEY_BYTES)?;
+                let new = existing.hashes.iter().zip(existing.places.iter());
+                let new = new.map(|(hash, place)| Some(place.is_none() && seen.insert(*hash)));
+                batch = filter_record_batch(&batch, &new.collect::<BooleanArray>())?;
+            }
+            if batch.num_rows() > 0 {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    /// As many rows of the input as are looked up at once.
+    async fn gather(&mut self) -> Result<Option<RecordBatch>> {
+        let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        while rows < ROWS_MAX && bytes < BYTES_MAX {
+            let Some(batch) = self.rows.next().await.transpose()? else {
+                break;
+            };
+            rows += batch.num_rows();
+            bytes += batch_bytes(&batch);
+            batches.push(batch);
+        }
+        match batches.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(one.clone())),
+            [first, ..] => Ok(Some(concat_batches(&first.schema(), &batches)?)),
+        }
+    }
+}
+
+/// What all lookups of an execution have in common.
+struct Lookup {
+    target: Target,
+    assignment: Assignment,
+    fields: Vec<FieldId>,
+    columns: Arc<[Paired]>,
+    schema: SchemaRef,
+}
+
+impl Lookup {
+    /// The rows as they would be stored, which are checked whatever becomes of them, and the live ones with their keys.
+    fn find(&self, batch: RecordBatch) -> Result<(RecordBatch, Existing)> {
+        let Target {
+            engine,
+            collection,
+            checks,
+        } = &self.target;
+        let brought = self.assignment.batch(&batch).map_err(|e| e.error)?;
+        checks
+            .as_ref()
+            .map_or(Ok(()), |checks| checks.check(&brought))?;
+        let keys = NewKeys::try_new(collection)?;
+        let mut keys = keys.ok_or_else(|| Error::internal("ON CONFLICT without a key"))?;
+        keys.add(&brought)?;
+        let existing = keys.find(engine, collection, &self.fields)?;
+        Ok((brought, existing))
+    }
+
+    fn pair(&self, brought: &RecordBatch, existing: &Existing) -> Result<RecordBatch> {
+        let mut asked = 0..;
+        let mut column = |column: &Paired| -> Result<ArrayRef> {
+            match column {
+                Paired::Brought(place) => Ok(Arc::clone(brought.column(*place))),
+                Paired::Existing(_) => existing.column(asked.next().unwrap_or_default()),
+                Paired::Segment => existing.segments(),
+                Paired::Row => existing.rows(),
+            }
+        };
+        let arrays = self
+            .columns
+            .iter()
+            .map(&mut column)
+            .collect::<Result<Vec<_>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(brought.num_rows()));
+        let schema = Arc::clone(&self.schema);
+        Ok(RecordBatch::try_new_with_options(schema, arrays, &options)?)
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use shelfmark_udfs::{BitType, SparseType};
 
 use super::names::SearchPath;
 use super::parser::{fold, name_parts};
@@ -309,6 +310,12 @@ pub fn on_off(name: &str, value: &str) -> Result<bool> {
 pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
     use ColumnType as C;
     use arrow::datatypes::DataType as D;
+    if let Some(bits) = BitType::of_field(field) {
+        return Ok(bits.into());
+    }
+    if let Some(sparse) = SparseType::of_field(field) {
+        return Ok(sparse.into());
+    }
     Ok(match field.data_type() {
         D::Boolean => C::Boolean,
         D::Int8 => C::TinyInt,

@@ -13,6 +13,8 @@
 //! - `'{1,2}'` beside ANY or ALL, or cast to an array, is the array of that text; so it is beside `polroles`, which is
 //!   an array.
 //! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`; that of any other calls `like_escape`.
+//! - `B'101'` and `X'1F'` are casts of their texts to `"bit"`; `~x` calls `bitnot`.
+//! - in a column of VALUES with a bit string or a sparse vector, literals are cast to its type.
 //! - `generate_series(..)` in a SELECT list gives rows, as `_pg_expandarray(..)` does.
 //! - `coalesce(x, '{}')` calls a function that gives an empty array where `x` is an array, and that text elsewhere.
 //! - `a.tableoid` of a system relation is its OID, the same for all its rows; `a.xmin` is the newest transaction, since
@@ -40,7 +42,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
-use self::constant::{array_of_literal, constant_text, mend_escape};
+use self::constant::{array_of_literal, bits_of_literal, constant_text, mend_escape, share_types};
 use self::from::call_in_from;
 use self::gather::gather;
 use self::series::unnest_series;
@@ -193,12 +195,24 @@ impl VisitorMut for Mender {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+        if let ast::SetExpr::Values(values) = query.body.as_mut() {
+            share_types(values);
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
         match expr {
             Expr::Function(function) => {
                 unqualify(&mut function.name);
                 if let Some(mended) = mend_call(function) {
                     *expr = mended;
+                }
+            }
+            Expr::Value(value) => {
+                if let Some(bits) = bits_of_literal(&value.value) {
+                    *expr = bits;
                 }
             }
             Expr::Identifier(ident) if ident.quote_style.is_none() => {
@@ -244,6 +258,7 @@ impl VisitorMut for Mender {
                     UnaryOperator::PGSquareRoot => "sqrt",
                     UnaryOperator::PGCubeRoot => "cbrt",
                     UnaryOperator::PGAbs => "abs",
+                    UnaryOperator::BitwiseNot => "bitnot",
                     _ => return ControlFlow::Continue(()),
                 };
                 *expr = call(name, vec![(**inner).clone()]);
@@ -453,21 +468,26 @@ fn called_like(expr: &Expr) -> &Expr {
     }
 }
 
-/// Gives unnamed columns that come again names of their own.
+/// Gives unnamed columns that come again names of their own. Casts name nothing: `x::int` is a twin of `x`.
 fn name_twins(select: &mut Select) {
-    let mut seen = HashSet::new();
+    let unnamed = select.projection.iter().filter_map(|item| match item {
+        SelectItem::UnnamedExpr(expr) => last_name(expr),
+        _ => None,
+    });
+    let mut seen: HashSet<String> = unnamed.map(Ident::to_string).collect();
     for item in &mut select.projection {
         let SelectItem::UnnamedExpr(expr) = item else {
             continue;
         };
-        if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
+        if last_name(expr).is_some() {
             continue;
         }
-        let text = expr.to_string();
-        if seen.insert(called_like(expr).to_string()) {
+        let inner = called_like(expr);
+        let text = last_name(inner).map_or_else(|| inner.to_string(), Ident::to_string);
+        if seen.insert(text) {
             continue;
         }
-        let mut alias = Ident::with_quote('"', text);
+        let mut alias = Ident::with_quote('"', expr.to_string());
         while !seen.insert(alias.value.clone()) {
             alias.value.push(' ');
         }

@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::ast::{
     ArrayElemTypeDef, CharacterLength, DataType, ExactNumberInfo, TimezoneInfo,
 };
+use shelfmark_udfs::{BitType, SparseType};
 
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::{ColumnType, VECTOR_DIMENSIONS_MAX};
@@ -19,6 +20,12 @@ const VARCHAR_MAX: u64 = 10_485_760;
 pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
     use ColumnType as C;
     use DataType as D;
+    if let Some(bits) = BitType::of_sql(data_type).map_err(|e| Error::from_vector(&e))? {
+        return Ok(bits.into());
+    }
+    if let Some(sparse) = SparseType::of_sql(data_type).map_err(|e| Error::from_vector(&e))? {
+        return Ok(sparse.into());
+    }
     Ok(match data_type {
         D::Bool | D::Boolean => C::Boolean,
         D::TinyInt(_) => C::TinyInt,
@@ -181,6 +188,11 @@ mod tests {
             ("jsonb", ColumnType::Json),
             ("VECTOR(768)", ColumnType::Vector(768)),
             ("halfvec(3)", ColumnType::HalfVec(3)),
+            ("bit", BitType::try_new(false, 1).unwrap().into()),
+            ("BIT(3)", BitType::try_new(false, 3).unwrap().into()),
+            ("bit varying(3)", BitType::try_new(true, 3).unwrap().into()),
+            ("varbit", BitType::VARBIT.into()),
+            ("sparsevec(5)", ColumnType::SparseVec(Some(5))),
             ("text[]", ColumnType::Array(Box::new(ColumnType::Text))),
         ] {
             assert_eq!(parse(text).unwrap(), expected, "{text}");
@@ -191,6 +203,8 @@ mod tests {
     fn bad_sizes_have_their_codes() {
         for (text, code) in [
             ("vector(0)", "22023"),
+            ("bit(0)", "22023"),
+            ("varbit(83886081)", "22023"),
             ("vector(40000)", "22023"),
             ("vector", "22023"),
             ("varchar(0)", "22023"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
+use shelfmark_udfs::{BitType, SparseType};
 
 use super::stats::Bound;
 use crate::settings::Settings;
@@ -46,7 +47,7 @@ id!(/// A file with the bloom filters of one column of one segment; never used a
 /// Metadata key of the Parquet field id on an Arrow field.
 pub const FIELD_ID_KEY: &str = "PARQUET:field_id";
 /// Metadata key of the SQL type (`varchar(20)`, `uuid`, `vector(768)`) on an Arrow field.
-pub const SQL_TYPE_KEY: &str = "shelfmark.type";
+pub use shelfmark_udfs::SQL_TYPE_KEY;
 /// The name of a list's child field, as the Parquet specification has it.
 pub const LIST_ELEMENT: &str = "element";
 /// The most dimensions a vector may have, as in pgvector.
@@ -94,8 +95,29 @@ pub enum ColumnType {
     Vector(u32),
     /// HALFVEC(n): n 16-bit floats
     HalfVec(u32),
+    /// BIT(n) and BIT VARYING(n), kept as text of `0` and `1`
+    Bit {
+        /// Whether it is BIT VARYING.
+        varying: bool,
+        /// The bits that it has, or the most of them; `None` for any.
+        length: Option<u32>,
+    },
+    /// SPARSEVEC(n), kept as pgvector's text with places in order and no zeros; `None` for any dimension
+    SparseVec(Option<u32>),
     /// An array of another type
     Array(Box<ColumnType>),
+}
+
+impl From<BitType> for ColumnType {
+    fn from(BitType { varying, length }: BitType) -> Self {
+        Self::Bit { varying, length }
+    }
+}
+
+impl From<SparseType> for ColumnType {
+    fn from(SparseType { dimension }: SparseType) -> Self {
+        Self::SparseVec(dimension)
+    }
 }
 
 impl ColumnType {
@@ -111,6 +133,7 @@ impl ColumnType {
             Self::Double => DataType::Float64,
             Self::Numeric(precision, scale) => DataType::Decimal128(*precision, *scale),
             Self::Text | Self::Varchar(_) | Self::Uuid | Self::Json => DataType::Utf8,
+            Self::Bit { .. } | Self::SparseVec(_) => DataType::Utf8,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -136,7 +159,7 @@ impl ColumnType {
 
     /// Whether a collection can be clustered by the column.
     pub fn is_clusterable(&self) -> bool {
-        self.is_scalar() && !matches!(self, Self::Json | Self::Bytea)
+        self.is_scalar() && !matches!(self, Self::Json | Self::Bytea | Self::SparseVec(_))
     }
 }
 
@@ -167,6 +190,14 @@ impl fmt::Display for ColumnType {
             Self::Json => f.write_str("json"),
             Self::Vector(n) => write!(f, "vector({n})"),
             Self::HalfVec(n) => write!(f, "halfvec({n})"),
+            Self::Bit { varying, length } => {
+                let (varying, length) = (*varying, *length);
+                BitType { varying, length }.fmt(f)
+            }
+            Self::SparseVec(dimension) => {
+                let dimension = *dimension;
+                SparseType { dimension }.fmt(f)
+            }
             Self::Array(inner) => write!(f, "{inner}[]"),
         }
     }

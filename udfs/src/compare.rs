@@ -46,7 +46,7 @@ impl Comparison {
         Comparison::GreaterOrEqual,
     ];
 
-    fn holds(self, ordering: Ordering) -> bool {
+    pub(crate) fn holds(self, ordering: Ordering) -> bool {
         match self {
             Comparison::Compare => true,
             Comparison::Equal => ordering.is_eq(),
@@ -73,6 +73,14 @@ impl ComparisonFunction {
             comparison,
             signature: immutable(),
         }
+    }
+}
+
+impl ComparisonFunction {
+    /// The comparison of a function, when it is one of these.
+    pub(crate) fn comparison_of(function: &ScalarUDF) -> Option<Comparison> {
+        let function = function.inner().downcast_ref::<Self>();
+        function.map(|function| function.comparison)
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt;
 use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 
+use crate::bit_type::{BIT_LENGTH_MAX, BitType};
 use crate::types::{DIMENSION_MAX, Element};
 
 /// An error with the SQLSTATE and the message that pgvector gives.
@@ -78,6 +79,127 @@ impl VectorError {
     pub(crate) fn bit_digit(digit: char, hexadecimal: bool) -> Self {
         let kind = if hexadecimal { "hexadecimal" } else { "binary" };
         Self::new("22P02", format!("\"{digit}\" is not a valid {kind} digit"))
+    }
+
+    pub(crate) fn bit_type_empty(name: &str) -> Self {
+        let message = format!("length for type {name} must be at least 1");
+        Self::new("22023", message)
+    }
+
+    pub(crate) fn bit_type_too_long(name: &str) -> Self {
+        let message = format!("length for type {name} cannot exceed {BIT_LENGTH_MAX}");
+        Self::new("22023", message)
+    }
+
+    pub(crate) fn bit_length(actual: usize, expected: u32) -> Self {
+        let message = format!("bit string length {actual} does not match type bit({expected})");
+        Self::new("22026", message)
+    }
+
+    pub(crate) fn bits_too_long(limit: u32) -> Self {
+        let message = format!("bit string too long for type bit varying({limit})");
+        Self::new("22001", message)
+    }
+
+    pub(crate) fn bit_sizes(operation: &str) -> Self {
+        let message = format!("cannot {operation} bit strings of different sizes");
+        Self::new("22026", message)
+    }
+
+    pub(crate) fn bit_index(place: i64, length: usize) -> Self {
+        let last = length as i64 - 1;
+        let message = format!("bit index {place} out of valid range (0..{last})");
+        Self::new("2202E", message)
+    }
+
+    pub(crate) fn new_bit() -> Self {
+        Self::new("22023", "new bit must be 0 or 1")
+    }
+
+    pub(crate) fn no_bit_cast(from: &DataType, to: BitType) -> Self {
+        Self::new("42846", format!("cannot cast type {from} to {to}"))
+    }
+
+    pub(crate) fn no_cast_of_bits(from: BitType, to: &DataType) -> Self {
+        Self::new("42846", format!("cannot cast type {from} to {to}"))
+    }
+
+    pub(crate) fn integer_out_of_range(target: &DataType) -> Self {
+        let name = match target {
+            DataType::Int32 => "integer",
+            _ => "bigint",
+        };
+        Self::new("22003", format!("{name} out of range"))
+    }
+
+    pub(crate) fn integer_syntax(text: &str) -> Self {
+        let text = shorten(text);
+        Self::new(
+            "22P02",
+            format!("invalid input syntax for type integer: \"{text}\""),
+        )
+    }
+
+    pub(crate) fn sparse_type_empty() -> Self {
+        Self::new("22023", "dimensions for type sparsevec must be at least 1")
+    }
+
+    pub(crate) fn sparse_type_too_wide(limit: u32) -> Self {
+        let message = format!("dimensions for type sparsevec cannot exceed {limit}");
+        Self::new("22023", message)
+    }
+
+    pub(crate) fn sparse_syntax(text: &str) -> Self {
+        let text = shorten(text);
+        Self::new(
+            "22P02",
+            format!("invalid input syntax for type sparsevec: \"{text}\""),
+        )
+    }
+
+    pub(crate) fn sparse_out_of_range(number: &str) -> Self {
+        let number = shorten(number);
+        Self::new(
+            "22003",
+            format!("\"{number}\" is out of range for type sparsevec"),
+        )
+    }
+
+    pub(crate) fn sparse_nan() -> Self {
+        Self::new("22000", "NaN not allowed in sparsevec")
+    }
+
+    pub(crate) fn sparse_infinite() -> Self {
+        Self::new("22000", "infinite value not allowed in sparsevec")
+    }
+
+    pub(crate) fn sparse_place() -> Self {
+        Self::new("22000", "sparsevec index out of bounds")
+    }
+
+    pub(crate) fn sparse_twins() -> Self {
+        Self::new("22000", "sparsevec indices must not contain duplicates")
+    }
+
+    pub(crate) fn no_sparse_dimension() -> Self {
+        Self::new("22000", "sparsevec must have at least 1 dimension")
+    }
+
+    pub(crate) fn too_many_sparse_dimensions(limit: u32) -> Self {
+        let message = format!("sparsevec cannot have more than {limit} dimensions");
+        Self::new("54000", message)
+    }
+
+    pub(crate) fn too_many_elements(limit: usize) -> Self {
+        let message = format!("sparsevec cannot have more than {limit} non-zero elements");
+        Self::new("54000", message)
+    }
+
+    pub(crate) fn different_sparse_dimensions(left: u32, right: u32) -> Self {
+        Self::new(
+            "22000",
+            format!("different sparsevec dimensions {left} and {right}"),
+        )
     }
 
     pub(crate) fn unexpected_dimension(expected: usize, actual: usize) -> Self {

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::plan_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
 };
 use datafusion::scalar::ScalarValue;
 
@@ -51,6 +51,14 @@ impl MeasureFunction {
             aliases,
             signature: immutable(),
         }
+    }
+}
+
+impl MeasureFunction {
+    /// Whether it is `vector_norm`.
+    pub(crate) fn is_norm(function: &ScalarUDF) -> bool {
+        let function = function.inner().downcast_ref::<Self>();
+        function.is_some_and(|function| function.measure == Measure::Norm)
     }
 }
 

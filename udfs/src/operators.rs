@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::DFSchema;
 use datafusion::error::Result;
 use datafusion::logical_expr::expr::Placeholder;
@@ -12,12 +12,16 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::arithmetic::{Arithmetic, ArithmeticFunction};
 use crate::bit_functions::BitDistanceFunction;
+use crate::bit_operators::{BitFunction, BitOperation};
+use crate::bit_type::BitType;
 use crate::coerce::{cast_to_vector, parameter};
 use crate::compare::{Comparison, ComparisonFunction};
 use crate::distance::{DistanceFunction, shared_element};
 use crate::error::VectorError;
 use crate::kernels::{BitMetric, Metric};
 use crate::signature::{literal_text, literal_vector};
+use crate::sparse::SparseType;
+use crate::sparse_functions::{SparseFunction, SparseOperation, ToSparseFunction};
 use crate::types::{Element, VectorType, is_float_list, is_number_list, is_text};
 
 /// What an operator means between vectors.
@@ -160,7 +164,7 @@ impl Operand {
     }
 }
 
-/// Plans `<-> <=> <#> <+>`, `<~> <%>` of bit strings, and `+ - * || = <> < <= > >=` where an operand is a vector.
+/// Plans `<-> <=> <#> <+>`, `<~> <%>` and `& | # || << >>` of bit strings, and `+ - * || = <> < <= > >=` where an operand is a vector.
 ///
 /// The other operand may be a string literal (read at once), a parameter (which gets the vector's
 /// type), or an array. Register it before DataFusion's own planners, which take `||` for arrays.
@@ -178,9 +182,23 @@ impl ExprPlanner for VectorExprPlanner {
             let call = BitDistanceFunction::udf(metric).call(sides);
             return Ok(PlannerResult::Planned(call));
         }
+        if let Some(operation) = BitOperation::of_operator(&expr.op)
+            && takes_bits(operation, &expr, schema)
+        {
+            let function = ScalarUDF::new_from_impl(BitFunction::new(operation));
+            let right = match operation.is_shift() {
+                true => expr.right,
+                false => as_bits(expr.right),
+            };
+            let call = function.call(vec![as_bits(expr.left), right]);
+            return Ok(PlannerResult::Planned(call));
+        }
         let Some(operator) = VectorOperator::of(&expr.op) else {
             return Ok(PlannerResult::Original(expr));
         };
+        if is_sparse(&expr.left, schema) || is_sparse(&expr.right, schema) {
+            return Ok(plan_sparse(operator, expr));
+        }
         let left = Operand::of(&expr.left, schema);
         let right = Operand::of(&expr.right, schema);
         if !operator.applies(&left, &right) {
@@ -195,11 +213,78 @@ impl ExprPlanner for VectorExprPlanner {
     }
 }
 
-/// An operand of a distance between bit strings: a parameter without a type gets theirs.
+/// Whether an expression is a sparse vector.
+pub(crate) fn is_sparse(expr: &Expr, schema: &DFSchema) -> bool {
+    named_field(expr, schema).is_some_and(|field| SparseType::of_field(&field).is_some())
+}
+
+/// An operator beside a sparse vector. Equal vectors have equal texts, so that `=` stays what pruning and joins know.
+fn plan_sparse(operator: VectorOperator, expr: RawBinaryExpr) -> PlannerResult<RawBinaryExpr> {
+    let operation = match operator {
+        VectorOperator::Comparison(Comparison::Equal | Comparison::NotEqual) => None,
+        VectorOperator::Comparison(comparison) => Some(SparseOperation::Comparison(comparison)),
+        VectorOperator::Distance(metric) => Some(SparseOperation::Distance(metric)),
+        VectorOperator::Arithmetic(_) => return PlannerResult::Original(expr),
+    };
+    let (left, right) = (as_sparse(expr.left), as_sparse(expr.right));
+    match operation {
+        Some(operation) => {
+            PlannerResult::Planned(SparseFunction::udf(operation).call(vec![left, right]))
+        }
+        None => PlannerResult::Original(RawBinaryExpr {
+            op: expr.op,
+            left,
+            right,
+        }),
+    }
+}
+
+/// An operand that is a sparse vector: a literal is read, a parameter without a type gets theirs.
+pub(crate) fn as_sparse(expr: Expr) -> Expr {
+    match expr {
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            let field = SparseType::ANY.field("", true);
+            Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))
+        }
+        literal if literal_text(&literal).is_some() => {
+            ScalarUDF::new_from_impl(ToSparseFunction::new(SparseType::ANY)).call(vec![literal])
+        }
+        other => other,
+    }
+}
+
+/// Whether an operator has a bit string for an operand, and nothing else that could give it another meaning.
+fn takes_bits(operation: BitOperation, expr: &RawBinaryExpr, schema: &DFSchema) -> bool {
+    let is_open = |e: &Expr| {
+        literal_text(e).is_some() || matches!(e, Expr::Placeholder(Placeholder { field: None, .. }))
+    };
+    let (left, right) = (is_bits(&expr.left, schema), is_bits(&expr.right, schema));
+    match operation.is_shift() {
+        true => left,
+        false => {
+            (left || is_open(&expr.left)) && (right || is_open(&expr.right)) && (left || right)
+        }
+    }
+}
+
+fn is_bits(expr: &Expr, schema: &DFSchema) -> bool {
+    named_field(expr, schema).is_some_and(|field| BitType::of_field(&field).is_some())
+}
+
+/// The field of an expression that may name its type.
+fn named_field(expr: &Expr, schema: &DFSchema) -> Option<FieldRef> {
+    match expr {
+        // As in `Operand::of`: no operator of DataFusion's own makes one.
+        Expr::BinaryExpr(_) | Expr::Literal(_, None) => None,
+        expr => expr.to_field(schema).ok().map(|(_, field)| field),
+    }
+}
+
+/// An operand that is a bit string: a parameter without a type gets theirs.
 fn as_bits(expr: Expr) -> Expr {
     match expr {
         Expr::Placeholder(Placeholder { id, field: None }) => {
-            let field = Arc::new(Field::new("", DataType::Utf8, true));
+            let field = BitType::BIT.field("", true);
             Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))
         }
         typed => typed,

@@ -14,6 +14,7 @@ use datafusion::prelude::SessionContext;
 use crate::aggregate::{Total, VectorAggregate};
 use crate::arithmetic::{Arithmetic, ArithmeticFunction};
 use crate::bit_functions::{BinaryQuantizeFunction, BitDistanceFunction};
+use crate::bit_operators::{BitFunction, BitOperation};
 use crate::cast::{ToArrayFunction, ToTextFunction, ToVectorFunction};
 use crate::compare::{Comparison, ComparisonFunction};
 use crate::distance::DistanceFunction;
@@ -22,6 +23,7 @@ use crate::kernels::{BitMetric, Metric};
 use crate::operators::VectorExprPlanner;
 use crate::overload::OverloadedAggregate;
 use crate::rule::VectorCastRule;
+use crate::sparse_functions::{SparseFunction, SparseOperation};
 use crate::type_planner::VectorTypePlanner;
 use crate::types::Element;
 
@@ -57,7 +59,19 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
         .map(ComparisonFunction::new)
         .map(ScalarUDF::new_from_impl);
     functions.extend(distances.into_iter().chain(bit_distances));
-    functions.extend(arithmetic.into_iter().chain(comparisons));
+    let bits = BitOperation::NAMED
+        .map(BitFunction::new)
+        .map(ScalarUDF::new_from_impl);
+    let sparse = Comparison::ALL
+        .map(SparseOperation::Comparison)
+        .into_iter()
+        .chain([Metric::L2Squared, Metric::NegativeInnerProduct].map(SparseOperation::Distance));
+    functions.extend(
+        sparse
+            .map(SparseFunction::new)
+            .map(ScalarUDF::new_from_impl),
+    );
+    functions.extend(arithmetic.into_iter().chain(comparisons).chain(bits));
     functions.into_iter().map(Arc::new).collect()
 }
 

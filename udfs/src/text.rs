@@ -142,7 +142,7 @@ pub fn format_vector(values: impl IntoIterator<Item = f32>) -> String {
 }
 
 /// PostgreSQL writes an exponent (of two digits) outside 1e-4 .. 1e6 and names what is no number.
-fn write_float(value: f32, out: &mut String) {
+pub(crate) fn write_float(value: f32, out: &mut String) {
     let size = value.abs();
     if value.is_nan() {
         out.push_str("NaN");

@@ -1,4 +1,4 @@
-//! `VECTOR(n)` and `HALFVEC(n)` as types of SQL.
+//! `VECTOR(n)`, `HALFVEC(n)`, `SPARSEVEC(n)`, `BIT(n)` and `BIT VARYING(n)` as types of SQL.
 
 use std::sync::Arc;
 
@@ -7,7 +7,9 @@ use datafusion::error::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast;
 
+use crate::bit_type::BitType;
 use crate::error::VectorError;
+use crate::sparse::SparseType;
 use crate::types::{Element, VectorType};
 
 /// Plans vector types, and asks another planner about all others: a session has only one.
@@ -27,6 +29,12 @@ impl TypePlanner for VectorTypePlanner {
     fn plan_type_field(&self, sql_type: &ast::DataType) -> Result<Option<FieldRef>> {
         if let Some(vector) = vector_type_of_sql(sql_type)? {
             return Ok(Some(Arc::new(Field::new("", vector.arrow(), true))));
+        }
+        if let Some(bits) = BitType::of_sql(sql_type)? {
+            return Ok(Some(bits.field("", true)));
+        }
+        if let Some(sparse) = SparseType::of_sql(sql_type)? {
+            return Ok(Some(sparse.field("", true)));
         }
         match &self.inner {
             Some(inner) => inner.plan_type_field(sql_type),

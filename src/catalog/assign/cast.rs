@@ -13,6 +13,7 @@ use arrow::datatypes::{
     Int32Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
     TimestampNanosecondType,
 };
+use shelfmark_udfs::{BitType, SparseType, VectorError, to_sparse};
 
 use super::error::{RowError, shorten};
 use super::number::{cast_or_overflow, to_number};
@@ -73,6 +74,9 @@ fn is_assignable(source: &DataType, target: &ColumnType) -> bool {
         C::Timestamp | C::TimestampTz => moment || source == &DataType::Date32,
         C::Time => moment || matches!(source, DataType::Time32(_) | DataType::Time64(_)),
         C::Bytea => bytes,
+        // As text alone.
+        C::Bit { .. } => false,
+        C::SparseVec(_) => list::element_type(source).is_some_and(DataType::is_numeric),
         C::Uuid => bytes,
         C::Json => source.is_nested(),
         C::Vector(_) | C::HalfVec(_) => list::element_type(source)
@@ -123,7 +127,7 @@ pub(super) fn to_type(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef
     }
     use ColumnType as C;
     match target {
-        C::Boolean => Ok(source),
+        C::Boolean | C::Bit { .. } => Ok(source),
         C::TinyInt | C::SmallInt | C::Integer | C::BigInt => to_number(&source, target),
         C::Real | C::Double | C::Numeric(..) => to_number(&source, target),
         C::Text | C::Varchar(_) => from_text(&output::text_of(&source)?, target),
@@ -131,6 +135,10 @@ pub(super) fn to_type(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef
         C::Bytea => Ok(source),
         C::Uuid => uuid_from_bytes(source.as_binary::<i32>()),
         C::Date | C::Time | C::Timestamp | C::TimestampTz => to_moment(&source, target),
+        C::SparseVec(dimension) => {
+            let dimension = *dimension;
+            Ok(Arc::new(to_sparse(&source, SparseType { dimension })?))
+        }
         C::Vector(_) | C::HalfVec(_) => list::to_vector(&source, target),
         C::Array(inner) => list::to_array(&source, inner),
     }
@@ -242,6 +250,16 @@ fn from_text(texts: &StringArray, target: &ColumnType) -> Result<ArrayRef, RowEr
             }
             Ok(Arc::new(builder.finish()))
         }
+        C::Bit { varying, length } => {
+            let (varying, length) = (*varying, *length);
+            let target = BitType { varying, length };
+            spelled(texts, |text| Ok(target.read(text)?.into_owned()))
+        }
+        C::SparseVec(dimension) => {
+            let dimension = *dimension;
+            let target = SparseType { dimension };
+            spelled(texts, |text| Ok(target.read(text)?.to_string()))
+        }
         C::Vector(_) | C::HalfVec(_) => list::vector_from_text(texts, target),
         C::Array(inner) => list::array_from_text(texts, inner),
     }
@@ -263,6 +281,19 @@ fn limited(texts: &StringArray, limit: u32) -> Result<ArrayRef, RowError> {
         .iter()
         .map(|text| text.and_then(|t| parse::varchar(t, limit).ok()));
     Ok(Arc::new(kept.collect::<StringArray>()))
+}
+
+/// Bit strings or sparse vectors in their one spelling.
+fn spelled(
+    texts: &StringArray,
+    spell: impl Fn(&str) -> Result<String, VectorError>,
+) -> Result<ArrayRef, RowError> {
+    let mut builder = StringBuilder::with_capacity(texts.len(), texts.values().len());
+    for (row, text) in texts.iter().enumerate() {
+        let spelled = text.map(&spell).transpose();
+        builder.append_option(spelled.map_err(|e| RowError::new(row, Error::from_vector(&e)))?);
+    }
+    Ok(Arc::new(builder.finish()))
 }
 
 fn each<T: ArrowPrimitiveType>(

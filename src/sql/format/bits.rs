@@ -1,60 +1,23 @@
 //! Bit strings, `10110`, which are kept as text.
 
 use bytes::{BufMut, BytesMut};
+use shelfmark_udfs::BitType;
 
 use super::number::invalid;
 use super::oid;
-use crate::error::{Error, Result, sqlstate};
+use crate::error::{Error, Result};
 
-/// Reads a text, also `B'101'` and `X'1F'` as PostgreSQL's input does, with the length that the type says (-1 for any).
+/// Reads a text as PostgreSQL's input does, with the length that the type says (-1 for any).
 ///
 /// # Errors
 /// 22P02 for other characters, 22026 and 22001 for another or a larger length than the type has.
 pub(super) fn parse(text: &str, type_oid: u32, typmod: i32) -> Result<String> {
-    let (digits, bits_per_digit) = match text.as_bytes().first() {
-        Some(b'x' | b'X') => (&text[1..], 4),
-        Some(b'b' | b'B') => (&text[1..], 1),
-        _ => (text, 1),
+    let bits = BitType {
+        varying: type_oid == oid::VARBIT,
+        length: u32::try_from(typmod).ok(),
     };
-    let mut bits = String::with_capacity(digits.len() * bits_per_digit);
-    for c in digits.chars() {
-        let radix = 1 << bits_per_digit;
-        let digit = c.to_digit(radix).ok_or_else(|| {
-            let kind = if bits_per_digit == 4 {
-                "hexadecimal"
-            } else {
-                "binary"
-            };
-            let message = format!("\"{c}\" is not a valid {kind} digit");
-            Error::invalid(sqlstate::INVALID_TEXT_REPRESENTATION, message)
-        })?;
-        for bit in (0..bits_per_digit).rev() {
-            bits.push(if digit >> bit & 1 == 1 { '1' } else { '0' });
-        }
-    }
-    check_length(bits.len(), type_oid, typmod)?;
-    Ok(bits)
-}
-
-fn check_length(length: usize, type_oid: u32, typmod: i32) -> Result<()> {
-    let Ok(limit) = usize::try_from(typmod) else {
-        return Ok(());
-    };
-    if type_oid == oid::VARBIT && length > limit {
-        let message = format!("bit string too long for type bit varying({limit})");
-        return Err(Error::invalid(
-            sqlstate::STRING_DATA_RIGHT_TRUNCATION,
-            message,
-        ));
-    }
-    if type_oid == oid::BIT && length != limit {
-        let message = format!("bit string length {length} does not match type bit({limit})");
-        return Err(Error::invalid(
-            sqlstate::STRING_DATA_LENGTH_MISMATCH,
-            message,
-        ));
-    }
-    Ok(())
+    let bits = bits.read(text).map_err(|e| Error::from_vector(&e))?;
+    Ok(bits.into_owned())
 }
 
 /// The number of bits, then the bits, the first one highest.

@@ -47,13 +47,16 @@ pub(super) enum KeyType {
     Array,
     Vector(u32),
     HalfVec(u32),
+    Bit(Option<u32>),
+    VarBit,
+    SparseVec(Option<u32>),
     Other(String),
 }
 
 use KeyType as T;
 
 /// A class and the type it takes; which methods have it.
-const SCALAR_CLASSES: [(&str, KeyType); 20] = [
+const SCALAR_CLASSES: [(&str, KeyType); 21] = [
     ("bool_ops", T::Boolean),
     ("int2_ops", T::SmallInt),
     ("int4_ops", T::Integer),
@@ -73,6 +76,7 @@ const SCALAR_CLASSES: [(&str, KeyType); 20] = [
     ("timestamptz_ops", T::TimestampTz),
     ("bytea_ops", T::Bytea),
     ("uuid_ops", T::Uuid),
+    ("varbit_ops", T::VarBit),
     ("jsonb_ops", T::Json),
 ];
 
@@ -175,10 +179,16 @@ impl Method {
     }
 
     fn has_default_class(self, key: &KeyType) -> bool {
-        let plain = !matches!(key, T::Vector(_) | T::HalfVec(_) | T::Array | T::Json);
+        let plain = !matches!(
+            key,
+            T::Vector(_) | T::HalfVec(_) | T::SparseVec(_) | T::Array | T::Json
+        );
         match self {
             Self::Btree => true,
-            Self::Hash => !matches!(key, T::Vector(_) | T::HalfVec(_)),
+            Self::Hash => !matches!(
+                key,
+                T::Vector(_) | T::HalfVec(_) | T::SparseVec(_) | T::Bit(_) | T::VarBit
+            ),
             Self::Gin => matches!(key, T::Array | T::Json),
             Self::Gist => false,
             Self::Spgist => *key == T::Text,
@@ -198,15 +208,20 @@ impl Method {
                 ("halfvec", "l2" | "ip" | "cosine") => Some(matches!(key, T::HalfVec(_))),
                 ("vector", "l1") if hnsw => Some(matches!(key, T::Vector(_))),
                 ("halfvec", "l1") if hnsw => Some(matches!(key, T::HalfVec(_))),
-                ("sparsevec", "l2" | "ip" | "cosine" | "l1") if hnsw => Some(false),
-                ("bit", "hamming") => Some(false),
-                ("bit", "jaccard") if hnsw => Some(false),
+                ("sparsevec", "l2" | "ip" | "cosine" | "l1") if hnsw => {
+                    Some(matches!(key, T::SparseVec(_)))
+                }
+                ("bit", "hamming") => Some(matches!(key, T::Bit(_))),
+                ("bit", "jaccard") if hnsw => Some(matches!(key, T::Bit(_))),
                 _ => None,
             };
         }
         let scalar = SCALAR_CLASSES.iter().find(|(name, _)| *name == class);
         match (self, class) {
             (Self::Btree, "vector_ops") => Some(matches!(key, T::Vector(_))),
+            (Self::Btree, "sparsevec_ops") => Some(matches!(key, T::SparseVec(_))),
+            (Self::Btree, "bit_ops") => Some(matches!(key, T::Bit(_))),
+            (Self::Brin, "bit_minmax_ops") => Some(matches!(key, T::Bit(_))),
             (Self::Btree, "halfvec_ops") => Some(matches!(key, T::HalfVec(_))),
             (Self::Btree | Self::Hash | Self::Gin, "array_ops") => Some(*key == T::Array),
             (Self::Gin, "jsonb_ops" | "jsonb_path_ops") => Some(*key == T::Json),
@@ -227,6 +242,7 @@ impl Method {
         let (dimensions, most) = match key {
             T::Vector(n) => (*n, 2_000),
             T::HalfVec(n) => (*n, 4_000),
+            T::Bit(Some(n)) => (*n, 64_000),
             _ => return Ok(()),
         };
         if !self.is_nearest() || dimensions <= most {
@@ -318,6 +334,9 @@ impl KeyType {
             C::Array(_) => T::Array,
             C::Vector(n) => T::Vector(*n),
             C::HalfVec(n) => T::HalfVec(*n),
+            C::Bit { varying: true, .. } => T::VarBit,
+            C::Bit { length, .. } => T::Bit(*length),
+            C::SparseVec(n) => T::SparseVec(*n),
         }
     }
 
@@ -367,6 +386,9 @@ impl std::fmt::Display for KeyType {
             T::Array => "anyarray",
             T::Vector(_) => "vector",
             T::HalfVec(_) => "halfvec",
+            T::Bit(_) => "bit",
+            T::VarBit => "bit varying",
+            T::SparseVec(_) => "sparsevec",
             T::Other(name) => name,
         })
     }

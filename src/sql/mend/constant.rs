@@ -66,6 +66,70 @@ fn array_elements(inner: &str) -> Option<Vec<Option<String>>> {
     }
 }
 
+/// The bit string that a literal `B'101'` or `X'1F'` is, of the type that PostgreSQL writes `"bit"`: of any length.
+pub(super) fn bits_of_literal(value: &Value) -> Option<Expr> {
+    let text = match value {
+        Value::SingleQuotedByteStringLiteral(bits) => format!("b{bits}"),
+        Value::HexStringLiteral(digits) => format!("x{digits}"),
+        _ => return None,
+    };
+    let text = Expr::value(Value::SingleQuotedString(text));
+    Some(cast_to_quoted(text, "bit"))
+}
+
+/// Types that DataFusion knows by a name beside the Arrow type, which all rows of VALUES have to share.
+const NAMED_TYPES: [&str; 3] = ["bit", "varbit", "sparsevec"];
+
+/// Casts the literals of a column of VALUES, and what is cast already, to the type of the first row that names one.
+pub(super) fn share_types(values: &mut ast::Values) {
+    let columns = values.rows.first().map_or(0, |row| row.len());
+    if values.rows.len() < 2 {
+        return;
+    }
+    for column in 0..columns {
+        let cells = values.rows.iter().filter_map(|row| row.get(column));
+        let Some(name) = cells.filter_map(named_type).next() else {
+            continue;
+        };
+        let cells = values.rows.iter_mut().filter_map(|row| row.get_mut(column));
+        for cell in cells.filter(|e| matches!(e, Expr::Value(_)) || named_type(e).is_some()) {
+            let inner = std::mem::replace(cell, Expr::value(Value::Null));
+            *cell = cast_to_quoted(inner, name);
+        }
+    }
+}
+
+/// The name of the type when it is one of [`NAMED_TYPES`] that an expression is cast to.
+fn named_type(expr: &Expr) -> Option<&'static str> {
+    let Expr::Cast { data_type, .. } = expr else {
+        return None;
+    };
+    match data_type {
+        ast::DataType::Bit(_) => Some("bit"),
+        ast::DataType::BitVarying(_) | ast::DataType::VarBit(_) => Some("varbit"),
+        ast::DataType::Custom(name, _) => {
+            let last = name.0.last()?.as_ident()?;
+            let known = |name: &&&str| last.value.eq_ignore_ascii_case(name);
+            NAMED_TYPES.iter().find(known).copied()
+        }
+        _ => None,
+    }
+}
+
+/// A cast to a type of that name without a length.
+fn cast_to_quoted(expr: Expr, name: &str) -> Expr {
+    Expr::Cast {
+        kind: ast::CastKind::DoubleColon,
+        expr: Box::new(expr),
+        data_type: ast::DataType::Custom(
+            ast::ObjectName::from(vec![ast::Ident::with_quote('"', name)]),
+            Vec::new(),
+        ),
+        array: false,
+        format: None,
+    }
+}
+
 /// The text of a literal, or of literals joined by `||`.
 pub(super) fn constant_text(expr: &Expr) -> Option<String> {
     match expr {

@@ -16,7 +16,7 @@ use super::list;
 use crate::catalog::assign::{RowError, cast_to};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::format::number::{invalid, numeric_text};
-use crate::sql::format::sparse::SparseVector;
+use crate::sql::format::sparse;
 use crate::sql::format::{PgType, bits, datetime, oid};
 use crate::storage::schema::ColumnType;
 
@@ -80,7 +80,7 @@ pub(super) fn values(oid: u32, field: &Field, cells: &[Cell<'_>]) -> Result<Arra
         oid::HALFVEC => list::half_vectors(cells)?,
         oid::BIT | oid::VARBIT => Arc::new(StringArray::from(each(cells, bits::from_binary)?)),
         oid::SPARSEVEC => {
-            let text = |bytes| SparseVector::from_binary(bytes).map(|vector| vector.to_text());
+            let text = |bytes| sparse::from_binary(bytes).map(|vector| vector.to_string());
             Arc::new(StringArray::from(each(cells, text)?))
         }
         oid::RECORD => {

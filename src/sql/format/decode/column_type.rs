@@ -1,7 +1,7 @@
 //! The column type that has a field's values, so that parameters are read as stored values are.
 
 use arrow::datatypes::{DataType, Field};
-use shelfmark_udfs::{Element, VectorType};
+use shelfmark_udfs::{BitType, Element, SparseType, VectorType};
 
 use crate::sql::format::{oid, type_of};
 use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
@@ -17,6 +17,12 @@ pub(super) fn column_type(field: &Field) -> Option<ColumnType> {
             Element::Single => C::Vector(dimension),
             Element::Half => C::HalfVec(dimension),
         });
+    }
+    if let Some(bits) = BitType::of_field(field) {
+        return Some(bits.into());
+    }
+    if let Some(sparse) = SparseType::of_field(field) {
+        return Some(sparse.into());
     }
     Some(match data_type {
         D::Dictionary(_, values) => {

@@ -11,10 +11,9 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, PrimitiveArray, StringAr
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNanoType};
 use datafusion::common::ScalarValue;
-use shelfmark_udfs::{Element, VectorType};
+use shelfmark_udfs::{Element, SparseType, VectorType};
 
 use self::column_type::column_type;
-use super::sparse::SparseVector;
 use super::{Format, PgType, bits, oid, type_of};
 use crate::catalog::assign::{RowError, cast_to};
 use crate::catalog::pg_type::list_element;
@@ -147,9 +146,9 @@ fn convert_list(array: &ArrayRef, element: &Field) -> Result<ArrayRef, RowError>
 fn kept_as_text(texts: &ArrayRef, told: PgType) -> Result<ArrayRef, RowError> {
     let read = |text: &str| match told.oid {
         oid::SPARSEVEC => {
-            let vector = SparseVector::parse(text)?;
-            vector.check_dimensions(told.typmod)?;
-            Ok(vector.to_text())
+            let dimension = u32::try_from(told.typmod).ok();
+            let vector = SparseType { dimension }.read(text);
+            Ok(vector.map_err(|e| Error::from_vector(&e))?.to_string())
         }
         _ => bits::parse(text, told.oid, told.typmod),
     };

@@ -7,7 +7,7 @@ use bytes::{BufMut, BytesMut};
 use super::column::{Put, Target};
 use crate::error::{Error, Result};
 use crate::sql::format::number::invalid;
-use crate::sql::format::sparse::SparseVector;
+use crate::sql::format::sparse;
 use crate::sql::format::{ByteaOutput, bits, oid};
 
 /// The first byte of `jsonb`'s binary format.
@@ -72,7 +72,7 @@ fn put_bits(text: &str, out: &mut BytesMut) -> Result<()> {
 }
 
 fn put_sparse(text: &str, out: &mut BytesMut) -> Result<()> {
-    SparseVector::parse(text)?.put_binary(out);
+    sparse::put_binary(&sparse::parse(text)?, out);
     Ok(())
 }
 

@@ -96,8 +96,10 @@ fn bench(
     for setting in settings {
         runtime.block_on(run(session, setting));
     }
+    let rows = runtime.block_on(run(session, text));
+    assert_eq!(rows % 10, 0);
     group.bench_function(name, |b| {
-        b.iter(|| assert_eq!(runtime.block_on(run(session, text)), 10));
+        b.iter(|| assert_eq!(runtime.block_on(run(session, text)), rows));
     });
 }
 
@@ -161,5 +163,46 @@ fn search(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, search);
+/// Queries that are asked at once.
+const QUERIES: usize = 64;
+
+/// 64 queries as one statement and one after the other, each answered in both.
+fn many(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let session = runtime.block_on(loaded());
+    let mut rng = StdRng::seed_from_u64(9);
+    let queries: Vec<String> = (0..QUERIES)
+        .map(|_| {
+            let elements = random(&mut rng, DIMENSIONS);
+            let elements: Vec<String> = elements.iter().map(f32::to_string).collect();
+            format!("'[{}]'", elements.join(","))
+        })
+        .collect();
+    let rows = queries
+        .iter()
+        .map(|query| format!("({query}::vector({DIMENSIONS}))"));
+    let rows = rows.collect::<Vec<_>>().join(", ");
+    let create = format!("CREATE TABLE q (v VECTOR({DIMENSIONS}))");
+    runtime.block_on(run(&session, &create));
+    runtime.block_on(run(&session, &format!("INSERT INTO q VALUES {rows}")));
+    let lateral = "SELECT n.id FROM q CROSS JOIN LATERAL \
+                   (SELECT id FROM t ORDER BY e <-> q.v LIMIT 10) n";
+
+    let mut group = criterion.benchmark_group("search, 64 queries");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(QUERIES as u64));
+    bench(&mut group, &runtime, &session, "at once", &[], lateral);
+    let text = |query| format!("SELECT id FROM t ORDER BY e <-> {query} LIMIT 10");
+    let texts: Vec<String> = queries.iter().map(text).collect();
+    group.bench_function("one at a time", |b| {
+        b.iter(|| {
+            for text in &texts {
+                assert_eq!(runtime.block_on(run(&session, text)), 10);
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, search, many);
 criterion_main!(benches);

@@ -34,6 +34,9 @@ use crate::catalog::user::CurrentUser;
 use crate::catalog::yielding::YieldingRule;
 use crate::compaction::scheduler::Scheduler;
 use crate::error::{Error, Result, sqlstate};
+use crate::search::knn::lateral::LateralSearchRule;
+use crate::search::knn::planner::KnnJoinPlanner;
+use crate::search::knn::trim::KnnColumnsRule;
 use crate::search::planner::VectorTopKPlanner;
 use crate::search::rule::VectorTopKRule;
 use crate::settings::Settings;
@@ -46,6 +49,7 @@ use crate::sql::explain::ExplainPlanner;
 use crate::sql::literal::LiteralPlanner;
 use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
+use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{CopyPlanner, FileAccess, Session, plan_view};
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -232,7 +236,10 @@ impl Database {
             .with_query_planner(Arc::new(Planner))
             .with_physical_optimizer_rule(Arc::new(YieldingRule))
             .with_type_planner(Arc::new(PgTypePlanner))
-            .with_relation_planners(vec![Arc::new(FunctionPlanner)]);
+            .with_relation_planners(vec![
+                Arc::new(VectorSearchPlanner),
+                Arc::new(FunctionPlanner),
+            ]);
         let mut builder = builder;
         let scalar = builder.scalar_functions().get_or_insert_with(Vec::new);
         scalar.extend(pg::functions::all());
@@ -248,12 +255,15 @@ impl Database {
         analyzer.rules.insert(0, Arc::new(RegTypeRule));
         let correlated = CorrelatedRule::new(Arc::clone(&views.session));
         analyzer.rules.insert(0, Arc::new(correlated));
+        // Before it, which would run a search for each row.
+        analyzer.rules.insert(0, Arc::new(LateralSearchRule));
         let access = AccessRule::new(Arc::clone(&engine), Arc::clone(user));
         analyzer.rules.insert(0, Arc::new(access));
         let optimizer = builder.optimizer().get_or_insert_with(Optimizer::new);
         optimizer.rules.insert(0, Arc::new(ViewRule));
         // Last: limits and filters have reached their places by then.
         optimizer.rules.push(Arc::new(VectorTopKRule));
+        optimizer.rules.push(Arc::new(KnnColumnsRule));
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
         let clustering = Arc::new(ClusteringFunction::new(engine));
@@ -314,6 +324,7 @@ impl QueryPlanner for Planner {
             Arc::new(CopyPlanner),
             Arc::new(ExplainPlanner),
             Arc::new(VectorTopKPlanner),
+            Arc::new(KnnJoinPlanner),
         ]);
         planner.create_physical_plan(logical_plan, session).await
     }

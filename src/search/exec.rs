@@ -22,7 +22,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, StatisticsArgs,
 };
 use futures::{TryStreamExt, stream};
-use shelfmark_udfs::Metric;
+use shelfmark_udfs::{Metric, VectorType};
 
 use super::best::Entry;
 use super::metrics::SearchMetrics;
@@ -31,7 +31,7 @@ use super::order::Order;
 use super::run::Run;
 use super::score::Score;
 use crate::catalog::scan::{Candidates, OutputColumn, ScanSource};
-use crate::storage::schema::FieldId;
+use crate::storage::schema::{FieldId, field_id};
 
 /// What to search for.
 #[derive(Debug, Clone)]
@@ -66,6 +66,29 @@ pub struct Search {
     pub output: SchemaRef,
 }
 
+impl Search {
+    /// Visits its expressions, as operators have to.
+    pub(super) fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        let mut recursion = TreeNodeRecursion::Continue;
+        let filters = self.filter.iter().chain(&self.distance_filter);
+        let limits = self.limits.iter().map(|limit| &limit.value);
+        for expr in std::iter::once(&self.query).chain(filters).chain(limits) {
+            recursion = recursion.visit_sibling(|| f(expr))?;
+        }
+        Ok(recursion)
+    }
+
+    /// The dimensions of the vector column.
+    pub(super) fn dimensions(&self) -> Option<usize> {
+        let fields = self.table.fields().iter();
+        let mut vectors = fields.filter(|field| field_id(field) == Some(self.vector));
+        VectorType::of(vectors.next()?.data_type())?.dimension
+    }
+}
+
 /// A value that no winner exceeds in the order of a search.
 #[derive(Debug, Clone)]
 pub struct Limit {
@@ -92,16 +115,8 @@ impl VectorTopKExec {
     /// # Errors
     /// XX000 for a filter that reads no stored column.
     pub fn try_new(source: Arc<ScanSource>, search: Search, prune: bool) -> Result<Self> {
-        let candidates = Candidates::try_new(
-            Arc::clone(&source),
-            search.filter.as_ref(),
-            &search.table,
-            prune,
-        )?;
         let metrics = ExecutionPlanMetricsSet::new();
-        let (segments, _) = candidates.pruned();
-        let kept = candidates.segments().count();
-        SearchMetrics::planned(&metrics, segments, segments - kept);
+        let candidates = find_candidates(&source, &search, prune, &metrics)?;
         Ok(Self {
             properties: Arc::new(compute_properties(&search)),
             candidates: Arc::new(candidates),
@@ -140,59 +155,82 @@ impl VectorTopKExec {
     fn pruned(&self) -> usize {
         self.candidates.pruned().0 - self.candidates.segments().count()
     }
+}
 
-    fn description(&self) -> Vec<String> {
-        let search = &self.search;
-        let collection = &self.source.collection;
-        let (segments, by) = self.candidates.pruned();
-        let by = match by {
-            [] => String::new(),
-            columns => format!(" (by {})", columns.join(", ")),
-        };
-        let names: Vec<&str> = search
-            .output
-            .fields()
-            .iter()
-            .map(|f| f.name().as_str())
-            .collect();
-        let filters = [
-            ("filter", &search.filter),
-            ("distance_filter", &search.distance_filter),
-        ];
-        let filters = filters.into_iter().filter_map(|(name, filter)| {
-            let text = fmt_sql(filter.as_ref()?.as_ref()).to_string();
-            Some(format!("{name}={text}"))
-        });
-        let ties = if search.ties { " with ties" } else { "" };
-        let descending = if search.order.descending {
-            " descending"
-        } else {
-            ""
-        };
-        let score = match search.score.is_distance() {
-            true => String::new(),
-            false => format!(", score={}", search.score),
-        };
-        let mut parts = vec![
-            format!("collection={}", collection.name),
-            format!("version={}", self.source.version),
-            format!("k={}{ties}", search.k),
-            format!("metric={}{score}{descending}", metric_name(search.metric)),
-            format!("column={}", search.vector_name),
-            format!("segments={segments}"),
-            format!("pruned={}{by}", self.pruned()),
-            format!("growing={}", collection.growing().len()),
-            format!("projection=[{}]", names.join(", ")),
-        ];
-        parts.extend(filters);
-        if search.skips_segments() {
-            parts.push("centroid_bound=on".to_string());
-        }
-        if !self.prune {
-            parts.push("prune=off".to_string());
-        }
-        parts
+/// The rows that a search may find; records how many segments are left.
+///
+/// # Errors
+/// XX000 for a filter that reads no stored column.
+pub(super) fn find_candidates(
+    source: &Arc<ScanSource>,
+    search: &Search,
+    prune: bool,
+    metrics: &ExecutionPlanMetricsSet,
+) -> Result<Candidates> {
+    let filter = search.filter.as_ref();
+    let candidates = Candidates::try_new(Arc::clone(source), filter, &search.table, prune)?;
+    let (segments, _) = candidates.pruned();
+    let kept = candidates.segments().count();
+    SearchMetrics::planned(metrics, segments, segments - kept);
+    Ok(candidates)
+}
+
+/// What EXPLAIN shows of a search.
+pub(super) fn description(
+    source: &ScanSource,
+    search: &Search,
+    candidates: &Candidates,
+    prune: bool,
+) -> Vec<String> {
+    let collection = &source.collection;
+    let (segments, by) = candidates.pruned();
+    let by = match by {
+        [] => String::new(),
+        columns => format!(" (by {})", columns.join(", ")),
+    };
+    let names: Vec<&str> = search
+        .output
+        .fields()
+        .iter()
+        .map(|f| f.name().as_str())
+        .collect();
+    let filters = [
+        ("filter", &search.filter),
+        ("distance_filter", &search.distance_filter),
+    ];
+    let filters = filters.into_iter().filter_map(|(name, filter)| {
+        let text = fmt_sql(filter.as_ref()?.as_ref()).to_string();
+        Some(format!("{name}={text}"))
+    });
+    let ties = if search.ties { " with ties" } else { "" };
+    let descending = if search.order.descending {
+        " descending"
+    } else {
+        ""
+    };
+    let score = match search.score.is_distance() {
+        true => String::new(),
+        false => format!(", score={}", search.score),
+    };
+    let mut parts = vec![
+        format!("collection={}", collection.name),
+        format!("version={}", source.version),
+        format!("k={}{ties}", search.k),
+        format!("metric={}{score}{descending}", metric_name(search.metric)),
+        format!("column={}", search.vector_name),
+        format!("segments={segments}"),
+        format!("pruned={}{by}", segments - candidates.segments().count()),
+        format!("growing={}", collection.growing().len()),
+        format!("projection=[{}]", names.join(", ")),
+    ];
+    parts.extend(filters);
+    if search.skips_segments() {
+        parts.push("centroid_bound=on".to_string());
     }
+    if !prune {
+        parts.push("prune=off".to_string());
+    }
+    parts
 }
 
 fn compute_properties(search: &Search) -> PlanProperties {
@@ -217,7 +255,7 @@ fn compute_properties(search: &Search) -> PlanProperties {
 
 impl DisplayAs for VectorTopKExec {
     fn fmt_as(&self, t: DisplayFormatType, f: &mut fmt::Formatter) -> fmt::Result {
-        let parts = self.description();
+        let parts = description(&self.source, &self.search, &self.candidates, self.prune);
         match t {
             DisplayFormatType::TreeRender => f.write_str(&parts.join("\n")),
             _ => write!(f, "VectorTopKExec: {}", parts.join(", ")),
@@ -242,14 +280,7 @@ impl ExecutionPlan for VectorTopKExec {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        let search = &self.search;
-        let mut recursion = TreeNodeRecursion::Continue;
-        let filters = search.filter.iter().chain(&search.distance_filter);
-        let limits = search.limits.iter().map(|limit| &limit.value);
-        for expr in std::iter::once(&search.query).chain(filters).chain(limits) {
-            recursion = recursion.visit_sibling(|| f(expr))?;
-        }
-        Ok(recursion)
+        self.search.apply_expressions(f)
     }
 
     fn replace_children(

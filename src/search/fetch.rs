@@ -61,6 +61,11 @@ impl Run {
     /// The stored columns of winners, read segment by segment.
     fn stored_rows(&self, fields: &[FieldId], winners: &[Entry]) -> Result<RecordBatch> {
         let collection = &self.source.collection.schema;
+        if winners.is_empty() {
+            return Ok(RecordBatch::new_empty(projected_schema(
+                collection, fields,
+            )?));
+        }
         if fields.is_empty() {
             let options = RecordBatchOptions::new().with_row_count(Some(winners.len()));
             let schema = projected_schema(collection, fields)?;

@@ -8,6 +8,8 @@
 //!    they lie (`measure`), keeps the best (`best`) under one bound that all workers share, and only then
 //!    fetches the other columns of the winners (`fetch`).
 //!
+//! Many queries at once are a join of them with their nearest rows ([`knn`]).
+//!
 //! Rows and distances are those of the plain plan, which runs where the rule finds no such sort, and with
 //! `SET shelfmark.enable_vector_search = off`. Search is exact.
 //!
@@ -20,6 +22,7 @@ mod best;
 mod centroid;
 pub mod exec;
 mod fetch;
+pub mod knn;
 mod measure;
 mod metrics;
 pub mod node;

@@ -106,16 +106,23 @@ impl<'a> Distance<'a> {
 
     /// The parts of `expr`; `None` when it is no distance of a column from something without columns.
     pub fn of(expr: &'a Expr) -> Option<Self> {
+        Self::split(expr, |query| {
+            !query.any_column_refs() && !query.is_volatile()
+        })
+    }
+
+    /// The parts of a call that compares a column with a query.
+    pub(super) fn split(expr: &'a Expr, is_query: impl Fn(&Expr) -> bool) -> Option<Self> {
         let Expr::ScalarFunction(call) = expr else {
             return None;
         };
         let metric = DistanceFunction::metric_of(&call.func)?;
         let (column, query) = match call.args.as_slice() {
-            [Expr::Column(column), query] | [query, Expr::Column(column)] => (column, query),
+            [Expr::Column(column), query] if is_query(query) => (column, query),
+            [query, Expr::Column(column)] if is_query(query) => (column, query),
             _ => return None,
         };
-        let is_constant = !query.any_column_refs() && !query.is_volatile();
-        is_constant.then_some(Self {
+        Some(Self {
             metric,
             column,
             query,

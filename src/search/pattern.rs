@@ -41,18 +41,12 @@ impl Pattern {
         };
         let mut plan = plan;
         loop {
+            if let Some((columns, below)) = of_names(plan) {
+                pattern.replace(&columns)?;
+                plan = below;
+                continue;
+            }
             plan = match plan {
-                LogicalPlan::Projection(projection) => {
-                    if projection.expr.iter().any(|e| !is_movable(e)) {
-                        return Ok(None);
-                    }
-                    pattern.replace(&of_projection(projection))?;
-                    &projection.input
-                }
-                LogicalPlan::SubqueryAlias(alias) => {
-                    pattern.replace(&of_alias(alias))?;
-                    &alias.input
-                }
                 LogicalPlan::Filter(filter) => {
                     let conjuncts = split_conjunction_owned(filter.predicate.clone());
                     pattern.filters.extend(conjuncts);
@@ -79,6 +73,32 @@ impl Pattern {
             *expr = replaced(std::mem::take(expr), columns)?;
         }
         Ok(())
+    }
+}
+
+/// What is below the projections and aliases of a plan; `outputs` are then over its columns.
+pub(super) fn below_names<'a>(
+    outputs: &mut [Expr],
+    mut plan: &'a LogicalPlan,
+) -> Result<&'a LogicalPlan> {
+    while let Some((columns, below)) = of_names(plan) {
+        for output in outputs.iter_mut() {
+            *output = replaced(std::mem::take(output), &columns)?;
+        }
+        plan = below;
+    }
+    Ok(plan)
+}
+
+/// What the columns of a projection or an alias are of those below it; `None` for other plans, and for what must not
+/// move.
+fn of_names(plan: &LogicalPlan) -> Option<(HashMap<Column, Expr>, &LogicalPlan)> {
+    match plan {
+        LogicalPlan::Projection(projection) if projection.expr.iter().all(is_movable) => {
+            Some((of_projection(projection), &projection.input))
+        }
+        LogicalPlan::SubqueryAlias(alias) => Some((of_alias(alias), &alias.input)),
+        _ => None,
     }
 }
 

@@ -132,8 +132,10 @@ fn search(
         return Ok(None);
     };
     let key = first.expr.clone().unalias_nested().data;
-    if !is_search(Score::of(&key).1, &filters, &scan)? {
-        return Ok(None);
+    let call = Score::of(&key).1;
+    match Distance::of(call) {
+        Some(distance) if is_search(&distance, call, &filters, &scan)? => {}
+        _ => return Ok(None),
     }
     let column = |expr: Expr| with_distance_column(expr, &key);
     let outputs: Vec<Expr> = outputs.into_iter().map(column).collect::<Result<_>>()?;
@@ -168,17 +170,19 @@ fn search(
     Ok(Some(LogicalPlan::Projection(projection)))
 }
 
-/// Whether this is a distance of a vector column of a collection, and filters that a search can evaluate.
-fn is_search(distance: &Expr, filters: &[Expr], scan: &LogicalPlan) -> Result<bool> {
+/// Whether a call measures a vector column of a collection, and a search can evaluate the filters.
+pub(super) fn is_search(
+    distance: &Distance,
+    call: &Expr,
+    filters: &[Expr],
+    scan: &LogicalPlan,
+) -> Result<bool> {
     let LogicalPlan::TableScan(scan) = scan else {
-        return Ok(false);
-    };
-    let Some(parts) = Distance::of(distance) else {
         return Ok(false);
     };
     let is_vector = scan
         .projected_schema
-        .qualified_field_from_column(parts.column)
+        .qualified_field_from_column(distance.column)
         .is_ok_and(|(_, f)| {
             field_id(f).is_some()
                 && VectorType::of(f.data_type()).is_some_and(|v| v.dimension.is_some())
@@ -187,7 +191,7 @@ fn is_search(distance: &Expr, filters: &[Expr], scan: &LogicalPlan) -> Result<bo
         return Ok(false);
     }
     for filter in filters {
-        if !is_filter_of_search(filter, distance, scan)? {
+        if !is_filter_of_search(filter, call, scan)? {
             return Ok(false);
         }
     }
@@ -215,13 +219,13 @@ fn is_filter_of_search(filter: &Expr, distance: &Expr, scan: &TableScan) -> Resu
 }
 
 /// The columns of the scan that expressions read, each once.
-fn needed_columns<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Vec<Column> {
+pub(super) fn needed_columns<'a>(exprs: impl Iterator<Item = &'a Expr>) -> Vec<Column> {
     let columns: BTreeSet<Column> = exprs.flat_map(Expr::column_refs).cloned().collect();
     let distance = VectorTopK::distance_column();
     columns.into_iter().filter(|c| *c != distance).collect()
 }
 
-fn named_as(expr: Expr, qualifier: Option<&TableReference>, name: &str) -> Expr {
+pub(super) fn named_as(expr: Expr, qualifier: Option<&TableReference>, name: &str) -> Expr {
     match &expr {
         Expr::Column(c) if c.relation.as_ref() == qualifier && c.name == name => expr,
         _ => expr.alias_qualified(qualifier.cloned(), name),

@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 
@@ -86,10 +87,19 @@ impl Step {
     }
 }
 
-/// The finite double that an expression is.
+/// The finite double that an expression is, or becomes beside a distance once types are coerced.
 fn number(expr: &Expr) -> Option<f64> {
-    match expr {
-        Expr::Literal(ScalarValue::Float64(Some(number)), _) if number.is_finite() => Some(*number),
+    let number = match expr {
+        Expr::Literal(value, _) if value.data_type().is_numeric() => {
+            value.cast_to(&DataType::Float64).ok()?
+        }
+        Expr::Cast(cast) if *cast.field.data_type() == DataType::Float64 => {
+            return number(&cast.expr);
+        }
+        _ => return None,
+    };
+    match number {
+        ScalarValue::Float64(Some(number)) => Some(number).filter(|n| n.is_finite()),
         _ => None,
     }
 }

@@ -29,6 +29,7 @@ use datafusion::sql::sqlparser::ast;
 
 use super::complexity::check_relations;
 use super::parameters::Types;
+use super::vector_search::searched_collections;
 use crate::error::{Error, sqlstate};
 
 /// Plans a statement of DataFusion's whose parameters have the types that are known.
@@ -53,7 +54,8 @@ pub(super) async fn statement_to_plan(
         types,
         tables: HashMap::with_capacity(references.len()),
     };
-    for reference in references {
+    let references = references.into_iter();
+    for reference in references.chain(searched_collections(&statement)) {
         if let Entry::Vacant(entry) = names.tables.entry(names.resolve(reference)) {
             let name = entry.key();
             if let Ok(schema) = state.schema_for_ref(name.clone())

@@ -53,6 +53,7 @@ pub mod tokens;
 pub mod transaction;
 mod types;
 mod variables;
+pub(crate) mod vector_search;
 
 pub use access::{FileAccess, redact};
 pub use complexity::Limits;

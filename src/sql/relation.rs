@@ -71,7 +71,7 @@ impl RelationPlanner for FunctionPlanner {
     }
 }
 
-fn function_name(name: &ObjectName) -> String {
+pub(super) fn function_name(name: &ObjectName) -> String {
     let last = name.0.last().and_then(|part| part.as_ident());
     last.map(|ident| ident.value.to_lowercase())
         .unwrap_or_default()
@@ -221,7 +221,7 @@ impl Call {
     }
 }
 
-fn function(name: &str, context: &dyn RelationPlannerContext) -> Result<Arc<ScalarUDF>> {
+pub(super) fn function(name: &str, context: &dyn RelationPlannerContext) -> Result<Arc<ScalarUDF>> {
     let found = context.context_provider().get_function_meta(name);
     found.ok_or_else(|| {
         let message = format!("function {name} does not exist");

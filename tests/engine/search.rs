@@ -403,6 +403,78 @@ proptest! {
     }
 }
 
+/// A LATERAL join in place of the query: `FROM q` has vectors of both columns.
+fn lateral(query: &Query, left: bool) -> String {
+    let column = &query.prepared.0[..1];
+    let distance = query.prepared.0.replace("$1", &format!("q.{column}"));
+    // Further sort keys are for each row by itself.
+    let one_key = Query {
+        ties: "",
+        ..query.clone()
+    };
+    let search = one_key.text_with(&distance, true);
+    let join = if left { "LEFT JOIN" } else { "JOIN" };
+    format!("SELECT q.id AS query, s.d, s.id FROM q {join} LATERAL ({search}) s ON true")
+}
+
+/// Each distance with its query, by their bits.
+fn joined(batch: &RecordBatch) -> Vec<(i64, Option<u64>)> {
+    let queries = batch.column(0).as_primitive::<Int64Type>().values().iter();
+    let distances = batch.column(1).as_primitive::<Float64Type>();
+    let bits = distances.iter().map(|d| d.map(f64::to_bits));
+    queries.copied().zip(bits).collect()
+}
+
+/// Many queries at once find what each finds by itself: the plain plan runs once for each.
+async fn check_many(session: &Session, query: &Query, left: bool) {
+    let text = lateral(query, left);
+    set(session, "enable_segment_prune", query.prune).await;
+    set(session, "enable_vector_search", true).await;
+    let searched = rows(session, &text).await;
+    set(session, "enable_vector_search", false).await;
+    let plain = rows(session, &text).await;
+    let (searched, plain) = (joined(&searched), joined(&plain));
+    assert_eq!(searched, plain, "{text}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    #[test]
+    fn many_queries_at_once_find_what_each_finds(
+        first in prop::collection::vec(row(), 20..150),
+        steps in prop::collection::vec(step(), 1..6),
+        vectors in prop::collection::vec((or_null(vector(3)), or_null(vector(2))), 1..9),
+        last in prop::collection::vec((query(), any::<bool>()), 5..12),
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut settings = Settings::default();
+            settings.set("segment.row_group_rows", "8").unwrap();
+            settings.set("segment.max_rows", "30").unwrap();
+            let database = Database::temporary(settings).await.unwrap();
+            let session = database.session();
+            let create = "CREATE TABLE t (id BIGINT NOT NULL, key INT CLUSTERING KEY, grp INT, s TEXT,
+                                          e VECTOR(3), h HALFVEC(2))";
+            rows(&session, create).await;
+            rows(&session, "CREATE TABLE q (id BIGINT NOT NULL, e VECTOR(3), h HALFVEC(2))").await;
+            for (id, (e, h)) in vectors.iter().enumerate() {
+                rows(&session, &format!("INSERT INTO q VALUES ({id}, {e}, {h})")).await;
+            }
+            let mut next_id = 0;
+            perform(&session, &Step::Insert(first), &mut next_id).await;
+            for step in &steps {
+                if !matches!(step, Step::Queries(_)) {
+                    perform(&session, step, &mut next_id).await;
+                }
+            }
+            for (query, left) in &last {
+                check_many(&session, query, *left).await;
+            }
+        });
+    }
+}
+
 /// Enough rows that several workers take part.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_together_find_what_one_finds() {
@@ -441,6 +513,17 @@ async fn workers_together_find_what_one_finds() {
             let searched = rows(&session, &text).await;
             set(&session, "enable_vector_search", false).await;
             assert_eq!(searched, rows(&session, &text).await, "{filter} {limit}");
+            set(&session, "enable_vector_search", true).await;
+            let many = format!(
+                "SELECT s.id, s.d FROM (VALUES (1, {query}), (2, {query})) AS q(n, v) \
+                 CROSS JOIN LATERAL (SELECT id, e <-> q.v::vector(128) AS d FROM t {filter} \
+                                     ORDER BY d LIMIT {limit}) s"
+            );
+            let many = rows(&session, &many).await;
+            let (one, other) = (many.slice(0, limit), many.slice(limit, limit));
+            assert_eq!(keys(&one), keys(&other), "{filter} {limit}");
+            let distances = |batch| keys(batch).into_iter().map(|(_, d)| d).collect::<Vec<_>>();
+            assert_eq!(distances(&one), distances(&searched), "{filter} {limit}");
         }
     }
 }

@@ -350,6 +350,16 @@ pub fn vector_of_scalar(scalar: &ScalarValue) -> Result<Option<Vec<f32>>> {
     Ok(vectors.get(0).map(<[f32]>::to_vec))
 }
 
+/// The vectors of an array as `f32`s, each by itself; `None` for NULL.
+///
+/// # Errors
+/// Those of [`vector_of_scalar`].
+pub fn vectors_of_array(array: &ArrayRef) -> Result<Vec<Option<Vec<f32>>>> {
+    let vectors = Vectors::try_new(array)?.into_single();
+    let vector = |row| vectors.get(row).map(<[f32]>::to_vec);
+    Ok((0..array.len()).map(vector).collect())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

@@ -48,6 +48,7 @@ pub use bit_functions::{BinaryQuantizeFunction, BitDistanceFunction};
 pub use bit_type::{BIT_LENGTH_MAX, BitType, SQL_TYPE_KEY, parse_bits};
 pub use cast::{
     ToArrayFunction, ToTextFunction, ToVectorFunction, cast_array_to_vector, vector_of_scalar,
+    vectors_of_array,
 };
 pub use coerce::coerce_to_vector;
 pub use compare::{Comparison, ComparisonFunction, compare_vectors};

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{
 
 use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode};
 use crate::catalog::table::CollectionTable;
+use crate::search::knn::KnnJoin;
 use crate::sql::access::view::ViewNode;
 use crate::sql::parameters::has_parameter;
 
@@ -34,6 +35,7 @@ fn is_pure_node(node: &LogicalPlan) -> Result<bool> {
                 || node.is::<ChangedRowsNode>()
                 || node.is::<ConflictNode>()
                 || node.is::<ViewNode>()
+                || node.is::<KnnJoin>()
         }
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)

@@ -17,6 +17,8 @@ use crate::settings::Settings;
 
 /// The most segments that are kept open: well below the usual limit of 1,024 file descriptors.
 const SEGMENTS_OPEN_MAX: usize = 512;
+/// The most memory that their footers and page indexes may take; those of a segment of many columns take some MiB.
+const SEGMENT_METADATA_BYTES_MAX: usize = 256 << 20;
 /// The most memory that the hashes of primary keys may take: 12 bytes a row, so about 22 million rows.
 const KEY_INDEX_BYTES_MAX: usize = 256 << 20;
 /// The most memory that bloom filters in files of their own may take: about 100 million rows.
@@ -63,7 +65,7 @@ impl Engine {
         Ok(Self {
             store,
             committer,
-            segments: SegmentCache::new(SEGMENTS_OPEN_MAX),
+            segments: SegmentCache::new(SEGMENTS_OPEN_MAX, SEGMENT_METADATA_BYTES_MAX),
             keys: KeyIndexes::new(KEY_INDEX_BYTES_MAX),
             filters: FilterCache::new(FILTER_BYTES_MAX),
             sequences: Leases::default(),

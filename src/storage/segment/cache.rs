@@ -1,4 +1,4 @@
-//! Open segments, as many as may be kept, the least recently used closed first.
+//! Open segments, as many and as large as may be kept, the least recently used closed first.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,6 +15,7 @@ use crate::storage::schema::SegmentId;
 #[derive(Debug)]
 pub struct SegmentCache {
     readers_max: usize,
+    bytes_max: usize,
     readers: Mutex<Readers>,
 }
 
@@ -23,13 +24,30 @@ struct Readers {
     /// Counts uses; the greatest is the newest.
     clock: u64,
     open: HashMap<SegmentId, (u64, Arc<SegmentReader>)>,
+    /// Bytes of memory of all that are open.
+    bytes: usize,
+}
+
+impl Readers {
+    fn remove(&mut self, id: SegmentId) {
+        if let Some((_, reader)) = self.open.remove(&id) {
+            self.bytes -= reader.metadata_bytes();
+        }
+    }
+
+    fn oldest(&self) -> Option<SegmentId> {
+        let used = self.open.iter().map(|(id, (used, _))| (*used, *id));
+        used.min().map(|(_, id)| id)
+    }
 }
 
 impl SegmentCache {
-    /// A cache of at most `readers_max` segments: each keeps a file descriptor and its footer.
-    pub fn new(readers_max: usize) -> Self {
+    /// A cache of at most `readers_max` segments, each of which keeps a file descriptor, whose footers and page indexes
+    /// take `bytes_max` bytes at the most; of one segment at least.
+    pub fn new(readers_max: usize, bytes_max: usize) -> Self {
         Self {
             readers_max: readers_max.max(1),
+            bytes_max,
             readers: Mutex::default(),
         }
     }
@@ -49,7 +67,7 @@ impl SegmentCache {
 
     /// Forgets a segment whose file goes.
     pub fn remove(&self, id: SegmentId) {
-        self.readers.lock().open.remove(&id);
+        self.readers.lock().remove(id);
     }
 
     fn get(&self, id: SegmentId) -> Option<Arc<SegmentReader>> {
@@ -65,12 +83,20 @@ impl SegmentCache {
         let mut readers = self.readers.lock();
         readers.clock += 1;
         let clock = readers.clock;
-        let slot = readers.open.entry(id).or_insert((clock, reader));
-        let reader = Arc::clone(&slot.1);
-        if readers.open.len() > self.readers_max {
-            let oldest = readers.open.iter().min_by_key(|(_, (used, _))| *used);
-            let oldest = oldest.map(|(id, _)| *id);
-            oldest.map(|id| readers.open.remove(&id));
+        if let Some((used, other)) = readers.open.get_mut(&id) {
+            *used = clock;
+            return Arc::clone(other);
+        }
+        readers.bytes += reader.metadata_bytes();
+        readers.open.insert(id, (clock, Arc::clone(&reader)));
+        let too_many = |readers: &Readers| {
+            let count = readers.open.len();
+            count > self.readers_max || (count > 1 && readers.bytes > self.bytes_max)
+        };
+        while too_many(&readers)
+            && let Some(oldest) = readers.oldest()
+        {
+            readers.remove(oldest);
         }
         reader
     }
@@ -108,8 +134,7 @@ mod tests {
         let writer = SegmentWriter::try_new(file.reopen().unwrap(), layout).unwrap();
         let written = writer.finish().unwrap();
         assert_eq!(written.rows, 0);
-        let cache = SegmentCache::new(2);
-        let open = |id| {
+        let open = |cache: &SegmentCache, id| {
             let new = NewSegment {
                 bytes: written.bytes,
                 crc32c: written.crc32c,
@@ -118,12 +143,25 @@ mod tests {
             let segment = Segment::from_new(&new, Version(1));
             cache.open(&segment, file.path(), "segment").unwrap()
         };
-        let (first, second) = (open(1), open(2));
-        assert!(Arc::ptr_eq(&first, &open(1)));
-        open(3);
-        assert!(Arc::ptr_eq(&first, &open(1)));
-        assert!(!Arc::ptr_eq(&second, &open(2)));
-        cache.remove(SegmentId(1));
-        assert!(!Arc::ptr_eq(&first, &open(1)));
+        let bytes = open(&SegmentCache::new(1, 0), 1).metadata_bytes();
+        assert!(bytes > 0);
+        // Either bound leaves room for two.
+        for cache in [
+            SegmentCache::new(2, usize::MAX),
+            SegmentCache::new(9, 2 * bytes),
+        ] {
+            let open = |id| open(&cache, id);
+            let (first, second) = (open(1), open(2));
+            assert!(Arc::ptr_eq(&first, &open(1)));
+            open(3);
+            assert!(Arc::ptr_eq(&first, &open(1)));
+            assert!(!Arc::ptr_eq(&second, &open(2)));
+            cache.remove(SegmentId(1));
+            assert!(!Arc::ptr_eq(&first, &open(1)));
+        }
+        // The newest stays, however large it is.
+        let cache = SegmentCache::new(9, 0);
+        let first = open(&cache, 1);
+        assert!(Arc::ptr_eq(&first, &open(&cache, 1)));
     }
 }

@@ -31,6 +31,7 @@ pub struct SegmentReader {
     /// Without and with the virtual column of row numbers.
     plain: ArrowReaderMetadata,
     numbered: ArrowReaderMetadata,
+    metadata_bytes: usize,
     columns: Vec<StoredColumn>,
     /// The first row of each row group, and the number of rows at the end.
     first_rows: Vec<u64>,
@@ -120,6 +121,7 @@ impl SegmentReader {
         }
         Ok(Self {
             columns: stored_columns(&plain),
+            metadata_bytes: plain.metadata().memory_size(),
             label: label.to_string(),
             file,
             plain,
@@ -129,6 +131,11 @@ impl SegmentReader {
             bounds: Mutex::default(),
             filters: Mutex::default(),
         })
+    }
+
+    /// Bytes of memory that the footer and the page index take.
+    pub(super) fn metadata_bytes(&self) -> usize {
+        self.metadata_bytes
     }
 
     /// Reads the whole file and checks every byte of it.

@@ -12,6 +12,7 @@
 //! - `generate_subscripts(a, 1)` gives the places of the array's elements as rows.
 //! - `'{1,2}'` beside ANY or ALL, or cast to an array, is the array of that text; so it is beside `polroles`, which is
 //!   an array.
+//! - `ARRAY[a, b]::vector[]` is `ARRAY[a::vector, b::vector]`.
 //! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`; that of any other calls `like_escape`.
 //! - `B'101'` and `X'1F'` are casts of their texts to `"bit"`; `~x` calls `bitnot`.
 //! - in a column of VALUES with a bit string or a sparse vector, literals are cast to its type.
@@ -270,11 +271,14 @@ impl VisitorMut for Mender {
             }
             Expr::Cast {
                 expr: inner,
-                data_type: ast::DataType::Array(_),
+                data_type: ast::DataType::Array(elements),
                 ..
             } => {
                 if let Some(array) = array_of_literal(inner) {
                     **inner = array;
+                }
+                if let Some(array) = array_of_casts(inner, elements) {
+                    *expr = array;
                 }
             }
             Expr::Like {
@@ -317,6 +321,33 @@ fn cast(expr: Expr, name: &str) -> Expr {
         array: false,
         format: None,
     }
+}
+
+/// `ARRAY[a, b]::vector[]` as `ARRAY[a::vector, b::vector]`: a list of texts has no cast to a list of such a type.
+fn array_of_casts(array: &Expr, elements: &ast::ArrayElemTypeDef) -> Option<Expr> {
+    let (Expr::Array(array), ast::ArrayElemTypeDef::SquareBracket(data_type, _)) =
+        (array, elements)
+    else {
+        return None;
+    };
+    let ast::DataType::Custom(name, modifiers) = data_type.as_ref() else {
+        return None;
+    };
+    let is_nested = array.elem.iter().any(|e| matches!(e, Expr::Array(_)));
+    if array.elem.is_empty() || is_nested {
+        return None;
+    }
+    let cast = |element: &Expr| Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(element.clone()),
+        data_type: ast::DataType::Custom(name.clone(), modifiers.clone()),
+        array: false,
+        format: None,
+    };
+    Some(Expr::Array(ast::Array {
+        elem: array.elem.iter().map(cast).collect(),
+        named: array.named,
+    }))
 }
 
 /// Takes away a schema that means what is built in.

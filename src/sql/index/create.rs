@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::{ExprSchemable, LogicalPlan};
 use datafusion::sql::sqlparser::ast::Ident;
@@ -141,8 +141,8 @@ impl<'a> Definition<'a> {
         }
         named.extend(&include);
         if let Some(text) = &self.create.predicate {
-            let data_type = self.expression(text, &mut named)?;
-            if !matches!(data_type, DataType::Boolean | DataType::Null) {
+            let field = self.expression(text, &mut named)?;
+            if !matches!(field.data_type(), DataType::Boolean | DataType::Null) {
                 let message = "argument of WHERE must be type boolean";
                 return Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message));
             }
@@ -174,9 +174,9 @@ impl<'a> Definition<'a> {
                 (IndexPart::Column(column.id), key_type)
             }
             KeySubject::Expression(_, text) => {
-                let data_type = self.expression(text, named)?;
+                let field = self.expression(text, named)?;
                 let part = IndexPart::Expression(text.clone());
-                (part, KeyType::of_expression(&data_type))
+                (part, KeyType::of_expression(&field))
             }
         };
         let class = key.operator_class.as_deref();
@@ -199,14 +199,14 @@ impl<'a> Definition<'a> {
     }
 
     /// The type of an expression, whose columns join those that are named.
-    fn expression(&self, text: &str, named: &mut Vec<FieldId>) -> Result<DataType> {
+    fn expression(&self, text: &str, named: &mut Vec<FieldId>) -> Result<FieldRef> {
         let expr = self.planning.expression(text, &self.columns)?;
         let columns = expr.column_refs();
         let columns = columns
             .iter()
             .filter_map(|c| self.collection.schema.column(&c.name));
         named.extend(columns.map(|c| c.id));
-        Ok(expr.get_type(&self.columns)?)
+        Ok(expr.to_field(&self.columns)?.1)
     }
 
     fn check_unique(&self, index: &Index) -> Result<()> {

@@ -2,8 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 
+use crate::catalog::pg_type::{PgType, oid, type_of};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::ColumnType;
 
@@ -341,9 +342,17 @@ impl KeyType {
     }
 
     /// The type of an expression.
-    pub fn of_expression(data_type: &DataType) -> Self {
+    pub fn of_expression(field: &Field) -> Self {
         use DataType as D;
-        match data_type {
+        let PgType { oid, typmod, .. } = type_of(field);
+        let length = u32::try_from(typmod).ok();
+        match oid {
+            oid::BIT => return T::Bit(length),
+            oid::VARBIT => return T::VarBit,
+            oid::SPARSEVEC => return T::SparseVec(length),
+            _ => {}
+        }
+        match field.data_type() {
             D::Boolean => T::Boolean,
             D::Int8 | D::Int16 => T::SmallInt,
             D::Int32 => T::Integer,

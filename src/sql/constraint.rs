@@ -8,6 +8,7 @@ use datafusion::logical_expr::ExprSchemable;
 use datafusion::prelude::Expr;
 use datafusion::sql::sqlparser::ast::{self, Ident, visit_expressions_mut};
 
+use super::default_name::first_free;
 use super::dml::parse_expr;
 use super::parser::fold;
 use super::session::Planning;
@@ -90,10 +91,8 @@ fn free_name(relation: &str, schema: &CollectionSchema, columns: &[FieldId]) -> 
         }
         _ => format!("{relation}_check"),
     };
-    let numbers = (1..=u32::MAX).map(|n| format!("{base}{n}"));
-    let mut names = std::iter::once(base.clone()).chain(numbers);
     let is_free = |name: &String| schema.checks.iter().all(|c| c.name != *name);
-    names.find(is_free).unwrap_or(base)
+    first_free(|number| format!("{base}{number}"), is_free)
 }
 
 /// The condition of a check with a column's new name.

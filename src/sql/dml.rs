@@ -114,7 +114,8 @@ fn targets_of_values(targets: &[usize], are_named: bool, given: usize) -> Result
     Err(Error::invalid(sqlstate::SYNTAX_ERROR, message))
 }
 
-fn no_column(name: &str, collection: &Collection) -> Error {
+/// The error for a column that a collection does not have.
+pub(super) fn no_column(name: &str, collection: &Collection) -> Error {
     let message = format!(
         "column \"{name}\" of relation \"{}\" does not exist",
         collection.name

@@ -24,6 +24,7 @@ pub(crate) mod correlated;
 mod create;
 mod cursor;
 mod ddl;
+mod default_name;
 mod define;
 mod dialect;
 mod dml;

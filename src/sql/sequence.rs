@@ -13,6 +13,7 @@ pub(super) use self::column::{ColumnSequence, column_changes, generator_ast, res
 pub(super) use self::grammar::{generated, parse, sequence_options, serial};
 pub(super) use self::options::SequenceOptions;
 use super::ddl::{check_writable, find_collection, qualify};
+use super::dml::no_column;
 use super::parser::{fold, name_parts};
 use super::session::{Session, Tag, done};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
@@ -284,13 +285,8 @@ fn owner(
     let name = name_parts(column)?.pop().unwrap_or_default();
     let collection = find_collection(snapshot, &qualify(&table, &session.search_path())?)?;
     session.check_owns(snapshot, collection)?;
-    let found = collection.schema.column(&name).ok_or_else(|| {
-        let message = format!(
-            "column \"{name}\" of relation \"{}\" does not exist",
-            collection.name
-        );
-        Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
-    })?;
+    let found = collection.schema.column(&name);
+    let found = found.ok_or_else(|| no_column(&name, collection))?;
     if collection.name.schema != sequence.name.schema {
         let message = "sequence must be in same schema as table it is linked to";
         return Err(Error::invalid(

@@ -184,6 +184,14 @@ impl Snapshot {
         all.find(|(_, index)| index.name == name.name)
     }
 
+    /// Whether a collection, view, index or sequence has the name: they share them.
+    pub fn has_relation(&self, name: &QualifiedName) -> bool {
+        self.names.contains_key(name)
+            || self.views.contains_key(name)
+            || self.index(name).is_some()
+            || self.sequence_named(name).is_some()
+    }
+
     /// The compaction jobs in the order of their ids.
     pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Arc<JobRecord>> {
         self.jobs.values()
@@ -360,11 +368,7 @@ impl Snapshot {
         if !self.schemas.contains(&name.schema) {
             return Err(no_schema(&name.schema));
         }
-        if self.names.contains_key(name)
-            || self.views.contains_key(name)
-            || self.index(name).is_some()
-            || self.sequence_named(name).is_some()
-        {
+        if self.has_relation(name) {
             let message = format!("relation \"{name}\" already exists");
             return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
         }

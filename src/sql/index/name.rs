@@ -3,12 +3,10 @@
 use datafusion::sql::sqlparser::ast::{self, Expr};
 
 use super::{KeyDefinition, KeySubject};
+use crate::sql::default_name::{first_free, joined};
 use crate::sql::parser::fold;
 use crate::storage::change::QualifiedName;
 use crate::storage::snapshot::Snapshot;
-
-/// Bytes that a name may have.
-const NAME_BYTES_MAX: usize = 63;
 
 /// `book_key_idx`, or `book_key_idx1` and so on where that is taken.
 pub(super) fn default_name(
@@ -17,21 +15,10 @@ pub(super) fn default_name(
     keys: &[KeyDefinition],
 ) -> String {
     let columns = key_names(keys).join("_");
-    let taken = |name: &String| {
-        let name = QualifiedName::new(&table.schema, name);
-        snapshot.collection(&name).is_some()
-            || snapshot.view(&name).is_some()
-            || snapshot.index(&name).is_some()
-    };
-    let first = joined(&table.name, &columns, "idx");
-    if !taken(&first) {
-        return first;
-    }
-    let numbered = (1_u64..).map(|n| joined(&table.name, &columns, &format!("idx{n}")));
-    numbered
-        .into_iter()
-        .find(|name| !taken(name))
-        .unwrap_or(first)
+    let named = |number: &str| joined(&table.name, &columns, &format!("idx{number}"));
+    first_free(named, |name| {
+        !snapshot.has_relation(&QualifiedName::new(&table.schema, name))
+    })
 }
 
 /// The names of the keys, each once: a second `a` is `a1`.
@@ -44,9 +31,8 @@ fn key_names(keys: &[KeyDefinition]) -> Vec<String> {
                 expression_name(expr).unwrap_or_else(|| "expr".to_string())
             }
         };
-        let numbered = (1..).map(|n| format!("{name}{n}"));
-        let mut candidates = std::iter::once(name.clone()).chain(numbered);
-        names.push(candidates.find(|n| !names.contains(n)).unwrap_or(name));
+        let free = first_free(|n| format!("{name}{n}"), |n| !names.contains(n));
+        names.push(free);
     }
     names
 }
@@ -67,36 +53,5 @@ fn expression_name(expr: &Expr) -> Option<String> {
             last.map(fold)
         }
         _ => None,
-    }
-}
-
-/// The parts with underscores between them, the longer of the first two cut until they fit.
-fn joined(table: &str, columns: &str, label: &str) -> String {
-    let room = NAME_BYTES_MAX - label.len() - 2;
-    let (mut table_bytes, mut column_bytes) = (table.len(), columns.len());
-    while table_bytes + column_bytes > room {
-        if table_bytes > column_bytes {
-            table_bytes -= 1;
-        } else {
-            column_bytes -= 1;
-        }
-    }
-    let table = &table[..table.floor_char_boundary(table_bytes)];
-    let columns = &columns[..columns.floor_char_boundary(column_bytes)];
-    format!("{table}_{columns}_{label}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_names_are_cut_where_they_are_longest() {
-        assert_eq!(joined("book", "key", "idx"), "book_key_idx");
-        let (table, columns) = ("t".repeat(40), "c".repeat(40));
-        let name = joined(&table, &columns, "idx1");
-        assert_eq!(name.len(), NAME_BYTES_MAX);
-        assert_eq!(name, format!("{}_{}_idx1", "t".repeat(29), "c".repeat(28)));
-        assert_eq!(joined(&"\u{e9}".repeat(60), "k", "idx").len(), 62);
     }
 }

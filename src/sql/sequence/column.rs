@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, ObjectName};
 use super::SequenceOptions;
 use crate::catalog::pg::sequence_oid;
 use crate::error::{Error, Result, sqlstate};
+use crate::sql::default_name::{first_free, joined};
 use crate::sql::session::Session;
 use crate::storage::access::Object;
 use crate::storage::change::{Change, QualifiedName};
@@ -65,19 +66,10 @@ pub(in crate::sql) fn column_changes(
 
 /// `table_column_seq`, with a number behind it where that is taken.
 fn free_name(snapshot: &Snapshot, table: &QualifiedName, column: &str) -> QualifiedName {
-    let named = |suffix: String| {
-        let name = format!("{}_{column}_seq{suffix}", table.name);
-        QualifiedName::new(table.schema.clone(), name)
-    };
-    let is_free = |name: &QualifiedName| {
-        snapshot.collection(name).is_none()
-            && snapshot.view(name).is_none()
-            && snapshot.sequence_named(name).is_none()
-            && snapshot.index(name).is_none()
-    };
-    let numbers = (1..=u32::MAX).map(|n| n.to_string());
-    let mut names = std::iter::once(String::new()).chain(numbers).map(named);
-    names.find(is_free).unwrap_or_else(|| named(String::new()))
+    let named = |number: &str| joined(&table.name, column, &format!("seq{number}"));
+    let qualified = |name: &str| QualifiedName::new(&table.schema, name);
+    let name = first_free(named, |name| !snapshot.has_relation(&qualified(name)));
+    qualified(&name)
 }
 
 /// The changes after which the sequences of a collection's columns begin again.

@@ -17,6 +17,19 @@ pub enum Scope {
     Session,
     /// For the whole database, when it is opened.
     Global,
+    /// For the whole database, when it is opened, and otherwise for a collection by `ALTER TABLE .. SET`.
+    Collection,
+}
+
+impl Scope {
+    /// The scope as system tables show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Session => "session",
+            Self::Global => "database",
+            Self::Collection => "collection",
+        }
+    }
 }
 
 /// A setting as `SHOW` and `shelfmark.settings` give it.
@@ -117,43 +130,43 @@ settings! {
     /// Whether `ORDER BY <distance> LIMIT k` runs as one vector search.
     enable_vector_search: bool = true, Session "enable_vector_search" in ..;
     /// The most bytes a new collection's segments should have.
-    segment_max_size: ByteSize = ByteSize::mib(128), Global "segment.max_size" in ByteSize::mib(1)..=ByteSize::mib(16_384);
+    segment_max_size: ByteSize = ByteSize::mib(128), Collection "segment.max_size" in ByteSize::mib(1)..=ByteSize::mib(16_384);
     /// The most rows a new collection's segments may have.
-    segment_max_rows: u64 = 1_000_000, Global "segment.max_rows" in 1..=1_000_000_000;
+    segment_max_rows: u64 = 1_000_000, Collection "segment.max_rows" in 1..=1_000_000_000;
     /// The most rows a row group of a new collection may have.
-    segment_row_group_rows: u64 = 16_384, Global "segment.row_group_rows" in 1..=10_000_000;
+    segment_row_group_rows: u64 = 16_384, Collection "segment.row_group_rows" in 1..=10_000_000;
     /// Bytes of growing rows after which they are sealed.
-    growing_max_size: ByteSize = ByteSize::mib(16), Global "growing.max_size" in ByteSize(1)..=ByteSize::mib(1_024);
+    growing_max_size: ByteSize = ByteSize::mib(16), Collection "growing.max_size" in ByteSize(1)..=ByteSize::mib(1_024);
     /// Age of the oldest growing row after which the rows are sealed.
-    growing_max_age: Duration = Duration::from_secs(300), Global "growing.max_age" in Duration::from_millis(1)..;
+    growing_max_age: Duration = Duration::from_secs(300), Collection "growing.max_age" in Duration::from_millis(1)..;
     /// Whether compaction may run at all.
-    compaction_enable: bool = true, Global "compaction.enable" in ..;
+    compaction_enable: bool = true, Collection "compaction.enable" in ..;
     /// Whether compaction may start by itself.
-    compaction_auto: bool = true, Global "compaction.auto" in ..;
+    compaction_auto: bool = true, Collection "compaction.auto" in ..;
     /// The most memory that one compaction may use to sort.
     compaction_memory_budget: ByteSize = ByteSize::mib(512), Global "compaction.memory_budget" in ByteSize::mib(1)..;
     /// The most threads that encode, sort and checksum for compactions.
     compaction_worker_pool_size: u64 = 8, Global "compaction.worker_pool_size" in 1..=1_024;
     /// Whether clustering may run at all.
-    compaction_clustering_enable: bool = true, Global "compaction.clustering.enable" in ..;
+    compaction_clustering_enable: bool = true, Collection "compaction.clustering.enable" in ..;
     /// Whether clustering may start by itself.
-    compaction_clustering_auto: bool = false, Global "compaction.clustering.auto" in ..;
+    compaction_clustering_auto: bool = false, Collection "compaction.clustering.auto" in ..;
     /// How often it is decided whether clustering starts by itself.
-    compaction_clustering_trigger_interval: Duration = Duration::from_secs(600), Global "compaction.clustering.trigger_interval" in Duration::from_millis(1)..;
+    compaction_clustering_trigger_interval: Duration = Duration::from_secs(600), Collection "compaction.clustering.trigger_interval" in Duration::from_millis(1)..;
     /// The least time between two clusterings of a collection that start by themselves.
-    compaction_clustering_min_interval: Duration = Duration::from_secs(3_600), Global "compaction.clustering.min_interval" in ..;
+    compaction_clustering_min_interval: Duration = Duration::from_secs(3_600), Collection "compaction.clustering.min_interval" in ..;
     /// The time after which a collection is clustered by itself, however little is new.
-    compaction_clustering_max_interval: Duration = Duration::from_secs(259_200), Global "compaction.clustering.max_interval" in Duration::from_millis(1)..;
+    compaction_clustering_max_interval: Duration = Duration::from_secs(259_200), Collection "compaction.clustering.max_interval" in Duration::from_millis(1)..;
     /// Bytes of new rows past which a collection is clustered by itself.
-    compaction_clustering_new_data_size_threshold: ByteSize = ByteSize::mib(512), Global "compaction.clustering.new_data_size_threshold" in ByteSize(1)..;
+    compaction_clustering_new_data_size_threshold: ByteSize = ByteSize::mib(512), Collection "compaction.clustering.new_data_size_threshold" in ByteSize(1)..;
     /// The time after which a clustering fails; nothing changes then.
-    compaction_clustering_timeout: Duration = Duration::from_secs(7_200), Global "compaction.clustering.timeout" in Duration::from_millis(1)..;
+    compaction_clustering_timeout: Duration = Duration::from_secs(7_200), Collection "compaction.clustering.timeout" in Duration::from_millis(1)..;
     /// The most clustering runs that may overlap once a collection has been clustered on request or by max_interval.
-    compaction_clustering_max_depth: u64 = 4, Global "compaction.clustering.max_depth" in 1..=1_000;
+    compaction_clustering_max_depth: u64 = 4, Collection "compaction.clustering.max_depth" in 1..=1_000;
     /// Whether a new collection that names a partition key and no clustering key is clustered by its partition key.
     use_partition_key_as_clustering_key: bool = false, Session "use_partition_key_as_clustering_key" in ..;
     /// A segment below this part of the segment size is small: compaction puts it together with others.
-    segment_small_proportion: f64 = 0.8, Global "segment.small_proportion" in 0.0..=1.0;
+    segment_small_proportion: f64 = 0.8, Collection "segment.small_proportion" in 0.0..=1.0;
     /// How long earlier versions can be queried, within what memory holds.
     retention_duration: Duration = Duration::from_secs(3_600), Global "retention_duration" in ..;
     /// Bytes of log after which a checkpoint is written.

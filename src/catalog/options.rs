@@ -67,7 +67,7 @@ impl ExtensionOptions for ShelfmarkOptions {
 
     /// Sets a session setting; those of the whole database are refused (55P02).
     fn set(&mut self, key: &str, value: &str) -> Result<()> {
-        if Settings::scope(key)? == Scope::Global && self.settings.get(key)? != value {
+        if Settings::scope(key)? != Scope::Session && self.settings.get(key)? != value {
             let message = format!("parameter \"shelfmark.{key}\" cannot be changed now");
             let error = Error::invalid(CANT_CHANGE_RUNTIME_PARAM, message)
                 .with_hint("It is given when the database is opened.");

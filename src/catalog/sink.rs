@@ -106,7 +106,8 @@ impl Sink {
             keys.check_unique(&self.waiting.batches)?;
         }
         let in_files = !self.files.is_empty() || self.writing.is_some();
-        let large = self.waiting.bytes > self.engine.settings.growing_max_size.0;
+        let settings = self.collection.options.settings(&self.engine.settings);
+        let large = self.waiting.bytes > settings.growing_max_size.0;
         let mut appended = None;
         if in_files || large {
             self.write_waiting().await?;

@@ -245,7 +245,8 @@ impl OpenTransaction {
         let segment = pending.growing.get(&id)?;
         let collection = pending.snapshot.collection_by_id(id)?;
         let growing = collection.growing_segment(*segment)?;
-        let is_large = growing.bytes > self.engine.settings.growing_max_size.0;
+        let settings = collection.options.settings(&self.engine.settings);
+        let is_large = growing.bytes > settings.growing_max_size.0;
         (is_large && growing.live_rows() > 0).then(|| (Arc::clone(collection), Arc::clone(growing)))
     }
 

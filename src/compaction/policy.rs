@@ -110,7 +110,8 @@ impl Group {
     }
 }
 
-/// What a request means for a collection at `now_ms` (milliseconds since 1970 UTC).
+/// What a request means for a collection at `now_ms` (milliseconds since 1970 UTC). Settings that the collection has of
+/// its own win over `settings`, those of the database.
 ///
 /// # Errors
 /// 55000 for clustering a collection without a clustering key.
@@ -121,6 +122,7 @@ pub fn choose(
     now_ms: i64,
 ) -> Result<Choice> {
     let options = &request.options;
+    let settings = &collection.options.settings(settings);
     let choice = match request.kind {
         JobKind::Seal => seal(collection, options, settings, now_ms),
         JobKind::Merge => merge::merge(collection, options, settings),
@@ -188,7 +190,7 @@ fn work(groups: Vec<Group>, reason: String) -> Choice {
 /// Whether clustering of the collection may start by itself.
 fn clusters_by_itself(collection: &Collection, settings: &Settings) -> bool {
     let on = settings.compaction_clustering_enable && settings.compaction_clustering_auto;
-    on && collection.options.auto_compaction && !collection.schema.clustering_key.is_empty()
+    on && settings.compaction_auto && !collection.schema.clustering_key.is_empty()
 }
 
 /// The clustering run that a segment belongs to, if that was made with today's clustering key.

@@ -26,7 +26,7 @@ use crate::storage::transaction::Transaction;
 mod automatic;
 
 pub use automatic::RoundRecord;
-use automatic::{Rounds, automatic, look_after, vacuum};
+use automatic::{Rounds, automatic, is_automatic, look_after, vacuum};
 
 /// The most jobs at work at the same time: each has a memory budget of its own.
 const JOBS_RUNNING_MAX: u64 = 2;
@@ -136,11 +136,11 @@ impl Scheduler {
         options: JobOptions,
     ) -> Result<JobId> {
         let shared = &self.owner.shared;
-        check_enabled(kind, &shared.engine.settings)?;
         let snapshot = shared.engine.committer.snapshot();
         let found = snapshot.collection_by_id(collection).ok_or_else(|| {
             Error::not_found(sqlstate::UNDEFINED_TABLE, "the collection does not exist")
         })?;
+        check_enabled(kind, found, &shared.engine.settings)?;
         let request = Request { kind, options };
         choose(found, &request, &shared.engine.settings, now_ms())?;
         let (job, is_new) = shared.enlist(found, &request)?;
@@ -249,7 +249,10 @@ impl Scheduler {
     pub fn backlog(&self) -> u64 {
         let engine = &self.owner.shared.engine;
         let snapshot = engine.committer.snapshot();
-        let segments = snapshot.collections().flat_map(|collection| {
+        let automatic_ones = snapshot
+            .collections()
+            .filter(|c| is_automatic(c, &engine.settings));
+        let segments = automatic_ones.flat_map(|collection| {
             let choices = automatic().map(|request| {
                 let choice = choose(collection, &request, &engine.settings, now_ms());
                 match choice {
@@ -391,22 +394,41 @@ impl Shared {
     }
 }
 
-/// That jobs of the kind may run at all.
+/// That jobs of the kind may run at all for the collection.
 ///
 /// # Errors
 /// 55000 when they are turned off.
-pub fn check_enabled(kind: JobKind, settings: &Settings) -> Result<()> {
-    let (what, setting) = match kind {
-        _ if !settings.compaction_enable => ("compaction", "compaction.enable"),
-        JobKind::Cluster if !settings.compaction_clustering_enable => {
-            ("clustering", "compaction.clustering.enable")
-        }
-        _ => return Ok(()),
+pub fn check_enabled(kind: JobKind, collection: &Collection, settings: &Settings) -> Result<()> {
+    let own = collection.options.settings(settings);
+    let (message, hint) = if let Some((what, setting)) = turned_off(kind, settings) {
+        let hint = format!("Open the database with {setting} = on.");
+        (format!("{what} is turned off"), hint)
+    } else if let Some((what, setting)) = turned_off(kind, &own) {
+        let name = &collection.name;
+        let hint = format!("ALTER TABLE {name} RESET ({setting}) turns it on.");
+        (format!("{what} of \"{name}\" is turned off"), hint)
+    } else {
+        return Ok(());
     };
-    let message = format!("{what} is turned off");
     let code = sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE;
-    let hint = format!("Open the database with {setting} = on.");
     Err(Error::invalid(code, message).with_hint(hint))
+}
+
+/// Whether it is the collection's own settings that allow no jobs of the kind.
+pub fn disables_itself(kind: JobKind, collection: &Collection, settings: &Settings) -> bool {
+    let own = collection.options.settings(settings);
+    turned_off(kind, settings).is_none() && turned_off(kind, &own).is_some()
+}
+
+/// What is turned off, and by which setting.
+fn turned_off(kind: JobKind, settings: &Settings) -> Option<(&'static str, &'static str)> {
+    match kind {
+        _ if !settings.compaction_enable => Some(("compaction", "compaction.enable")),
+        JobKind::Cluster if !settings.compaction_clustering_enable => {
+            Some(("clustering", "compaction.clustering.enable"))
+        }
+        _ => None,
+    }
 }
 
 /// The record of a job that begins.
@@ -526,12 +548,21 @@ async fn take_turn(
     record(&shared.engine, job).await?;
     let running = run(&shared.engine, job.clone(), request, task);
     match request.kind {
-        JobKind::Cluster => {
-            let limit = shared.engine.settings.compaction_clustering_timeout;
-            within(limit, task, running).await
-        }
+        JobKind::Cluster => within(timeout(shared, job.collection), task, running).await,
         JobKind::Seal | JobKind::Merge => running.await,
     }
+}
+
+/// How long a clustering of the collection may take.
+fn timeout(shared: &Shared, collection: CollectionId) -> Duration {
+    let snapshot = shared.engine.committer.snapshot();
+    let settings = &shared.engine.settings;
+    let own = snapshot
+        .collection_by_id(collection)
+        .map(|c| c.options.settings(settings));
+    own.as_ref()
+        .unwrap_or(settings)
+        .compaction_clustering_timeout
 }
 
 /// Lets a job run for so long, and then makes it stop.

@@ -227,6 +227,28 @@ async fn clustering_starts_by_itself_and_says_why_it_does_not() {
     assert_same(&shelf.rows(), &before);
 }
 
+#[tokio::test]
+async fn a_collection_can_be_compacted_by_itself_where_others_are_not() {
+    let mut options = rows_max(100);
+    for (name, value) in [("compaction.auto", "on"), ("growing.max_size", "1B")] {
+        let own = &mut options.own_settings;
+        own.insert(name.to_string(), value.to_string());
+    }
+    let shelf = Shelf::open(quiet(), options, &[KEY]);
+    let plain = Shelf::open(quiet(), rows_max(100), &[KEY]);
+    let (_scheduler, _other) = (scheduler(&shelf), scheduler(&plain));
+    shelf.insert(&mixed(10));
+    plain.insert(&mixed(10));
+    for _ in 0..1_000 {
+        if shelf.current().growing().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(shelf.current().growing().is_empty());
+    assert!(!plain.current().growing().is_empty());
+}
+
 /// A clustering that has written its outputs, and not yet replaced its inputs.
 async fn prepared(shelf: &Shelf) -> Prepared {
     let request = Request {

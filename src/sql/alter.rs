@@ -8,7 +8,8 @@ use datafusion::prelude::{Expr, col, lit};
 use datafusion::sql::sqlparser::ast::Ident;
 
 use super::constraint;
-use super::ddl::{add_column, clustering_columns, find_collection, qualify, set_options};
+use super::ddl::{add_column, clustering_columns, find_collection, qualify};
+use super::options;
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
 use super::statement::{Alter, AlterAction, ColumnDefinition};
@@ -68,21 +69,6 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         true => Ok(()),
         false => session.commit(&planning.snapshot, changes).await,
     }
-}
-
-/// Whether an option is a storage parameter of PostgreSQL's tables, which have no counterpart.
-fn is_tuning((name, _): &(String, String)) -> bool {
-    let known = [
-        "fillfactor",
-        "parallel_workers",
-        "toast_tuple_target",
-        "user_catalog_table",
-    ];
-    known.contains(&name.as_str())
-        || name.starts_with("autovacuum_")
-        || name.starts_with("toast.")
-        || name.starts_with("vacuum_")
-        || name.starts_with("log_autovacuum_")
 }
 
 /// The collection as it will be.
@@ -160,14 +146,11 @@ async fn apply(
             next.schema.clustering_key = clustering_columns(&next.schema, names)?;
             Ok(())
         }
-        AlterAction::SetOptions(options) => {
-            let (tunings, own): (Vec<_>, Vec<_>) = options.iter().cloned().partition(is_tuning);
-            for (name, _) in tunings {
-                let text =
-                    format!("storage parameter \"{name}\" is PostgreSQL's and changes nothing");
-                planning.session.notice(text);
-            }
-            set_options(&mut next.options, &own)
+        AlterAction::SetOptions(changes) => {
+            options::set(planning.session, &mut next.options, changes)
+        }
+        AlterAction::ResetOptions(names) => {
+            options::reset(planning.session, &mut next.options, names)
         }
         AlterAction::TuneColumn(name) => {
             column_mut(&mut next.schema, name)?;

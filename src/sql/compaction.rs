@@ -15,8 +15,9 @@ use super::ddl::{find_collection, qualify};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Compact;
 use crate::compaction::policy::Request;
+use crate::compaction::scheduler::disables_itself;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
-use crate::storage::change::{JobRecord, JobState};
+use crate::storage::change::{JobKind, JobRecord, JobState};
 use crate::storage::collection::Collection;
 use crate::storage::schema::JobId;
 use crate::storage::snapshot::Snapshot;
@@ -82,7 +83,7 @@ async fn submit(
     let snapshot = session.newest();
     let scheduler = &session.inner.core.scheduler;
     let mut jobs = Vec::new();
-    for collection in targets(session, &snapshot, compact)? {
+    for collection in targets(session, &snapshot, compact, request.kind)? {
         let options = request.options.clone();
         match scheduler.submit(collection.id, request.kind, options).await {
             Ok(id) => jobs.push((id, collection.name.to_string())),
@@ -99,6 +100,7 @@ fn targets<'a>(
     session: &Session,
     snapshot: &'a Snapshot,
     compact: &Compact,
+    kind: JobKind,
 ) -> Result<Vec<&'a Collection>> {
     if let Some(name) = &compact.name {
         let name = qualify(name, &session.search_path())?;
@@ -107,9 +109,10 @@ fn targets<'a>(
         return Ok(vec![collection]);
     }
     let all = snapshot.collections().map(|c| &**c);
+    let settings = &session.inner.core.engine.settings;
     let is_meant = |c: &&Collection| {
         let keyless = compact.clustering && c.schema.clustering_key.is_empty();
-        !keyless && session.check_owns(snapshot, c).is_ok()
+        !keyless && !disables_itself(kind, c, settings) && session.check_owns(snapshot, c).is_ok()
     };
     Ok(all.filter(is_meant).collect())
 }

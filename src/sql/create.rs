@@ -17,9 +17,10 @@ use super::complexity::{check_relations, too_complex};
 use super::constraint;
 use super::ddl::{
     check_writable, cluster_by_partition_key, column_type_of, define_schema, find_collection,
-    qualify, schema_name, set_options, with_keys,
+    qualify, schema_name, with_keys,
 };
 use super::dml::insert_plan;
+use super::options;
 use super::parser::fold;
 use super::sequence::{column_changes, restarts};
 use super::session::{Planning, Session, Tag, done};
@@ -42,7 +43,7 @@ pub(super) async fn collection(
     let name = session.search_path().qualify_new(&create.name)?;
     check_writable(&name.schema)?;
     let mut options = CollectionOptions::from_settings(&session.inner.core.engine.settings);
-    set_options(&mut options, &create.options)?;
+    options::set(&session, &mut options, &create.options)?;
     let query = match &create.query {
         Some(query) => Some(Arc::new(planning.query(query.clone()).await?)),
         None => None,

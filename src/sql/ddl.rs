@@ -11,10 +11,9 @@ use super::statement::{ColumnDefinition, CreateCollection};
 use super::types::column_type;
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
-use crate::settings::ByteSize;
 use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
-use crate::storage::schema::{CollectionOptions, CollectionSchema, Column, ColumnType, FieldId};
+use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId};
 use crate::storage::snapshot::Snapshot;
 
 /// The most columns a collection may have, as in Postgres.
@@ -236,61 +235,6 @@ fn no_order(kind: &str, column: &Column) -> Error {
     Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message)
 }
 
-/// Applies `WITH (..)` or `SET (..)` options.
-///
-/// # Errors
-/// 22023 for an unknown option or a value out of range.
-pub fn set_options(options: &mut CollectionOptions, changes: &[(String, String)]) -> Result<()> {
-    for (name, value) in changes {
-        match name.as_str() {
-            "segment_max_size" | "segment.max_size" => {
-                options.segment_bytes_max = positive(name, bytes(name, value)?)?;
-            }
-            "segment_rows_max" | "segment_max_rows" | "segment.max_rows" => {
-                options.segment_rows_max = positive(name, number(name, value)?)?;
-            }
-            "row_group_rows_max" | "row_group_rows" | "segment.row_group_rows" => {
-                options.row_group_rows_max = positive(name, number(name, value)?)?;
-            }
-            "auto_compaction" => options.auto_compaction = on_off(name, value)?,
-            _ => {
-                let message = format!("unrecognized option \"{name}\"");
-                let known = "Options are segment_max_size, segment_rows_max, row_group_rows_max \
-                             and auto_compaction.";
-                return Err(
-                    Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(known)
-                );
-            }
-        }
-    }
-    Ok(())
-}
-
-fn bad_value(name: &str, value: &str, wanted: &str) -> Error {
-    let message = format!("invalid value \"{value}\" for option \"{name}\"");
-    Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(wanted.to_string())
-}
-
-fn positive(name: &str, value: u64) -> Result<u64> {
-    if value == 0 {
-        return Err(bad_value(name, "0", "It must be greater than zero."));
-    }
-    Ok(value)
-}
-
-fn number(name: &str, value: &str) -> Result<u64> {
-    value
-        .parse()
-        .map_err(|_| bad_value(name, value, "It is a whole number of rows."))
-}
-
-fn bytes(name: &str, value: &str) -> Result<u64> {
-    value
-        .parse::<ByteSize>()
-        .map(|size| size.0)
-        .map_err(|_| bad_value(name, value, "It is a size such as '128MiB'."))
-}
-
 /// A boolean as Postgres reads its settings.
 ///
 /// # Errors
@@ -299,7 +243,11 @@ pub fn on_off(name: &str, value: &str) -> Result<bool> {
     match value.to_lowercase().as_str() {
         "on" | "true" | "yes" | "1" => Ok(true),
         "off" | "false" | "no" | "0" => Ok(false),
-        _ => Err(bad_value(name, value, "It is on or off.")),
+        _ => {
+            let message = format!("invalid value \"{value}\" for option \"{name}\"");
+            let error = Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message);
+            Err(error.with_hint("It is on or off."))
+        }
     }
 }
 

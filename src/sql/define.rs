@@ -300,10 +300,13 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
     if grammar.accept(&["SET"]) {
         return Ok(AlterAction::SetOptions(grammar.options()?));
     }
+    if grammar.accept(&["RESET"]) {
+        return Ok(AlterAction::ResetOptions(grammar.option_names()?));
+    }
     if grammar.accept(&["ALTER"]) {
         return alter_column(grammar);
     }
-    Err(grammar.unexpected("ADD, DROP, RENAME, ALTER, SET or CLUSTER BY"))
+    Err(grammar.unexpected("ADD, DROP, RENAME, ALTER, SET, RESET or CLUSTER BY"))
 }
 
 /// ADD, DROP and RENAME CONSTRAINT; none for another action.

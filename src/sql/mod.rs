@@ -39,6 +39,7 @@ mod mend;
 mod named;
 mod names;
 mod notice;
+mod options;
 mod output_names;
 mod parameters;
 pub mod parser;

@@ -282,13 +282,7 @@ impl Grammar<'_> {
         self.parser.expect_token(&Token::LParen)?;
         let mut options = Vec::new();
         loop {
-            let mut name = self.parser.parse_identifier()?.value.to_lowercase();
-            while self.parser.consume_token(&Token::Period) {
-                name = format!(
-                    "{name}.{}",
-                    self.parser.parse_identifier()?.value.to_lowercase()
-                );
-            }
+            let name = self.option_name()?;
             let _ = self.parser.consume_token(&Token::Eq);
             let bare = matches!(self.parser.peek_token().token, Token::Comma | Token::RParen);
             let value = if bare {
@@ -303,6 +297,23 @@ impl Grammar<'_> {
         }
         self.parser.expect_token(&Token::RParen)?;
         Ok(options)
+    }
+
+    /// `( option, .. )`; options may have dots.
+    pub(super) fn option_names(&mut self) -> Result<Vec<String>> {
+        self.parser.expect_token(&Token::LParen)?;
+        let names = self.comma_separated(Self::option_name)?;
+        self.parser.expect_token(&Token::RParen)?;
+        Ok(names)
+    }
+
+    fn option_name(&mut self) -> Result<String> {
+        let mut name = self.parser.parse_identifier()?.value.to_lowercase();
+        while self.parser.consume_token(&Token::Period) {
+            let part = self.parser.parse_identifier()?.value.to_lowercase();
+            name = format!("{name}.{part}");
+        }
+        Ok(name)
     }
 
     /// A literal or a word, as text.

@@ -284,6 +284,8 @@ pub enum AlterAction {
     ClusterBy(Vec<Ident>),
     /// SET (option = value, ..).
     SetOptions(Vec<(String, String)>),
+    /// RESET (option, ..).
+    ResetOptions(Vec<String>),
     /// ALTER COLUMN .. SET DEFAULT / DROP DEFAULT.
     SetDefault(Ident, Option<(Expr, String)>),
     /// ALTER COLUMN .. ADD GENERATED .. AS IDENTITY.

@@ -27,6 +27,7 @@ pub mod inspect;
 pub mod key_index;
 mod levels;
 mod log;
+pub mod options;
 mod page_header;
 pub mod pending;
 mod replay;

@@ -7,8 +7,8 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use shelfmark_udfs::{BitType, SparseType};
 
+pub use super::options::CollectionOptions;
 use super::stats::Bound;
-use crate::settings::Settings;
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {
@@ -313,42 +313,5 @@ impl CollectionSchema {
             .iter()
             .filter_map(|id| self.index_of(*id))
             .collect()
-    }
-}
-
-/// Options of a collection, set by `WITH (..)` and `ALTER TABLE .. SET (..)`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct CollectionOptions {
-    /// The most bytes a segment should have (uncompressed Arrow size of its rows).
-    pub segment_bytes_max: u64,
-    /// The most rows a segment may have.
-    pub segment_rows_max: u64,
-    /// The most rows a row group may have.
-    pub row_group_rows_max: u64,
-    /// Whether background compaction may choose this collection by itself.
-    pub auto_compaction: bool,
-}
-
-impl Default for CollectionOptions {
-    fn default() -> Self {
-        Self {
-            segment_bytes_max: 128 << 20,
-            segment_rows_max: 1_000_000,
-            row_group_rows_max: 16_384,
-            auto_compaction: true,
-        }
-    }
-}
-
-impl CollectionOptions {
-    /// The options of a new collection that names none.
-    pub fn from_settings(settings: &Settings) -> Self {
-        Self {
-            segment_bytes_max: settings.segment_max_size.0,
-            segment_rows_max: settings.segment_max_rows,
-            row_group_rows_max: settings.segment_row_group_rows,
-            ..Self::default()
-        }
     }
 }

@@ -108,6 +108,7 @@ fn options(collection: &Collection) -> Option<Vec<String>> {
         let names: Vec<&str> = columns.map(|c| c.name.as_str()).collect();
         names.join(", ")
     };
+    let text = |(name, value): (&str, String)| format!("{name}={value}");
     let mut options = Vec::new();
     let schema = &collection.schema;
     if !schema.clustering_key.is_empty() {
@@ -116,29 +117,9 @@ fn options(collection: &Collection) -> Option<Vec<String>> {
     if let Some(partition) = schema.partition_key {
         options.push(format!("partition_key={}", names(&[partition])));
     }
-    let (own, usual) = (&collection.options, CollectionOptions::default());
-    let numbers = [
-        (
-            "segment_bytes_max",
-            own.segment_bytes_max,
-            usual.segment_bytes_max,
-        ),
-        (
-            "segment_rows_max",
-            own.segment_rows_max,
-            usual.segment_rows_max,
-        ),
-        (
-            "row_group_rows_max",
-            own.row_group_rows_max,
-            usual.row_group_rows_max,
-        ),
-    ];
-    let changed = numbers.into_iter().filter(|(_, own, usual)| own != usual);
-    options.extend(changed.map(|(name, own, _)| format!("{name}={own}")));
-    if own.auto_compaction != usual.auto_compaction {
-        options.push("auto_compaction=off".to_string());
-    }
+    let usual: Vec<_> = CollectionOptions::default().list().map(text).collect();
+    let own = collection.options.list().map(text);
+    options.extend(own.filter(|option| !usual.contains(option)));
     (!options.is_empty()).then_some(options)
 }
 

@@ -63,13 +63,10 @@ fn names(schema: &CollectionSchema, fields: &[FieldId]) -> Option<String> {
 }
 
 fn options(options: &CollectionOptions) -> String {
-    format!(
-        "segment_bytes_max={}, segment_rows_max={}, row_group_rows_max={}, auto_compaction={}",
-        options.segment_bytes_max,
-        options.segment_rows_max,
-        options.row_group_rows_max,
-        if options.auto_compaction { "on" } else { "off" },
-    )
+    let texts = options
+        .list()
+        .map(|(name, value)| format!("{name}={value}"));
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 /// A segment of either kind.
@@ -333,6 +330,7 @@ pub(super) fn settings(settings: &Settings) -> Columns {
         .text("name", all().map(|s| format!("shelfmark.{}", s.name)))
         .text("value", all().map(|s| s.value.clone()))
         .text("default", all().map(|s| s.default.clone()))
+        .text("scope", all().map(|s| s.scope.name().to_string()))
         .text("description", all().map(|s| s.description.to_string()))
 }
 

@@ -7,7 +7,6 @@ use super::{clusters_by_itself, run_of};
 use crate::settings::{ByteSize, Settings};
 use crate::storage::change::{JobKind, JobRecord, JobState};
 use crate::storage::collection::Collection;
-use crate::storage::schema::CollectionId;
 use crate::storage::snapshot::Snapshot;
 
 /// What a round decided for a collection.
@@ -32,9 +31,10 @@ pub struct Clustered {
 
 impl Clustered {
     /// As the durable history of jobs has it.
-    pub fn of(snapshot: &Snapshot, collection: CollectionId, settings: &Settings) -> Self {
+    pub fn of(snapshot: &Snapshot, collection: &Collection, settings: &Settings) -> Self {
+        let settings = collection.options.settings(settings);
         let ended = snapshot.jobs().rev().filter(|j| {
-            j.collection == collection
+            j.collection == collection.id
                 && j.kind == JobKind::Cluster
                 && j.state == JobState::Succeeded
         });
@@ -63,6 +63,7 @@ pub fn clustering_due(
     settings: &Settings,
     now_ms: i64,
 ) -> Round {
+    let settings = &collection.options.settings(settings);
     if !clusters_by_itself(collection, settings) {
         return Round::Skip("clustering does not start by itself for this collection".into());
     }

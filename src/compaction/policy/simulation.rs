@@ -273,7 +273,7 @@ impl World {
             kind: JobKind::Merge,
             options: automatic.clone(),
         });
-        let clustered = Clustered::of(&self.snapshot, COLLECTION, &self.settings);
+        let clustered = Clustered::of(&self.snapshot, self.collection(), &self.settings);
         let round = clustering_due(self.collection(), clustered, &self.settings, self.now_ms);
         let settle = round == Round::Settle;
         if matches!(round, Round::Skip(_)) {

@@ -10,7 +10,7 @@ use super::due::{Clustered, Round, clustering_due};
 use super::*;
 use crate::settings::ByteSize;
 use crate::storage::change::{
-    Append, Change, Commit, NewCollection, NewSegment, QualifiedName, Replace,
+    AlterCollection, Append, Change, Commit, NewCollection, NewSegment, QualifiedName, Replace,
 };
 use crate::storage::schema::{
     CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, Version,
@@ -57,6 +57,21 @@ impl Builder {
         };
         let snapshot = Snapshot::empty();
         Self { snapshot }.commit(Change::CreateCollection(new))
+    }
+
+    /// With settings of its own.
+    fn own(self, settings: &[(&str, &str)]) -> Self {
+        let mut options = self.collection().options.clone();
+        for (name, value) in settings {
+            let own = &mut options.own_settings;
+            own.insert((*name).to_string(), (*value).to_string());
+        }
+        self.commit(Change::AlterCollection(AlterCollection {
+            id: COLLECTION,
+            name: None,
+            schema: None,
+            options: Some(options),
+        }))
     }
 
     fn commit(mut self, change: Change) -> Self {
@@ -307,7 +322,7 @@ fn a_new_clustering_key_makes_old_runs_unclustered() {
         ..schema.columns[0].clone()
     });
     schema.clustering_key = vec![other];
-    let alter = crate::storage::change::AlterCollection {
+    let alter = AlterCollection {
         id: COLLECTION,
         name: None,
         schema: Some(schema),
@@ -413,6 +428,47 @@ fn settling_makes_the_smallest_runs_one_until_four_overlap() {
         .segment(500, 10, (0, 199), 0, Some(50))
         .segment(600, 10, (0, 199), 0, Some(60));
     assert_eq!(six.asked(JobKind::Cluster), "10,11,500,600+new");
+}
+
+#[test]
+fn settings_of_the_collection_win() {
+    let growing = || Builder::new(true).growing(2, 10);
+    assert_eq!(growing().automatic(JobKind::Seal), "-");
+    let aged = growing().own(&[("growing.max_age", "1s")]);
+    assert_eq!(aged.automatic(JobKind::Seal), "2");
+
+    let half_full = || {
+        let first = Builder::new(true).segment(2, 400, (0, 9), 0, None);
+        first.segment(3, 400, (0, 9), 0, None)
+    };
+    assert_eq!(half_full().asked(JobKind::Merge), "2,3");
+    let small = half_full().own(&[("segment.small_proportion", "0.3")]);
+    assert_eq!(small.asked(JobKind::Merge), "-");
+
+    let six = || runs(Builder::new(true), 1..7, 0);
+    assert_eq!(six().asked(JobKind::Cluster), "10,11,20,21,30,31+new");
+    let deep = six().own(&[("compaction.clustering.max_depth", "6")]);
+    assert_eq!(deep.asked(JobKind::Cluster), "-");
+}
+
+#[test]
+fn clustering_of_one_collection_can_start_by_itself() {
+    let many = || Builder::new(true).segment(2, 1_000, (0, 9), 0, None);
+    let round = |builder: &Builder| {
+        let clustered = Clustered::of(
+            &builder.snapshot,
+            builder.collection(),
+            &Settings::default(),
+        );
+        clustering_due(builder.collection(), clustered, &Settings::default(), 0)
+    };
+    let on = ("compaction.clustering.auto", "on");
+    let low = ("compaction.clustering.new_data_size_threshold", "1kB");
+    assert!(matches!(round(&many().own(&[low])), Round::Skip(_)));
+    assert!(matches!(round(&many().own(&[on])), Round::Skip(_)));
+    assert_eq!(round(&many().own(&[on, low])), Round::Cluster);
+    let forbidden = [on, low, ("compaction.auto", "off")];
+    assert!(matches!(round(&many().own(&forbidden)), Round::Skip(_)));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::{Shared, work};
 use crate::compaction::policy::due::{Clustered, Round, clustering_due};
 use crate::compaction::policy::{Choice, JobOptions, Request, choose};
 use crate::compaction::run::now_ms;
+use crate::settings::Settings;
 use crate::storage::change::JobKind;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -28,19 +29,15 @@ const ROUNDS_MAX: usize = 1_000;
 /// Starts what is due, as commits come and rows get old, and deletes files that are no longer needed.
 pub(super) async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Handle) {
     let mut versions = shared.engine.committer.subscribe();
-    let settings = &shared.engine.settings;
-    let automatic = settings.compaction_enable && settings.compaction_auto;
     let mut vacuumed = Instant::now();
     while !shared.closing.load(Ordering::Relaxed) {
         let changed = tokio::time::timeout(LOOK_INTERVAL_MAX, versions.changed()).await;
         if matches!(changed, Ok(Err(_))) {
             return;
         }
-        if automatic {
-            let snapshot = shared.engine.committer.snapshot();
-            start_due(&shared, &handle, &snapshot);
-            hold_rounds(&shared, &handle, &snapshot);
-        }
+        let snapshot = shared.engine.committer.snapshot();
+        start_due(&shared, &handle, &snapshot);
+        hold_rounds(&shared, &handle, &snapshot);
         shared.filters.start_due(&shared.engine, &handle);
         if vacuumed.elapsed() >= VACUUM_INTERVAL {
             vacuum(&shared.engine);
@@ -65,7 +62,13 @@ pub(super) fn vacuum(engine: &Engine) {
     }
 }
 
-/// What is looked for in every collection.
+/// Whether compactions of the collection may start by themselves.
+pub(super) fn is_automatic(collection: &Collection, settings: &Settings) -> bool {
+    let settings = collection.options.settings(settings);
+    settings.compaction_enable && settings.compaction_auto
+}
+
+/// What is looked for in every such collection.
 pub(super) fn automatic() -> [Request; 2] {
     [JobKind::Seal, JobKind::Merge].map(|kind| Request {
         kind,
@@ -78,11 +81,12 @@ pub(super) fn automatic() -> [Request; 2] {
 
 fn start_due(shared: &Arc<Shared>, handle: &tokio::runtime::Handle, snapshot: &Snapshot) {
     for collection in snapshot.collections() {
-        if !collection.options.auto_compaction || shared.is_busy(collection.id) {
+        let settings = &shared.engine.settings;
+        if !is_automatic(collection, settings) || shared.is_busy(collection.id) {
             continue;
         }
         let is_due = |request: &Request| {
-            let choice = choose(collection, request, &shared.engine.settings, now_ms());
+            let choice = choose(collection, request, settings, now_ms());
             matches!(choice, Ok(Choice::Work(_)))
         };
         if let Some(request) = automatic().into_iter().find(is_due) {
@@ -169,9 +173,12 @@ fn hold_rounds(shared: &Arc<Shared>, handle: &tokio::runtime::Handle, snapshot: 
     let mut rounds = shared.rounds.lock();
     rounds.forget_others(snapshot);
     for collection in snapshot.collections() {
-        let interval = settings.compaction_clustering_trigger_interval;
-        let keyless = collection.schema.clustering_key.is_empty();
-        if keyless || !rounds.is_due(collection.id, interval) {
+        if collection.schema.clustering_key.is_empty() || !is_automatic(collection, settings) {
+            continue;
+        }
+        let own = collection.options.settings(settings);
+        let interval = own.compaction_clustering_trigger_interval;
+        if !rounds.is_due(collection.id, interval) {
             continue;
         }
         let (job, reason) = hold_round(shared, handle, snapshot, collection);
@@ -192,7 +199,7 @@ fn hold_round(
     collection: &Collection,
 ) -> (Option<JobId>, String) {
     let settings = &shared.engine.settings;
-    let clustered = Clustered::of(snapshot, collection.id, settings);
+    let clustered = Clustered::of(snapshot, collection, settings);
     let settle = match clustering_due(collection, clustered, settings, now_ms()) {
         Round::Skip(reason) => return (None, reason),
         Round::Cluster => false,

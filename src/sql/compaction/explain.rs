@@ -49,10 +49,10 @@ pub(in crate::sql) fn explain(
         let (request, schema) = (request.clone(), SchemaRef::clone(&answer));
         async move {
             let settings = &session.inner.core.engine.settings;
-            check_enabled(request.kind, settings)?;
             let snapshot = session.newest();
             let mut explained = Vec::new();
-            for collection in targets(&session, &snapshot, &compact)? {
+            for collection in targets(&session, &snapshot, &compact, request.kind)? {
+                check_enabled(request.kind, collection, settings)?;
                 explained.push(Explained::new(collection, &request, settings)?);
             }
             let lines: Vec<String> = match format {

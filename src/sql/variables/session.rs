@@ -367,10 +367,15 @@ fn check_session_option(name: &str) -> Result<()> {
     };
     match Settings::scope(own)? {
         Scope::Session => Ok(()),
-        Scope::Global => {
+        scope => {
             let message = format!("parameter \"{name}\" cannot be changed in a session");
             let error = Error::invalid(sqlstate::CANT_CHANGE_RUNTIME_PARAM, message);
-            Err(error.with_hint("It is given when the database is opened."))
+            Err(error.with_hint(match scope {
+                Scope::Collection => {
+                    format!("It is given when the database is opened, or ALTER TABLE .. SET ({own} = ..).")
+                }
+                _ => "It is given when the database is opened.".to_string(),
+            }))
         }
     }
 }

@@ -160,7 +160,7 @@ impl Session {
             let now = self.shown(&Variable::Option(name.clone()));
             let context = match info.scope {
                 Scope::Session => "user",
-                Scope::Global => "postmaster",
+                Scope::Global | Scope::Collection => "postmaster",
             };
             text_row(
                 name,

@@ -143,8 +143,8 @@ settings! {
     compaction_enable: bool = true, Collection "compaction.enable" in ..;
     /// Whether compaction may start by itself.
     compaction_auto: bool = true, Collection "compaction.auto" in ..;
-    /// The most memory that one compaction may use to sort.
-    compaction_memory_budget: ByteSize = ByteSize::mib(512), Global "compaction.memory_budget" in ByteSize::mib(1)..;
+    /// The most memory that one compaction may use, whatever memory_buffer_ratio allows a clustering.
+    compaction_memory_budget: ByteSize = ByteSize::mib(1_024), Global "compaction.memory_budget" in ByteSize::mib(1)..;
     /// The most threads that encode, sort and checksum for compactions.
     compaction_worker_pool_size: u64 = 8, Global "compaction.worker_pool_size" in 1..=1_024;
     /// Whether clustering may run at all.
@@ -163,6 +163,12 @@ settings! {
     compaction_clustering_timeout: Duration = Duration::from_secs(7_200), Collection "compaction.clustering.timeout" in Duration::from_millis(1)..;
     /// The most clustering runs that may overlap once a collection has been clustered on request or by max_interval.
     compaction_clustering_max_depth: u64 = 4, Collection "compaction.clustering.max_depth" in 1..=1_000;
+    /// The part of memory_limit that one clustering may use as memory.
+    compaction_clustering_memory_buffer_ratio: f64 = 0.3, Global "compaction.clustering.memory_buffer_ratio" in 0.001..=1.0;
+    /// The part of segment.max_size that clustering gives segments, as near as it can.
+    compaction_clustering_prefer_segment_size_ratio: f64 = 0.8, Collection "compaction.clustering.prefer_segment_size_ratio" in 0.01..=1.0;
+    /// The part of segment.max_size that no segment of a clustering exceeds.
+    compaction_clustering_max_segment_size_ratio: f64 = 1.0, Collection "compaction.clustering.max_segment_size_ratio" in 0.01..=1.0;
     /// Whether a new collection that names a partition key and no clustering key is clustered by its partition key.
     use_partition_key_as_clustering_key: bool = false, Session "use_partition_key_as_clustering_key" in ..;
     /// A segment below this part of the segment size is small: compaction puts it together with others.

@@ -125,18 +125,29 @@ pub fn choose(
     let settings = &collection.options.settings(settings);
     let choice = match request.kind {
         JobKind::Seal => seal(collection, options, settings, now_ms),
-        JobKind::Merge => merge::merge(collection, options, settings),
-        JobKind::Cluster => cluster::cluster(collection, options, settings)?,
+        JobKind::Merge => merge::merge(collection, request, settings),
+        JobKind::Cluster => cluster::cluster(collection, request, settings)?,
     };
     Ok(scope::within_bytes(choice, collection, options, settings))
 }
 
-/// How much each output may hold.
-pub fn limits(collection: &Collection, options: &JobOptions) -> Limits {
+/// How much each output may hold. Clustering leaves room in bytes, unless the request names a size.
+pub fn limits(collection: &Collection, request: &Request, settings: &Settings) -> Limits {
+    let settings = collection.options.settings(settings);
     let of_collection = ByteSize(collection.options.segment_bytes_max);
+    let (largest, preferred) = match (request.kind, request.options.target_size) {
+        (JobKind::Cluster, None) => {
+            let largest = settings.compaction_clustering_max_segment_size_ratio;
+            let preferred = settings.compaction_clustering_prefer_segment_size_ratio;
+            (largest, (preferred / largest).min(1.0))
+        }
+        _ => (1.0, 1.0),
+    };
+    let bytes = request.options.target_size.unwrap_or(of_collection).0;
     Limits {
         rows: collection.options.segment_rows_max.max(1),
-        bytes: options.target_size.unwrap_or(of_collection).0.max(1),
+        bytes: ((bytes as f64 * largest) as u64).max(1),
+        preferred,
     }
 }
 

@@ -82,7 +82,7 @@ impl GroupPreview {
             weight,
             bytes: bytes.sum(),
             keys: None,
-            outputs: weight.part_of(limits).ceil() as u64,
+            outputs: limits.segments(weight) as u64,
         };
         let ranges = preview.ranges(collection);
         let low = ranges.iter().map(|(low, _)| low).min().cloned();

@@ -7,6 +7,24 @@ pub struct Limits {
     pub rows: u64,
     /// Bytes of the rows in memory.
     pub bytes: u64,
+    /// The part of the bytes that a segment should have, above 0 and at most 1.
+    pub preferred: f64,
+}
+
+impl Limits {
+    /// How many segments so many rows should have: no more in each than it may hold, and of the bytes, evenly spread,
+    /// as near to what is preferred as can be.
+    pub fn segments(self, weight: Weight) -> f64 {
+        let least = (weight.part_of(self) - EPSILON).ceil().max(1.0);
+        let full = weight.bytes as f64 / self.bytes.max(1) as f64;
+        let few = (full / self.preferred).floor().max(1.0);
+        let distance = |segments: f64| (full / segments - self.preferred).abs();
+        let nearest = match distance(few + 1.0) + EPSILON < distance(few) {
+            true => few + 1.0,
+            false => few,
+        };
+        nearest.max(least)
+    }
 }
 
 /// Rows and their bytes in memory.
@@ -61,8 +79,8 @@ const EPSILON: f64 = 1e-9;
 
 /// Cuts a sorted stream of rows into segments.
 ///
-/// The rows that are left are always planned evenly over the fewest segments that can hold them, so no tiny segment
-/// is left at the end. A cut falls between different keys, at the boundary nearest the plan, so that the ranges of
+/// The rows that are left are always planned evenly over segments of the preferred size, so no tiny segment is left at
+/// the end. A cut falls between different keys, at the boundary nearest the plan, so that the ranges of
 /// the segments are disjoint. A key that does not fit into the segment that is open begins a new one; a key heavier
 /// than a whole segment gets segments of its own, which hold nothing else.
 #[derive(Debug)]
@@ -161,11 +179,11 @@ impl Cutter {
     }
 
     fn plan(&mut self) {
-        let left = self.planned.minus(self.cut).part_of(self.limits);
-        let segments = (left - EPSILON).ceil().max(1.0);
+        let left = self.planned.minus(self.cut);
+        let segments = self.limits.segments(left);
         // The last segment takes all that comes, whatever was planned, until it is full.
         self.target = if segments > 1.0 {
-            left / segments
+            left.part_of(self.limits) / segments
         } else {
             f64::INFINITY
         };
@@ -182,6 +200,7 @@ mod tests {
     const LIMITS: Limits = Limits {
         rows: 100,
         bytes: u64::MAX,
+        preferred: 1.0,
     };
 
     /// Ends of the segments of sorted keys; `None` is NULL.
@@ -228,11 +247,37 @@ mod tests {
     }
 
     #[test]
+    fn segments_are_as_near_to_the_preferred_size_as_can_be() {
+        let counts = |preferred: f64| {
+            let limits = Limits {
+                rows: 500,
+                bytes: 100,
+                preferred,
+            };
+            let weight = |bytes| Weight { rows: 0, bytes };
+            [0, 30, 90, 100, 110, 165, 200, 1_000].map(|b| limits.segments(weight(b)) as u64)
+        };
+        assert_eq!(counts(1.0), [1, 1, 1, 1, 2, 2, 2, 10]);
+        assert_eq!(counts(0.8), [1, 1, 1, 1, 2, 2, 3, 13]);
+        assert_eq!(counts(0.4), [1, 1, 2, 3, 3, 4, 5, 25]);
+        let limits = Limits {
+            rows: 500,
+            bytes: 1_000,
+            preferred: 0.8,
+        };
+        let keys: Vec<_> = (0..1_000).map(Some).collect();
+        let by_bytes = sizes(&ends(limits, &keys, 10));
+        assert_eq!(by_bytes.len(), 13);
+        assert!(by_bytes.iter().all(|s| (76..=77).contains(s)));
+        assert_eq!(sizes(&ends(limits, &keys, 1)), [500, 500]);
+    }
+
+    #[test]
     fn both_bounds_hold() {
         let keys: Vec<_> = (0..100).map(Some).collect();
         let limits = Limits {
-            rows: 100,
             bytes: 300,
+            ..LIMITS
         };
         assert_eq!(sizes(&ends(limits, &keys, 10)), [25, 25, 25, 25]);
         assert_eq!(sizes(&ends(limits, &keys[..2], 500)), [1, 1]);
@@ -284,17 +329,24 @@ mod tests {
     #[test]
     fn filters_prune_as_the_model_does() {
         let keys: Vec<_> = (0..1_000_000).map(|i| Some(i / 1_000)).collect();
+        for preferred in [1.0, 0.8] {
+            prunes(&keys, preferred);
+        }
+    }
+
+    fn prunes(keys: &[Option<u32>], preferred: f64) {
         let limits = Limits {
-            rows: 10_000,
-            bytes: u64::MAX,
+            rows: 1_000_000,
+            bytes: 10_000,
+            preferred,
         };
-        let ends = ends(limits, &keys, 1);
+        let ends = ends(limits, keys, 1);
         let starts = std::iter::once(&0).chain(&ends);
         let ranges: Vec<(u32, u32)> = starts
             .zip(&ends)
             .map(|(s, e)| (keys[*s as usize].unwrap(), keys[*e as usize - 1].unwrap()))
             .collect();
-        assert_eq!(ranges.len(), 100);
+        assert_eq!(ranges.len() as f64, 100.0 / preferred);
         let pruned = |low: u32, high: u32| {
             let kept = ranges
                 .iter()
@@ -319,13 +371,14 @@ mod tests {
             nulls in 0_usize..150,
             rows in 1_u64..120,
             bytes in 1_u64..2_000,
+            preferred in 0.05_f64..=1.0,
         ) {
             let mut keys = Vec::new();
             for (key, count) in groups.iter().enumerate() {
                 keys.extend(std::iter::repeat_n(Some(key as u32), *count));
             }
             keys.extend(std::iter::repeat_n(None, nulls));
-            let limits = Limits { rows, bytes };
+            let limits = Limits { rows, bytes, preferred };
             let ends = ends(limits, &keys, 10);
             let most = rows.min((bytes / 10).max(1));
             prop_assert_eq!(*ends.last().unwrap(), keys.len() as u64);

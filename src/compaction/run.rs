@@ -14,7 +14,8 @@ use super::ranges::Limits;
 use super::sort::{SortLimits, SortOrder, sorted};
 use super::write::{GroupWriter, Outputs, Target};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
-use crate::storage::change::{Change, JobRecord, JobState, NewSegment, Replace};
+use crate::settings::Settings;
+use crate::storage::change::{Change, JobKind, JobRecord, JobState, NewSegment, Replace};
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::engine::Engine;
 use crate::storage::schema::{CollectionId, JobId, Version};
@@ -75,7 +76,7 @@ pub(super) async fn prepare(
     };
     let snapshot = freeze(engine, &collection, &work, snapshot).await?;
     let collection = Arc::clone(find(&snapshot, &job)?);
-    let limits = limits(&collection, &request.options);
+    let limits = limits(&collection, request, &engine.settings);
     let outputs = write_groups(engine, &collection, &work, limits, &mut job, task).await?;
     Ok(Ok(Prepared {
         snapshot,
@@ -176,6 +177,16 @@ impl Runs {
     }
 }
 
+/// Bytes of memory that a job may use.
+fn memory_budget(kind: JobKind, settings: &Settings) -> u64 {
+    let most = settings.compaction_memory_budget.0;
+    let part = settings.compaction_clustering_memory_buffer_ratio * settings.memory_limit.0 as f64;
+    match kind {
+        JobKind::Cluster => most.min(part as u64),
+        JobKind::Seal | JobKind::Merge => most,
+    }
+}
+
 /// Sorts on this thread while another gathers and encodes.
 async fn write_group(
     engine: &Arc<Engine>,
@@ -189,7 +200,7 @@ async fn write_group(
     task.enter(Phase::Sorting);
     let order = Arc::new(SortOrder::try_new(&collection.schema)?);
     let limits = SortLimits {
-        memory_bytes: engine.settings.compaction_memory_budget.0,
+        memory_bytes: memory_budget(job.kind, &engine.settings),
         spill_directory: engine.store.tmp_dir(),
     };
     let (mut stream, pool) = sorted(&inputs, &order, &limits, task)?;

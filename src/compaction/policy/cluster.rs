@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::windows::{Piece, Window, depths, place, windows};
-use super::{Choice, Group, JobOptions, Run, growing_weight, is_purgeable, limits, run_of};
+use super::{Choice, Group, Request, Run, growing_weight, is_purgeable, limits, run_of};
 use super::{sealed_weight, work};
 use crate::compaction::depth::key_range;
 use crate::compaction::ranges::{Limits, Weight};
@@ -39,11 +39,12 @@ const NEW_RUN: u64 = 0;
 
 pub(super) fn cluster(
     collection: &Collection,
-    options: &JobOptions,
+    request: &Request,
     settings: &Settings,
 ) -> Result<Choice> {
     check_key(collection)?;
-    let layout = Layout::of(collection, options, settings);
+    let options = &request.options;
+    let layout = Layout::of(collection, request, settings);
     if layout.all_inputs().is_empty() {
         let reason = match options.scope.ranges.is_empty() {
             true => "the collection is empty",
@@ -93,7 +94,8 @@ struct Layout<'a> {
 }
 
 impl<'a> Layout<'a> {
-    fn of(collection: &'a Collection, options: &JobOptions, settings: &'a Settings) -> Self {
+    fn of(collection: &'a Collection, request: &Request, settings: &'a Settings) -> Self {
+        let options = &request.options;
         let key = &collection.schema.clustering_key;
         let mut pieces = Vec::new();
         let mut ranges = Vec::new();
@@ -131,7 +133,7 @@ impl<'a> Layout<'a> {
         Self {
             settings,
             key,
-            limits: limits(collection, options),
+            limits: limits(collection, request, settings),
             pieces,
             growing: growing.iter().map(|g| g.id).collect(),
             new,

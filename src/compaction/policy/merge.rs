@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{Choice, Group, JobOptions, Run, growing_weight, limits, run_of, sealed_weight, work};
+use super::{Choice, Group, Request, Run, growing_weight, limits, run_of, sealed_weight, work};
 use super::{MERGE_FILL, clusters_by_itself, is_purgeable};
 use crate::compaction::depth::{Edge, key_range};
 use crate::compaction::ranges::{Limits, Weight};
@@ -50,8 +50,9 @@ fn candidate<'a>(
     })
 }
 
-pub(super) fn merge(collection: &Collection, options: &JobOptions, settings: &Settings) -> Choice {
-    let limits = limits(collection, options);
+pub(super) fn merge(collection: &Collection, request: &Request, settings: &Settings) -> Choice {
+    let options = &request.options;
+    let limits = limits(collection, request, settings);
     let in_scope = |s: &Segment| options.scope.reaches(collection, s);
     let mut loose = Vec::new();
     let mut runs: BTreeMap<JobId, Vec<&Segment>> = BTreeMap::new();
@@ -64,7 +65,11 @@ pub(super) fn merge(collection: &Collection, options: &JobOptions, settings: &Se
     let mut groups = Vec::new();
     for (run, segments) in runs {
         let candidate = |s| candidate(s, limits, settings).filter(|_| in_scope(s));
-        groups.extend(merge_run(collection, run, segments, limits, candidate));
+        let fill = Fill {
+            limits,
+            most: run_fill(settings),
+        };
+        groups.extend(merge_run(collection, run, segments, fill, candidate));
     }
     let growing = match options.automatic {
         true => &[],
@@ -113,12 +118,26 @@ fn worth_it(
     taken.collect()
 }
 
+/// How full the segments of a run may get: that part of the limits.
+#[derive(Clone, Copy)]
+struct Fill {
+    limits: Limits,
+    most: f64,
+}
+
+/// Up to how much neighbours of a run are put together: not where clustering, which prefers segments of a size, would
+/// have made two of them ([`Limits::segments`]: one that is a third too large is as far from it as two halves).
+fn run_fill(settings: &Settings) -> f64 {
+    let preferred = settings.compaction_clustering_prefer_segment_size_ratio;
+    MERGE_FILL * (preferred * 4.0 / 3.0).min(1.0)
+}
+
 /// Groups within a run: neighbours in key order only, so that the outputs' ranges stay disjoint from the others'.
 fn merge_run<'a>(
     collection: &Collection,
     run: JobId,
     mut segments: Vec<&'a Segment>,
-    limits: Limits,
+    fill: Fill,
     candidate: impl Fn(&'a Segment) -> Option<Candidate<'a>>,
 ) -> Vec<Group> {
     let key = &collection.schema.clustering_key;
@@ -129,24 +148,24 @@ fn merge_run<'a>(
         match candidate(segment) {
             Some(candidate) => neighbours.push(candidate),
             None => {
-                groups.extend(fill_run(&neighbours, limits, run));
+                groups.extend(fill_run(&neighbours, fill, run));
                 neighbours.clear();
             }
         }
     }
-    groups.extend(fill_run(&neighbours, limits, run));
+    groups.extend(fill_run(&neighbours, fill, run));
     groups
 }
 
 /// Puts neighbours of a run together until a segment is full; keeps the groups that make fewer segments or purge dead rows.
-fn fill_run(candidates: &[Candidate], limits: Limits, run: JobId) -> Vec<Group> {
+fn fill_run(candidates: &[Candidate], fill: Fill, run: JobId) -> Vec<Group> {
     let mut groups = Vec::new();
     let mut rest = candidates;
     while !rest.is_empty() {
         let mut weight = Weight::default();
         let fits = |c: &&Candidate| {
             weight = weight.plus(c.weight);
-            weight.part_of(limits) <= MERGE_FILL
+            weight.part_of(fill.limits) <= fill.most
         };
         let taken = rest.iter().take_while(fits).count().max(1);
         let (group, after) = rest.split_at(taken);

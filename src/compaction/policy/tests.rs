@@ -452,6 +452,34 @@ fn settings_of_the_collection_win() {
 }
 
 #[test]
+fn clustering_prefers_a_size_and_a_request_can_name_one() {
+    let bytes = |builder: &Builder, kind: JobKind, target_size: Option<ByteSize>| {
+        let request = Request {
+            kind,
+            options: JobOptions {
+                target_size,
+                ..JobOptions::default()
+            },
+        };
+        let limits = limits(builder.collection(), &request, &Settings::default());
+        assert_eq!(limits.rows, 1_000);
+        (limits.bytes >> 20, (limits.preferred * 100.0).round())
+    };
+    let usual = Builder::new(true);
+    assert_eq!(bytes(&usual, JobKind::Merge, None), (128, 100.0));
+    assert_eq!(bytes(&usual, JobKind::Cluster, None), (128, 80.0));
+    let named = Some(ByteSize::mib(10));
+    assert_eq!(bytes(&usual, JobKind::Cluster, named), (10, 100.0));
+    let own = usual.own(&[
+        ("compaction.clustering.max_segment_size_ratio", "0.5"),
+        ("compaction.clustering.prefer_segment_size_ratio", "0.25"),
+    ]);
+    assert_eq!(bytes(&own, JobKind::Cluster, None), (64, 50.0));
+    let beyond = own.own(&[("compaction.clustering.prefer_segment_size_ratio", "0.9")]);
+    assert_eq!(bytes(&beyond, JobKind::Cluster, None), (64, 100.0));
+}
+
+#[test]
 fn clustering_of_one_collection_can_start_by_itself() {
     let many = || Builder::new(true).segment(2, 1_000, (0, 9), 0, None);
     let round = |builder: &Builder| {

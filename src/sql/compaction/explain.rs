@@ -83,7 +83,7 @@ struct Explained<'a> {
 
 impl<'a> Explained<'a> {
     fn new(collection: &'a Collection, request: &Request, settings: &Settings) -> Result<Self> {
-        let limits = limits(collection, &request.options);
+        let limits = limits(collection, request, settings);
         let (reason, preview) = match choose(collection, request, settings, now_ms())? {
             Choice::NothingToDo(reason) => (reason, None),
             Choice::Work(work) => {

@@ -52,6 +52,14 @@ pub struct JobOptions {
     pub target_size: Option<ByteSize>,
 }
 
+impl JobOptions {
+    /// Whether a job with these options does all that a request of the same kind with `others` wants.
+    pub fn does(&self, others: &Self) -> bool {
+        let as_full = self.full || !others.full;
+        as_full && self.scope == others.scope && self.target_size == others.target_size
+    }
+}
+
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Choice {

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::filters::FilterBuilder;
 use super::jobs::{Phase, Progress, Task};
-use super::policy::{Choice, JobOptions, Request, Scope, choose};
+use super::policy::{Choice, JobOptions, Request, choose};
 use super::run::{now_ms, record, run};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::settings::Settings;
@@ -63,18 +63,25 @@ struct Shared {
     ended: Condvar,
 }
 
-/// Jobs that have not ended. A collection has at most one at work; others wait for its lock in order.
+/// Jobs that have not ended. A collection has at most one at work; others wait for those that were asked for before.
 #[derive(Debug, Default)]
 struct Jobs {
     live: BTreeMap<JobId, Live>,
-    locks: HashMap<CollectionId, Arc<tokio::sync::Mutex<()>>>,
     failures: HashMap<CollectionId, Failures>,
+}
+
+impl Jobs {
+    /// The last job of the collection before that of the id.
+    fn before(&self, id: JobId, collection: CollectionId) -> Option<&Live> {
+        let mut before = self.live.range(..id).rev().map(|(_, live)| live);
+        before.find(|live| live.record.collection == collection)
+    }
 }
 
 #[derive(Debug)]
 struct Live {
     record: JobRecord,
-    scope: Scope,
+    options: JobOptions,
     task: Task,
     end: watch::Sender<Option<JobRecord>>,
 }
@@ -123,8 +130,8 @@ impl Scheduler {
         Ok(scheduler)
     }
 
-    /// Asks for a compaction. The answer comes when the job is durably queued; while a job of the same kind and scope
-    /// is queued or at work for the collection, it is that job's.
+    /// Asks for a compaction. The answer comes when the job is durably queued. While a job is queued or at work for the
+    /// collection that does all that is asked for, it is that job's; another request waits for the jobs before it.
     ///
     /// # Errors
     /// 42P01 when there is no such collection, 55000 for clustering without a clustering key and when compaction (or
@@ -225,6 +232,21 @@ impl Scheduler {
         jobs.live.get(&id).map(|l| l.task.progress())
     }
 
+    /// The jobs that are at work, and how far they are.
+    pub fn running(&self) -> Vec<(JobRecord, Progress)> {
+        let jobs = self.owner.shared.jobs.lock();
+        let all = jobs.live.values();
+        let all = all.map(|l| (l.record.clone(), l.task.progress()));
+        all.filter(|(_, p)| p.phase != Phase::Waiting).collect()
+    }
+
+    /// The job of the same collection that a queued one waits for: the last one before it.
+    pub fn waits_for(&self, id: JobId) -> Option<JobId> {
+        let jobs = self.owner.shared.jobs.lock();
+        let collection = jobs.live.get(&id)?.record.collection;
+        Some(jobs.before(id, collection)?.record.id)
+    }
+
     /// What the rounds of automatic clustering decided since the database was opened, oldest first.
     pub fn rounds(&self) -> Vec<RoundRecord> {
         let rounds = self.owner.shared.rounds.lock();
@@ -313,7 +335,7 @@ impl Shared {
             let record = &l.record;
             record.collection == collection.id
                 && record.kind == request.kind
-                && (l.scope == request.options.scope || request.options.automatic)
+                && (request.options.automatic || l.options.does(&request.options))
         };
         if let Some(live) = jobs.live.values().find(same) {
             return Ok((live.record.clone(), false));
@@ -334,7 +356,7 @@ impl Shared {
         );
         let live = Live {
             record: record.clone(),
-            scope: request.options.scope.clone(),
+            options: request.options.clone(),
             task: Task::default(),
             end: watch::Sender::new(None),
         };
@@ -348,18 +370,22 @@ impl Shared {
         if let Some(live) = jobs.live.remove(&job.id) {
             live.end.send_replace(Some(job.clone()));
         }
-        let idle = !jobs
-            .live
-            .values()
-            .any(|l| l.record.collection == job.collection);
-        if idle {
-            jobs.locks.remove(&job.collection);
-        }
         self.ended.notify_all();
     }
 
-    fn lock_of(&self, collection: CollectionId) -> Arc<tokio::sync::Mutex<()>> {
-        Arc::clone(self.jobs.lock().locks.entry(collection).or_default())
+    /// Waits until all jobs of the collection that were asked for before have ended.
+    async fn wait_for_turn(&self, job: &JobRecord) {
+        while let Some(mut end) = self.end_before(job) {
+            // A sender that is gone has told of its end, too.
+            let _ = end.wait_for(Option::is_some).await;
+        }
+    }
+
+    /// The end of the last job of the collection before this one.
+    fn end_before(&self, job: &JobRecord) -> Option<watch::Receiver<Option<JobRecord>>> {
+        let jobs = self.jobs.lock();
+        let before = jobs.before(job.id, job.collection)?;
+        Some(before.end.subscribe())
     }
 
     fn is_busy(&self, collection: CollectionId) -> bool {
@@ -536,8 +562,10 @@ async fn take_turn(
     request: &Request,
     task: &Task,
 ) -> Result<JobRecord> {
-    let lock = shared.lock_of(job.collection);
-    let turn = async { (lock.lock().await, shared.running.acquire().await) };
+    let turn = async {
+        shared.wait_for_turn(job).await;
+        shared.running.acquire().await
+    };
     let _turn = tokio::select! {
         turn = turn => turn,
         error = task.cancelled() => return Err(error),

@@ -378,9 +378,8 @@ async fn asking_again_while_a_job_runs_gives_the_running_job() {
     let clustered = scheduler.wait(first, TIMEOUT).await.unwrap();
     let merged = scheduler.wait(merge, TIMEOUT).await.unwrap();
     assert_eq!(clustered.state, JobState::Succeeded);
-    // Either may have its turn first; they never work on a collection at the same time.
     assert!(
-        merged.started_ms >= clustered.finished_ms || clustered.started_ms >= merged.finished_ms,
+        merged.started_ms >= clustered.finished_ms,
         "{clustered:?} overlaps {merged:?}"
     );
     assert_eq!(state(merge), merged.state);
@@ -390,6 +389,50 @@ async fn asking_again_while_a_job_runs_gives_the_running_job() {
 async fn a_cancelled_job_changes_nothing_and_leaves_no_files() {
     let shelf = Shelf::open(quiet(), rows_max(1_000), &[KEY]);
     let scheduler = scheduler(&shelf);
+#[tokio::test]
+async fn a_request_for_more_than_the_running_job_does_waits_for_it() {
+    let shelf = Shelf::open(quiet(), rows_max(1_000), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    shelf.insert(&mixed(20_000));
+    let submit = |options: JobOptions| {
+        let id = scheduler.submit(shelf.collection, JobKind::Cluster, options);
+        async { id.await.unwrap() }
+    };
+    let plain = JobOptions::default;
+    let full = || JobOptions {
+        full: true,
+        ..plain()
+    };
+    let sized = || JobOptions {
+        target_size: Some(ByteSize::mib(1)),
+        ..plain()
+    };
+    let first = submit(plain()).await;
+    let rewrite = submit(full()).await;
+    let smaller = submit(sized()).await;
+    assert!(first < rewrite && rewrite < smaller);
+    assert_eq!(scheduler.waits_for(rewrite), Some(first));
+    assert_eq!(scheduler.waits_for(smaller), Some(rewrite));
+    assert_eq!(scheduler.waits_for(first), None);
+    assert_eq!(submit(full()).await, rewrite);
+    assert_eq!(submit(sized()).await, smaller);
+    assert_eq!(submit(plain()).await, first);
+    scheduler.cancel(smaller).unwrap();
+    let mut ended = Vec::new();
+    for id in [first, rewrite, smaller] {
+        ended.push(scheduler.wait(id, TIMEOUT).await.unwrap());
+    }
+    let states: Vec<JobState> = ended.iter().map(|job| job.state).collect();
+    let expected = [
+        JobState::Succeeded,
+        JobState::Succeeded,
+        JobState::Cancelled,
+    ];
+    assert_eq!(states, expected);
+    assert!(ended[1].started_ms >= ended[0].finished_ms);
+    assert_eq!(ended[2].started_ms, None);
+}
+
     shelf.insert(&mixed(50_000));
     let before = shelf.rows();
     let options = JobOptions::default();

@@ -86,7 +86,15 @@ async fn submit(
     for collection in targets(session, &snapshot, compact, request.kind)? {
         let options = request.options.clone();
         match scheduler.submit(collection.id, request.kind, options).await {
-            Ok(id) => jobs.push((id, collection.name.to_string())),
+            Ok(id) => {
+                if let Some(other) = scheduler.waits_for(id) {
+                    let name = &collection.name;
+                    let text =
+                        format!("compaction {id} of \"{name}\" waits for compaction {other}");
+                    session.notice(text);
+                }
+                jobs.push((id, collection.name.to_string()));
+            }
             // One of many that was dropped meanwhile is none of them.
             Err(error) if compact.name.is_none() && error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),

@@ -480,6 +480,29 @@ fn clustering_prefers_a_size_and_a_request_can_name_one() {
 }
 
 #[test]
+fn a_job_does_what_is_asked_for_or_more() {
+    let options = |full: bool, target: Option<u64>, bytes_max: Option<u64>| JobOptions {
+        full,
+        target_size: target.map(ByteSize),
+        scope: Scope {
+            bytes_max: bytes_max.map(ByteSize),
+            ..Scope::default()
+        },
+        ..JobOptions::default()
+    };
+    let plain = options(false, None, None);
+    let full = options(true, None, None);
+    assert!(plain.does(&plain) && full.does(&plain) && !plain.does(&full));
+    for other in [
+        options(false, Some(1), None),
+        options(false, None, Some(1)),
+        options(true, Some(1), None),
+    ] {
+        assert!(other.does(&other) && !other.does(&plain) && !plain.does(&other));
+    }
+}
+
+#[test]
 fn clustering_of_one_collection_can_start_by_itself() {
     let many = || Builder::new(true).segment(2, 1_000, (0, 9), 0, None);
     let round = |builder: &Builder| {

@@ -1,6 +1,7 @@
 //! The system tables `shelfmark.*`: what the newest version (or the pinned one) holds, as rows.
 
 mod columns;
+mod compactions;
 mod rows;
 
 use std::sync::{Arc, LazyLock};
@@ -20,6 +21,7 @@ use super::options::{PinnedSnapshot, ShelfmarkOptions};
 use super::user::CurrentUser;
 use crate::compaction::scheduler::Scheduler;
 use crate::settings::Settings;
+use crate::storage::change::JobRecord;
 use crate::storage::engine::Engine;
 use crate::storage::role::RoleId;
 use crate::storage::snapshot::Snapshot;
@@ -78,11 +80,14 @@ impl SystemTable {
             Self::Segments => rows::segments(snapshot, source.map(|s| s.engine.store.as_ref())),
             Self::PartitionStats => rows::partition_stats(snapshot, user),
             Self::Compactions => {
-                rows::compactions(snapshot, source.and_then(|s| s.scheduler.as_ref()))
+                let jobs = snapshot.jobs().map(|job| &**job);
+                compactions::compactions(jobs, source.and_then(|s| s.scheduler.as_ref()))
             }
             Self::CompactionRounds => {
                 let scheduler = source.and_then(|s| s.scheduler.as_ref());
-                rows::compaction_rounds(&scheduler.map(Scheduler::rounds).unwrap_or_default())
+                compactions::compaction_rounds(
+                    &scheduler.map(Scheduler::rounds).unwrap_or_default(),
+                )
             }
             Self::Versions => {
                 let versions = source.map(|s| s.engine.committer.versions());
@@ -93,6 +98,17 @@ impl SystemTable {
         };
         columns.into_batch()
     }
+}
+
+/// The rows that `shelfmark.compactions` has for these jobs.
+///
+/// # Errors
+/// None in practice: the columns are its own.
+pub(crate) fn compaction_rows<'a>(
+    jobs: impl Iterator<Item = &'a JobRecord>,
+    scheduler: Option<&Scheduler>,
+) -> Result<RecordBatch> {
+    compactions::compactions(jobs, scheduler).into_batch()
 }
 
 /// The names of the system tables, with their columns.

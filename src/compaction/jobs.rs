@@ -1,13 +1,14 @@
 //! A compaction while it is known to be at work: its progress, and the wish to stop it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::settings::duration_text;
+use crate::storage::change::JobRecord;
 
 /// What a job is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +47,50 @@ impl Phase {
 pub struct Progress {
     /// What it is doing.
     pub phase: Phase,
-    /// Rows done: each is read once and written once, and counts for both.
-    pub rows_done: u64,
-    /// Rows to do, counted alike; 0 while not known.
-    pub rows_total: u64,
+    /// What it has to do; all zero while that is not known.
+    pub inputs: Inputs,
+    /// Rows read.
+    pub rows_read: u64,
+    /// Rows written.
+    pub rows_written: u64,
+    /// Segments written.
+    pub segments_written: u64,
+    /// Bytes of these.
+    pub bytes_written: u64,
+    /// The most memory that it had reserved of its budget until now, in bytes.
+    pub memory_bytes_max: u64,
+    /// Bytes that it wrote to temporary files while it sorted.
+    pub spilled_bytes: u64,
+    /// Since a worker took it; zero while it waits.
+    pub elapsed: Duration,
+}
+
+impl Progress {
+    /// The part that is done, 0 to 1: each row is read once and written once, and counts for both.
+    pub fn part_done(&self) -> f64 {
+        match self.inputs.rows {
+            0 => 0.0,
+            rows => (self.rows_read + self.rows_written) as f64 / (2 * rows) as f64,
+        }
+    }
+
+    /// How long it will go on if it does as until now; `None` while nothing is done.
+    pub fn time_left(&self) -> Option<Duration> {
+        let done = self.part_done();
+        let left = self.elapsed.as_secs_f64() * (1.0 - done).max(0.0) / done;
+        Duration::try_from_secs_f64(left).ok()
+    }
+}
+
+/// What a job reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Inputs {
+    /// Segments.
+    pub segments: u64,
+    /// Their live rows.
+    pub rows: u64,
+    /// Their bytes where they are.
+    pub bytes: u64,
 }
 
 /// A running job as its worker and those who watch it share it.
@@ -62,8 +103,14 @@ pub struct Task {
 struct Inner {
     stop: watch::Sender<Option<Stop>>,
     phase: AtomicU8,
-    rows_done: AtomicU64,
-    rows_total: AtomicU64,
+    inputs: OnceLock<Inputs>,
+    started: OnceLock<Instant>,
+    rows_read: AtomicU64,
+    rows_written: AtomicU64,
+    segments_written: AtomicU64,
+    bytes_written: AtomicU64,
+    memory_bytes_max: AtomicU64,
+    spilled_bytes: AtomicU64,
 }
 
 impl Task {
@@ -109,12 +156,26 @@ impl Task {
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
-        let phase = usize::from(self.inner.phase.load(Ordering::Relaxed));
+        let inner = &self.inner;
+        let phase = usize::from(inner.phase.load(Ordering::Relaxed));
         Progress {
             phase: Phase::ALL[phase.min(Phase::ALL.len() - 1)],
-            rows_done: self.inner.rows_done.load(Ordering::Relaxed),
-            rows_total: self.inner.rows_total.load(Ordering::Relaxed),
+            inputs: inner.inputs.get().copied().unwrap_or_default(),
+            rows_read: inner.rows_read.load(Ordering::Relaxed),
+            rows_written: inner.rows_written.load(Ordering::Relaxed),
+            segments_written: inner.segments_written.load(Ordering::Relaxed),
+            bytes_written: inner.bytes_written.load(Ordering::Relaxed),
+            memory_bytes_max: inner.memory_bytes_max.load(Ordering::Relaxed),
+            spilled_bytes: inner.spilled_bytes.load(Ordering::Relaxed),
+            elapsed: inner.started.get().map_or(Duration::ZERO, Instant::elapsed),
         }
+    }
+
+    /// Puts into the record what was measured.
+    pub fn measure(&self, job: &mut JobRecord) {
+        let progress = self.progress();
+        job.peak_memory_bytes = Some(progress.memory_bytes_max);
+        job.spilled_bytes = Some(progress.spilled_bytes);
     }
 
     /// Begins a phase.
@@ -123,14 +184,41 @@ impl Task {
         self.inner.phase.store(number as u8, Ordering::Relaxed);
     }
 
-    /// Sets how many rows the job has; each is read and written.
-    pub fn set_rows(&self, rows: u64) {
-        self.inner.rows_total.store(2 * rows, Ordering::Relaxed);
+    /// A worker takes the job.
+    pub fn start(&self) {
+        let _ = self.inner.started.set(Instant::now());
     }
 
-    /// Counts rows that were read or written.
-    pub fn add_rows(&self, rows: u64) {
-        self.inner.rows_done.fetch_add(rows, Ordering::Relaxed);
+    /// Tells what the job reads, once.
+    pub fn set_inputs(&self, inputs: Inputs) {
+        let _ = self.inner.inputs.set(inputs);
+    }
+
+    /// Counts rows that were read.
+    pub fn add_rows_read(&self, rows: u64) {
+        self.inner.rows_read.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Counts rows that were written.
+    pub fn add_rows_written(&self, rows: u64) {
+        self.inner.rows_written.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// Counts a segment that was written.
+    pub fn add_segment(&self, bytes: u64) {
+        self.inner.segments_written.fetch_add(1, Ordering::Relaxed);
+        self.inner.bytes_written.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes how much memory the job had reserved.
+    pub fn note_memory(&self, bytes: u64) {
+        let most = &self.inner.memory_bytes_max;
+        most.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts bytes that were written to temporary files.
+    pub fn add_spilled(&self, bytes: u64) {
+        self.inner.spilled_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -167,15 +255,42 @@ mod tests {
         let task = Task::default();
         assert_eq!(task.progress().phase, Phase::Waiting);
         let watcher = task.clone();
+        assert_eq!(task.progress().part_done(), 0.0);
+        assert_eq!(task.progress().time_left(), None);
+        task.start();
         task.enter(Phase::Writing);
-        task.set_rows(10);
-        task.add_rows(7);
+        let inputs = Inputs {
+            segments: 2,
+            rows: 10,
+            bytes: 800,
+        };
+        task.set_inputs(inputs);
+        task.add_rows_read(10);
+        task.add_rows_written(5);
+        task.add_segment(300);
+        task.note_memory(70);
+        task.note_memory(60);
+        task.add_spilled(20);
+        task.add_spilled(30);
+        let progress = watcher.progress();
         let expected = Progress {
             phase: Phase::Writing,
-            rows_done: 7,
-            rows_total: 20,
+            inputs,
+            rows_read: 10,
+            rows_written: 5,
+            segments_written: 1,
+            bytes_written: 300,
+            memory_bytes_max: 70,
+            spilled_bytes: 50,
+            elapsed: progress.elapsed,
         };
-        assert_eq!(watcher.progress(), expected);
+        assert_eq!(progress, expected);
+        assert_eq!(progress.part_done(), 0.75);
+        let waited = Progress {
+            elapsed: Duration::from_secs(6),
+            ..progress
+        };
+        assert_eq!(waited.time_left(), Some(Duration::from_secs(2)));
         task.check().unwrap();
         watcher.cancel();
         assert_eq!(task.check().unwrap_err().sqlstate(), "57014");

@@ -8,10 +8,10 @@ use tokio::sync::mpsc;
 
 use super::depth::{Depth, depth_of};
 use super::input::Input;
-use super::jobs::{Phase, Task};
+use super::jobs::{Inputs, Phase, Task};
 use super::policy::{Choice, Request, Run, Work, choose, limits};
 use super::ranges::Limits;
-use super::sort::{SortLimits, SortOrder, sorted};
+use super::sort::{SortLimits, SortOrder, Sorted, sorted, spilled_bytes};
 use super::write::{GroupWriter, Outputs, Target};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::settings::Settings;
@@ -144,7 +144,11 @@ async fn write_groups(
         groups.push((group, Arc::new(inputs)));
     }
     job.reason.clone_from(&work.reason);
-    task.set_rows(job.rows_in);
+    task.set_inputs(Inputs {
+        segments: job.segments_in,
+        rows: job.rows_in,
+        bytes: job.bytes_in,
+    });
     let mut runs = Runs::of(job.id);
     for (group, inputs) in groups {
         let target = Target {
@@ -154,6 +158,7 @@ async fn write_groups(
         };
         outputs = write_group(engine, collection, target, inputs, outputs, job, task).await?;
     }
+    task.measure(job);
     Ok(outputs)
 }
 
@@ -203,7 +208,11 @@ async fn write_group(
         memory_bytes: memory_budget(job.kind, &engine.settings),
         spill_directory: engine.store.tmp_dir(),
     };
-    let (mut stream, pool) = sorted(&inputs, &order, &limits, task)?;
+    let Sorted {
+        mut stream,
+        pool,
+        sort,
+    } = sorted(&inputs, &order, &limits, task)?;
     let mut writer = GroupWriter::try_new(
         Arc::clone(engine),
         Arc::clone(collection),
@@ -228,6 +237,7 @@ async fn write_group(
     let sorting = async {
         while let Some(batch) = stream.next().await {
             task.enter(Phase::Writing);
+            task.note_memory(pool.max_reserved() as u64);
             still_wanted(engine, collection)?;
             if sender.send(Some(batch.map_err(sort_error)?)).await.is_err() {
                 // The writer has failed, and says why.
@@ -240,11 +250,8 @@ async fn write_group(
     let sorted = sorting.await;
     drop(sender);
     drop(stream);
-    tracing::debug!(
-        job = job.id.0,
-        bytes = pool.max_reserved(),
-        "sorted within memory"
-    );
+    task.note_memory(pool.max_reserved() as u64);
+    task.add_spilled(spilled_bytes(sort.as_deref()));
     let written = writing
         .await
         .map_err(|e| Error::internal(format!("the writer of a compaction ended early: {e}")))?;
@@ -291,8 +298,12 @@ pub(super) async fn commit(engine: &Engine, prepared: Prepared) -> Result<JobRec
     job.rows_out = segments.iter().map(|s| s.rows).sum();
     job.bytes_out = segments.iter().map(|s| s.bytes).sum();
     if !collection.schema.clustering_key.is_empty() {
-        job.depth_before = Some(depth(&collection, collection.segments()).average_depth);
-        job.depth_after = Some(depth_after(&collection, &work, segments).average_depth);
+        let before = depth(&collection, collection.segments());
+        let after = depth_after(&collection, &work, segments);
+        (job.depth_before, job.depth_after) =
+            (Some(before.average_depth), Some(after.average_depth));
+        (job.overlaps_before, job.overlaps_after) =
+            (Some(before.average_overlaps), Some(after.average_overlaps));
     }
     let replace = Replace {
         collection: collection.id,

@@ -481,7 +481,12 @@ pub(super) fn new_record(id: JobId, collection: &Collection, request: &Request) 
         bytes_out: 0,
         depth_before: None,
         depth_after: None,
+        overlaps_before: None,
+        overlaps_after: None,
         deletes_rebased: 0,
+        peak_memory_bytes: None,
+        spilled_bytes: None,
+        sqlstate: None,
         reason: reason.to_string(),
     }
 }
@@ -503,6 +508,7 @@ fn fail_interrupted(engine: &Engine) -> Result<()> {
             let mut job = JobRecord::clone(job);
             job.state = JobState::Failed;
             job.finished_ms = Some(now_ms());
+            job.sqlstate = Some(sqlstate::ADMIN_SHUTDOWN.to_string());
             job.reason = "interrupted: the database ended while the job was not done".to_string();
             Change::Job(job)
         })
@@ -537,7 +543,7 @@ async fn work(shared: Arc<Shared>, id: JobId, request: Request) {
     }
     let ended = match result {
         Ok(ended) => ended,
-        Err(error) => end_with(&shared, job, &error).await,
+        Err(error) => end_with(&shared, job, &error, &task).await,
     };
     let metrics = shared.engine.metrics();
     metrics.compaction_ended(ended.kind.as_str(), ended.state.as_str());
@@ -571,6 +577,7 @@ async fn take_turn(
         error = task.cancelled() => return Err(error),
     };
     task.check()?;
+    task.start();
     job.state = JobState::Running;
     job.started_ms = Some(now_ms());
     record(&shared.engine, job).await?;
@@ -606,8 +613,10 @@ async fn within<T>(limit: Duration, task: &Task, running: impl Future<Output = T
 }
 
 /// Records why a job ended without having changed anything.
-async fn end_with(shared: &Shared, mut job: JobRecord, error: &Error) -> JobRecord {
+async fn end_with(shared: &Shared, mut job: JobRecord, error: &Error, task: &Task) -> JobRecord {
     job.finished_ms = Some(now_ms());
+    task.measure(&mut job);
+    job.sqlstate = Some(error.sqlstate().to_string());
     (job.state, job.reason) = match error.kind() {
         ErrorKind::Cancelled if shared.closing.load(Ordering::Relaxed) => {
             (JobState::Cancelled, "the database was closed".to_string())

@@ -172,7 +172,23 @@ fn one_zero_one_nan(column: &ArrayRef) -> ArrayRef {
     }
 }
 
-/// The narrow rows of the inputs, sorted. Memory is that of the pool, which is given along to see its peak.
+/// Narrow rows in order, and what tells how that was done.
+pub struct Sorted {
+    /// The rows.
+    pub stream: SendableRecordBatchStream,
+    /// The memory of the sort.
+    pub pool: Arc<PeakRecordingPool>,
+    /// The sort; none where rows come as they are.
+    pub sort: Option<Arc<SortExec>>,
+}
+
+/// Bytes that a sort has written to temporary files.
+pub fn spilled_bytes(sort: Option<&SortExec>) -> u64 {
+    let metrics = sort.and_then(SortExec::metrics);
+    metrics.and_then(|m| m.spilled_bytes()).unwrap_or(0) as u64
+}
+
+/// The narrow rows of the inputs, sorted.
 ///
 /// # Errors
 /// 58030 when the spill directory cannot be written; later errors come from the stream, 53200 when the budget does
@@ -182,7 +198,7 @@ pub fn sorted(
     order: &Arc<SortOrder>,
     limits: &SortLimits,
     task: &Task,
-) -> Result<(SendableRecordBatchStream, Arc<PeakRecordingPool>)> {
+) -> Result<Sorted> {
     let batch_bytes_max = BATCH_BYTES.min(limits.memory_bytes / BATCH_PART_OF_BUDGET);
     let source = Arc::new(Source {
         inputs: Arc::clone(inputs),
@@ -195,7 +211,11 @@ pub fn sorted(
     let tracked = TrackConsumersPool::new(greedy, NonZeroUsize::MIN.saturating_add(2));
     let pool = Arc::new(PeakRecordingPool::new(Arc::new(tracked)));
     let Some(ordering) = order.ordering() else {
-        return Ok((source.stream(), pool));
+        return Ok(Sorted {
+            stream: source.stream(),
+            pool,
+            sort: None,
+        });
     };
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::clone(&pool) as Arc<dyn MemoryPool>)
@@ -214,8 +234,12 @@ pub fn sorted(
     let schema = SchemaRef::clone(&order.schema);
     let partitions = vec![source as Arc<dyn PartitionStream>];
     let scan = StreamingTableExec::try_new(schema, partitions, None, [], false, None)?;
-    let sort = SortExec::new(ordering, Arc::new(scan));
-    Ok((sort.execute(0, Arc::new(context))?, pool))
+    let sort = Arc::new(SortExec::new(ordering, Arc::new(scan)));
+    Ok(Sorted {
+        stream: sort.execute(0, Arc::new(context))?,
+        pool,
+        sort: Some(sort),
+    })
 }
 
 /// Rows of a batch so that it takes about `bytes`, by the average of the inputs without their vectors.
@@ -270,7 +294,7 @@ impl Source {
             .map(move |batch| {
                 let batch = batch?;
                 task.check()?;
-                task.add_rows(batch.num_rows() as u64);
+                task.add_rows_read(batch.num_rows() as u64);
                 Ok(batch)
             })
             .flat_map(move |batch| split(batch, bytes_max))
@@ -374,7 +398,11 @@ mod tests {
             memory_bytes: 8 << 20,
             spill_directory: spill.path().to_path_buf(),
         };
-        let (mut stream, pool) = sorted(&inputs, &order, &limits, &Task::default()).unwrap();
+        let Sorted {
+            mut stream,
+            pool,
+            sort,
+        } = sorted(&inputs, &order, &limits, &Task::default()).unwrap();
         let (mut rows, mut last) = (0, f64::NEG_INFINITY);
         let mut spilled = false;
         while let Some(batch) = stream.next().await {
@@ -387,6 +415,8 @@ mod tests {
         }
         assert_eq!(rows, 40_000);
         assert!(spilled);
+        // 40,000 titles of 500 bytes and more do not compress here, nor do they fit into 8 MiB.
+        assert!(spilled_bytes(sort.as_deref()) > 20 << 20);
         assert!(pool.max_reserved() <= 8 << 20, "{}", pool.max_reserved());
         drop(stream);
         assert_eq!(std::fs::read_dir(spill.path()).unwrap().count(), 0);

@@ -177,6 +177,10 @@ async fn huge_texts_are_spilled_within_the_budget() {
     let job = compact(&scheduler, &shelf, JobKind::Cluster).await;
     assert_eq!(job.state, JobState::Succeeded, "{}", job.reason);
     assert_same(&shelf.rows(), &before);
+    let (peak, spilled) = (job.peak_memory_bytes.unwrap(), job.spilled_bytes.unwrap());
+    assert!((1 << 20..=16 << 20).contains(&peak), "{peak}");
+    assert!(spilled > 1 << 20, "{spilled}");
+    assert_eq!((job.overlaps_after, &job.sqlstate), (Some(0.0), &None));
 }
 
 #[tokio::test]
@@ -374,7 +378,7 @@ async fn asking_again_while_a_job_runs_gives_the_running_job() {
     let state = |id| shelf.engine.committer.snapshot().job(id).unwrap().state;
     assert!(matches!(state(merge), JobState::Queued | JobState::Running));
     let progress = scheduler.progress(first).unwrap();
-    assert!(progress.rows_done <= progress.rows_total);
+    assert!(progress.part_done() <= 1.0);
     let clustered = scheduler.wait(first, TIMEOUT).await.unwrap();
     let merged = scheduler.wait(merge, TIMEOUT).await.unwrap();
     assert_eq!(clustered.state, JobState::Succeeded);
@@ -385,10 +389,6 @@ async fn asking_again_while_a_job_runs_gives_the_running_job() {
     assert_eq!(state(merge), merged.state);
 }
 
-#[tokio::test]
-async fn a_cancelled_job_changes_nothing_and_leaves_no_files() {
-    let shelf = Shelf::open(quiet(), rows_max(1_000), &[KEY]);
-    let scheduler = scheduler(&shelf);
 #[tokio::test]
 async fn a_request_for_more_than_the_running_job_does_waits_for_it() {
     let shelf = Shelf::open(quiet(), rows_max(1_000), &[KEY]);
@@ -433,6 +433,10 @@ async fn a_request_for_more_than_the_running_job_does_waits_for_it() {
     assert_eq!(ended[2].started_ms, None);
 }
 
+#[tokio::test]
+async fn a_cancelled_job_changes_nothing_and_leaves_no_files() {
+    let shelf = Shelf::open(quiet(), rows_max(1_000), &[KEY]);
+    let scheduler = scheduler(&shelf);
     shelf.insert(&mixed(50_000));
     let before = shelf.rows();
     let options = JobOptions::default();

@@ -248,7 +248,7 @@ impl GroupWriter {
         let first = open.writer.rows() as u32;
         open.writer.write(&rows)?;
         self.written += narrow.num_rows() as u64;
-        self.task.add_rows(narrow.num_rows() as u64);
+        self.task.add_rows_written(narrow.num_rows() as u64);
         self.remember(narrow, outputs.segments.len() as u32, first);
         Ok(())
     }
@@ -290,6 +290,7 @@ impl GroupWriter {
         };
         let written = open.writer.finish()?;
         open.file.publish()?;
+        self.task.add_segment(written.bytes);
         outputs.segments.push(NewSegment {
             id: open.id,
             rows: written.rows,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::LogicalPlan;
@@ -14,6 +14,7 @@ use super::command::CommandNode;
 use super::ddl::{find_collection, qualify};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Compact;
+use crate::catalog::system::compaction_rows;
 use crate::compaction::policy::Request;
 use crate::compaction::scheduler::disables_itself;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
@@ -35,7 +36,7 @@ pub(super) use vacuum::vacuum;
 pub(super) fn compact(planning: &Planning<'_>, compact: Compact) -> Result<(Tag, LogicalPlan)> {
     let request = request::request(planning, &compact)?;
     let schema = match compact.wait {
-        true => state_schema(),
+        true => state_schema()?,
         false => id_schema(compact.name.is_none()),
     };
     let label = label(&compact);
@@ -54,7 +55,7 @@ pub(super) fn compact(planning: &Planning<'_>, compact: Compact) -> Result<(Tag,
                 ended.push(scheduler.wait(id, None).await?);
             }
             ended.iter().try_for_each(check_ended)?;
-            state_rows(&ended)
+            state_rows(&session, &ended)
         }
         .boxed()
     };
@@ -142,54 +143,15 @@ fn id_rows(jobs: &[(JobId, String)], schema: SchemaRef) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema, columns)?)
 }
 
-fn state_schema() -> SchemaRef {
-    let text = |name| Field::new(name, DataType::Utf8, false);
-    let number = |name| Field::new(name, DataType::Int64, false);
-    let real = |name| Field::new(name, DataType::Float64, true);
-    Arc::new(Schema::new(vec![
-        number("compaction_id"),
-        text("collection"),
-        text("kind"),
-        text("state"),
-        number("segments_in"),
-        number("segments_out"),
-        number("rows_in"),
-        number("rows_out"),
-        number("bytes_in"),
-        number("bytes_out"),
-        real("depth_before"),
-        real("depth_after"),
-        text("reason"),
-    ]))
+/// The columns of `shelfmark.compactions`.
+fn state_schema() -> Result<SchemaRef> {
+    Ok(compaction_rows(std::iter::empty(), None)?.schema())
 }
 
-fn state_rows(jobs: &[JobRecord]) -> Result<RecordBatch> {
-    let text = |of: fn(&JobRecord) -> &str| {
-        Arc::new(StringArray::from_iter_values(jobs.iter().map(of))) as ArrayRef
-    };
-    let number = |of: fn(&JobRecord) -> u64| {
-        let values = jobs.iter().map(|j| of(j) as i64);
-        Arc::new(Int64Array::from_iter_values(values)) as ArrayRef
-    };
-    let real = |of: fn(&JobRecord) -> Option<f64>| {
-        Arc::new(Float64Array::from_iter(jobs.iter().map(of))) as ArrayRef
-    };
-    let columns = vec![
-        number(|j| j.id.0),
-        text(|j| &j.collection_name),
-        text(|j| j.kind.as_str()),
-        text(|j| j.state.as_str()),
-        number(|j| j.segments_in),
-        number(|j| j.segments_out),
-        number(|j| j.rows_in),
-        number(|j| j.rows_out),
-        number(|j| j.bytes_in),
-        number(|j| j.bytes_out),
-        real(|j| j.depth_before),
-        real(|j| j.depth_after),
-        text(|j| &j.reason),
-    ];
-    Ok(RecordBatch::try_new(state_schema(), columns)?)
+/// The jobs as `shelfmark.compactions` has them.
+fn state_rows(session: &Session, jobs: &[JobRecord]) -> Result<RecordBatch> {
+    let scheduler = &session.inner.core.scheduler;
+    Ok(compaction_rows(jobs.iter(), Some(scheduler))?)
 }
 
 /// That a job that was waited for has not failed.
@@ -199,7 +161,8 @@ fn check_ended(job: &JobRecord) -> Result<()> {
     match job.state {
         JobState::Failed => {
             let message = format!("compaction {} failed: {}", job.id, job.reason);
-            Err(Error::internal(message))
+            let (kind, code) = failure(job.sqlstate.as_deref().unwrap_or_default());
+            Err(Error::new(kind, code, message))
         }
         JobState::Cancelled => {
             let message = format!("compaction {} was cancelled", job.id);
@@ -211,6 +174,22 @@ fn check_ended(job: &JobRecord) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// What a caller does about a failure with that SQLSTATE: that of the failure itself where a job can have it.
+fn failure(code: &str) -> (ErrorKind, &'static str) {
+    let known = [
+        (ErrorKind::LimitExceeded, sqlstate::DISK_FULL),
+        (ErrorKind::LimitExceeded, sqlstate::OUT_OF_MEMORY),
+        (ErrorKind::LimitExceeded, sqlstate::INSUFFICIENT_RESOURCES),
+        (ErrorKind::LimitExceeded, sqlstate::QUERY_CANCELED),
+        (ErrorKind::Conflict, sqlstate::SERIALIZATION_FAILURE),
+        (ErrorKind::Unavailable, sqlstate::IO_ERROR),
+        (ErrorKind::Unavailable, sqlstate::ADMIN_SHUTDOWN),
+        (ErrorKind::Corrupted, sqlstate::DATA_CORRUPTED),
+    ];
+    let found = known.into_iter().find(|(_, known)| *known == code);
+    found.unwrap_or((ErrorKind::Internal, sqlstate::INTERNAL_ERROR))
 }
 
 fn unknown_job(id: JobId) -> Error {
@@ -229,14 +208,14 @@ pub(super) fn show(session: &Session, id: JobId) -> Result<(Tag, LogicalPlan)> {
         async move {
             let snapshot = session.newest();
             let job = snapshot.job(id).ok_or_else(|| unknown_job(id))?;
-            state_rows(std::slice::from_ref(&**job))
+            state_rows(&session, std::slice::from_ref(&**job))
         }
         .boxed()
     };
     let label = format!("ShowCompaction: {id}");
     Ok((
         Tag::Rows,
-        CommandNode::plan(label, state_schema(), Arc::new(action))?,
+        CommandNode::plan(label, state_schema()?, Arc::new(action))?,
     ))
 }
 
@@ -278,14 +257,14 @@ pub(super) fn wait(
             }
             let job = session.inner.core.scheduler.wait(id, timeout).await?;
             check_ended(&job)?;
-            state_rows(&[job])
+            state_rows(&session, &[job])
         }
         .boxed()
     };
     let label = format!("WaitForCompaction: {id}");
     Ok((
         Tag::Rows,
-        CommandNode::plan(label, state_schema(), Arc::new(action))?,
+        CommandNode::plan(label, state_schema()?, Arc::new(action))?,
     ))
 }
 

@@ -14,8 +14,11 @@ use super::notice::Notice;
 use super::session::{Inner, Session};
 use super::variables::SettingRow;
 use crate::catalog::pg::{DATABASE_OID, Live, LiveRelation, Row, Signal, Value, collection_oid};
+use crate::compaction::jobs::Progress;
+use crate::compaction::run::now_ms;
 use crate::error::{Error, Result};
 use crate::storage::access::Rights;
+use crate::storage::change::JobRecord;
 use crate::storage::role::RoleId;
 use crate::storage::snapshot::Snapshot;
 
@@ -49,6 +52,12 @@ impl Live for LiveSessions {
             LiveRelation::Activity => activity(&session),
             LiveRelation::Ssl => session.backends(ssl),
             LiveRelation::CopyProgress => session.visible_backends(copy_progress),
+            LiveRelation::CompactionProgress => {
+                let running = session.inner.core.scheduler.running().into_iter();
+                running
+                    .map(|(job, now)| compaction_progress(&session, &job, &now))
+                    .collect()
+            }
             LiveRelation::Settings => session.settings().into_iter().map(setting).collect(),
             LiveRelation::Cursors => session.cursors().into_iter().map(cursor).collect(),
             LiveRelation::PreparedStatements => {
@@ -210,6 +219,38 @@ fn copy_progress(backend: &Backend) -> Option<Row> {
         ("tuples_processed", number(backend.copy.rows())),
         ("tuples_excluded", Value::Int(0)),
     ])
+}
+
+fn compaction_progress(session: &Session, job: &JobRecord, progress: &Progress) -> Row {
+    let micros = |ms: i64| Value::Int(ms.saturating_mul(1_000));
+    let now = now_ms();
+    let elapsed = i64::try_from(progress.elapsed.as_millis()).unwrap_or(i64::MAX);
+    let left = progress.time_left();
+    let left = left.and_then(|left| i64::try_from(left.as_millis()).ok());
+    vec![
+        // Threads of the server do it, which no session has.
+        ("pid", Value::Null),
+        ("datid", DATABASE_OID.into()),
+        ("datname", session.identity().database.as_str().into()),
+        ("relid", collection_oid(job.collection).into()),
+        ("compaction_id", number(job.id.0)),
+        ("kind", job.kind.as_str().into()),
+        ("phase", progress.phase.name().into()),
+        ("started_at", micros(now.saturating_sub(elapsed))),
+        (
+            "eta",
+            left.map_or(Value::Null, |left| micros(now.saturating_add(left))),
+        ),
+        ("progress", Value::Float(progress.part_done())),
+        ("segments_total", number(progress.inputs.segments)),
+        ("tuples_total", number(progress.inputs.rows)),
+        ("tuples_read", number(progress.rows_read)),
+        ("tuples_written", number(progress.rows_written)),
+        ("bytes_total", number(progress.inputs.bytes)),
+        ("bytes_written", number(progress.bytes_written)),
+        ("peak_memory_bytes", number(progress.memory_bytes_max)),
+        ("spilled_bytes", number(progress.spilled_bytes)),
+    ]
 }
 
 fn setting(row: SettingRow) -> Row {

@@ -342,8 +342,23 @@ pub struct JobRecord {
     pub depth_before: Option<f64>,
     /// Average depth after.
     pub depth_after: Option<f64>,
+    /// How many other segments one of them overlapped on average before, by the clustering key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlaps_before: Option<f64>,
+    /// The same after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlaps_after: Option<f64>,
     /// Deletes that landed meanwhile and were carried over to the outputs.
     pub deletes_rebased: u64,
+    /// The most memory that it had reserved of its budget; `None` in records of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// Bytes that it wrote to temporary files while it sorted; `None` in records of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spilled_bytes: Option<u64>,
+    /// The SQLSTATE of the error that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlstate: Option<String>,
     /// Why it did nothing or failed, or why it was started.
     pub reason: String,
 }

@@ -18,6 +18,8 @@ pub enum LiveRelation {
     Ssl,
     /// `pg_stat_progress_copy`: their COPY statements.
     CopyProgress,
+    /// `pg_stat_progress_compaction`: the compactions at work.
+    CompactionProgress,
     /// `pg_settings`: the parameters of this session.
     Settings,
     /// `pg_cursors`: the open cursors of this session.
@@ -35,6 +37,7 @@ impl LiveRelation {
             "pg_stat_activity" => Self::Activity,
             "pg_stat_ssl" => Self::Ssl,
             "pg_stat_progress_copy" => Self::CopyProgress,
+            "pg_stat_progress_compaction" => Self::CompactionProgress,
             "pg_settings" => Self::Settings,
             "pg_cursors" => Self::Cursors,
             "pg_prepared_statements" => Self::PreparedStatements,

@@ -5,11 +5,8 @@ use datafusion::common::ScalarValue;
 
 use super::columns::Columns;
 use crate::catalog::index_definition::{definition, part_text};
-use crate::compaction::jobs::Progress;
-use crate::compaction::scheduler::{RoundRecord, Scheduler};
 use crate::settings::Settings;
 use crate::storage::access::{Object, Privilege, Rights};
-use crate::storage::change::{JobKind, JobRecord, JobState};
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::committer::VersionInfo;
 use crate::storage::growing::GrowingSegment;
@@ -239,78 +236,6 @@ pub(crate) fn bound_text(bound: &Bound, data_type: &DataType) -> Option<String> 
     match value.cast_to(&DataType::Utf8).ok()? {
         ScalarValue::Utf8(text) => text,
         _ => None,
-    }
-}
-
-pub(super) fn compactions(snapshot: &Snapshot, scheduler: Option<&Scheduler>) -> Columns {
-    let all = || snapshot.jobs();
-    let progress = |j: &JobRecord| scheduler.and_then(|s| s.progress(j.id));
-    let phase = |j: &JobRecord| progress(j).map(|p| p.phase.name().to_string());
-    let count = |columns: Columns, name: &str, of: fn(&JobRecord) -> u64| {
-        columns.number(name, all().map(|j| of(j)))
-    };
-    let columns = Columns::default()
-        .number("compaction_id", all().map(|j| j.id.0))
-        .text("collection", all().map(|j| j.collection_name.clone()))
-        .number("collection_id", all().map(|j| j.collection.0))
-        .text("kind", all().map(|j| kind_text(j.kind).to_string()))
-        .text("state", all().map(|j| state_text(j.state).to_string()))
-        .text("phase", all().map(|j| phase(j)))
-        .double("progress", all().map(|j| done(j.state, progress(j))))
-        .instant("created_at", all().map(|j| j.created_ms))
-        .instant("started_at", all().map(|j| j.started_ms))
-        .instant("finished_at", all().map(|j| j.finished_ms));
-    let columns = count(columns, "segments_in", |j| j.segments_in);
-    let columns = count(columns, "segments_out", |j| j.segments_out);
-    let columns = count(columns, "rows_in", |j| j.rows_in);
-    let columns = count(columns, "rows_out", |j| j.rows_out);
-    let columns = count(columns, "bytes_in", |j| j.bytes_in);
-    let columns = count(columns, "bytes_out", |j| j.bytes_out);
-    count(columns, "deletes_rebased", |j| j.deletes_rebased)
-        .double("depth_before", all().map(|j| j.depth_before))
-        .double("depth_after", all().map(|j| j.depth_after))
-        .text("reason", all().map(|j| j.reason.clone()))
-}
-
-/// Whether clustering started by itself, and why not.
-pub(super) fn compaction_rounds(rounds: &[RoundRecord]) -> Columns {
-    let each = || rounds.iter();
-    Columns::default()
-        .text("collection", each().map(|r| r.collection_name.clone()))
-        .number("collection_id", each().map(|r| r.collection.0))
-        .instant("held_at", each().map(|r| r.at_ms))
-        .number("compaction_id", each().map(|r| r.job.map(|job| job.0)))
-        .text("reason", each().map(|r| r.reason.clone()))
-}
-
-/// The part of a job that is done, 0 to 1; `None` where that is not known.
-fn done(state: JobState, progress: Option<Progress>) -> Option<f64> {
-    match progress {
-        Some(p) if p.rows_total > 0 => Some(p.rows_done as f64 / p.rows_total as f64),
-        Some(_) => Some(0.0),
-        None if matches!(state, JobState::Succeeded | JobState::NothingToDo) => Some(1.0),
-        None => None,
-    }
-}
-
-/// The kind of a job as SQL shows it.
-fn kind_text(kind: JobKind) -> &'static str {
-    match kind {
-        JobKind::Seal => "seal",
-        JobKind::Merge => "merge",
-        JobKind::Cluster => "cluster",
-    }
-}
-
-/// The state of a job as SQL shows it.
-fn state_text(state: JobState) -> &'static str {
-    match state {
-        JobState::Queued => "queued",
-        JobState::Running => "running",
-        JobState::Succeeded => "succeeded",
-        JobState::NothingToDo => "nothing_to_do",
-        JobState::Failed => "failed",
-        JobState::Cancelled => "cancelled",
     }
 }
 

@@ -257,7 +257,12 @@ impl World {
             bytes_out: 0,
             depth_before: None,
             depth_after: Some(self.depth().average_depth),
+            overlaps_before: None,
+            overlaps_after: None,
             deletes_rebased: 0,
+            peak_memory_bytes: None,
+            spilled_bytes: None,
+            sqlstate: None,
             reason,
         }
     }

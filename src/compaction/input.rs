@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::compute::take_arrays;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use roaring::RoaringBitmap;
 
@@ -232,13 +232,12 @@ impl Narrow {
     ) -> Result<RecordBatch> {
         let rows = adapt_batch(piece, &self.schema, &self.fields)?;
         let places = first..first + piece.num_rows() as u32;
-        let mut columns = rows.columns().to_vec();
-        columns.push(Arc::new(UInt32Array::from_iter_values(places.clone())));
-        let numbered = self.with_input_column(columns, piece.num_rows(), place)?;
+        let places: Vec<u32> = places.filter(|row| !deletes.contains(*row)).collect();
+        let live = UInt32Array::from_iter_values(places.iter().map(|row| row - first));
         // A copy even where no row is deleted: a slice would keep, and be charged for, the whole batch it is of.
-        let live = places.filter(|row| !deletes.contains(*row));
-        let live = UInt32Array::from_iter_values(live.map(|row| row - first));
-        Ok(take_record_batch(&numbered, &live)?)
+        let mut columns = take_arrays(rows.columns(), &live, None)?;
+        columns.push(Arc::new(UInt32Array::from(places)));
+        self.with_input_column(columns, live.len(), place)
     }
 
     fn with_input(&self, rows: RecordBatch, place: u32) -> Result<RecordBatch> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatchOptions, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatchOptions, new_null_array};
 use arrow::compute::cast;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -24,7 +24,9 @@ pub fn projected_schema(schema: &CollectionSchema, fields: &[FieldId]) -> Result
 
 /// The rows of `batch` with exactly the columns `fields` of today's schema.
 ///
-/// A renamed column keeps its values, a column added later has its `missing` value or NULL, a dropped one goes.
+/// A renamed column keeps its values, a column added later has its `missing` value or NULL, a dropped one goes. Rows that
+/// were deleted may have NULLs where none may be by now: a field of the result is nullable then. Who has left such rows
+/// out makes a batch of the collection's own fields, which shows whether a live row has one.
 ///
 /// # Errors
 /// XX000 when the collection has no such column, XX001 when a stored column is not of the column's type.
@@ -35,7 +37,7 @@ pub fn adapt_batch(
 ) -> Result<RecordBatch> {
     let stored = batch.schema_ref().fields();
     let rows = batch.num_rows();
-    let columns: Result<Vec<ArrayRef>> = fields
+    let columns: Vec<ArrayRef> = fields
         .iter()
         .map(|id| {
             let column = column(schema, *id)?;
@@ -44,12 +46,25 @@ pub fn adapt_batch(
                 None => missing_array(column, rows),
             }
         })
-        .collect();
+        .collect::<Result<_>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    let adapted =
-        RecordBatch::try_new_with_options(projected_schema(schema, fields)?, columns?, &options);
-    // A NULL where none may be, say: the rows were not written like this.
+    let schema = nullable_where_null(projected_schema(schema, fields)?, &columns);
+    let adapted = RecordBatch::try_new_with_options(schema, columns, &options);
     adapted.map_err(|error| Error::corrupted(format!("stored rows do not fit: {error}")))
+}
+
+fn nullable_where_null(schema: SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
+    let breaks =
+        |(field, column): (&FieldRef, &ArrayRef)| !field.is_nullable() && column.null_count() > 0;
+    if !schema.fields().iter().zip(columns).any(breaks) {
+        return schema;
+    }
+    let fields = schema.fields().iter().zip(columns);
+    let fields = fields.map(|(field, column)| {
+        let nullable = field.is_nullable() || column.null_count() > 0;
+        field.as_ref().clone().with_nullable(nullable)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// What `rows` rows hold that were written before the column was added.
@@ -90,7 +105,7 @@ fn column(schema: &CollectionSchema, id: FieldId) -> Result<&Column> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use arrow::array::{Array, AsArray, Int64Array};
+    use arrow::array::{AsArray, Int64Array};
     use arrow::datatypes::Int64Type;
 
     use super::*;

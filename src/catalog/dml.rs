@@ -51,6 +51,7 @@ use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::CollectionId;
 use crate::storage::snapshot::Snapshot;
+use crate::storage::unique::KeyId;
 
 /// What a statement does to the rows of a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,8 +78,8 @@ pub struct Merge {
     pub updates: bool,
     /// Whether rows may go.
     pub deletes: bool,
-    /// Whether it is of ON CONFLICT: the first set is the row that is brought, whose key may change one row only.
-    pub by_key: bool,
+    /// The key of ON CONFLICT: the first set is the row that is brought, whose key may change one row only.
+    pub by_key: Option<KeyId>,
 }
 
 /// What is done about a row, as a number in a column of the input.
@@ -134,7 +135,7 @@ impl fmt::Display for Operation {
             Self::Insert => "Insert",
             Self::Update => "Update",
             Self::Delete => "Delete",
-            Self::Merge(merge) if merge.by_key => "Upsert",
+            Self::Merge(merge) if merge.by_key.is_some() => "Upsert",
             Self::Merge(_) => "Merge",
         })
     }
@@ -358,7 +359,7 @@ impl UserDefinedLogicalNodeCore for DmlNode {
             Operation::Insert => "Insert",
             Operation::Update => "Update",
             Operation::Delete => "Delete",
-            Operation::Merge(merge) if merge.by_key => "Upsert",
+            Operation::Merge(merge) if merge.by_key.is_some() => "Upsert",
             Operation::Merge(_) => "Merge",
         }
     }

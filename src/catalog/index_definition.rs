@@ -20,6 +20,9 @@ pub fn definition(collection: &Collection, index: &Index) -> String {
         let names = index.include.iter().map(|f| column_name(collection, *f));
         text += &format!(" INCLUDE ({})", names.collect::<Vec<_>>().join(", "));
     }
+    if index.nulls_equal {
+        text += " NULLS NOT DISTINCT";
+    }
     if !index.options.is_empty() {
         let options = index.options.iter();
         let options =

@@ -1,4 +1,4 @@
-//! PRIMARY KEY: that no two live rows have the same key.
+//! PRIMARY KEY and UNIQUE: that no two live rows have the same key.
 //!
 //! Keys are known by hashes. A segment whose range of keys meets the new ones is asked through an index of its
 //! hashes ([`KeyIndexes`](crate::storage::key_index::KeyIndexes)), which is built when it is first needed; a row that
@@ -13,7 +13,7 @@ mod lookup;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, RecordBatch};
 use datafusion::common::ScalarValue;
 use roaring::RoaringBitmap;
 
@@ -24,6 +24,7 @@ use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{FieldId, SegmentId};
+use crate::storage::unique::KeyId;
 
 /// Rows of each segment that the statement removes: their keys are free.
 pub type Removed = HashMap<SegmentId, RoaringBitmap>;
@@ -34,7 +35,8 @@ pub struct NewKeys {
     columns: KeyColumns,
     /// Hashes of twice 64 bits; the upper ones find, all together decide.
     hashes: Vec<u128>,
-    /// The first key column of the least and of the greatest key, in Arrow's row format.
+    /// The first key column of the least and of the greatest key, in Arrow's row format. Keys that equal no other do
+    /// not count.
     range: Option<(Vec<u8>, Vec<u8>)>,
     /// The first key column of each key, as long as they are few.
     few: Option<Vec<ScalarValue>>,
@@ -44,20 +46,31 @@ pub struct NewKeys {
 const FEW_MAX: usize = 64;
 
 impl NewKeys {
-    /// No keys yet; `None` for a collection without a primary key.
+    /// No keys yet, for each unique key of the collection.
     ///
     /// # Errors
     /// 0A000 for a key of a type that has no order.
-    pub fn try_new(collection: &Collection) -> Result<Option<Self>> {
-        if collection.schema.primary_key.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Self {
-            columns: KeyColumns::try_new(collection)?,
+    pub fn all(collection: &Collection) -> Result<Vec<Self>> {
+        let keys = collection.unique_keys().into_iter();
+        keys.map(|key| Ok(Self::new(KeyColumns::try_new(collection, key)?)))
+            .collect()
+    }
+
+    /// No keys yet, for one unique key of the collection.
+    ///
+    /// # Errors
+    /// 40001 for a key that is not there any more.
+    pub fn of(collection: &Collection, key: KeyId) -> Result<Self> {
+        Ok(Self::new(KeyColumns::of(collection, key)?))
+    }
+
+    fn new(columns: KeyColumns) -> Self {
+        Self {
+            columns,
             hashes: Vec::new(),
             range: None,
             few: Some(Vec::new()),
-        }))
+        }
     }
 
     /// Takes the keys of rows of the collection.
@@ -75,7 +88,9 @@ impl NewKeys {
             }
         }
         let first = self.columns.first_column_rows(&columns[0])?;
-        for row in first.iter() {
+        let counts = |row: &usize| self.columns.nulls_equal() || columns[0].is_valid(*row);
+        for row in (0..rows.num_rows()).filter(counts) {
+            let row = first.row(row);
             let bytes = row.as_ref();
             match &mut self.range {
                 None => self.range = Some((bytes.to_vec(), bytes.to_vec())),
@@ -172,22 +187,25 @@ impl NewKeys {
         }
     }
 
-    /// The hashes by which the committer finds transactions that insert the same key.
-    pub fn hashes(&self) -> Arc<Vec<u64>> {
-        Arc::new(self.hashes.iter().map(|h| short(*h)).collect())
-    }
-
     fn duplicate(&self, key: Option<String>) -> Error {
-        let message = format!(
-            "duplicate key value violates unique constraint \"{}_pkey\"",
-            self.columns.relation()
-        );
+        let name = self.columns.name();
+        let message = format!("duplicate key value violates unique constraint \"{name}\"");
         let error = Error::invalid(sqlstate::UNIQUE_VIOLATION, message);
         match key {
             Some(key) => error.with_detail(format!("Key {key} already exists.")),
             None => error.with_detail("The statement brings a key twice."),
         }
     }
+}
+
+/// The sorted hashes by which the committer finds transactions that insert one of the same keys.
+pub fn hashes(keys: &[NewKeys]) -> Arc<Vec<u64>> {
+    let hashes = keys.iter().flat_map(|keys| &keys.hashes);
+    let mut hashes: Vec<u64> = hashes.map(|h| short(*h)).collect();
+    if keys.len() > 1 {
+        hashes.sort_unstable();
+    }
+    Arc::new(hashes)
 }
 
 /// The part of a hash that indexes keep. Sorted hashes have sorted parts.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 pub(super) use self::segment_file::{SegmentFile, commit_with_files, write_segment};
 use super::assign::Assignment;
 use super::checks::Checks;
-use super::keys::{NewKeys, Removed};
+use super::keys::{NewKeys, Removed, hashes};
 use super::transaction::{OpenTransaction, Written};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Append, Change};
@@ -31,7 +31,8 @@ pub struct Sink {
     collection: Arc<Collection>,
     assignment: Assignment,
     checks: Option<Arc<Checks>>,
-    keys: Option<NewKeys>,
+    /// The unique keys of the collection.
+    keys: Vec<NewKeys>,
     rows: u64,
     waiting: Waiting,
     files: Vec<SegmentFile>,
@@ -50,7 +51,7 @@ impl Sink {
     /// A sink for rows of the collection as it is now, which must pass its checks.
     ///
     /// # Errors
-    /// 0A000 for a primary key of a type that has no order.
+    /// 0A000 for a unique key of a type that has no order.
     pub fn try_new(
         engine: Arc<Engine>,
         collection: Arc<Collection>,
@@ -59,7 +60,7 @@ impl Sink {
         let schema = Arc::clone(&collection.schema);
         Ok(Self {
             assignment: Assignment::new(&collection.name, schema),
-            keys: NewKeys::try_new(&collection)?,
+            keys: NewKeys::all(&collection)?,
             checks,
             engine,
             collection,
@@ -81,7 +82,7 @@ impl Sink {
         if let Some(checks) = &self.checks {
             checks.check(&assigned)?;
         }
-        if let Some(keys) = &mut self.keys {
+        for keys in &mut self.keys {
             keys.add(&assigned)?;
         }
         self.rows += assigned.num_rows() as u64;
@@ -102,7 +103,7 @@ impl Sink {
     /// # Errors
     /// 23505 when a key came twice, 58030 or 53100 for what the disk says.
     pub async fn finish(mut self) -> Result<NewRows> {
-        if let Some(keys) = &mut self.keys {
+        for keys in &mut self.keys {
             keys.check_unique(&self.waiting.batches)?;
         }
         let in_files = !self.files.is_empty() || self.writing.is_some();
@@ -124,7 +125,7 @@ impl Sink {
             rows: self.rows,
             appended,
             files: self.files,
-            keys: self.keys.map(Arc::new),
+            keys: self.keys.into(),
         })
     }
 
@@ -185,7 +186,7 @@ pub struct NewRows {
     rows: u64,
     appended: Option<RecordBatch>,
     files: Vec<SegmentFile>,
-    keys: Option<Arc<NewKeys>>,
+    keys: Arc<[NewKeys]>,
 }
 
 impl NewRows {
@@ -223,13 +224,13 @@ impl NewRows {
     ) -> Result<()> {
         let snapshot = transaction.snapshot();
         self.check_keys(self.current(&snapshot)?, removed).await?;
-        let keys = self.keys.as_ref().filter(|_| self.rows > 0);
+        let has_keys = self.rows > 0 && !self.keys.is_empty();
         transaction.write(Written {
             collection: self.collection.id,
             removed,
             appended: self.appended.take(),
             files: std::mem::take(&mut self.files),
-            keys: keys.map(|keys| keys.hashes()),
+            keys: has_keys.then(|| hashes(&self.keys)),
         })?;
         transaction.seal_if_large(self.collection.id).await
     }
@@ -243,7 +244,9 @@ impl NewRows {
             let message = format!("relation \"{name}\" was dropped by a concurrent commit");
             Error::not_found(sqlstate::UNDEFINED_TABLE, message)
         })?;
-        if current.schema != self.collection.schema {
+        let known = self.collection.unique_keys();
+        let mut keys = current.unique_keys().into_iter();
+        if current.schema != self.collection.schema || keys.any(|key| !known.contains(&key)) {
             let message = format!("\"{name}\" was altered by a concurrent commit");
             return Err(Error::invalid(sqlstate::SERIALIZATION_FAILURE, message)
                 .with_hint("Run the statement again."));
@@ -252,13 +255,17 @@ impl NewRows {
     }
 
     async fn check_keys(&self, current: &Arc<Collection>, removed: &Arc<Removed>) -> Result<()> {
-        let Some(keys) = self.keys.clone().filter(|_| self.rows > 0) else {
+        if self.keys.is_empty() || self.rows == 0 {
             return Ok(());
-        };
+        }
+        let keys = Arc::clone(&self.keys);
         let (engine, current) = (Arc::clone(&self.engine), Arc::clone(current));
         let removed = Arc::clone(removed);
         // It may have to read segments, which query workers do not wait for.
-        let check = move || keys.check_absent(&engine, &current, &removed);
+        let check = move || {
+            let mut keys = keys.iter();
+            keys.try_for_each(|keys| keys.check_absent(&engine, &current, &removed))
+        };
         tokio::task::spawn_blocking(check)
             .await
             .map_err(|e| Error::internal(format!("the check of keys ended: {e}")))?
@@ -287,8 +294,8 @@ impl NewRows {
             }));
         }
         let mut transaction = Transaction::new(read_version, changes);
-        if let Some(keys) = self.keys.as_ref().filter(|_| self.rows > 0) {
-            transaction.keys.push((id, keys.hashes()));
+        if self.rows > 0 && !self.keys.is_empty() {
+            transaction.keys.push((id, hashes(&self.keys)));
         }
         transaction
     }

@@ -162,6 +162,8 @@ impl TestDb {
                 include: vec![],
                 is_unique: false,
                 options: vec![],
+                is_constraint: false,
+                nulls_equal: false,
                 predicate: None,
                 columns: vec![*field],
             };

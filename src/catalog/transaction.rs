@@ -64,7 +64,7 @@ pub(super) struct Written<'a> {
     pub removed: &'a Removed,
     pub appended: Option<RecordBatch>,
     pub files: Vec<SegmentFile>,
-    /// Sorted hashes of the primary keys that come.
+    /// Sorted hashes of the unique keys that come.
     pub keys: Option<Arc<Vec<u64>>>,
 }
 

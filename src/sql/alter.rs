@@ -8,17 +8,19 @@ use datafusion::prelude::{Expr, col, lit};
 use datafusion::sql::sqlparser::ast::Ident;
 
 use super::constraint;
-use super::ddl::{add_column, clustering_columns, find_collection, qualify};
+use super::ddl::{add_column, clustering_columns, find_collection, primary_key, qualify};
 use super::options;
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
 use super::statement::{Alter, AlterAction, ColumnDefinition};
+use super::unique::{Indexes, UniqueDefinition, check_rows};
 use crate::catalog::assign::assign;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{AlterCollection, Change, QualifiedName};
 use crate::storage::collection::Collection;
-use crate::storage::schema::{Check, CollectionSchema, Column, FieldId};
+use crate::storage::schema::{Check, CollectionSchema, Column, FieldId, IndexId};
 use crate::storage::stats::Bound;
+use crate::storage::unique::UniqueKey;
 
 /// ALTER TABLE.
 pub(super) fn plan(session: &Session, alter: Alter) -> Result<(Tag, LogicalPlan)> {
@@ -48,7 +50,7 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         name: None,
         schema: (*collection.schema).clone(),
         options: collection.options.clone(),
-        sequences: Vec::new(),
+        others: Vec::new(),
     };
     for action in &alter.actions {
         apply(&planning, collection, &mut next, action).await?;
@@ -64,7 +66,7 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
     }
     let is_same = change.name.is_none() && change.schema.is_none() && change.options.is_none();
     let altered = (!is_same).then_some(Change::AlterCollection(change));
-    let changes: Vec<Change> = altered.into_iter().chain(next.sequences).collect();
+    let changes: Vec<Change> = altered.into_iter().chain(next.others).collect();
     match changes.is_empty() {
         true => Ok(()),
         false => session.commit(&planning.snapshot, changes).await,
@@ -76,8 +78,8 @@ struct Next {
     name: Option<QualifiedName>,
     schema: CollectionSchema,
     options: crate::storage::schema::CollectionOptions,
-    /// What happens to the sequences of its columns.
-    sequences: Vec<Change>,
+    /// What happens to the sequences of its columns and to its indexes.
+    others: Vec<Change>,
 }
 
 async fn apply(
@@ -103,8 +105,14 @@ async fn apply(
                 let relation = &collection.name.name;
                 constraint::add(planning, relation, &mut next.schema, check)?;
             }
-            match &column.sequence {
-                Some(wanted) => identity::add(planning, collection, next, &name, wanted),
+            if let Some(key) = &column.references {
+                planning.foreign_key(&old_name(), &next.schema, key)?;
+            }
+            if let Some(wanted) = &column.sequence {
+                identity::add(planning, collection, next, &name, wanted)?;
+            }
+            match &column.unique {
+                Some(definition) => add_unique(planning, collection, next, definition).await,
                 None => Ok(()),
             }
         }
@@ -126,12 +134,17 @@ async fn apply(
                 None => Ok(()),
             }
         }
+        AlterAction::AddUnique(definition) => {
+            add_unique(planning, collection, next, definition).await
+        }
+        AlterAction::AddPrimaryKey(names) => {
+            add_primary_key(planning, collection, &mut next.schema, names).await
+        }
+        AlterAction::AddForeignKey(key) => planning.foreign_key(&old_name(), &next.schema, key),
         AlterAction::DropConstraint { name, if_exists } => {
-            drop_constraint(planning, collection, &mut next.schema, name, *if_exists)
+            drop_constraint(planning, collection, next, name, *if_exists)
         }
-        AlterAction::RenameConstraint(from, to) => {
-            rename_constraint(collection, &mut next.schema, from, to)
-        }
+        AlterAction::RenameConstraint(from, to) => rename_constraint(collection, next, from, to),
         AlterAction::RenameColumn(from, to) => rename(&mut next.schema, from, to),
         AlterAction::Rename(to) => {
             next.name = Some(QualifiedName::new(old_name().schema, fold(to)));
@@ -285,6 +298,48 @@ fn rename(schema: &mut CollectionSchema, from: &Ident, to: &Ident) -> Result<()>
     Ok(())
 }
 
+async fn add_unique(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    next: &mut Next,
+    definition: &UniqueDefinition,
+) -> Result<()> {
+    let indexes = Indexes {
+        session: planning.session,
+        snapshot: &planning.snapshot,
+        collection: collection.id,
+        name: next.name.as_ref().unwrap_or(&collection.name),
+        schema: &next.schema,
+    };
+    let change = indexes.create(definition, &next.others)?;
+    if let Change::CreateIndex(_, index) = &change {
+        check_rows(planning, collection, &next.schema, &UniqueKey::of(index)).await?;
+    }
+    next.others.push(change);
+    Ok(())
+}
+
+async fn add_primary_key(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    schema: &mut CollectionSchema,
+    names: &[Ident],
+) -> Result<()> {
+    if !schema.primary_key.is_empty() {
+        let relation = &collection.name.name;
+        let message = format!("multiple primary keys for table \"{relation}\" are not allowed");
+        return Err(Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message));
+    }
+    let key = primary_key(schema, names)?;
+    for name in names {
+        set_nullable(planning, collection, schema, name, false).await?;
+    }
+    schema.primary_key = key;
+    let key = UniqueKey::primary(&collection.name.name, schema);
+    check_rows(planning, collection, schema, &key).await?;
+    Ok(())
+}
+
 /// That no row which exists makes the check false.
 async fn holds(planning: &Planning<'_>, collection: &Collection, check: &Check) -> Result<()> {
     let row = DFSchema::try_from(collection.schema.arrow_schema())?;
@@ -307,11 +362,16 @@ fn no_constraint(collection: &Collection, name: &str) -> Error {
 fn drop_constraint(
     planning: &Planning<'_>,
     collection: &Collection,
-    schema: &mut CollectionSchema,
+    next: &mut Next,
     name: &Ident,
     if_exists: bool,
 ) -> Result<()> {
     let name = fold(name);
+    if let Some(index) = unique_constraint(collection, &name) {
+        next.others.push(Change::DropIndex(collection.id, index));
+        return Ok(());
+    }
+    let schema = &mut next.schema;
     let before = schema.checks.len();
     schema.checks.retain(|c| c.name != name);
     if schema.checks.len() < before {
@@ -331,13 +391,26 @@ fn drop_constraint(
     Ok(())
 }
 
+/// The index of a UNIQUE constraint.
+fn unique_constraint(collection: &Collection, name: &str) -> Option<IndexId> {
+    let mut indexes = collection.indexes().iter();
+    let found = indexes.find(|index| index.is_constraint && index.name == name);
+    found.map(|index| index.id)
+}
+
 fn rename_constraint(
     collection: &Collection,
-    schema: &mut CollectionSchema,
+    next: &mut Next,
     from: &Ident,
     to: &Ident,
 ) -> Result<()> {
     let (from, to) = (fold(from), fold(to));
+    if let Some(index) = unique_constraint(collection, &from) {
+        let change = Change::RenameIndex(collection.id, index, to);
+        next.others.push(change);
+        return Ok(());
+    }
+    let schema = &mut next.schema;
     if schema.checks.iter().any(|c| c.name == to) {
         let relation = &collection.name.name;
         let message = format!("constraint \"{to}\" for relation \"{relation}\" already exists");

@@ -25,6 +25,7 @@ use super::parser::fold;
 use super::sequence::{column_changes, restarts};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::{CreateCollection, CreateView, Drop, DropKind};
+use super::unique::Indexes;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::search_path;
 use crate::error::{Error, Result, sqlstate};
@@ -58,11 +59,17 @@ pub(super) async fn collection(
         cluster_by_partition_key(&mut schema);
     }
     check_defaults(planning, &schema)?;
+    let references = create.columns.iter().filter_map(|c| c.references.as_ref());
+    for key in references.chain(&create.foreign_keys) {
+        planning.foreign_key(&name, &schema, key)?;
+    }
+    let of_columns = create.columns.iter().filter_map(|c| c.unique.clone());
+    let unique: Arc<[_]> = of_columns.chain(create.unique).collect();
     let (if_not_exists, counts) = (create.if_not_exists, query.is_some());
     let label = format!("CreateCollection: {name}");
     let definitions = Arc::new(create.columns);
     let act = move || {
-        let definitions = Arc::clone(&definitions);
+        let (definitions, unique) = (Arc::clone(&definitions), Arc::clone(&unique));
         let (session, name) = (session.clone(), name.clone());
         let (schema, options) = (schema.clone(), options.clone());
         let query = query.clone();
@@ -81,10 +88,21 @@ pub(super) async fn collection(
                 options,
             };
             session.check_creates(&snapshot, &name.schema)?;
-            let columns = new.schema.columns.clone();
+            let schema = new.schema.clone();
             let mut changes = vec![Change::CreateCollection(new)];
+            let indexes = Indexes {
+                session: &session,
+                snapshot: &snapshot,
+                collection: id,
+                name: &name,
+                schema: &schema,
+            };
+            for definition in unique.iter() {
+                let index = indexes.create(definition, &changes)?;
+                changes.push(index);
+            }
             changes.extend(session.ownership(Object::Collection(id)));
-            for (column, definition) in columns.iter().zip(definitions.iter()) {
+            for (column, definition) in schema.columns.iter().zip(definitions.iter()) {
                 if let Some(wanted) = &definition.sequence {
                     let table = (&name, id);
                     let made = column_changes(&session, &snapshot, table, column, wanted)?;

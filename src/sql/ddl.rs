@@ -141,12 +141,9 @@ pub fn with_keys(create: &CreateCollection, columns: Vec<Column>) -> Result<Coll
         next_field_id,
         ..empty_schema()
     };
-    schema.primary_key = key_columns(&schema, &create.primary_key)?;
+    schema.primary_key = primary_key(&schema, &create.primary_key)?;
     let in_key = schema.primary_key.clone();
     for column in schema.columns.iter_mut().filter(|c| in_key.contains(&c.id)) {
-        if !column.column_type.is_scalar() {
-            return Err(no_order("primary", column));
-        }
         column.nullable = false;
     }
     schema.clustering_key = clustering_columns(&schema, &create.clustering_key)?;
@@ -154,6 +151,19 @@ pub fn with_keys(create: &CreateCollection, columns: Vec<Column>) -> Result<Coll
         schema.partition_key = key_columns(&schema, std::slice::from_ref(name))?.pop();
     }
     Ok(schema)
+}
+
+/// The columns of a primary key.
+///
+/// # Errors
+/// 42703 for a missing column, 42P16 for one whose type has no order.
+pub fn primary_key(schema: &CollectionSchema, names: &[Ident]) -> Result<Vec<FieldId>> {
+    let key = key_columns(schema, names)?;
+    let mut columns = key.iter().filter_map(|id| schema.column_by_id(*id));
+    match columns.find(|column| !column.column_type.is_scalar()) {
+        Some(column) => Err(no_order("primary", column)),
+        None => Ok(key),
+    }
 }
 
 /// Adds a column with the next field id.

@@ -10,6 +10,7 @@ use super::statement::{
     Alter, AlterAction, CheckDefinition, ColumnDefinition, CreateCollection, CreateView, Statement,
 };
 use super::tokens::DIALECT;
+use super::unique;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::sequence::Generates;
 
@@ -21,6 +22,8 @@ pub(super) fn collection(grammar: &mut Grammar<'_>) -> Result<Statement> {
         if_not_exists,
         columns: Vec::new(),
         checks: Vec::new(),
+        unique: Vec::new(),
+        foreign_keys: Vec::new(),
         primary_key: Vec::new(),
         clustering_key: Vec::new(),
         partition_key: None,
@@ -85,8 +88,15 @@ fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<(
             create.checks.push(check(grammar, name)?);
             Ok(())
         }
-        ("UNIQUE", _) if listed(grammar, 1) => Err(unsupported_constraint(grammar)),
-        ("FOREIGN", "KEY") => Err(unsupported_constraint(grammar)),
+        ("UNIQUE", word) if listed(grammar, 1) || word == "NULLS" => {
+            create.unique.push(unique::unique(grammar, name, None)?);
+            Ok(())
+        }
+        ("FOREIGN", "KEY") if listed(grammar, 2) => {
+            create.foreign_keys.push(unique::foreign_key(grammar)?);
+            Ok(())
+        }
+        ("EXCLUDE", _) => Err(unsupported_constraint(grammar)),
         _ => {
             let column = column(grammar, Some(create))?;
             create.columns.push(column);
@@ -131,12 +141,20 @@ fn column(
         not_null: sequence.is_some(),
         default: None,
         checks: Vec::new(),
+        unique: None,
+        references: None,
         sequence,
     };
     loop {
         let constraint = constraint_name(grammar)?;
         if grammar.word(0) == "CHECK" {
             column.checks.push(check(grammar, constraint)?);
+        } else if grammar.word(0) == "UNIQUE" {
+            let name = column.name.clone();
+            column.unique = Some(unique::unique(grammar, constraint, Some(&name))?);
+        } else if grammar.word(0) == "REFERENCES" {
+            let columns = vec![column.name.clone()];
+            column.references = Some(unique::references(grammar, columns)?);
         } else if grammar.accept(&["NOT", "NULL"]) {
             column.not_null = true;
         } else if grammar.accept(&["NULL"]) {
@@ -154,10 +172,7 @@ fn column(
         } else if let Some(create) = create.as_deref_mut()
             && column_key(grammar, create, &column.name)?
         {
-        } else if matches!(
-            grammar.word(0).as_str(),
-            "UNIQUE" | "REFERENCES" | "COLLATE" | "PRIMARY"
-        ) || constraint.is_some()
+        } else if matches!(grammar.word(0).as_str(), "COLLATE" | "PRIMARY") || constraint.is_some()
         {
             return Err(unsupported_constraint(grammar));
         } else {
@@ -270,7 +285,7 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
         grammar.accept(&["COLUMN"]);
         let if_not_exists = grammar.if_not_exists();
         return Ok(AlterAction::AddColumn {
-            column: column(grammar, None)?,
+            column: Box::new(column(grammar, None)?),
             if_not_exists,
         });
     }
@@ -311,18 +326,37 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
 
 /// ADD, DROP and RENAME CONSTRAINT; none for another action.
 fn constraint_action(grammar: &mut Grammar<'_>) -> Result<Option<AlterAction>> {
-    let listed = grammar.parser.peek_nth_token_ref(2).token == Token::LParen;
-    if grammar.word(0) == "ADD"
-        && (grammar.word(1) == "CONSTRAINT" || grammar.word(1) == "CHECK" && listed)
-    {
+    let listed = |n| grammar.parser.peek_nth_token_ref(n).token == Token::LParen;
+    let is_constraint = match grammar.word(1).as_str() {
+        "CONSTRAINT" => true,
+        "CHECK" => listed(2),
+        "UNIQUE" => listed(2) || grammar.word(2) == "NULLS",
+        "PRIMARY" | "FOREIGN" => listed(3),
+        _ => false,
+    };
+    if grammar.word(0) == "ADD" && is_constraint {
         grammar.skip(1);
         let name = constraint_name(grammar)?;
-        if grammar.word(0) != "CHECK" {
-            return Err(unsupported_constraint(grammar));
-        }
-        let check = check(grammar, name)?;
-        let not_valid = grammar.accept(&["NOT", "VALID"]);
-        return Ok(Some(AlterAction::AddCheck { check, not_valid }));
+        return Ok(Some(match grammar.word(0).as_str() {
+            "CHECK" => {
+                let check = check(grammar, name)?;
+                let not_valid = grammar.accept(&["NOT", "VALID"]);
+                AlterAction::AddCheck { check, not_valid }
+            }
+            "UNIQUE" if grammar.word(1) != "USING" => {
+                AlterAction::AddUnique(unique::unique(grammar, name, None)?)
+            }
+            "PRIMARY" if grammar.word(2) != "USING" => {
+                grammar.expect(&["PRIMARY", "KEY"])?;
+                AlterAction::AddPrimaryKey(grammar.names_in_parentheses()?)
+            }
+            "FOREIGN" => {
+                let key = unique::foreign_key(grammar)?;
+                grammar.accept(&["NOT", "VALID"]);
+                AlterAction::AddForeignKey(key)
+            }
+            _ => return Err(unsupported_constraint(grammar)),
+        }));
     }
     if grammar.accept(&["DROP", "CONSTRAINT"]) {
         let if_exists = grammar.if_exists();

@@ -19,7 +19,7 @@ use super::session::{Session, Tag, done};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Change, QualifiedName};
 use crate::storage::collection::Collection;
-use crate::storage::index::{Index, IndexPart};
+use crate::storage::index::Index;
 use crate::storage::snapshot::Snapshot;
 
 /// CREATE INDEX.
@@ -31,6 +31,8 @@ pub struct CreateIndex {
     pub if_not_exists: bool,
     /// UNIQUE.
     pub is_unique: bool,
+    /// NULLS NOT DISTINCT.
+    pub nulls_equal: bool,
     /// Whether the statement returns before existing segments are covered.
     pub concurrently: bool,
     /// The collection.
@@ -108,6 +110,7 @@ pub(super) fn drop(session: &Session, drop: DropIndex) -> Result<(Tag, LogicalPl
                     match snapshot.index(&name) {
                         Some((collection, index)) => {
                             session.check_owns_index(&snapshot, collection, &index.name)?;
+                            check_free(collection, index)?;
                             changes.push(Change::DropIndex(collection.id, index.id));
                         }
                         None if drop.if_exists && !is_relation(&snapshot, &name) => {
@@ -120,6 +123,18 @@ pub(super) fn drop(session: &Session, drop: DropIndex) -> Result<(Tag, LogicalPl
             }
         },
     )
+}
+
+/// That no constraint needs the index.
+fn check_free(collection: &Collection, index: &Index) -> Result<()> {
+    if !index.is_constraint {
+        return Ok(());
+    }
+    let (name, table) = (&index.name, &collection.name.name);
+    let message =
+        format!("cannot drop index {name} because constraint {name} on table {table} requires it");
+    let hint = format!("You can drop constraint {name} on table {table} instead.");
+    Err(Error::invalid(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, message).with_hint(hint))
 }
 
 /// ALTER INDEX .. RENAME TO.
@@ -170,16 +185,4 @@ fn not_an_index(snapshot: &Snapshot, name: &QualifiedName, called: &str) -> Erro
         _ => sqlstate::UNDEFINED_TABLE,
     };
     Error::not_found(code, format!("{called} \"{name}\" does not exist"))
-}
-
-/// Whether every lookup by these columns is already unique: they are the primary key.
-fn is_primary_key(collection: &Collection, index: &Index) -> bool {
-    let key = &collection.schema.primary_key;
-    let mut columns: Vec<_> = index.keys.iter().map(|k| &k.part).collect();
-    columns.dedup();
-    let in_key = |part: &&IndexPart| match part {
-        IndexPart::Column(field) => key.contains(field),
-        IndexPart::Expression(_) => false,
-    };
-    !key.is_empty() && columns.len() == key.len() && columns.iter().all(in_key)
 }

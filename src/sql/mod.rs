@@ -54,6 +54,7 @@ mod texts;
 pub mod tokens;
 pub mod transaction;
 mod types;
+mod unique;
 mod variables;
 pub(crate) mod vector_search;
 

@@ -15,6 +15,7 @@ use super::named::{Execute, Prepare};
 use super::scripts::Script;
 use super::sequence::{ColumnSequence, SequenceOptions, SequenceStatement};
 use super::transaction::{Modes, TransactionStatement};
+use super::unique::{ForeignKey, UniqueDefinition};
 use super::variables::{DiscardKind, SetStatement};
 use crate::settings::ByteSize;
 use crate::storage::schema::JobId;
@@ -142,6 +143,10 @@ pub struct CreateCollection {
     pub columns: Vec<ColumnDefinition>,
     /// CHECK constraints that stand by themselves.
     pub checks: Vec<CheckDefinition>,
+    /// UNIQUE constraints that stand by themselves.
+    pub unique: Vec<UniqueDefinition>,
+    /// FOREIGN KEY constraints, of columns too.
+    pub foreign_keys: Vec<ForeignKey>,
     /// The primary key's columns, in whichever place they were named.
     pub primary_key: Vec<Ident>,
     /// The clustering key's columns.
@@ -167,6 +172,10 @@ pub struct ColumnDefinition {
     pub default: Option<(Expr, String)>,
     /// CHECK (..).
     pub checks: Vec<CheckDefinition>,
+    /// UNIQUE.
+    pub unique: Option<UniqueDefinition>,
+    /// REFERENCES.
+    pub references: Option<ForeignKey>,
     /// The sequence of a SERIAL or identity column.
     pub sequence: Option<Box<ColumnSequence>>,
 }
@@ -247,7 +256,7 @@ pub enum AlterAction {
     /// ADD COLUMN.
     AddColumn {
         /// The column.
-        column: ColumnDefinition,
+        column: Box<ColumnDefinition>,
         /// Whether an existing one is fine.
         if_not_exists: bool,
     },
@@ -265,6 +274,12 @@ pub enum AlterAction {
         /// Whether the rows that exist may break it: NOT VALID.
         not_valid: bool,
     },
+    /// ADD CONSTRAINT .. UNIQUE (..).
+    AddUnique(UniqueDefinition),
+    /// ADD CONSTRAINT .. PRIMARY KEY (..).
+    AddPrimaryKey(Vec<Ident>),
+    /// ADD CONSTRAINT .. FOREIGN KEY (..).
+    AddForeignKey(ForeignKey),
     /// DROP CONSTRAINT.
     DropConstraint {
         /// The constraint.

@@ -314,7 +314,8 @@ impl Restore {
                 indexes,
             } => {
                 let mut collection = Collection::new(&new, schema_version);
-                indexes.into_iter().for_each(|i| collection.put_index(i));
+                let indexes = indexes.into_iter();
+                indexes.for_each(|i| collection.put_index(i, schema_version));
                 self.collections.insert(new.id, collection);
             }
             Entry::Segment {

@@ -196,7 +196,11 @@ impl Collection {
         self.drop_needless_filters();
     }
 
-    pub(super) fn put_index(&mut self, index: Index) {
+    /// A unique one is as a change of the schema to those who write rows.
+    pub(super) fn put_index(&mut self, index: Index, version: Version) {
+        if index.is_unique {
+            self.schema_version = version;
+        }
         self.indexes.push(Arc::new(index));
     }
 

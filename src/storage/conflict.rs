@@ -2,15 +2,16 @@
 //!
 //! | transaction | meets, committed since its read version | becomes |
 //! |---|---|---|
-//! | append, add segments | change of the schema or name | 40001 |
-//! | append, add segments | the same primary key | 40001 |
+//! | append, add segments | change of the schema or name, unique index | 40001 |
+//! | append, add segments | the same unique key | 40001 |
 //! | delete | delete of the same row | 40001 |
 //! | delete | replace of the segment | deletes of the outputs, through the row map |
 //! | delete | truncate, drop | 40001 |
 //! | replace | deletes of its inputs | deletes of its outputs, through its own row map |
 //! | replace | replace of an input, truncate, drop, change of the schema, rows for a growing input | 40001 |
 //! | role, owner, grants | change of the same | 40001 |
-//! | alter, create index | alter | 40001 |
+//! | alter, create index | alter, unique index | 40001 |
+//! | alter that constrains rows, unique index | append, add segments | 40001 |
 //! | add filters | replace of the segment, drop of the index | 40001 |
 //!
 //! Everything else that meets fits: appends meet appends, a truncate or drop meets anything before it.
@@ -26,6 +27,7 @@ use super::log::FRAME_BYTES_MAX;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
 use super::transaction::{RowMap, Transaction};
+use super::unique::Arrivals;
 use crate::error::{Error, Result, sqlstate};
 
 /// Hashes of inserted keys that are kept to find transactions that insert the same.
@@ -127,6 +129,7 @@ pub(super) struct Judge {
     frozen: HashSet<SegmentId>,
     replaced: Replaced,
     keys: RecentKeys,
+    arrivals: Arrivals,
 }
 
 impl Judge {
@@ -136,6 +139,7 @@ impl Judge {
             frozen: HashSet::new(),
             replaced: Replaced::default(),
             keys: RecentKeys::new(opened),
+            arrivals: Arrivals::default(),
         }
     }
 
@@ -174,6 +178,8 @@ impl Judge {
         for (change, record) in prepared.changes {
             check_schema(current, &change, prepared.read_version)?;
             check_authority(current, &change, prepared.read_version)?;
+            self.arrivals
+                .check(current, &change, prepared.read_version)?;
             match change {
                 Change::Append(append) => {
                     let before = append.segment;
@@ -220,6 +226,7 @@ impl Judge {
 
     /// Remembers a transaction that was accepted as `version`.
     pub(super) fn accept(&mut self, version: Version, changes: &[Change], evidence: Evidence) {
+        self.arrivals.record(version, changes);
         let maps = evidence.row_maps.into_iter();
         let mut maps: HashMap<_, _> = maps.map(|m| (m.input, m)).collect();
         for change in changes {
@@ -410,7 +417,7 @@ fn no_row_map(input: SegmentId) -> Error {
     Error::internal(format!("segment {input} is replaced without a row map"))
 }
 
-/// Hashes of the primary keys that recent commits inserted.
+/// Hashes of the unique keys that recent commits inserted.
 #[derive(Debug)]
 struct RecentKeys {
     commits: VecDeque<(Version, CollectionId, Arc<Vec<u64>>)>,
@@ -448,7 +455,7 @@ impl RecentKeys {
         let later = self.commits.iter().rev().take_while(|c| c.0 > read);
         for (version, _, inserted) in later.filter(|c| c.1 == collection) {
             if intersect(keys, inserted) {
-                let message = format!("a primary key was inserted by concurrent commit {version}");
+                let message = format!("a key was inserted by concurrent commit {version}");
                 return Err(Error::conflict(message));
             }
         }

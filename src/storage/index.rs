@@ -28,8 +28,14 @@ pub struct Index {
     pub keys: Vec<IndexKey>,
     /// The columns of INCLUDE.
     pub include: Vec<FieldId>,
-    /// Whether it was declared UNIQUE; only the columns of the primary key can be.
+    /// Whether no two rows may have the same key, which is of columns alone then.
     pub is_unique: bool,
+    /// Whether it belongs to a UNIQUE constraint, which has its name.
+    #[serde(default)]
+    pub is_constraint: bool,
+    /// NULLS NOT DISTINCT: a NULL is like another NULL to a unique index.
+    #[serde(default)]
+    pub nulls_equal: bool,
     /// WITH (option = value, ..).
     pub options: Vec<(String, String)>,
     /// The predicate of a partial index as its author wrote it.

@@ -1,7 +1,7 @@
 //! Which rows of a segment have a key, by the hash of the key: kept in memory for segments that are asked often.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -94,6 +94,9 @@ impl GrowingKeys {
     }
 }
 
+/// A segment, and by a number of its own which columns its rows are known by: a collection may have several unique keys.
+type Indexed = (SegmentId, u64);
+
 /// Indexes of the segments that were asked last, within a limit of memory.
 #[derive(Debug)]
 pub struct KeyIndexes {
@@ -105,8 +108,8 @@ pub struct KeyIndexes {
 struct Cached {
     clock: u64,
     bytes: usize,
-    sealed: HashMap<SegmentId, (u64, Arc<SealedKeys>)>,
-    growing: HashMap<SegmentId, (u64, Arc<Mutex<GrowingKeys>>)>,
+    sealed: BTreeMap<Indexed, (u64, Arc<SealedKeys>)>,
+    growing: BTreeMap<Indexed, (u64, Arc<Mutex<GrowingKeys>>)>,
 }
 
 impl KeyIndexes {
@@ -118,12 +121,12 @@ impl KeyIndexes {
         }
     }
 
-    /// The index of a sealed segment, if it is there.
-    pub fn sealed(&self, id: SegmentId) -> Option<Arc<SealedKeys>> {
+    /// The index of a sealed segment by the columns, if it is there.
+    pub fn sealed(&self, id: SegmentId, columns: u64) -> Option<Arc<SealedKeys>> {
         let mut cached = self.cached.lock();
         cached.clock += 1;
         let clock = cached.clock;
-        let (used, keys) = cached.sealed.get_mut(&id)?;
+        let (used, keys) = cached.sealed.get_mut(&(id, columns))?;
         *used = clock;
         Some(Arc::clone(keys))
     }
@@ -135,12 +138,12 @@ impl KeyIndexes {
     }
 
     /// Keeps the index of a sealed segment; those that were not asked for longest go.
-    pub fn keep(&self, id: SegmentId, keys: Arc<SealedKeys>) {
+    pub fn keep(&self, id: SegmentId, columns: u64, keys: Arc<SealedKeys>) {
         let mut cached = self.cached.lock();
         cached.clock += 1;
         let clock = cached.clock;
         cached.bytes += keys.bytes();
-        if let Some((_, old)) = cached.sealed.insert(id, (clock, keys)) {
+        if let Some((_, old)) = cached.sealed.insert((id, columns), (clock, keys)) {
             cached.bytes -= old.bytes();
         }
         while cached.bytes > self.bytes_max && cached.sealed.len() > 1 {
@@ -155,17 +158,18 @@ impl KeyIndexes {
     }
 
     /// The index of a growing segment, maybe empty yet; it is for its user to bring it up to date.
-    pub fn growing(&self, id: SegmentId) -> Arc<Mutex<GrowingKeys>> {
+    pub fn growing(&self, id: SegmentId, columns: u64) -> Arc<Mutex<GrowingKeys>> {
         let mut cached = self.cached.lock();
         cached.clock += 1;
         let clock = cached.clock;
-        let (used, keys) = cached.growing.entry(id).or_default();
+        let asked = (id, columns);
+        let (used, keys) = cached.growing.entry(asked).or_default();
         *used = clock;
         let keys = Arc::clone(keys);
         // Growing segments are sealed before they get large; a few are enough.
         if cached.growing.len() > GROWING_MAX || cached.growing_bytes() > self.bytes_max {
             let oldest = cached.growing.iter().min_by_key(|(_, (used, _))| *used);
-            let oldest = oldest.map(|(id, _)| *id).filter(|oldest| *oldest != id);
+            let oldest = oldest.map(|(id, _)| *id).filter(|oldest| *oldest != asked);
             oldest.map(|id| cached.growing.remove(&id));
         }
         keys
@@ -174,9 +178,16 @@ impl KeyIndexes {
     /// Forgets a segment that is gone.
     pub fn remove(&self, id: SegmentId) {
         let mut cached = self.cached.lock();
-        cached.growing.remove(&id);
-        if let Some((_, keys)) = cached.sealed.remove(&id) {
-            cached.bytes -= keys.bytes();
+        let of_segment = (id, u64::MIN)..=(id, u64::MAX);
+        let growing = cached.growing.range(of_segment.clone());
+        for indexed in growing.map(|(i, _)| *i).collect::<Vec<_>>() {
+            cached.growing.remove(&indexed);
+        }
+        let sealed = cached.sealed.range(of_segment);
+        for indexed in sealed.map(|(i, _)| *i).collect::<Vec<_>>() {
+            if let Some((_, keys)) = cached.sealed.remove(&indexed) {
+                cached.bytes -= keys.bytes();
+            }
         }
     }
 }
@@ -229,13 +240,16 @@ mod tests {
     fn the_cache_is_bounded_and_keeps_what_is_used() {
         let cache = KeyIndexes::new(250);
         for id in 1..=3 {
-            cache.keep(SegmentId(id), Arc::new(SealedKeys::new(&[1; 10])));
-            cache.sealed(SegmentId(1)).unwrap();
+            cache.keep(SegmentId(id), 7, Arc::new(SealedKeys::new(&[1; 10])));
+            cache.sealed(SegmentId(1), 7).unwrap();
         }
-        assert!(cache.sealed(SegmentId(2)).is_none());
-        assert!(cache.sealed(SegmentId(3)).is_some());
+        assert!(cache.sealed(SegmentId(2), 7).is_none());
+        assert!(cache.sealed(SegmentId(3), 7).is_some());
+        assert!(cache.sealed(SegmentId(3), 8).is_none(), "other columns");
         assert!(!cache.has_room(10));
+        cache.growing(SegmentId(3), 8);
         cache.remove(SegmentId(3));
         assert!(cache.has_room(10));
+        assert!(cache.cached.lock().growing.is_empty());
     }
 }

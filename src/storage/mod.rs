@@ -40,6 +40,7 @@ pub mod snapshot;
 pub mod stats;
 pub mod store;
 pub mod transaction;
+pub mod unique;
 pub mod vacuum;
 pub mod vectors;
 pub mod verify;

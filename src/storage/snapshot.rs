@@ -427,8 +427,8 @@ impl Snapshot {
         let collection = self.collections.get(&id).ok_or_else(gone)?;
         self.check_free(&QualifiedName::new(&collection.name.schema, &index.name))?;
         self.use_id(index.id.0);
-        self.update(id, |c, _| {
-            c.put_index(index.clone());
+        self.update(id, |c, version| {
+            c.put_index(index.clone(), version);
             Ok(())
         })
     }

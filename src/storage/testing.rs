@@ -98,6 +98,8 @@ pub(crate) fn index(id: u64, name: &str) -> Index {
         include: vec![],
         is_unique: false,
         options: vec![],
+        is_constraint: false,
+        nulls_equal: false,
         predicate: None,
         columns: vec![FieldId(1)],
     }

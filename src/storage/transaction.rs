@@ -16,7 +16,7 @@ pub struct Transaction {
     pub changes: Vec<Change>,
     /// One per input of every [`Change::Replace`].
     pub row_maps: Vec<RowMap>,
-    /// Sorted hashes of the primary keys that the changes insert: two transactions that insert one key conflict.
+    /// Sorted hashes of the unique keys that the changes insert: two transactions that insert one key conflict.
     pub keys: Vec<(CollectionId, Arc<Vec<u64>>)>,
 }
 

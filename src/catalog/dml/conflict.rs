@@ -6,7 +6,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -33,6 +33,7 @@ use crate::storage::engine::Engine;
 use crate::storage::growing::batch_bytes;
 use crate::storage::schema::{CollectionId, FieldId, Version};
 use crate::storage::snapshot::Snapshot;
+use crate::storage::unique::KeyId;
 
 /// Rows and bytes whose keys are looked up at once: the more, the fewer times a segment is read.
 const ROWS_MAX: usize = 128 * 1024;
@@ -71,15 +72,15 @@ pub type PairedColumn = (Option<TableReference>, FieldRef, Paired);
 pub struct ConflictNode {
     target: Target,
     conflict: Conflict,
-    /// Whether the statement names the key.
-    names_key: bool,
+    /// The key that the statement names; none where any of them counts.
+    key: Option<KeyId>,
     columns: Vec<Paired>,
     input: LogicalPlan,
     schema: DFSchemaRef,
 }
 
 impl ConflictNode {
-    /// The plan over rows with all columns of a collection, which has a primary key.
+    /// The plan over rows with all columns of a collection, which has unique keys; they are paired by one of them.
     ///
     /// # Errors
     /// 42601 for another number of columns than the collection has, 42804 for types that cannot be assigned.
@@ -87,7 +88,7 @@ impl ConflictNode {
         engine: Arc<Engine>,
         collection: Arc<Collection>,
         conflict: Conflict,
-        names_key: bool,
+        key: Option<KeyId>,
         input: LogicalPlan,
         columns: Vec<PairedColumn>,
     ) -> Result<LogicalPlan> {
@@ -109,7 +110,7 @@ impl ConflictNode {
                 checks: None,
             },
             conflict,
-            names_key,
+            key,
             columns,
             input,
             schema: Arc::new(DFSchema::new_with_metadata(fields, Default::default())?),
@@ -123,7 +124,7 @@ impl ConflictNode {
 
     /// Whether the statement names the key.
     pub fn names_key(&self) -> bool {
-        self.names_key
+        self.key.is_some()
     }
 
     pub(super) fn target(&self) -> &Target {
@@ -135,9 +136,9 @@ impl ConflictNode {
         self.target.engine.committer.snapshot()
     }
 
-    fn identity(&self) -> (CollectionId, Conflict, bool, &[Paired]) {
+    fn identity(&self) -> (CollectionId, Conflict, Option<KeyId>, &[Paired]) {
         let id = self.target.collection.id;
-        (id, self.conflict, self.names_key, &self.columns)
+        (id, self.conflict, self.key, &self.columns)
     }
 }
 
@@ -208,6 +209,7 @@ pub(super) struct ConflictExec {
     target: Target,
     version: Version,
     conflict: Conflict,
+    key: Option<KeyId>,
     columns: Arc<[Paired]>,
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
@@ -237,6 +239,7 @@ impl ConflictExec {
             },
             version: snapshot.version(),
             conflict: node.conflict,
+            key: node.key,
             columns: node.columns.clone().into(),
             input,
             properties: Arc::new(properties),
@@ -294,6 +297,7 @@ impl ExecutionPlan for ConflictExec {
             target: self.target.clone(),
             version: self.version,
             conflict: self.conflict,
+            key: self.key,
             columns: Arc::clone(&self.columns),
             input: input.ok_or_else(|| Error::internal("keys are looked up for one input"))?,
             properties: Arc::clone(&self.properties),
@@ -312,6 +316,7 @@ impl ExecutionPlan for ConflictExec {
             lookup: Arc::new(Lookup {
                 target: self.target.clone(),
                 assignment: Assignment::new(&collection.name, Arc::clone(&collection.schema)),
+                key: self.key,
                 fields: self.existing_fields(),
                 columns: Arc::clone(&self.columns),
                 schema: self.schema(),
@@ -365,9 +370,9 @@ impl Lookups {
             let (batch, existing) = found.await.map_err(ended)??;
             let mut batch = self.lookup.pair(&batch, &existing)?;
             if let Some(seen) = &mut self.seen {
-                self.memory.try_grow(existing.hashes.len() * KEY_BYTES)?;
-                let new = existing.hashes.iter().zip(existing.places.iter());
-                let new = new.map(|(hash, place)| Some(place.is_none() && seen.insert(*hash)));
+                let rows = batch.num_rows();
+                self.memory.try_grow(rows * existing.len() * KEY_BYTES)?;
+                let new = (0..rows).map(|row| Some(is_new(&existing, row, seen)));
                 batch = filter_record_batch(&batch, &new.collect::<BooleanArray>())?;
             }
             if batch.num_rows() > 0 {
@@ -396,18 +401,30 @@ impl Lookups {
     }
 }
 
+/// Whether neither a live row nor one that came before has one of the row's keys, which are seen from then on.
+fn is_new(existing: &[Existing], row: usize, seen: &mut HashSet<u128>) -> bool {
+    let is_free = |of: &Existing| of.places.is_null(row) && !seen.contains(&of.hashes[row]);
+    let is_new = existing.iter().all(is_free);
+    if is_new {
+        seen.extend(existing.iter().map(|of| of.hashes[row]));
+    }
+    is_new
+}
+
 /// What all lookups of an execution have in common.
 struct Lookup {
     target: Target,
     assignment: Assignment,
+    key: Option<KeyId>,
     fields: Vec<FieldId>,
     columns: Arc<[Paired]>,
     schema: SchemaRef,
 }
 
 impl Lookup {
-    /// The rows as they would be stored, which are checked whatever becomes of them, and the live ones with their keys.
-    fn find(&self, batch: RecordBatch) -> Result<(RecordBatch, Existing)> {
+    /// The rows as they would be stored, which are checked whatever becomes of them, and the live ones with their keys, for
+    /// each key that counts.
+    fn find(&self, batch: RecordBatch) -> Result<(RecordBatch, Vec<Existing>)> {
         let Target {
             engine,
             collection,
@@ -417,14 +434,21 @@ impl Lookup {
         checks
             .as_ref()
             .map_or(Ok(()), |checks| checks.check(&brought))?;
-        let keys = NewKeys::try_new(collection)?;
-        let mut keys = keys.ok_or_else(|| Error::internal("ON CONFLICT without a key"))?;
-        keys.add(&brought)?;
-        let existing = keys.find(engine, collection, &self.fields)?;
+        let keys = match self.key {
+            Some(key) => vec![NewKeys::of(collection, key)?],
+            None => NewKeys::all(collection)?,
+        };
+        let existing = keys.into_iter().map(|mut keys| {
+            keys.add(&brought)?;
+            keys.find(engine, collection, &self.fields)
+        });
+        let existing = existing.collect::<Result<_>>()?;
         Ok((brought, existing))
     }
 
-    fn pair(&self, brought: &RecordBatch, existing: &Existing) -> Result<RecordBatch> {
+    fn pair(&self, brought: &RecordBatch, existing: &[Existing]) -> Result<RecordBatch> {
+        let existing = existing.first();
+        let existing = existing.ok_or_else(|| Error::internal("ON CONFLICT without a key"))?;
         let mut asked = 0..;
         let mut column = |column: &Paired| -> Result<ArrayRef> {
             match column {

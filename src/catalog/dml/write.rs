@@ -15,6 +15,7 @@ use crate::catalog::sink::{NewRows, Sink};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::schema::SegmentId;
+use crate::storage::unique::KeyId;
 
 /// Gathers what one execution of a statement changes.
 pub(super) struct Writer {
@@ -58,7 +59,9 @@ impl Writer {
             operation,
             assignment: Assignment::new(&collection.name, schema),
             proposed: match operation {
-                Operation::Merge(merge) if merge.by_key => Some(Proposed::try_new(&collection)?),
+                Operation::Merge(Merge {
+                    by_key: Some(key), ..
+                }) => Some(Proposed::try_new(&collection, key)?),
                 _ => None,
             },
             sink: Sink::try_new(
@@ -109,7 +112,7 @@ impl Writer {
     fn merge(&mut self, batch: &RecordBatch, merge: Merge) -> Result<(RecordBatch, RecordBatch)> {
         let first = self.operation.address_columns();
         let changes = actions(batch, first, |action| action != Action::Nothing.number());
-        if merge.by_key {
+        if merge.by_key.is_some() {
             let brought = self.values(batch, first)?;
             let proposed = self.proposed.as_mut();
             proposed.map_or(Ok(()), |proposed| proposed.add(&brought, &changes))?;
@@ -187,9 +190,9 @@ struct Proposed {
 }
 
 impl Proposed {
-    fn try_new(collection: &Collection) -> Result<Self> {
+    fn try_new(collection: &Collection, key: KeyId) -> Result<Self> {
         Ok(Self {
-            columns: KeyColumns::try_new(collection)?,
+            columns: KeyColumns::of(collection, key)?,
             keys: Vec::new(),
         })
     }

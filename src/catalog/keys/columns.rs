@@ -1,6 +1,7 @@
-//! The columns of a primary key, their hashes and their text.
+//! The columns of a unique key, their hashes and their text.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -8,15 +9,18 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::catalog::assign::text_of;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 use crate::storage::adapt::adapt_batch;
 use crate::storage::collection::Collection;
 use crate::storage::schema::{CollectionSchema, FieldId};
+use crate::storage::unique::{KeyId, UniqueKey};
 
-/// The key columns of a collection.
+/// The columns of a unique key of a collection.
 #[derive(Debug)]
 pub(in crate::catalog) struct KeyColumns {
-    relation: String,
+    unique: UniqueKey,
+    /// Tells the columns from those of other keys, in this process.
+    number: u64,
     schema: Arc<CollectionSchema>,
     names: Vec<String>,
     key: RowConverter,
@@ -24,22 +28,44 @@ pub(in crate::catalog) struct KeyColumns {
 }
 
 impl KeyColumns {
-    /// The primary key of the collection, which has one.
-    pub fn try_new(collection: &Collection) -> Result<Self> {
-        let schema = Arc::clone(&collection.schema);
-        let columns = schema
-            .primary_key
-            .iter()
-            .filter_map(|id| schema.column_by_id(*id));
+    /// The columns of that key of the collection.
+    ///
+    /// # Errors
+    /// 40001 for a key that is not there any more.
+    pub fn of(collection: &Collection, key: KeyId) -> Result<Self> {
+        let keys = collection.unique_keys();
+        match keys.into_iter().find(|unique| unique.id == key) {
+            Some(unique) => Self::try_new(collection, unique),
+            None => {
+                let message = format!(
+                    "a unique key of \"{}\" was dropped by a concurrent commit",
+                    collection.name
+                );
+                Err(Error::invalid(sqlstate::SERIALIZATION_FAILURE, message)
+                    .with_hint("Run the statement again."))
+            }
+        }
+    }
+
+    /// The columns of a key of the collection.
+    pub fn try_new(collection: &Collection, unique: UniqueKey) -> Result<Self> {
+        let mut schema = Arc::clone(&collection.schema);
+        // Rows that were deleted are known too, which may have NULLs where none may be by now.
+        let columns = &mut Arc::make_mut(&mut schema).columns;
+        let in_key = columns.iter_mut().filter(|c| unique.fields.contains(&c.id));
+        in_key.for_each(|column| column.nullable = true);
+        let columns = unique.fields.iter();
+        let columns = columns.filter_map(|id| schema.column_by_id(*id));
         let (mut names, mut fields) = (Vec::new(), Vec::new());
         for column in columns {
             names.push(column.name.clone());
             fields.push(SortField::new(column.column_type.arrow_type()));
         }
         let first = fields.first().cloned();
-        let first = first.ok_or_else(|| Error::internal("a primary key without columns"))?;
+        let first = first.ok_or_else(|| Error::internal("a unique key without columns"))?;
         Ok(Self {
-            relation: collection.name.name.clone(),
+            number: states().0.hash_one((&unique.fields, unique.nulls_equal)),
+            unique,
             key: RowConverter::new(fields)?,
             first: RowConverter::new(vec![first])?,
             names,
@@ -47,14 +73,24 @@ impl KeyColumns {
         })
     }
 
-    /// The name of the collection.
-    pub fn relation(&self) -> &str {
-        &self.relation
+    /// The name of the key's constraint.
+    pub fn name(&self) -> &str {
+        &self.unique.name
+    }
+
+    /// A number of these columns, another one for other columns of the collection.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether a NULL is like another NULL.
+    pub fn nulls_equal(&self) -> bool {
+        self.unique.nulls_equal
     }
 
     /// The columns' identities.
     pub fn fields(&self) -> &[FieldId] {
-        &self.schema.primary_key
+        &self.unique.fields
     }
 
     /// The schema that the columns are of.
@@ -68,10 +104,19 @@ impl KeyColumns {
         Ok(batch.columns().iter().map(one_zero).collect())
     }
 
-    /// The hash of each row's key.
+    /// The hash of each row's key. One with a NULL that is not like others has a hash which nothing else has.
     pub fn hash(&self, columns: &[ArrayRef]) -> Result<Vec<u128>> {
         let rows = self.key.convert_columns(columns)?;
-        Ok(rows.iter().map(|row| hash(row.as_ref())).collect())
+        let hashes = rows.iter().map(|row| hash(self.number, row.as_ref()));
+        if self.unique.nulls_equal || columns.iter().all(|column| column.null_count() == 0) {
+            return Ok(hashes.collect());
+        }
+        let is_alone = |row| columns.iter().any(|column| column.is_null(row));
+        let hashes = hashes.enumerate().map(|(row, hash)| match is_alone(row) {
+            true => hash_of_none(),
+            false => hash,
+        });
+        Ok(hashes.collect())
     }
 
     /// The first key column in a format whose bytes sort as its values.
@@ -98,10 +143,22 @@ impl KeyColumns {
 }
 
 /// Two independent hashes with keys of this process: nobody can make keys that collide.
-fn hash(key: &[u8]) -> u128 {
+fn states() -> &'static (RandomState, RandomState) {
     static STATES: OnceLock<(RandomState, RandomState)> = OnceLock::new();
-    let (upper, lower) = STATES.get_or_init(|| (RandomState::new(), RandomState::new()));
-    (u128::from(upper.hash_one(key)) << 64) | u128::from(lower.hash_one(key))
+    STATES.get_or_init(|| (RandomState::new(), RandomState::new()))
+}
+
+fn hash(columns: u64, key: &[u8]) -> u128 {
+    let (upper, lower) = states();
+    let upper = upper.hash_one((columns, key));
+    (u128::from(upper) << 64) | u128::from(lower.hash_one((columns, key)))
+}
+
+/// A hash that no key has, another one each time.
+fn hash_of_none() -> u128 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    hash(u64::MAX, &next.to_le_bytes())
 }
 
 /// -0.0 and 0.0 are one key.

@@ -57,7 +57,7 @@ impl Lookup<'_> {
 
     /// The live rows of a growing segment that may have one of the keys.
     fn growing_candidates(&self, growing: &GrowingSegment) -> Result<Vec<u32>> {
-        let index = self.engine.keys.growing(growing.id);
+        let index = self.engine.keys.growing(growing.id, self.columns.number());
         let mut index = index.lock();
         let mut first = 0;
         for batch in growing.batches() {
@@ -103,10 +103,12 @@ impl Lookup<'_> {
         };
         let lower = self.columns.first_column_rows(&bounds.min)?;
         let upper = self.columns.first_column_rows(&bounds.max)?;
+        // NULLs are not within bounds.
+        let holds_nulls = self.columns.nulls_equal();
         let overlaps = |i: usize| {
             let below = !bounds.max.is_null(i) && upper.row(i).as_ref() < least;
             let above = !bounds.min.is_null(i) && lower.row(i).as_ref() > greatest;
-            bounds.may_nan[i] || !(below || above)
+            holds_nulls || bounds.may_nan[i] || !(below || above)
         };
         Ok((0..stats.containers).map(overlaps).collect())
     }
@@ -128,14 +130,14 @@ impl Lookup<'_> {
     /// The live rows of a sealed segment that may have one of the keys.
     fn sealed_candidates(&self, segment: &Segment) -> Result<Vec<u32>> {
         let indexes = &self.engine.keys;
-        let mut rows = match (indexes.sealed(segment.id), self.few) {
+        let mut rows = match (indexes.sealed(segment.id, self.columns.number()), self.few) {
             (Some(keys), _) => self.rows_of(&keys),
             (None, Some(few)) if !indexes.has_room(segment.rows) => {
                 self.rows_in_groups(segment, few)?
             }
             (None, _) => {
                 let keys = Arc::new(self.index(segment)?);
-                indexes.keep(segment.id, Arc::clone(&keys));
+                indexes.keep(segment.id, self.columns.number(), Arc::clone(&keys));
                 self.rows_of(&keys)
             }
         };

@@ -1,7 +1,7 @@
 //! The catalogs of relations: `pg_class`, `pg_attribute`, `pg_attrdef`, `pg_index`, `pg_constraint`, `pg_rewrite`.
 
 use super::fixed::{FUNCTIONS, TYPES, lines, named_type};
-use super::objects::{Attribute, Objects, Relation, Source, attribute_number, key_name};
+use super::objects::{Attribute, Objects, Relation, Source, attribute_number};
 use super::oid;
 use super::roles::OWNER;
 use super::rows::{Rows, Value};
@@ -10,6 +10,7 @@ use crate::storage::collection::Collection;
 use crate::storage::index::{IndexKey, IndexPart};
 use crate::storage::schema::{CollectionOptions, ColumnType, FieldId};
 use crate::storage::sequence::Generates;
+use crate::storage::unique::KeyId;
 
 /// Bytes of what PostgreSQL calls a page.
 const PAGE_BYTES: u64 = 8192;
@@ -213,6 +214,7 @@ pub(super) fn pg_index(rows: &mut Rows, objects: &Objects) {
                     ("indnatts", (all.len() as i64).into()),
                     ("indkey", all.into()),
                     ("indisunique", index.is_unique.into()),
+                    ("indnullsnotdistinct", index.nulls_equal.into()),
                     ("indimmediate", true.into()),
                     ("indoption", options.collect::<Vec<_>>().into()),
                     ("indexprs", expression.into()),
@@ -286,24 +288,32 @@ pub(super) fn pg_constraint(rows: &mut Rows, objects: &Objects) {
                 ("conbin", check.condition.as_str().into()),
             ]);
         }
-        if collection.schema.primary_key.is_empty() {
-            continue;
+        let keys = collection.unique_keys().into_iter();
+        for key in keys.filter(|key| key.is_constraint) {
+            let (constraint, index, kind) = match key.id {
+                KeyId::Primary => {
+                    let id = collection.id;
+                    (oid::key_constraint(id), oid::key_index(id), "p")
+                }
+                KeyId::Index(id) => (oid::index_constraint(id), oid::index(id), "u"),
+            };
+            let columns = key.fields.iter().map(|id| attribute_number(*id));
+            rows.push(&[
+                ("oid", constraint.into()),
+                ("conname", key.name.as_str().into()),
+                ("connamespace", relation.namespace.into()),
+                ("contype", kind.into()),
+                ("convalidated", true.into()),
+                ("conrelid", relation.oid.into()),
+                ("conindid", index.into()),
+                ("confupdtype", " ".into()),
+                ("confdeltype", " ".into()),
+                ("confmatchtype", " ".into()),
+                ("conislocal", true.into()),
+                ("connoinherit", true.into()),
+                ("conkey", columns.collect::<Vec<i16>>().into()),
+            ]);
         }
-        rows.push(&[
-            ("oid", oid::key_constraint(collection.id).into()),
-            ("conname", key_name(&relation.name).into()),
-            ("connamespace", relation.namespace.into()),
-            ("contype", "p".into()),
-            ("convalidated", true.into()),
-            ("conrelid", relation.oid.into()),
-            ("conindid", oid::key_index(collection.id).into()),
-            ("confupdtype", " ".into()),
-            ("confdeltype", " ".into()),
-            ("confmatchtype", " ".into()),
-            ("conislocal", true.into()),
-            ("connoinherit", true.into()),
-            ("conkey", key_numbers(collection).into()),
-        ]);
     }
 }
 
@@ -387,12 +397,17 @@ pub(super) fn pg_depend(rows: &mut Rows, objects: &Objects) {
                 ("deptype", if identity { INTERNAL } else { "a" }.into()),
             ]);
         }
-        if let Source::KeyIndex(collection) = &relation.source {
+        let constraint = match &relation.source {
+            Source::KeyIndex(collection) => Some(oid::key_constraint(collection.id)),
+            Source::Index(_, index) if index.is_constraint => Some(oid::index_constraint(index.id)),
+            _ => None,
+        };
+        if let Some(constraint) = constraint {
             rows.push(&[
                 ("classid", oid::PG_CLASS.into()),
                 ("objid", relation.oid.into()),
                 ("refclassid", oid::PG_CONSTRAINT.into()),
-                ("refobjid", oid::key_constraint(collection.id).into()),
+                ("refobjid", constraint.into()),
                 ("deptype", INTERNAL.into()),
             ]);
         } else if relation.is_user() {

@@ -116,9 +116,14 @@ pub(super) fn index_part(index: &Relation, n: usize) -> Option<String> {
     Some(quote_ident(&column.name))
 }
 
-/// `PRIMARY KEY (a, b)`.
+/// `PRIMARY KEY (a, b)`, or UNIQUE.
 pub(super) fn key_definition(index: &Relation) -> String {
-    format!("PRIMARY KEY ({})", columns(index))
+    let kind = match &index.source {
+        Source::Index(_, unique) if unique.nulls_equal => "UNIQUE NULLS NOT DISTINCT",
+        Source::Index(..) => "UNIQUE",
+        _ => "PRIMARY KEY",
+    };
+    format!("{kind} ({})", columns(index))
 }
 
 fn columns(relation: &Relation) -> String {
@@ -141,10 +146,13 @@ pub(super) fn function_result(function: u32) -> Option<String> {
     Some(format!("{set}{}", format_type(named.result, None)))
 }
 
-/// The index of the primary key of that constraint.
+/// The index of that constraint.
 pub(super) fn index_of_constraint(objects: &Objects, constraint: u32) -> Option<&Relation> {
     objects.relations.iter().find(|r| match &r.source {
         Source::KeyIndex(c) => super::oid::key_constraint(c.id) == constraint,
+        Source::Index(_, index) if index.is_constraint => {
+            super::oid::index_constraint(index.id) == constraint
+        }
         _ => false,
     })
 }

@@ -4,7 +4,7 @@ use super::class::number_type;
 use super::context::PgContext;
 use super::definition::format_type;
 use super::fixed::{self, NamedType, named_function, named_type};
-use super::objects::{Attribute, Objects, Relation, Source, key_name};
+use super::objects::{Attribute, Objects, Relation, Source};
 use super::roles::{self, OWNER};
 use super::rows::{Rows, Value};
 use super::views::definition;
@@ -12,6 +12,7 @@ use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{Check, ColumnType, FieldId};
 use crate::storage::sequence::Generates;
+use crate::storage::unique::{KeyId, UniqueKey};
 
 /// What views of one statement are made of.
 pub(super) struct Information<'a> {
@@ -195,13 +196,14 @@ impl<'a> Information<'a> {
         }
     }
 
-    /// Collections with a primary key, with the constraint's name.
-    fn keys(&self) -> impl Iterator<Item = (&'a Relation, &'a Collection, String)> {
+    /// Collections with the keys that are constraints of theirs.
+    fn keys(&self) -> impl Iterator<Item = (&'a Relation, &'a Collection, UniqueKey)> {
         let relations = self.objects.relations.iter();
-        relations.filter_map(|relation| {
-            let collection = relation.collection()?;
-            let has_key = !collection.schema.primary_key.is_empty();
-            has_key.then(|| (relation, collection.as_ref(), key_name(&relation.name)))
+        let collections = relations.filter_map(|relation| Some((relation, relation.collection()?)));
+        collections.flat_map(|(relation, collection)| {
+            let keys = collection.unique_keys().into_iter();
+            let keys = keys.filter(|key| key.is_constraint);
+            keys.map(move |key| (relation, collection.as_ref(), key))
         })
     }
 
@@ -217,9 +219,10 @@ impl<'a> Information<'a> {
 
     /// `table_constraints`, and `constraint_table_usage`, which has some of its columns.
     pub fn table_constraints(&self, rows: &mut Rows) {
-        let keys = self
-            .keys()
-            .map(|(relation, _, name)| (relation, name, "PRIMARY KEY"));
+        let keys = self.keys().map(|(relation, _, key)| match key.id {
+            KeyId::Primary => (relation, key.name, "PRIMARY KEY"),
+            KeyId::Index(_) => (relation, key.name, "UNIQUE"),
+        });
         let checks = self
             .checks()
             .map(|(r, check)| (r, check.name.clone(), "CHECK"));
@@ -258,11 +261,11 @@ impl<'a> Information<'a> {
 
     /// `key_column_usage`, and `constraint_column_usage`, which has some of its columns.
     pub fn key_column_usage(&self, rows: &mut Rows) {
-        for (relation, collection, name) in self.keys() {
-            let keys = collection.schema.primary_key.iter();
-            let columns = keys.filter_map(|id| collection.schema.column_by_id(*id));
+        for (relation, collection, key) in self.keys() {
+            let fields = key.fields.iter();
+            let columns = fields.filter_map(|id| collection.schema.column_by_id(*id));
             for (place, column) in columns.enumerate() {
-                let mut cells = self.constraint_of(relation, &name);
+                let mut cells = self.constraint_of(relation, &key.name);
                 cells.extend([
                     ("column_name", column.name.as_str().into()),
                     ("ordinal_position", Value::Int(place as i64 + 1)),

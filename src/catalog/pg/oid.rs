@@ -58,6 +58,7 @@ const RULES: u32 = 8 << 27;
 const INDEXES: u32 = 9 << 27;
 const SEQUENCES: u32 = 10 << 27;
 const CHECKS: u32 = 11 << 27;
+const INDEX_CONSTRAINTS: u32 = 12 << 27;
 const RANGE: u32 = 1 << 27;
 
 fn in_range(start: u32, id: u64) -> u32 {
@@ -97,6 +98,11 @@ pub(super) fn sequence(id: SequenceId) -> u32 {
 /// The constraint of a collection's primary key.
 pub(super) fn key_constraint(id: CollectionId) -> u32 {
     in_range(KEY_CONSTRAINTS, id.0)
+}
+
+/// The constraint that an index keeps.
+pub(super) fn index_constraint(id: IndexId) -> u32 {
+    in_range(INDEX_CONSTRAINTS, id.0)
 }
 
 /// A check of a collection.
@@ -163,6 +169,7 @@ mod tests {
             key_index(far),
             key_constraint(far),
             index(IndexId(7)),
+            index_constraint(IndexId(7)),
             sequence(SequenceId(8)),
             check(far, "c"),
             schema("tenant"),

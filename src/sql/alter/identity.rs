@@ -46,7 +46,7 @@ pub(super) fn add(
     }
     let table = (table, collection.id);
     let changes = column_changes(planning.session, &planning.snapshot, table, column, wanted)?;
-    next.sequences.extend(changes);
+    next.others.extend(changes);
     Ok(())
 }
 
@@ -86,7 +86,7 @@ pub(super) fn lose_default(
         generates: None,
         ..owner
     });
-    next.sequences.push(Change::AlterSequence(without));
+    next.others.push(Change::AlterSequence(without));
     Ok(())
 }
 
@@ -108,7 +108,7 @@ pub(super) fn set(
         generates: Some(generates.unwrap_or(now)),
         ..owner
     });
-    next.sequences.push(Change::AlterSequence(altered));
+    next.others.push(Change::AlterSequence(altered));
     Ok(())
 }
 
@@ -123,7 +123,7 @@ pub(super) fn remove(
     let column = column_mut(&mut next.schema, name)?;
     match identity(planning, collection, column) {
         Ok((sequence, ..)) => {
-            next.sequences.push(Change::DropSequence(sequence.id));
+            next.others.push(Change::DropSequence(sequence.id));
             Ok(())
         }
         Err(e) if if_exists => {

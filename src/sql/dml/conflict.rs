@@ -17,15 +17,20 @@ use crate::error::{Error, Result, sqlstate};
 use crate::sql::parser::{fold, name_parts};
 use crate::sql::session::Planning;
 use crate::storage::collection::Collection;
+use crate::storage::schema::FieldId;
+use crate::storage::unique::KeyId;
 
-/// What DO UPDATE does.
-const UPSERT: Merge = Merge {
-    sets: 2,
-    inserts: true,
-    updates: true,
-    deletes: false,
-    by_key: true,
-};
+/// What DO UPDATE of the rows with a key does.
+fn upsert(key: KeyId) -> Merge {
+    Merge {
+        sets: 2,
+        inserts: true,
+        updates: true,
+        deletes: false,
+        by_key: Some(key),
+    }
+}
+
 const INSERT: Action = Action::Store(0);
 const UPDATE: Action = Action::Store(1);
 
@@ -36,7 +41,7 @@ impl Planning<'_> {
     /// What an INSERT of the rows of `input` does then, and the query that it takes.
     ///
     /// # Errors
-    /// 42P10 for columns that are not the primary key, 42704 for a constraint that is not there, 42601 for an update
+    /// 42P10 for columns that are not a unique key, 42704 for a constraint that is not there, 42601 for an update
     /// that names neither, and whatever is wrong with its expressions.
     pub(super) async fn on_conflict(
         &self,
@@ -51,44 +56,42 @@ impl Planning<'_> {
             conflict_target,
             action,
         } = on;
-        let names_key = conflict_target.is_some();
-        if let Some(named) = conflict_target {
-            check_target(&named, &target.collection)?;
-        }
-        match action {
-            OnConflictAction::DoUpdate(_) if !names_key => Err(Error::invalid(
+        let named = conflict_target.map(|named| key_named(&named, &target.collection));
+        match (action, named.transpose()?) {
+            (OnConflictAction::DoUpdate(_), None) => Err(Error::invalid(
                 sqlstate::SYNTAX_ERROR,
                 "ON CONFLICT DO UPDATE requires inference specification or constraint name",
             )
             .with_hint("For example, ON CONFLICT (column_name).")),
             // Without a key nothing conflicts.
-            OnConflictAction::DoNothing if target.collection.schema.primary_key.is_empty() => {
+            (OnConflictAction::DoNothing, None) if target.collection.unique_keys().is_empty() => {
                 Ok((Operation::Insert, input))
             }
-            OnConflictAction::DoNothing => {
-                Ok((Operation::Insert, self.skip(target, names_key, input)?))
+            (OnConflictAction::DoNothing, key) => {
+                Ok((Operation::Insert, self.skip(target, key, input)?))
             }
-            OnConflictAction::DoUpdate(update) => {
-                let input = self.update(target, update, input).await?;
-                Ok((Operation::Merge(UPSERT), input))
+            (OnConflictAction::DoUpdate(update), Some(key)) => {
+                let input = self.update(target, key, update, input).await?;
+                Ok((Operation::Merge(upsert(key)), input))
             }
         }
     }
 
     /// The rows without those whose keys are there.
-    fn skip(&self, target: &Target, names_key: bool, input: LogicalPlan) -> Result<LogicalPlan> {
+    fn skip(&self, target: &Target, key: Option<KeyId>, input: LogicalPlan) -> Result<LogicalPlan> {
         let fields = target.collection.schema.arrow_schema();
         let columns = fields.fields().iter().enumerate();
         let columns = columns
             .map(|(place, field)| (None, Arc::clone(field), Paired::Brought(place)))
             .collect();
-        self.conflicts(target, Conflict::Skip, names_key, input, columns)
+        self.conflicts(target, Conflict::Skip, key, input, columns)
     }
 
     /// The rows, what is done with them, and what the live ones with their keys become.
     async fn update(
         &self,
         target: &Target,
+        key: KeyId,
         update: ast::DoUpdate,
         input: LogicalPlan,
     ) -> Result<LogicalPlan> {
@@ -101,7 +104,7 @@ impl Planning<'_> {
             .await?;
         let plan = replace_tables(plan, "ON CONFLICT DO UPDATE", |tables, exprs| {
             let columns = paired(tables, exprs, &target.collection)?;
-            self.conflicts(target, Conflict::Pair, true, input, columns)
+            self.conflicts(target, Conflict::Pair, Some(key), input, columns)
         })?;
         choose(plan, target.collection.schema.columns.len())
     }
@@ -135,19 +138,20 @@ impl Planning<'_> {
         &self,
         target: &Target,
         conflict: Conflict,
-        names_key: bool,
+        key: Option<KeyId>,
         input: LogicalPlan,
         columns: Vec<PairedColumn>,
     ) -> Result<LogicalPlan> {
         let engine = Arc::clone(&self.session.inner.core.engine);
         let collection = Arc::clone(&target.collection);
-        ConflictNode::plan(engine, collection, conflict, names_key, input, columns)
+        ConflictNode::plan(engine, collection, conflict, key, input, columns)
     }
 }
 
-/// That the key is the primary key.
-fn check_target(named: &ConflictTarget, collection: &Collection) -> Result<()> {
+/// The unique key of these columns, in any order, or of that constraint.
+fn key_named(named: &ConflictTarget, collection: &Collection) -> Result<KeyId> {
     let schema = &collection.schema;
+    let mut keys = collection.unique_keys().into_iter();
     match named {
         ConflictTarget::Columns(columns) => {
             let mut ids = Vec::with_capacity(columns.len());
@@ -158,26 +162,23 @@ fn check_target(named: &ConflictTarget, collection: &Collection) -> Result<()> {
                 })?;
                 ids.push(id);
             }
-            let key = &schema.primary_key;
-            if !key.is_empty()
-                && key.iter().all(|id| ids.contains(id))
-                && ids.iter().all(|id| key.contains(id))
-            {
-                return Ok(());
-            }
-            Err(Error::invalid(
-                sqlstate::INVALID_COLUMN_REFERENCE,
-                "there is no unique or exclusion constraint matching the ON CONFLICT specification",
-            ))
+            let same = |fields: &[FieldId]| {
+                fields.iter().all(|id| ids.contains(id)) && ids.iter().all(|id| fields.contains(id))
+            };
+            let found = keys.find(|key| same(&key.fields));
+            found.map(|key| key.id).ok_or_else(|| {
+                let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
+                Error::invalid(sqlstate::INVALID_COLUMN_REFERENCE, message)
+            })
         }
         ConflictTarget::OnConstraint(name) => {
             let name = name_parts(name)?.pop().unwrap_or_default();
             let table = &collection.name.name;
-            if !schema.primary_key.is_empty() && name == format!("{table}_pkey") {
-                return Ok(());
-            }
-            let message = format!("constraint \"{name}\" for table \"{table}\" does not exist");
-            Err(Error::not_found(sqlstate::UNDEFINED_OBJECT, message))
+            let found = keys.find(|key| key.name == name && key.is_constraint);
+            found.map(|key| key.id).ok_or_else(|| {
+                let message = format!("constraint \"{name}\" for table \"{table}\" does not exist");
+                Error::not_found(sqlstate::UNDEFINED_OBJECT, message)
+            })
         }
     }
 }

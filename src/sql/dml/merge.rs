@@ -144,7 +144,7 @@ impl MergeStatement {
             inserts: any(|act| matches!(act, Act::Insert(..))),
             updates: any(|act| matches!(act, Act::Update(_))),
             deletes: any(|act| matches!(act, Act::Delete)),
-            by_key: false,
+            by_key: None,
         }
     }
 

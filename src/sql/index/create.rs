@@ -9,16 +9,18 @@ use datafusion::sql::sqlparser::ast::Ident;
 
 use super::method::{KeyType, Method};
 use super::name::default_name;
-use super::{CreateIndex, KeyDefinition, KeySubject, is_primary_key};
+use super::{CreateIndex, KeyDefinition, KeySubject};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{check_writable, find_collection, qualify};
 use crate::sql::parser::fold;
 use crate::sql::session::{Planning, Session, Tag, done};
+use crate::sql::unique::{check_rows, check_type};
 use crate::storage::bloom::has_filter;
 use crate::storage::change::{Change, QualifiedName};
 use crate::storage::collection::Collection;
 use crate::storage::index::{Index, IndexKey, IndexPart};
 use crate::storage::schema::{CollectionId, CollectionSchema, Column, FieldId, IndexId};
+use crate::storage::unique::UniqueKey;
 
 /// The most columns of an index, as in Postgres.
 const KEYS_MAX: usize = 32;
@@ -71,6 +73,10 @@ async fn commit(
     if create.if_not_exists && is_taken {
         session.notice(format!("relation \"{name}\" already exists, skipping"));
         return Ok(None);
+    }
+    if index.is_unique {
+        let key = UniqueKey::of(&index);
+        check_rows(&planning, collection, &collection.schema, &key).await?;
     }
     index.id = IndexId(session.inner.core.engine.committer.allocate_id());
     let made = (collection.id, index.id);
@@ -156,6 +162,8 @@ impl<'a> Definition<'a> {
             keys,
             include,
             is_unique: self.create.is_unique,
+            is_constraint: false,
+            nulls_equal: self.create.nulls_equal,
             options: self.create.options.clone(),
             predicate: self.create.predicate.clone(),
             columns: named,
@@ -210,13 +218,20 @@ impl<'a> Definition<'a> {
     }
 
     fn check_unique(&self, index: &Index) -> Result<()> {
-        let is_enforced = index.predicate.is_none() && is_primary_key(self.collection, index);
-        if !index.is_unique || is_enforced {
+        if !index.is_unique {
             return Ok(());
         }
-        let message = "UNIQUE indexes are supported on the columns of the primary key only";
-        Err(Error::unsupported(message)
-            .with_hint("Declare the columns PRIMARY KEY when you create the collection."))
+        let is_column = |key: &IndexKey| matches!(key.part, IndexPart::Column(_));
+        if index.predicate.is_some() || !index.keys.iter().all(is_column) {
+            let message = "UNIQUE indexes with a WHERE or of expressions are not supported";
+            let hint = "Keep what it is to tell apart in a column of its own: a NULL there is like no other.";
+            return Err(Error::unsupported(message).with_hint(hint));
+        }
+        let fields = UniqueKey::of(index).fields;
+        let mut columns = fields
+            .iter()
+            .filter_map(|id| self.collection.schema.column_by_id(*id));
+        columns.try_for_each(check_type)
     }
 
     /// What the index does not do that its definition lets expect.

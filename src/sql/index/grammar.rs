@@ -6,6 +6,7 @@ use super::{CreateIndex, DropIndex, KeyDefinition, KeySubject, RenameIndex};
 use crate::error::{Error, Result};
 use crate::sql::parser::{Grammar, name_parts};
 use crate::sql::statement::Statement;
+use crate::sql::unique::nulls_equal;
 
 /// `CREATE [UNIQUE] INDEX [CONCURRENTLY] [[IF NOT EXISTS] name] ON table ..`.
 pub(in crate::sql) fn parse_create(grammar: &mut Grammar<'_>) -> Result<Statement> {
@@ -32,6 +33,7 @@ pub(in crate::sql) fn parse_create(grammar: &mut Grammar<'_>) -> Result<Statemen
         name,
         if_not_exists,
         is_unique,
+        nulls_equal: false,
         concurrently,
         table,
         method,
@@ -43,10 +45,7 @@ pub(in crate::sql) fn parse_create(grammar: &mut Grammar<'_>) -> Result<Statemen
     if grammar.accept(&["INCLUDE"]) {
         create.include = grammar.names_in_parentheses()?;
     }
-    if grammar.accept(&["NULLS"]) {
-        grammar.accept(&["NOT"]);
-        grammar.expect(&["DISTINCT"])?;
-    }
+    create.nulls_equal = nulls_equal(grammar)?;
     if grammar.accept(&["WITH"]) {
         create.options = grammar.options()?;
     }

@@ -1,0 +1,347 @@
+//! UNIQUE and FOREIGN KEY: their grammar, the index behind a UNIQUE constraint, and whether rows that exist suit it.
+
+use std::collections::HashSet;
+
+use datafusion::common::TableReference;
+use datafusion::functions_aggregate::count::count_all;
+use datafusion::prelude::{Expr, ident, lit};
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::ddl::qualify;
+use super::default_name::{first_free, joined};
+use super::parser::{Grammar, fold};
+use super::session::{Planning, Session};
+use crate::catalog::assign::text_of;
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::change::{Change, QualifiedName};
+use crate::storage::collection::Collection;
+use crate::storage::index::{Index, IndexKey, IndexPart};
+use crate::storage::schema::{CollectionId, CollectionSchema, Column, FieldId, IndexId};
+use crate::storage::snapshot::Snapshot;
+use crate::storage::unique::UniqueKey;
+
+/// A UNIQUE constraint.
+#[derive(Debug, Clone)]
+pub struct UniqueDefinition {
+    /// Its name, if it has one.
+    pub name: Option<Ident>,
+    /// Its columns.
+    pub columns: Vec<Ident>,
+    /// The columns of INCLUDE.
+    pub include: Vec<Ident>,
+    /// NULLS NOT DISTINCT.
+    pub nulls_equal: bool,
+}
+
+/// A FOREIGN KEY constraint.
+#[derive(Debug, Clone)]
+pub struct ForeignKey {
+    /// Its columns.
+    pub columns: Vec<Ident>,
+    /// The collection whose rows they name.
+    pub table: ObjectName,
+    /// Its columns; its primary key where there are none.
+    pub referred: Vec<Ident>,
+}
+
+/// `UNIQUE [NULLS [NOT] DISTINCT] [(a, b)] [INCLUDE (c)]`; without columns it is of `column`.
+pub(super) fn unique(
+    grammar: &mut Grammar<'_>,
+    name: Option<Ident>,
+    column: Option<&Ident>,
+) -> Result<UniqueDefinition> {
+    grammar.expect(&["UNIQUE"])?;
+    let nulls_equal = nulls_equal(grammar)?;
+    let columns = match column {
+        Some(column) => vec![column.clone()],
+        None => grammar.names_in_parentheses()?,
+    };
+    let include = match column.is_none() && grammar.accept(&["INCLUDE"]) {
+        true => grammar.names_in_parentheses()?,
+        false => Vec::new(),
+    };
+    if column.is_none() && grammar.accept(&["WITH"]) {
+        grammar.options()?;
+    }
+    if let Some(timing) = timing(grammar)? {
+        return Err(Error::unsupported(format!(
+            "{timing} UNIQUE constraints are not supported: a statement keeps them when it ends"
+        )));
+    }
+    Ok(UniqueDefinition {
+        name,
+        columns,
+        include,
+        nulls_equal,
+    })
+}
+
+/// `[NULLS [NOT] DISTINCT]`.
+pub(super) fn nulls_equal(grammar: &mut Grammar<'_>) -> Result<bool> {
+    if !grammar.accept(&["NULLS"]) {
+        return Ok(false);
+    }
+    let equal = grammar.accept(&["NOT"]);
+    grammar.expect(&["DISTINCT"])?;
+    Ok(equal)
+}
+
+/// `FOREIGN KEY (a, b) REFERENCES ..`.
+pub(super) fn foreign_key(grammar: &mut Grammar<'_>) -> Result<ForeignKey> {
+    grammar.expect(&["FOREIGN", "KEY"])?;
+    let columns = grammar.names_in_parentheses()?;
+    references(grammar, columns)
+}
+
+/// `REFERENCES table [(columns)] [MATCH FULL] [ON DELETE action] [ON UPDATE action] [DEFERRABLE ..]`.
+pub(super) fn references(grammar: &mut Grammar<'_>, columns: Vec<Ident>) -> Result<ForeignKey> {
+    grammar.expect(&["REFERENCES"])?;
+    let table = grammar.name()?;
+    let referred = match grammar.parser.peek_token().token == Token::LParen {
+        true => grammar.names_in_parentheses()?,
+        false => Vec::new(),
+    };
+    loop {
+        if grammar.accept(&["MATCH"]) {
+            grammar.skip(1);
+        } else if grammar.accept(&["ON", "DELETE"]) || grammar.accept(&["ON", "UPDATE"]) {
+            referential_action(grammar)?;
+        } else {
+            break;
+        }
+    }
+    timing(grammar)?;
+    Ok(ForeignKey {
+        columns,
+        table,
+        referred,
+    })
+}
+
+fn referential_action(grammar: &mut Grammar<'_>) -> Result<()> {
+    if grammar.accept(&["SET", "NULL"]) || grammar.accept(&["SET", "DEFAULT"]) {
+        if grammar.parser.peek_token().token == Token::LParen {
+            grammar.names_in_parentheses()?;
+        }
+        return Ok(());
+    }
+    let known = [&["NO", "ACTION"][..], &["RESTRICT"], &["CASCADE"]];
+    match known.iter().any(|words| grammar.accept(words)) {
+        true => Ok(()),
+        false => Err(grammar.unexpected("NO ACTION, RESTRICT, CASCADE or SET")),
+    }
+}
+
+/// `[NOT DEFERRABLE | DEFERRABLE] [INITIALLY IMMEDIATE | INITIALLY DEFERRED]`: the word, where it asks for a later check.
+fn timing(grammar: &mut Grammar<'_>) -> Result<Option<&'static str>> {
+    let mut asked = None;
+    loop {
+        if grammar.accept(&["NOT", "DEFERRABLE"]) || grammar.accept(&["INITIALLY", "IMMEDIATE"]) {
+            continue;
+        } else if grammar.accept(&["DEFERRABLE"]) || grammar.accept(&["INITIALLY", "DEFERRED"]) {
+            asked = Some("DEFERRABLE");
+        } else {
+            return Ok(asked);
+        }
+    }
+}
+
+/// The indexes of UNIQUE constraints of a collection, one after another.
+pub(super) struct Indexes<'a> {
+    pub session: &'a Session,
+    pub snapshot: &'a Snapshot,
+    pub collection: CollectionId,
+    pub name: &'a QualifiedName,
+    pub schema: &'a CollectionSchema,
+}
+
+impl Indexes<'_> {
+    /// The change that makes the index of a constraint, beside those of `changes`.
+    ///
+    /// # Errors
+    /// 42703 for a missing column, 42701 for one that is named twice, 42704 for one of a type that has no order, 42P07
+    /// for a name that is taken.
+    pub fn create(&self, definition: &UniqueDefinition, changes: &[Change]) -> Result<Change> {
+        let mut names = HashSet::new();
+        let mut fields = Vec::with_capacity(definition.columns.len());
+        for name in &definition.columns {
+            let column = self.column(name)?;
+            check_type(column)?;
+            if !names.insert(&column.name) {
+                let message = format!(
+                    "column \"{}\" appears twice in unique constraint",
+                    column.name
+                );
+                return Err(Error::invalid(sqlstate::DUPLICATE_COLUMN, message));
+            }
+            fields.push(column.id);
+        }
+        let include = definition.include.iter();
+        let include = include.map(|name| Ok(self.column(name)?.id));
+        let include = include.collect::<Result<Vec<FieldId>>>()?;
+        let committer = &self.session.inner.core.engine.committer;
+        let key = |field: &FieldId| IndexKey {
+            part: IndexPart::Column(*field),
+            operator_class: None,
+            descending: false,
+            nulls_first: None,
+        };
+        let name = match &definition.name {
+            Some(name) => fold(name),
+            None => self.free_name(definition, changes),
+        };
+        let qualified = QualifiedName::new(&self.name.schema, &name);
+        if self.snapshot.has_relation(&qualified) {
+            let message = format!("relation \"{name}\" already exists");
+            return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
+        }
+        let index = Index {
+            id: IndexId(committer.allocate_id()),
+            name,
+            method: "btree".to_string(),
+            keys: fields.iter().map(key).collect(),
+            columns: [fields, include.clone()].concat(),
+            include,
+            is_unique: true,
+            is_constraint: true,
+            nulls_equal: definition.nulls_equal,
+            options: Vec::new(),
+            predicate: None,
+        };
+        Ok(Change::CreateIndex(self.collection, index))
+    }
+
+    fn column(&self, name: &Ident) -> Result<&Column> {
+        let name = fold(name);
+        self.schema.column(&name).ok_or_else(|| {
+            let message = format!("column \"{name}\" named in key does not exist");
+            Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
+        })
+    }
+
+    /// `book_isbn_key`, or `book_isbn_key1` and so on where that is taken.
+    fn free_name(&self, definition: &UniqueDefinition, changes: &[Change]) -> String {
+        let columns: Vec<String> = definition.columns.iter().map(fold).collect();
+        let columns = columns.join("_");
+        let named = |number: &str| joined(&self.name.name, &columns, &format!("key{number}"));
+        first_free(named, |name| {
+            let made = |change: &Change| matches!(change, Change::CreateIndex(_, index) if index.name == *name);
+            let qualified = QualifiedName::new(&self.name.schema, name);
+            !changes.iter().any(made) && !self.snapshot.has_relation(&qualified)
+        })
+    }
+}
+
+/// That values of the column can be told apart by an order.
+///
+/// # Errors
+/// 42704 as of a type without a btree operator class.
+pub(super) fn check_type(column: &Column) -> Result<()> {
+    if column.column_type.is_scalar() {
+        return Ok(());
+    }
+    let message = format!(
+        "data type {} has no default operator class for access method \"btree\"",
+        column.column_type
+    );
+    Err(Error::invalid(sqlstate::UNDEFINED_OBJECT, message))
+}
+
+/// That no two rows of the collection are alike by the columns of a key of `next`, the schema as it will be.
+///
+/// # Errors
+/// 23505 that names the values.
+pub(super) async fn check_rows(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    next: &CollectionSchema,
+    key: &UniqueKey,
+) -> Result<()> {
+    let is_new = |id: &FieldId| collection.schema.column_by_id(*id).is_none();
+    let (new, old): (Vec<FieldId>, Vec<FieldId>) = key.fields.iter().partition(|id| is_new(id));
+    // All rows have one value in a new column.
+    let is_null = |id: &FieldId| next.column_by_id(*id).is_none_or(|c| c.missing.is_none());
+    let detail = if !key.nulls_equal && new.iter().any(is_null) {
+        None
+    } else if old.is_empty() {
+        (collection.live_rows() > 1).then(|| "All rows have the same key.".to_string())
+    } else {
+        let found = duplicate(planning, collection, &old, key.nulls_equal).await?;
+        found.map(|key| format!("Key {key} is duplicated."))
+    };
+    detail.map_or(Ok(()), |detail| {
+        let message = format!("could not create unique index \"{}\"", key.name);
+        Err(Error::invalid(sqlstate::UNIQUE_VIOLATION, message).with_detail(detail))
+    })
+}
+
+/// The text of a key that several rows have.
+async fn duplicate(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    fields: &[FieldId],
+    nulls_equal: bool,
+) -> Result<Option<String>> {
+    let columns = fields.iter();
+    let columns = columns.filter_map(|id| collection.schema.column_by_id(*id));
+    let names: Vec<&str> = columns.map(|c| c.name.as_str()).collect();
+    let keys: Vec<Expr> = names.iter().map(|name| ident(*name)).collect();
+    let name = &collection.name;
+    let table = TableReference::partial(name.schema.clone(), name.name.clone());
+    let mut rows = planning.session.context().table(table).await?;
+    for key in keys.iter().filter(|_| !nulls_equal) {
+        rows = rows.filter(key.clone().is_not_null())?;
+    }
+    let many = rows
+        .aggregate(keys, vec![count_all().alias("rows of a key")])?
+        .filter(ident("rows of a key").gt(lit(1_i64)))?
+        .limit(0, Some(1))?;
+    let found = many.collect().await?;
+    let Some(batch) = found.iter().find(|batch| batch.num_rows() > 0) else {
+        return Ok(None);
+    };
+    let mut values = Vec::with_capacity(names.len());
+    for column in &batch.columns()[..names.len()] {
+        let text = text_of(column)?;
+        let value = text.iter().next().flatten();
+        values.push(value.unwrap_or("null").to_string());
+    }
+    let (names, values) = (names.join(", "), values.join(", "));
+    Ok(Some(format!("({names})=({values})")))
+}
+
+impl Planning<'_> {
+    /// Says of a foreign key that nothing keeps it, after a look at what it names.
+    ///
+    /// # Errors
+    /// 42P01 for a collection that does not exist, 42703 for a missing column.
+    pub(super) fn foreign_key(
+        &self,
+        relation: &QualifiedName,
+        own: &CollectionSchema,
+        key: &ForeignKey,
+    ) -> Result<()> {
+        let table = qualify(&key.table, &self.session.search_path())?;
+        let found = self.snapshot.collection(&table);
+        let schema = match found {
+            _ if table == *relation => own,
+            Some(found) => &*found.schema,
+            None => {
+                let message = format!("relation \"{table}\" does not exist");
+                return Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message));
+            }
+        };
+        let own = key.columns.iter().map(|name| (own, fold(name)));
+        let referred = key.referred.iter().map(|name| (schema, fold(name)));
+        if let Some((_, name)) = own.chain(referred).find(|(of, n)| of.column(n).is_none()) {
+            let message =
+                format!("column \"{name}\" referenced in foreign key constraint does not exist");
+            return Err(Error::not_found(sqlstate::UNDEFINED_COLUMN, message));
+        }
+        self.session.notice(format!(
+            "the foreign key to \"{table}\" is not kept: nothing checks that the rows it names are there"
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! Unique keys: columns by which no two live rows of a collection are alike.
+
+use std::collections::HashMap;
+
+use super::change::Change;
+use super::collection::Collection;
+use super::index::{Index, IndexPart};
+use super::schema::{CollectionId, CollectionSchema, FieldId, IndexId, Version};
+use super::snapshot::Snapshot;
+use crate::error::{Error, Result};
+
+/// The identity of a unique key within its collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum KeyId {
+    /// The primary key.
+    Primary,
+    /// The key of a unique index.
+    Index(IndexId),
+}
+
+/// Columns by which no two rows are alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UniqueKey {
+    /// Its identity.
+    pub id: KeyId,
+    /// The name of its constraint or index.
+    pub name: String,
+    /// Whether it is a constraint, not an index alone.
+    pub is_constraint: bool,
+    /// The columns, in order.
+    pub fields: Vec<FieldId>,
+    /// NULLS NOT DISTINCT: a NULL is like another NULL.
+    pub nulls_equal: bool,
+}
+
+impl Collection {
+    /// The keys that rows of the collection must not have in common, the primary key first.
+    pub fn unique_keys(&self) -> Vec<UniqueKey> {
+        let has_primary = !self.schema.primary_key.is_empty();
+        let primary = has_primary.then(|| UniqueKey::primary(&self.name.name, &self.schema));
+        let indexes = self.indexes().iter().filter(|index| index.is_unique);
+        let others = indexes.map(|index| UniqueKey::of(index));
+        primary.into_iter().chain(others).collect()
+    }
+}
+
+impl UniqueKey {
+    /// The primary key of a collection with that name and schema.
+    pub fn primary(collection: &str, schema: &CollectionSchema) -> Self {
+        Self {
+            id: KeyId::Primary,
+            name: format!("{collection}_pkey"),
+            is_constraint: true,
+            fields: schema.primary_key.clone(),
+            nulls_equal: false,
+        }
+    }
+
+    /// The key of a unique index, which is of columns alone.
+    pub fn of(index: &Index) -> Self {
+        let fields = index.keys.iter().filter_map(|key| match key.part {
+            IndexPart::Column(field) => Some(field),
+            IndexPart::Expression(_) => None,
+        });
+        Self {
+            id: KeyId::Index(index.id),
+            name: index.name.clone(),
+            is_constraint: index.is_constraint,
+            fields: fields.collect(),
+            nulls_equal: index.nulls_equal,
+        }
+    }
+}
+
+/// When rows last came into each collection: a constraint that was found to hold may not hold for those that came since.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals(HashMap<CollectionId, Version>);
+
+impl Arrivals {
+    /// Remembers the changes of a commit.
+    pub(super) fn record(&mut self, version: Version, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Append(append) => self.0.insert(append.collection, version),
+                Change::AddSegments(collection, _) => self.0.insert(*collection, version),
+                Change::DropCollection(collection) => self.0.remove(collection),
+                _ => None,
+            };
+        }
+    }
+
+    /// That no rows came since `read` into a collection which the change constrains.
+    ///
+    /// # Errors
+    /// 40001 when some did.
+    pub(super) fn check(&self, current: &Snapshot, change: &Change, read: Version) -> Result<()> {
+        let constrained = match change {
+            Change::CreateIndex(collection, index) if index.is_unique => *collection,
+            Change::AlterCollection(alter) => match (&alter.schema, alter.id) {
+                (Some(schema), id) if constrains(current, id, schema) => id,
+                _ => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        if self.0.get(&constrained).is_none_or(|came| *came <= read) {
+            return Ok(());
+        }
+        let message = "rows came by a concurrent commit while a constraint was checked";
+        Err(Error::conflict(message))
+    }
+}
+
+/// Whether rows that suit the collection may not suit the schema.
+fn constrains(current: &Snapshot, id: CollectionId, schema: &CollectionSchema) -> bool {
+    let Some(collection) = current.collection_by_id(id) else {
+        return false;
+    };
+    let before = &collection.schema;
+    let is_new_check = |check| !before.checks.contains(check);
+    let requires = |id| {
+        let column = before.column_by_id(id);
+        column.is_some_and(|column| column.nullable)
+    };
+    let mut required = schema.columns.iter().filter(|column| !column.nullable);
+    schema.primary_key != before.primary_key
+        || schema.checks.iter().any(is_new_check)
+        || required.any(|column| requires(column.id))
+}

@@ -50,7 +50,7 @@ use crate::sql::literal::LiteralPlanner;
 use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
 use crate::sql::vector_search::VectorSearchPlanner;
-use crate::sql::{CopyPlanner, FileAccess, Session, plan_view};
+use crate::sql::{CopyPlanner, FileAccess, Session, ValuesPlanner, plan_view};
 use crate::storage::access::Object;
 use crate::storage::change::View;
 use crate::storage::committer::now_ms;
@@ -325,6 +325,7 @@ impl QueryPlanner for Planner {
             Arc::new(ExplainPlanner),
             Arc::new(VectorTopKPlanner),
             Arc::new(KnnJoinPlanner),
+            Arc::new(ValuesPlanner),
         ]);
         planner.create_physical_plan(logical_plan, session).await
     }

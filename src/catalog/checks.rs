@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, Volatility};
 use datafusion::physical_expr::PhysicalExpr;
 
 use crate::error::{Error, Result, sqlstate};
@@ -19,6 +21,7 @@ const SHOWN_MAX: usize = 64;
 pub struct Checks {
     relation: String,
     conditions: Vec<(String, Arc<dyn PhysicalExpr>)>,
+    are_immutable: bool,
 }
 
 impl fmt::Debug for Checks {
@@ -41,15 +44,23 @@ impl Checks {
         }
         let schema = DFSchema::try_from(collection.schema.arrow_schema())?;
         let mut conditions = Vec::with_capacity(checks.len());
+        let mut are_immutable = true;
         for check in checks {
             let expr = state.create_logical_expr(&check.condition, &schema)?;
+            are_immutable &= !expr.exists(|e| Ok(changes_with_time(e)))?;
             let expr = state.create_physical_expr(expr, &schema)?;
             conditions.push((check.name.clone(), expr));
         }
         Ok(Some(Arc::new(Self {
             relation: collection.name.name.clone(),
             conditions,
+            are_immutable,
         })))
+    }
+
+    /// Whether they say the same of the same row at any time and in any session.
+    pub fn are_immutable(&self) -> bool {
+        self.are_immutable
     }
 
     /// That no row, with the collection's columns as they are stored, makes a condition false.
@@ -73,6 +84,14 @@ impl Checks {
             }
         }
         Ok(())
+    }
+}
+
+fn changes_with_time(expr: &Expr) -> bool {
+    match expr {
+        Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
+        Expr::ScalarVariable(..) | Expr::HigherOrderFunction(_) => true,
+        _ => false,
     }
 }
 

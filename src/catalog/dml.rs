@@ -37,12 +37,10 @@ use datafusion::logical_expr::{
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 
-use self::changed::ChangedRowsExec;
-pub use self::changed::{ChangedRowsNode, Returned, ReturnedColumn};
-use self::conflict::ConflictExec;
-pub use self::conflict::{Conflict, ConflictNode, Paired, PairedColumn};
-pub use self::exec::DmlExec;
+pub use self::changed::{ChangedRowsExec, ChangedRowsNode, Returned, ReturnedColumn};
+pub use self::conflict::{Conflict, ConflictExec, ConflictNode, Paired, PairedColumn};
 use self::exec::Replan;
+pub use self::exec::{Again, DmlExec};
 use super::assign::{Assignment, check_assignable};
 use super::checks::Checks;
 use super::options::PinnedSnapshot;
@@ -165,6 +163,14 @@ impl Target {
             return Err(Error::unsupported(message).with_hint("Run the statement again."));
         }
         Ok(Arc::clone(current))
+    }
+}
+
+impl Target {
+    /// Whether checks mean the same in every execution.
+    fn is_repeatable(&self) -> bool {
+        let checks = self.checks.as_ref();
+        checks.is_none_or(|checks| checks.are_immutable())
     }
 }
 
@@ -435,10 +441,7 @@ impl ExtensionPlanner for DmlPlanner {
         let state = session.as_any().downcast_ref::<SessionState>();
         let target = node.target.checked(session)?;
         let replan = state.zip(logical_inputs.first()).map(|(state, input)| {
-            Arc::new(Replan {
-                state: state.clone(),
-                input: LogicalPlan::clone(input),
-            })
+            Replan::Plan(Arc::new(state.clone()), Arc::new(LogicalPlan::clone(input)))
         });
         Ok(Some(Arc::new(DmlExec::new(
             target,

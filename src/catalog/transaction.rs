@@ -16,6 +16,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use chrono::{DateTime, Utc};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 
@@ -73,6 +74,7 @@ pub(super) struct Written<'a> {
 /// In the configuration of a session it makes statements write into it instead of committing.
 pub struct OpenTransaction {
     engine: Arc<Engine>,
+    began: DateTime<Utc>,
     base: Arc<Snapshot>,
     pending: Mutex<Pending>,
 }
@@ -129,9 +131,15 @@ impl OpenTransaction {
         };
         Self {
             engine,
+            began: Utc::now(),
             base,
             pending: Mutex::new(pending),
         }
+    }
+
+    /// When it began: the time of `now()` in all of its statements.
+    pub fn began(&self) -> DateTime<Utc> {
+        self.began
     }
 
     /// What its next statement reads.

@@ -64,6 +64,7 @@ pub(crate) use copy::CopyPlanner;
 pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};
 pub(crate) use create::plan_view;
 pub use cursor::CursorRow;
+pub use kept::ValuesPlanner;
 pub use named::Named;
 pub use notice::{Notice, Severity};
 pub use prepared::Prepared;

@@ -199,12 +199,16 @@ fn cast(field: &Field, value: ScalarValue) -> Result<ScalarValue> {
 /// # Errors
 /// 42P02 for a parameter without a value.
 pub(super) fn bind(plan: LogicalPlan, values: &[ScalarValue]) -> Result<LogicalPlan> {
-    Ok(replace(plan, &|expr| bind_one(expr, values))?)
+    let is_parameter = |expr: &Expr| matches!(expr, Expr::Placeholder(_));
+    Ok(replace(plan, &is_parameter, &|expr| {
+        bind_one(expr, values)
+    })?)
 }
 
-/// Replaces parameters in all expressions of a plan, whose columns keep their names.
+/// Replaces what `is_open` in all expressions of a plan, whose columns keep their names.
 pub(super) fn replace(
     plan: LogicalPlan,
+    is_open: &dyn Fn(&Expr) -> bool,
     with: &dyn Fn(Expr) -> DataFusionResult<Transformed<Expr>>,
 ) -> DataFusionResult<LogicalPlan> {
     let replaced = plan.transform_up_with_subqueries(|plan| {
@@ -214,7 +218,7 @@ pub(super) fn replace(
             plan => Some(NamePreserver::new(plan)),
         };
         plan.map_expressions(|expr| {
-            if !has_parameter(&expr)? {
+            if !expr.exists(|e| Ok(is_open(e)))? {
                 return Ok(Transformed::no(expr));
             }
             let name = names.as_ref().map(|names| names.save(&expr));

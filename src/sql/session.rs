@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use chrono::{DateTime, Utc};
+use datafusion::common::config::ConfigOptions;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion::execution::session_state::SessionStateBuilder;
@@ -275,6 +277,48 @@ impl Session {
     }
 }
 
+impl Session {
+    /// The time of `now()` in a statement that begins.
+    pub(super) fn statement_time(&self) -> DateTime<Utc> {
+        match self.open_transaction() {
+            Some(transaction) => transaction.began(),
+            None => Utc::now(),
+        }
+    }
+
+    /// What functions know a statement by that reads `snapshot`.
+    fn context_over(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        transaction: Option<&Arc<OpenTransaction>>,
+    ) -> PgContext {
+        let inner = &self.inner;
+        let engine = Arc::clone(&inner.core.engine);
+        let given = Arc::clone(&inner.given);
+        PgContext::new(
+            Arc::clone(&inner.facts),
+            Arc::clone(&inner.user),
+            Arc::clone(&inner.live) as _,
+            Arc::clone(&inner.locks),
+            SessionSequences::new(engine, transaction.cloned(), given),
+            Arc::clone(snapshot),
+        )
+    }
+
+    /// The configuration that functions are given in a statement that reads `snapshot`.
+    pub(super) fn options_over(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        transaction: Option<&Arc<OpenTransaction>>,
+    ) -> Arc<ConfigOptions> {
+        let options = Arc::clone(self.inner.context.state_ref().read().config().options());
+        let mut options = Arc::unwrap_or_clone(options);
+        let context = self.context_over(snapshot, transaction);
+        options.extensions.insert(context);
+        Arc::new(options)
+    }
+}
+
 /// The planning of one statement against one snapshot.
 pub(super) struct Planning<'a> {
     pub(super) session: &'a Session,
@@ -309,17 +353,14 @@ impl<'a> Planning<'a> {
         let pinned = PinnedSnapshot(Arc::clone(&snapshot));
         let config = state.config_mut();
         config.set_extension(Arc::new(pinned));
-        let facts = Arc::clone(&session.inner.facts);
-        let user = Arc::clone(&session.inner.user);
-        let live = Arc::clone(&session.inner.live) as _;
-        let engine = Arc::clone(&session.inner.core.engine);
-        let locks = Arc::clone(&session.inner.locks);
-        let given = Arc::clone(&session.inner.given);
-        let sequences = SessionSequences::new(engine, transaction, given);
-        let context = PgContext::new(facts, user, live, locks, sequences, Arc::clone(&snapshot));
+        let context = session.context_over(&snapshot, transaction.as_ref());
         config.options_mut().extensions.insert(context);
         // Functions are given the configuration as it is at this moment.
         state.mark_start_execution();
+        if let Some(transaction) = transaction {
+            let began = Some(transaction.began());
+            state.execution_props_mut().query_execution_start_time = began;
+        }
         Self {
             session,
             state,

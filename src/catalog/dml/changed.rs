@@ -223,7 +223,7 @@ fn no_writer() -> Error {
 
 /// The operator of a [`ChangedRowsNode`].
 #[derive(Debug)]
-pub(super) struct ChangedRowsExec {
+pub struct ChangedRowsExec {
     label: String,
     columns: Arc<[Returned]>,
     input: Arc<dyn ExecutionPlan>,
@@ -232,7 +232,7 @@ pub(super) struct ChangedRowsExec {
 }
 
 impl ChangedRowsExec {
-    pub fn new(node: &ChangedRowsNode, input: Arc<dyn ExecutionPlan>) -> Self {
+    pub(super) fn new(node: &ChangedRowsNode, input: Arc<dyn ExecutionPlan>) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(node.schema.inner())),
             Partitioning::UnknownPartitioning(1),
@@ -249,7 +249,7 @@ impl ChangedRowsExec {
         }
     }
 
-    pub fn slot(&self) -> &Arc<Slot> {
+    pub(super) fn slot(&self) -> &Arc<Slot> {
         &self.slot
     }
 }

@@ -205,7 +205,7 @@ impl UserDefinedLogicalNodeCore for ConflictNode {
 
 /// The operator of a [`ConflictNode`].
 #[derive(Debug)]
-pub(super) struct ConflictExec {
+pub struct ConflictExec {
     target: Target,
     version: Version,
     conflict: Conflict,
@@ -220,7 +220,7 @@ impl ConflictExec {
     ///
     /// # Errors
     /// 42P01 when the collection is not there any more, 0A000 when its columns are others.
-    pub fn try_new(
+    pub(super) fn try_new(
         node: &ConflictNode,
         target: Target,
         snapshot: &Snapshot,
@@ -246,8 +246,32 @@ impl ConflictExec {
         })
     }
 
+    /// The same over other rows, looked for in another version.
+    ///
+    /// # Errors
+    /// Those of making it.
+    pub fn at(&self, snapshot: &Snapshot, input: Arc<dyn ExecutionPlan>) -> Result<Self> {
+        Ok(Self {
+            target: Target {
+                collection: self.target.current(snapshot)?,
+                ..self.target.clone()
+            },
+            version: snapshot.version(),
+            conflict: self.conflict,
+            key: self.key,
+            columns: Arc::clone(&self.columns),
+            input,
+            properties: Arc::clone(&self.properties),
+        })
+    }
+
+    /// Whether another execution of the same operators does the same.
+    pub fn is_repeatable(&self) -> bool {
+        self.target.is_repeatable()
+    }
+
     /// The version whose rows it looks at.
-    pub fn version(&self) -> Version {
+    pub(super) fn version(&self) -> Version {
         self.version
     }
 }

@@ -38,22 +38,40 @@ const TRIES_MAX: usize = 100;
 /// The most time between a conflict and the version that won.
 const NEWER_VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The operators of a statement's query over another version.
+pub type Again = dyn Fn(&Snapshot) -> DataFusionResult<Arc<dyn ExecutionPlan>> + Send + Sync;
+
 /// What it takes to plan a statement's query again, against a newer version.
-#[derive(Debug)]
-pub(super) struct Replan {
-    pub state: SessionState,
-    pub input: LogicalPlan,
+#[derive(Clone)]
+pub enum Replan {
+    /// The query is planned anew.
+    Plan(Arc<SessionState>, Arc<LogicalPlan>),
+    /// Operators that were kept are given the version.
+    Repeat(Arc<Again>),
+}
+
+impl fmt::Debug for Replan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plan(..) => "Plan",
+            Self::Repeat(_) => "Repeat",
+        })
+    }
 }
 
 impl Replan {
     /// The query over `snapshot`.
     async fn plan(&self, snapshot: &Arc<Snapshot>) -> Result<Arc<dyn ExecutionPlan>> {
-        let mut state = self.state.clone();
+        let (state, input) = match self {
+            Self::Plan(state, input) => (state, input),
+            Self::Repeat(again) => return Ok(again(snapshot)?),
+        };
+        let mut state = SessionState::clone(state);
         let pinned = PinnedSnapshot(Arc::clone(snapshot));
         state.config_mut().set_extension(Arc::new(pinned));
         Ok(state
             .query_planner()
-            .create_physical_plan(&self.input, &state)
+            .create_physical_plan(input, &state)
             .await?)
     }
 }
@@ -66,7 +84,7 @@ pub struct DmlExec {
     operation: Operation,
     input: Arc<dyn ExecutionPlan>,
     returns: bool,
-    replan: Option<Arc<Replan>>,
+    replan: Option<Replan>,
     properties: Arc<PlanProperties>,
 }
 
@@ -76,7 +94,7 @@ impl DmlExec {
         operation: Operation,
         input: Arc<dyn ExecutionPlan>,
         returns: bool,
-        replan: Option<Arc<Replan>>,
+        replan: Option<Replan>,
     ) -> Self {
         let schema = match returns {
             true => input.schema(),
@@ -96,6 +114,28 @@ impl DmlExec {
             returns,
             replan,
             properties: Arc::new(properties),
+        }
+    }
+
+    /// The query that finds the rows.
+    pub fn input(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.input
+    }
+
+    /// Whether another execution of the same operators does the same: checks are planned with the time of that day.
+    pub fn is_repeatable(&self) -> bool {
+        self.target.is_repeatable()
+    }
+
+    /// The same statement with a query that is made again by `again`.
+    pub fn repeated(&self, input: Arc<dyn ExecutionPlan>, again: Arc<Again>) -> Self {
+        Self {
+            target: self.target.clone(),
+            operation: self.operation,
+            input,
+            returns: self.returns,
+            replan: Some(Replan::Repeat(again)),
+            properties: Arc::clone(&self.properties),
         }
     }
 
@@ -191,7 +231,7 @@ struct Statement {
     operation: Operation,
     input: Arc<dyn ExecutionPlan>,
     returns: bool,
-    replan: Option<Arc<Replan>>,
+    replan: Option<Replan>,
     context: Arc<TaskContext>,
 }
 

@@ -82,7 +82,8 @@ pub(super) fn put_parameters(
     if values.is_empty() {
         return Ok(plan);
     }
-    replace(plan, &|expr| {
+    let is_parameter = |expr: &Expr| matches!(expr, Expr::Placeholder(_));
+    replace(plan, &is_parameter, &|expr| {
         let value = match &expr {
             Expr::Placeholder(parameter) => values.get(parameter.id.as_str()),
             _ => None,

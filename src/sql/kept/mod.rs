@@ -7,9 +7,11 @@
 //! | operators | operators that read parameters          | binds values, prunes, gives operators fresh state        |
 //!
 //! A plan is as far up as it may be. Optimising evaluates what is constant, so what is constant for one execution alone
-//! (`now()`, `current_setting()`) keeps a plan down, and so does whatever else looks at the session or the catalogs.
-//! Operators run in one partition: right for the few rows that most prepared statements look at. What looks at more
-//! is planned for all cores each time, because planning is nothing beside reading.
+//! (`current_setting()`) keeps a plan down, and so does whatever else looks at the session or the catalogs; the time of
+//! `now()` is one more parameter, and `nextval()` is told of the session at each execution. Operators run in one
+//! partition: right for the few rows that most prepared statements look at. What looks at more is planned for all cores
+//! each time, because planning is nothing beside reading. Statements that change rows are kept as queries are: one that
+//! loses against a concurrent commit gives its operators the newer version.
 //!
 //! A plan is made again when definitions, roles or grants are others, or a setting of the session. Privileges are checked
 //! at each execution.
@@ -20,6 +22,7 @@ mod pure;
 mod template;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -27,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
 use datafusion::common::ScalarValue;
 use datafusion::common::config::ConfigOptions;
@@ -40,7 +43,8 @@ use futures::{Stream, StreamExt};
 use parking_lot::Mutex;
 
 use self::planning::Planner;
-use self::template::{Ready, Template};
+use self::template::{Given, Ready, Template};
+pub use self::values::ValuesPlanner;
 use super::access::requirements::Requirements;
 use super::parameters::bind;
 use super::session::{Planning, Session, Tag};
@@ -82,7 +86,6 @@ pub(super) struct Kept {
     basis: Basis,
     tag: Tag,
     requirements: Requirements,
-    fields: Vec<FieldRef>,
     analyzed: LogicalPlan,
     optimized: Option<Optimized>,
 }
@@ -98,8 +101,13 @@ impl std::fmt::Debug for Kept {
 /// A plan that was optimised with its parameters.
 struct Optimized {
     plan: LogicalPlan,
+    /// The types of its parameters; the last is that of `now()` if it is called.
+    fields: Vec<FieldRef>,
+    calls_now: bool,
     /// Whether a LIMIT is a parameter: operators learn of it only when it is a number.
     has_open_limit: bool,
+    /// Whether functions must be told of the session that executes it.
+    reads_session: bool,
     operators: Mutex<Operators>,
     last: Arc<Execution>,
 }
@@ -130,6 +138,8 @@ impl Execution {
 
 /// Operators that may be kept.
 enum Operators {
+    /// Nothing was executed: many statements are executed once.
+    New,
     Unknown,
     None,
     Some(Arc<Template>),
@@ -171,22 +181,15 @@ impl Kept {
         analyzed: LogicalPlan,
         fields: Vec<FieldRef>,
     ) -> Result<Self> {
-        let optimized = match pure::is_pure(&analyzed)? {
-            true => Some(Optimized {
-                plan: state
-                    .optimizer()
-                    .optimize(analyzed.clone(), state, |_, _| {})?,
-                has_open_limit: pure::has_open_limit(&analyzed)?,
-                operators: Mutex::new(Operators::Unknown),
-                last: Arc::default(),
-            }),
+        let (open, time) = pure::with_open_time(analyzed.clone(), fields.len())?;
+        let optimized = match pure::is_pure(&open)? {
+            true => Some(Optimized::new(state, open, fields, time)?),
             false => None,
         };
         Ok(Self {
             basis,
             tag,
             requirements: Requirements::of(made)?,
-            fields,
             analyzed,
             optimized,
         })
@@ -197,11 +200,12 @@ impl Kept {
         self.basis == *basis
     }
 
-    /// Whether its operators are kept and took little the last time.
+    /// Whether its operators are kept and took little the last time. What takes numbers of a sequence may wait for the disk.
     pub fn is_quick(&self) -> bool {
         let quick = |optimized: &Optimized| {
             let took = optimized.last.microseconds.load(Ordering::Relaxed);
             took <= QUICK_MICROSECONDS_MAX
+                && !optimized.reads_session
                 && optimized.last.is_small()
                 && matches!(*optimized.operators.lock(), Operators::Some(_))
         };
@@ -232,7 +236,7 @@ impl Kept {
     pub async fn start(
         &self,
         session: &Session,
-        values: Vec<ScalarValue>,
+        mut values: Vec<ScalarValue>,
     ) -> Result<SendableRecordBatchStream> {
         self.requirements
             .check(&session.snapshot(), session.user().current())?;
@@ -241,21 +245,50 @@ impl Kept {
             let frame = datafusion::dataframe::DataFrame::new(state, self.bound(&values)?);
             return Ok(frame.execute_stream().await?);
         };
-        if !matches!(self.tag, Tag::Rows) {
-            let state = Planning::new(session).state_for(&self.tag);
-            return optimized.change(state, &values).await;
-        }
+        values.extend(optimized.time(session));
         if let Some(rows) = optimized.repeat(session, &values).await? {
             return Ok(rows);
         }
-        let state = session.shared_state(&self.basis.options);
-        optimized
-            .plan_and_start(session, state, &self.fields, &values)
-            .await
+        let shared = session.shared_state(&self.basis.options);
+        if matches!(self.tag, Tag::Rows) && !optimized.reads_session {
+            return optimized.read(session, shared, &values).await;
+        }
+        optimized.keep_operators(&shared).await;
+        let state = Planning::new(session).state_for(&self.tag);
+        optimized.plan_and_start(state, &values).await
     }
 }
 
 impl Optimized {
+    fn new(
+        state: &SessionState,
+        analyzed: LogicalPlan,
+        mut fields: Vec<FieldRef>,
+        time: Option<FieldRef>,
+    ) -> Result<Self> {
+        let calls_now = time.is_some();
+        fields.extend(time);
+        Ok(Self {
+            has_open_limit: pure::has_open_limit(&analyzed)?,
+            reads_session: pure::has_session_functions(&analyzed)?,
+            plan: state.optimizer().optimize(analyzed, state, |_, _| {})?,
+            fields,
+            calls_now,
+            operators: Mutex::new(Operators::New),
+            last: Arc::default(),
+        })
+    }
+
+    /// The value of `now()`, if it is called.
+    fn time(&self, session: &Session) -> Option<ScalarValue> {
+        let field = self.fields.last().filter(|_| self.calls_now)?;
+        let now = session.statement_time().timestamp_nanos_opt();
+        let DataType::Timestamp(TimeUnit::Nanosecond, zone) = field.data_type() else {
+            return None;
+        };
+        Some(ScalarValue::TimestampNanosecond(now, zone.clone()))
+    }
+
     fn bound(&self, state: &SessionState, values: &[ScalarValue]) -> Result<LogicalPlan> {
         let plan = bind(self.plan.clone(), values)?;
         if !self.has_open_limit {
@@ -267,8 +300,9 @@ impl Optimized {
         Ok(optimizer.optimize(plan, state, |_, _| {})?)
     }
 
-    /// Changes rows: the operators may have to plan again, and have a state of their own for it.
-    async fn change(
+    /// Plans with a state of the statement's own: that of functions that read it, or of changes, which may have to plan
+    /// again.
+    async fn plan_and_start(
         &self,
         state: SessionState,
         values: &[ScalarValue],
@@ -278,7 +312,8 @@ impl Optimized {
             .query_planner()
             .create_physical_plan(&plan, &state)
             .await?;
-        Ok(execute_stream(operators, state.task_ctx())?)
+        let rows = execute_stream(Arc::clone(&operators), state.task_ctx())?;
+        Ok(self.observed(rows, operators, None))
     }
 
     /// The rows of the kept operators, if there are any and they have few rows to look at.
@@ -291,7 +326,21 @@ impl Optimized {
             Operators::Some(template) => Arc::clone(template),
             _ => return Ok(None),
         };
-        let ready = template.ready(values, &session.snapshot()).await?;
+        let transaction = session.open_transaction();
+        let snapshot = match &transaction {
+            Some(transaction) => transaction.snapshot(),
+            None => session.newest(),
+        };
+        let reads_session = self.reads_session;
+        let options = || session.options_over(&snapshot, transaction.as_ref());
+        let options = reads_session.then(options);
+        let given = Given {
+            values,
+            snapshot: &snapshot,
+            options,
+            transaction,
+        };
+        let ready = template.ready(given).await?;
         let is_small = self.last.is_small()
             || rows(&ready.plan, CollectionScanExec::rows_planned) <= SERIAL_ROWS_MAX;
         if !is_small {
@@ -302,11 +351,11 @@ impl Optimized {
         Ok(Some(self.observed(rows, plan, Some(ready))))
     }
 
-    async fn plan_and_start(
+    /// Plans a query with the state that all statements share.
+    async fn read(
         &self,
         session: &Session,
         state: Arc<SessionState>,
-        fields: &[FieldRef],
         values: &[ScalarValue],
     ) -> Result<SendableRecordBatchStream> {
         let plan = self.bound(&state, values)?;
@@ -314,21 +363,30 @@ impl Optimized {
         let config = state.config().clone().with_extension(pinned);
         let planner = Planner::new(Arc::clone(&state), config);
         let operators = planner.plan(&plan).await?;
-        if matches!(*self.operators.lock(), Operators::Unknown) {
-            self.keep_operators(&state, fields).await;
-        }
+        self.keep_operators(&state).await;
         let rows = execute_stream(Arc::clone(&operators), planner.task_context())?;
         Ok(self.observed(rows, operators, None))
     }
 
-    /// Plans the operators that will be kept, if they can be.
-    async fn keep_operators(&self, state: &Arc<SessionState>, fields: &[FieldRef]) {
+    /// Plans the operators that will be kept, if they can be and this is not the first execution.
+    async fn keep_operators(&self, state: &Arc<SessionState>) {
+        {
+            let mut operators = self.operators.lock();
+            match &*operators {
+                Operators::New => {
+                    *operators = Operators::Unknown;
+                    return;
+                }
+                Operators::Unknown => {}
+                Operators::None | Operators::Some(_) => return,
+            }
+        }
         let template = match self.has_open_limit {
             true => None,
             false => {
                 let config = state.config().clone().with_target_partitions(1);
                 let planner = Planner::new(Arc::clone(state), config);
-                Template::new(planner, self.plan.clone(), fields.to_vec()).await
+                Template::new(planner, self.plan.clone(), self.fields.clone()).await
             }
         };
         *self.operators.lock() = match template {

@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
@@ -20,19 +21,80 @@ use parking_lot::RwLock;
 use crate::error::Error;
 use crate::sql::parameters::{no_parameter, place_of, replace};
 
-/// The values of the parameters of the execution that has the plan now; the first is `$1`.
+/// Functions that give other values in other sessions, and are not evaluated before a plan is executed.
+const SESSION_FUNCTIONS: [&str; 1] = ["nextval"];
+
+/// What the execution that has the plan now differs in from others.
 #[derive(Debug, Default)]
-pub(super) struct Bindings(RwLock<Vec<ScalarValue>>);
+pub(super) struct Bindings {
+    /// Of its parameters; the first is `$1`.
+    values: RwLock<Vec<ScalarValue>>,
+    /// What functions know its session by; only where some do.
+    options: RwLock<Option<Arc<ConfigOptions>>>,
+}
 
 impl Bindings {
-    /// The values of another execution.
-    pub fn set(&self, values: Vec<ScalarValue>) {
-        *self.0.write() = values;
+    /// Those of another execution.
+    pub fn set(&self, values: Vec<ScalarValue>, options: Option<Arc<ConfigOptions>>) {
+        *self.values.write() = values;
+        *self.options.write() = options;
     }
 
     fn get(&self, place: usize) -> Result<ScalarValue> {
-        let value = self.0.read().get(place).cloned();
+        let value = self.values.read().get(place).cloned();
         value.ok_or_else(|| Error::internal("a parameter is read before it has a value").into())
+    }
+
+    fn options(&self) -> Result<Arc<ConfigOptions>> {
+        let options = self.options.read().clone();
+        options.ok_or_else(|| Error::internal("a function is called outside a session").into())
+    }
+}
+
+/// A function that is told of the session that executes it, instead of the one that planned it.
+#[derive(Debug)]
+struct SessionFunction {
+    inner: Arc<ScalarUDF>,
+    bindings: Arc<Bindings>,
+}
+
+impl PartialEq for SessionFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner == other.inner && Arc::ptr_eq(&self.bindings, &other.bindings)
+    }
+}
+
+impl Eq for SessionFunction {}
+
+impl Hash for SessionFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+        Arc::as_ptr(&self.bindings).hash(state);
+    }
+}
+
+impl ScalarUDFImpl for SessionFunction {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(arg_types)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        self.inner.return_field_from_args(args)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.inner.invoke_with_args(ScalarFunctionArgs {
+            config_options: self.bindings.options()?,
+            ..args
+        })
     }
 }
 
@@ -83,7 +145,8 @@ impl ScalarUDFImpl for Parameter {
     }
 }
 
-/// The plan with functions in place of its parameters, which have the types of `fields`.
+/// The plan with functions in place of its parameters, which have the types of `fields`, and with functions that know
+/// the session by the bindings.
 ///
 /// # Errors
 /// 42P02 for a parameter that has none.
@@ -106,15 +169,31 @@ pub(super) fn with_functions(
             Arc::new(ScalarUDF::from(parameter))
         })
         .collect();
-    replace(plan, &|expr| {
-        let Expr::Placeholder(placeholder) = &expr else {
-            return Ok(Transformed::no(expr));
-        };
-        match functions.get(place_of(&placeholder.id)?) {
+    let is_open = |expr: &Expr| matches!(expr, Expr::Placeholder(_)) || reads_session(expr);
+    replace(plan, &is_open, &|expr| match expr {
+        Expr::Placeholder(placeholder) => match functions.get(place_of(&placeholder.id)?) {
             Some(function) => Ok(Transformed::yes(function.call(Vec::new()))),
             None => Err(no_parameter(&placeholder.id).into()),
+        },
+        Expr::ScalarFunction(call) if is_of_session(&call.func) => {
+            let function = SessionFunction {
+                inner: call.func,
+                bindings: Arc::clone(bindings),
+            };
+            let function = ScalarUDF::from(function);
+            Ok(Transformed::yes(function.call(call.args)))
         }
+        other => Ok(Transformed::no(other)),
     })
+}
+
+/// Whether the expression is a call that must be told of the session which executes it.
+pub(super) fn reads_session(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if is_of_session(&call.func))
+}
+
+fn is_of_session(function: &ScalarUDF) -> bool {
+    SESSION_FUNCTIONS.contains(&function.name())
 }
 
 /// The expression with the values that its parameters have now.

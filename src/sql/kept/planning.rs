@@ -20,6 +20,8 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 
+use crate::catalog::transaction::OpenTransaction;
+
 type Rules = Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>>;
 
 /// The shared state with another configuration.
@@ -61,10 +63,19 @@ impl Planner {
 
     /// What the operators run in. They look no functions up.
     pub fn task_context(&self) -> Arc<TaskContext> {
+        self.task_context_with(self.config.clone())
+    }
+
+    /// What operators run in that change rows: as part of `transaction`.
+    pub fn task_context_in(&self, transaction: Arc<OpenTransaction>) -> Arc<TaskContext> {
+        self.task_context_with(self.config.clone().with_extension(transaction))
+    }
+
+    fn task_context_with(&self, config: SessionConfig) -> Arc<TaskContext> {
         Arc::new(TaskContext::new(
             None,
             self.state.session_id().to_string(),
-            self.config.clone(),
+            config,
             HashMap::new(),
             HashMap::new(),
             HashMap::new(),
@@ -140,8 +151,9 @@ impl PlanningSession for Planner {
         self.state.execution_props()
     }
 
+    /// Our own planners look for the state of a session.
     fn as_any(&self) -> &dyn Any {
-        self
+        self.state.as_ref()
     }
 
     fn table_options(&self) -> &TableOptions {

@@ -1,17 +1,26 @@
 //! Whether a plan says the same at any time: what may be evaluated when it is optimised stays true.
+//!
+//! The time of `now()` is known when a statement begins: it becomes one more parameter.
 
-use datafusion::common::Result;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use arrow::datatypes::FieldRef;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result};
 use datafusion::datasource::source_as_provider;
+use datafusion::functions::datetime::now::NowFunc;
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{
-    Expr, LogicalPlan, TableScan, Volatility, WindowFunctionDefinition,
+    Expr, ExprSchemable, LogicalPlan, TableScan, Volatility, WindowFunctionDefinition,
 };
 
+use super::parameter::reads_session;
 use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode};
 use crate::catalog::table::CollectionTable;
 use crate::search::knn::KnnJoin;
 use crate::sql::access::view::ViewNode;
-use crate::sql::parameters::has_parameter;
+use crate::sql::parameters::{has_parameter, replace};
 
 /// Whether a plan reads collections alone, by functions that depend on nothing but their arguments.
 pub(super) fn is_pure(plan: &LogicalPlan) -> Result<bool> {
@@ -66,8 +75,13 @@ fn is_collection(scan: &TableScan) -> bool {
     provider.is_ok_and(|provider| provider.is::<CollectionTable>())
 }
 
+/// Functions that are called when a plan is executed, whatever was known before.
+const REPEATED: [&str; 3] = ["random", "uuid", "gen_random_uuid"];
+
 fn is_pure_expr(expr: &Expr) -> bool {
     let volatility = match expr {
+        Expr::ScalarFunction(call) if REPEATED.contains(&call.name()) => return true,
+        _ if reads_session(expr) => return true,
         Expr::ScalarFunction(function) => function.func.signature().volatility,
         Expr::AggregateFunction(function) => function.func.signature().volatility,
         Expr::WindowFunction(window) => match &window.fun {
@@ -78,6 +92,44 @@ fn is_pure_expr(expr: &Expr) -> bool {
         _ => Volatility::Immutable,
     };
     volatility == Volatility::Immutable
+}
+
+/// Whether a plan calls functions that must be told of the session which executes it.
+pub(super) fn has_session_functions(plan: &LogicalPlan) -> Result<bool> {
+    let mut any = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            any = any || expr.exists(|e| Ok(reads_session(e)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(match any {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(any)
+}
+
+/// The plan with a parameter at `place` where it calls `now()`, and the type of that time if it does.
+pub(super) fn with_open_time(
+    plan: LogicalPlan,
+    place: usize,
+) -> Result<(LogicalPlan, Option<FieldRef>)> {
+    let field = RefCell::new(None);
+    let plan = replace(plan, &is_now, &|expr| {
+        if !is_now(&expr) {
+            return Ok(Transformed::no(expr));
+        }
+        let (_, time) = expr.to_field(&DFSchema::empty())?;
+        *field.borrow_mut() = Some(Arc::clone(&time));
+        let parameter = Placeholder::new_with_field(format!("${}", place + 1), Some(time));
+        Ok(Transformed::yes(Expr::Placeholder(parameter)))
+    })?;
+    Ok((plan, field.into_inner()))
+}
+
+fn is_now(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<NowFunc>())
 }
 
 /// Whether LIMIT or OFFSET has a parameter.

@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
@@ -30,7 +31,10 @@ use parking_lot::Mutex;
 
 use super::parameter::{Bindings, bound, with_functions};
 use super::planning::Planner;
+use super::values::{ValuesExec, with_computed_values};
+use crate::catalog::dml::{Again, ChangedRowsExec, ConflictExec, DmlExec};
 use crate::catalog::scan::CollectionScanExec;
+use crate::catalog::transaction::OpenTransaction;
 use crate::error::Error;
 use crate::search::exec::{Limit, Search, VectorTopKExec};
 use crate::storage::snapshot::Snapshot;
@@ -55,6 +59,18 @@ struct Operators {
     bindings: Arc<Bindings>,
     /// Whether a sort tells the scan which rows it does not want any more.
     is_dynamic: bool,
+}
+
+/// What an execution differs in from others.
+pub(super) struct Given<'a> {
+    /// Of the parameters.
+    pub values: &'a [ScalarValue],
+    /// What it reads.
+    pub snapshot: &'a Snapshot,
+    /// What functions know its session by.
+    pub options: Option<Arc<ConfigOptions>>,
+    /// What its changes are part of.
+    pub transaction: Option<Arc<OpenTransaction>>,
 }
 
 /// Operators that are ready to be executed; they return to their template when this is dropped.
@@ -99,6 +115,7 @@ impl Template {
     async fn operators(&self) -> Result<Operators> {
         let bindings = Arc::<Bindings>::default();
         let plan = with_functions(self.optimized.clone(), &self.fields, &bindings)?;
+        let plan = with_computed_values(plan)?;
         let root = self.planner.plan(&plan).await?;
         if !is_repeatable(&root) || root.output_partitioning().partition_count() != 1 {
             return Err(Error::internal("operators that cannot be executed again").into());
@@ -110,21 +127,23 @@ impl Template {
         })
     }
 
-    /// The operators for these values, over the rows of `snapshot`.
+    /// The operators for an execution.
     ///
     /// # Errors
     /// 42P01 when a collection is gone, 0A000 when its columns are others.
-    pub async fn ready(
-        self: &Arc<Self>,
-        values: &[ScalarValue],
-        snapshot: &Snapshot,
-    ) -> Result<Ready> {
+    pub async fn ready(self: &Arc<Self>, execution: Given<'_>) -> Result<Ready> {
         let idle = self.idle.lock().pop();
         let operators = match idle {
             Some(operators) => operators,
             None => self.operators().await?,
         };
-        operators.bindings.set(values.to_vec());
+        let Given {
+            values,
+            snapshot,
+            options,
+            transaction,
+        } = execution;
+        operators.bindings.set(values.to_vec(), options);
         let mut plan = afresh(&operators.root, snapshot)?;
         if operators.is_dynamic {
             let options = self.context.session_config().options();
@@ -134,7 +153,10 @@ impl Template {
             template: Arc::clone(self),
             operators: Some(operators),
             plan,
-            context: Arc::clone(&self.context),
+            context: match transaction {
+                Some(transaction) => self.planner.task_context_in(transaction),
+                None => Arc::clone(&self.context),
+            },
         })
     }
 }
@@ -157,7 +179,11 @@ pub(super) fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<AggregateExec>()
         || plan.is::<VectorTopKExec>()
         || plan.is::<CooperativeExec>()
-        || plan.is::<PlaceholderRowExec>();
+        || plan.is::<PlaceholderRowExec>()
+        || plan.is::<ValuesExec>()
+        || plan.is::<ChangedRowsExec>()
+        || plan.downcast_ref().is_some_and(ConflictExec::is_repeatable)
+        || plan.downcast_ref().is_some_and(DmlExec::is_repeatable);
     is_known && plan.children().into_iter().all(is_repeatable)
 }
 
@@ -181,9 +207,17 @@ fn afresh(plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Arc<dyn 
     if let Some(search) = plan.downcast_ref::<VectorTopKExec>() {
         return Ok(Arc::new(search_again(search, snapshot)?));
     }
+    if let Some(change) = plan.downcast_ref::<DmlExec>() {
+        return Ok(Arc::new(change_again(change, snapshot)?));
+    }
     let children = plan.children();
     if children.is_empty() {
         return Arc::clone(plan).reset_state();
+    }
+    if let Some(conflict) = plan.downcast_ref::<ConflictExec>() {
+        return Ok(Arc::new(
+            conflict.at(snapshot, afresh(children[0], snapshot)?)?,
+        ));
     }
     let children = children.into_iter().map(|child| afresh(child, snapshot));
     let children = children.collect::<Result<Vec<_>>>()?;
@@ -196,6 +230,14 @@ fn afresh(plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Arc<dyn 
         children,
         ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep),
     )
+}
+
+/// The statement over `snapshot`, which looks for its rows again when it meets a newer one.
+fn change_again(change: &DmlExec, snapshot: &Snapshot) -> Result<DmlExec> {
+    let input = Arc::clone(change.input());
+    let now = afresh(&input, snapshot)?;
+    let again: Arc<Again> = Arc::new(move |snapshot| afresh(&input, snapshot));
+    Ok(change.repeated(now, again))
 }
 
 /// The search for what its parameters are now, in what `snapshot` has.

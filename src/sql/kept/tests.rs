@@ -202,6 +202,128 @@ async fn prepared_statements_say_what_literals_say() {
     }
 }
 
+/// Statements that change rows; what they give back has an order.
+const STATEMENTS_OF_CHANGE: &[&str] = &[
+    "INSERT INTO c (k, n, s) VALUES ($1:bigint, $2:int, 'new')",
+    "INSERT INTO c (k, n) VALUES ($1:bigint, 1), ($2:bigint, 2) RETURNING k, n",
+    "INSERT INTO c (k, n) VALUES ($1:bigint, $2:int) ON CONFLICT DO NOTHING",
+    "INSERT INTO c (k, n) VALUES ($1:bigint, 7), (8, $2:int) ON CONFLICT (k) DO UPDATE SET n = c.n + excluded.n RETURNING k, n, id",
+    "INSERT INTO c (k, s) SELECT k + 100, s FROM c WHERE k < $1:bigint ON CONFLICT DO NOTHING",
+    "UPDATE c SET n = n + $2:int WHERE k = $1:bigint RETURNING k, n, s",
+    "UPDATE c SET s = $2:text WHERE n > $1:int",
+    "UPDATE c SET k = k + 1000 WHERE k = $1:bigint AND k < 1000",
+    "DELETE FROM c WHERE k = $1:bigint RETURNING *",
+    "DELETE FROM c WHERE n % 11 = $1:int",
+    "INSERT INTO c (k, n) VALUES ($1:bigint, nextval('c_id_seq')) RETURNING id, n",
+    "INSERT INTO c (k, s) VALUES ($1:bigint, (now() > '2000-01-01')::text) RETURNING k, s",
+];
+
+/// Rows of two databases: one executes statements with literals, the other prepared ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn prepared_changes_do_what_literals_do() {
+    let table =
+        "CREATE TABLE c (id BIGSERIAL, k BIGINT PRIMARY KEY, n INT CHECK (n < 100000), s TEXT)";
+    let (literal, session) = (session().await, session().await);
+    for session in [&literal, &session] {
+        run(session, table).await;
+    }
+    let mut prepared = Vec::new();
+    for statement in STATEMENTS_OF_CHANGE {
+        let (text, types) = split(statement);
+        let made = session.prepare(&text, &[]).await.unwrap();
+        prepared.push((text, types, made));
+    }
+    let mut random = Random(11);
+    for round in 0..400 {
+        let block = ["BEGIN", "ROLLBACK", "BEGIN", "COMMIT"].get(random.below(24) as usize);
+        if let Some(block) = block {
+            let expected = answer(literal.run(block).await).await;
+            assert_eq!(answer(session.run(block).await).await, expected);
+        }
+        let (text, types, prepared) = &prepared[random.below(prepared.len() as u64) as usize];
+        let value = |t: &String| match t.as_str() {
+            "bigint" => Some(random.below(40).to_string()),
+            other => random.value(other),
+        };
+        let values: Vec<_> = types.iter().map(value).collect();
+        let expected = answer(literal.run(&with_literals(text, types, &values)).await).await;
+        let found = answer(session.execute(prepared, scalars(&values)).await).await;
+        assert_eq!(found, expected, "{round}: {text} {values:?}");
+    }
+    let all = "SELECT k, n, s FROM c ORDER BY k";
+    for session in [&literal, &session] {
+        run(session, "ROLLBACK").await;
+    }
+    assert_eq!(
+        rows(session.run(all).await).await,
+        rows(literal.run(all).await).await
+    );
+    for (text, _, prepared) in &prepared {
+        assert_eq!(level(prepared), "operators", "{text}");
+    }
+}
+
+async fn answer(outcome: Result<Outcome, Error>) -> Result<String, String> {
+    let batches = match outcome {
+        Ok(outcome) => collect(outcome.stream).await.map_err(Error::from),
+        Err(e) => Err(e),
+    };
+    batches
+        .map(|b| lines(&b))
+        .map_err(|e| e.sqlstate().to_string())
+}
+
+/// Many sessions count in one row by statements that are kept: none of them is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn kept_changes_look_again_after_a_conflict() {
+    let database = Database::temporary(Settings::default()).await.unwrap();
+    let session = database.session();
+    run(&session, BEFORE[0]).await;
+    run(&session, "INSERT INTO t VALUES (1, 0, 0, 'a', NULL)").await;
+    let texts = [
+        "UPDATE t SET k = k + $1 WHERE id = 1",
+        "INSERT INTO t (id, k) VALUES (1, 0) ON CONFLICT (id) DO UPDATE SET k = t.k + $1",
+    ];
+    let one = async |session: Session, text: &str| {
+        let prepared = session.prepare(text, &[]).await.unwrap();
+        for _ in 0..20 {
+            let values = vec![ScalarValue::Int32(Some(1))];
+            answer(session.execute(&prepared, values).await)
+                .await
+                .unwrap();
+        }
+    };
+    let sessions = (0..8).map(|n| one(database.session(), texts[n % 2]));
+    futures::future::join_all(sessions).await;
+    assert_eq!(
+        rows(session.run("SELECT k FROM t").await).await,
+        Ok("160\n".into())
+    );
+}
+
+/// In a block all statements have the time of its begin; outside each has its own.
+#[tokio::test]
+async fn the_time_of_a_kept_plan_is_that_of_its_execution() {
+    let session = session().await;
+    let prepared = session.prepare("SELECT now()", &[]).await.unwrap();
+    let time = async || {
+        rows(session.execute(&prepared, Vec::new()).await)
+            .await
+            .unwrap()
+    };
+    let literal = async || rows(session.run("SELECT now()").await).await.unwrap();
+    let mut times = vec![time().await, time().await, time().await, literal().await];
+    assert!(times.is_sorted());
+    times.dedup();
+    assert_eq!(times.len(), 4);
+    run(&session, "BEGIN").await;
+    let begun = time().await;
+    assert_eq!(literal().await, begun);
+    assert_eq!(time().await, begun);
+    run(&session, "COMMIT").await;
+    assert_ne!(time().await, begun);
+}
+
 fn level(prepared: &Prepared) -> &'static str {
     let kept = prepared.kept_now().unwrap();
     match &kept.optimized {
@@ -247,11 +369,31 @@ async fn plans_are_kept_as_far_up_as_they_may_be() {
             vec![Some("1")],
             "optimized",
         ),
-        ("DELETE FROM t WHERE id = $1", vec![Some("1")], "optimized"),
+        ("DELETE FROM t WHERE id = $1", vec![Some("1")], "operators"),
         (
             "SELECT id FROM t WHERE id = $1 AND now() > '2020-01-01'",
             vec![Some("1")],
-            "analyzed",
+            "operators",
+        ),
+        (
+            "INSERT INTO t (id, s) VALUES ($1, now()::text) ON CONFLICT DO NOTHING RETURNING id",
+            vec![Some("1")],
+            "operators",
+        ),
+        (
+            "UPDATE t SET k = k + 1 WHERE id = $1 RETURNING k",
+            vec![Some("1")],
+            "operators",
+        ),
+        (
+            "INSERT INTO t (id, k) VALUES ($1, 1) ON CONFLICT (id) DO UPDATE SET k = t.k + 1",
+            vec![Some("1")],
+            "operators",
+        ),
+        (
+            "DELETE FROM t a USING t b WHERE a.id = $1 AND b.id = a.k",
+            vec![Some("1")],
+            "optimized",
         ),
         (
             "SELECT relname FROM pg_class WHERE relname = $1",
@@ -267,7 +409,7 @@ async fn plans_are_kept_as_far_up_as_they_may_be() {
         let values: Vec<_> = values.into_iter().map(|v| v.map(str::to_string)).collect();
         let prepared = session.prepare(text, &[]).await.unwrap();
         for _ in 0..2 {
-            rows(session.execute(&prepared, scalars(&values)).await)
+            answer(session.execute(&prepared, scalars(&values)).await)
                 .await
                 .unwrap();
         }

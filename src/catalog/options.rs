@@ -9,6 +9,7 @@ use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionO
 use crate::error::Error;
 use crate::settings::{Scope, SettingInfo, Settings};
 use crate::storage::snapshot::Snapshot;
+use crate::storage::transaction::Durability;
 
 /// The SQLSTATE of a parameter that cannot be set now.
 const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
@@ -20,6 +21,8 @@ const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";
 pub struct ShelfmarkOptions {
     /// The settings as the session sees them.
     pub settings: Settings,
+    /// When changes of rows are answered: `synchronous_commit` of our own sessions.
+    pub durability: Durability,
 }
 
 /// The version that a statement or transaction reads, put into the session's configuration with
@@ -32,6 +35,7 @@ impl ShelfmarkOptions {
     pub fn from_settings(settings: &Settings) -> Self {
         Self {
             settings: settings.clone(),
+            durability: Durability::default(),
         }
     }
 
@@ -39,6 +43,12 @@ impl ShelfmarkOptions {
     pub fn settings_of(config: &ConfigOptions) -> Settings {
         let own = config.extensions.get::<Self>();
         own.map(|own| own.settings.clone()).unwrap_or_default()
+    }
+
+    /// When the session wants changes of rows to be answered.
+    pub fn durability_of(config: &ConfigOptions) -> Durability {
+        let own = config.extensions.get::<Self>();
+        own.map(|own| own.durability).unwrap_or_default()
     }
 
     /// Whether the session wants segments, row groups and pages to be pruned.

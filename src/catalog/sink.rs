@@ -21,7 +21,7 @@ use crate::storage::engine::Engine;
 use crate::storage::growing::batch_bytes;
 use crate::storage::schema::{SegmentId, Version};
 use crate::storage::snapshot::Snapshot;
-use crate::storage::transaction::Transaction;
+use crate::storage::transaction::{Durability, Transaction};
 
 /// Takes the rows of one statement for one collection.
 ///
@@ -201,9 +201,15 @@ impl NewRows {
     /// # Errors
     /// 23505 when a live row has one of the keys, 40001 when a concurrent commit won (kind `Conflict`) or altered the
     /// collection (kind `InvalidInput`), 42P01 when one dropped it, and the errors of [`Committer::commit`](crate::storage::committer::Committer::commit).
-    pub async fn commit(&mut self, snapshot: &Snapshot, removed: &Arc<Removed>) -> Result<()> {
+    pub async fn commit(
+        &mut self,
+        snapshot: &Snapshot,
+        removed: &Arc<Removed>,
+        durability: Durability,
+    ) -> Result<()> {
         self.check_keys(self.current(snapshot)?, removed).await?;
-        let transaction = self.transaction(snapshot.version(), removed);
+        let mut transaction = self.transaction(snapshot.version(), removed);
+        transaction.durability = durability;
         let files = std::mem::take(&mut self.files);
         let committed = commit_with_files(&self.engine, transaction, files).await;
         committed.map_err(|(error, files)| {

@@ -33,7 +33,7 @@ use crate::storage::pending::row_changes;
 use crate::storage::schema::{CollectionId, FieldId, SegmentId};
 use crate::storage::sequence::Sequence;
 use crate::storage::snapshot::Snapshot;
-use crate::storage::transaction::Transaction;
+use crate::storage::transaction::{Durability, Transaction};
 
 /// Memory that is counted for a change apart from its rows.
 const CHANGE_BYTES: usize = 256;
@@ -292,13 +292,16 @@ impl OpenTransaction {
         }
     }
 
-    /// Commits it; after an error nothing is left of it. Once begun it goes on to its end, also when nobody waits.
+    /// Commits it; definitions are always synced. After an error nothing is left of it. Once begun it goes on to its end, also when nobody waits.
     ///
     /// # Errors
     /// 40001 when a concurrent commit won, 42P07 and the like when it took a name, and the errors of
     /// [`Committer::commit`](crate::storage::committer::Committer::commit).
-    pub async fn commit(&self) -> Result<()> {
-        let (transaction, files) = self.close()?;
+    pub async fn commit(&self, durability: Durability) -> Result<()> {
+        let (mut transaction, files) = self.close()?;
+        if !transaction.changes.iter().any(Change::defines) {
+            transaction.durability = durability;
+        }
         commit_with_files(&self.engine, transaction, files)
             .await
             .map_err(|(error, _files)| error)

@@ -34,6 +34,7 @@ use crate::storage::change::{Change, NewCollection, QualifiedName, View};
 use crate::storage::role::RoleId;
 use crate::storage::schema::{CollectionId, CollectionOptions, CollectionSchema, Column, FieldId};
 use crate::storage::snapshot::{DEFAULT_SCHEMA, Snapshot};
+use crate::storage::transaction::Durability;
 
 /// CREATE TABLE, with or without AS.
 pub(super) async fn collection(
@@ -153,7 +154,7 @@ async fn fill(
     let planning = Planning::within(session, Arc::clone(&transaction));
     let counts = DataFrame::new(planning.state, plan).collect().await?;
     if is_alone {
-        transaction.commit().await?;
+        transaction.commit(Durability::Synced).await?;
     }
     let counts = counts
         .iter()

@@ -18,7 +18,7 @@ use super::replay::replay;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
 use super::store::Store;
-pub use super::transaction::{RowMap, Transaction};
+pub use super::transaction::{Durability, RowMap, Transaction};
 use super::vacuum::{self, VacuumOptions, Vacuumed};
 use super::writer_thread::{Recovered, Request, WriterThread};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
@@ -335,7 +335,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::storage::change::{Change, Replace};
+    use crate::storage::change::{Change, Commit, Replace};
     use crate::storage::index::{FilterPlace, SegmentFilter};
     use crate::storage::schema::{FieldId, FilterId, IndexId};
     use crate::storage::testing::{
@@ -566,6 +566,94 @@ mod tests {
             found.insert(version);
         }
         assert_eq!(found, (0..history.len() as u64).collect());
+    }
+
+    async fn commit_soon(committer: &Committer, id: i64) {
+        let read = committer.snapshot().version();
+        let mut transaction = Transaction::new(read, vec![append(1, &[id])]);
+        transaction.durability = Durability::Soon;
+        let snapshot = committer.commit(transaction).await.unwrap();
+        assert!(
+            ids(&snapshot).contains(&id),
+            "{id} is seen when it is answered"
+        );
+    }
+
+    /// What a process would find that opened the files as they are now.
+    fn ids_on_disk(path: &Path) -> Vec<i64> {
+        let copy = tempfile::tempdir().unwrap();
+        for directory in ["log", "checkpoint"] {
+            std::fs::create_dir(copy.path().join(directory)).unwrap();
+            for entry in std::fs::read_dir(path.join(directory)).unwrap() {
+                let file = entry.unwrap();
+                let target = copy.path().join(directory).join(file.file_name());
+                std::fs::copy(file.path(), target).unwrap();
+            }
+        }
+        std::fs::copy(path.join("LOCK"), copy.path().join("LOCK")).unwrap();
+        ids(&open(copy.path()).snapshot())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn commits_that_nobody_waits_for_reach_the_disk_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let committer = with_book(dir.path()).await;
+        for id in 0..20 {
+            commit_soon(&committer, id).await;
+        }
+        // One that waits takes those before it along.
+        commit(&committer, vec![append(1, &[20])]).await.unwrap();
+        assert_eq!(ids_on_disk(dir.path()), (0..=20).collect::<Vec<_>>());
+        for id in 21..200 {
+            commit_soon(&committer, id).await;
+            let found = ids_on_disk(dir.path());
+            assert_eq!(found, (0..found.len() as i64).collect::<Vec<_>>());
+        }
+        // Without others they are written after a while.
+        let written = async {
+            while ids_on_disk(dir.path()).len() < 200 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let written = tokio::time::timeout(Duration::from_secs(60), written).await;
+        written.expect("commits are written although nobody waits");
+        commit_soon(&committer, 200).await;
+        drop(committer);
+        let committer = open(dir.path());
+        assert_eq!(ids(&committer.snapshot()), (0..=200).collect::<Vec<_>>());
+    }
+
+    /// A crash may bring back what a commit removed that was not written: its files stay until it is.
+    #[test]
+    fn files_stay_until_the_commit_that_removes_them_is_written() {
+        let retired = |written: u64| {
+            let snapshot = |version| {
+                let mut snapshot = Snapshot::default();
+                let commit = |version, changes| Commit {
+                    version: Version(version),
+                    timestamp_ms: 0,
+                    changes,
+                };
+                let create = Change::CreateCollection(new_collection(1, "book"));
+                snapshot = snapshot.apply(&commit(1, vec![create])).unwrap();
+                if version > 1 {
+                    let add = Change::AddSegments(CollectionId(1), vec![new_segment(2, 10)]);
+                    snapshot = snapshot.apply(&commit(2, vec![add])).unwrap();
+                }
+                Arc::new(snapshot)
+            };
+            let truncate = Commit {
+                version: Version(3),
+                timestamp_ms: 0,
+                changes: vec![Change::Truncate(CollectionId(1))],
+            };
+            let mut history = History::new(snapshot(2), Duration::ZERO);
+            let after = history.newest().apply(&truncate).unwrap();
+            history.push(Arc::new(after), &truncate);
+            history.written(Version(written));
+            history.take_unreachable(None).len()
+        };
+        assert_eq!((retired(2), retired(3)), (0, 1));
     }
 
     #[tokio::test]

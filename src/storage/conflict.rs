@@ -26,7 +26,7 @@ use super::deletes::{Replaced, check_map, rebase};
 use super::log::FRAME_BYTES_MAX;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
-use super::transaction::{RowMap, Transaction};
+use super::transaction::{Durability, RowMap, Transaction};
 use super::unique::Arrivals;
 use crate::error::{Error, Result, sqlstate};
 
@@ -42,6 +42,7 @@ pub(super) struct Prepared {
     changes: Vec<(Change, Record)>,
     row_maps: Vec<RowMap>,
     keys: Vec<(CollectionId, Arc<Vec<u64>>)>,
+    pub(super) durability: Durability,
 }
 
 impl Prepared {
@@ -52,6 +53,7 @@ impl Prepared {
             changes: Vec::with_capacity(transaction.changes.len()),
             row_maps: transaction.row_maps,
             keys: transaction.keys,
+            durability: transaction.durability,
         };
         let mut bytes = 0;
         for change in transaction.changes {

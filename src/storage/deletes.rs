@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow::array::BooleanBufferBuilder;
+use arrow::buffer::BooleanBuffer;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use roaring::RoaringBitmap;
 
@@ -25,6 +27,16 @@ pub fn live_selection(deletes: &RoaringBitmap, range: Range<u32>) -> RowSelectio
     }
     selectors.push(RowSelector::select((range.end - next) as usize));
     RowSelection::from(selectors)
+}
+
+/// Of each row of `range` (places in the segment) whether it is not deleted.
+pub fn live_mask(deletes: &RoaringBitmap, range: Range<u32>) -> BooleanBuffer {
+    let mut live = BooleanBufferBuilder::new(range.len());
+    live.append_n(range.len(), true);
+    for row in deletes.range(range.clone()) {
+        live.set_bit((row - range.start) as usize, false);
+    }
+    live.finish()
 }
 
 /// Runs of consecutive numbers as (first, last).
@@ -184,6 +196,9 @@ mod tests {
             }
             let expected: Vec<u32> = range.clone().filter(|r| !deletes.contains(*r)).collect();
             assert_eq!(live, expected, "{range:?}");
+            let mask = live_mask(&deletes, range.clone());
+            let masked: Vec<u32> = mask.set_indices_u32().map(|r| r + range.start).collect();
+            assert_eq!((masked, mask.len()), (expected, range.len()), "{range:?}");
         }
     }
 

@@ -15,6 +15,7 @@ use arrow::record_batch::RecordBatch;
 use super::adapt::adapt_batch;
 use super::collection::{Collection, Segment};
 use super::committer::now_ms;
+use super::deletes::live_mask;
 use super::delta::{DataFile, FIRST_VERSION, first_version};
 use super::disk::Files;
 use super::engine::Engine;
@@ -139,9 +140,8 @@ impl<'a> Export<'a> {
         let mut batches = Vec::new();
         for batch in segment.batches() {
             let end = first + batch.num_rows() as u32;
-            let is_live = |row| Some(!segment.deletes.contains(row));
-            let live =
-                filter_record_batch(batch, &BooleanArray::from_iter((first..end).map(is_live)))?;
+            let mask = live_mask(&segment.deletes, first..end);
+            let live = filter_record_batch(batch, &BooleanArray::new(mask, None))?;
             batches.push(adapt_batch(&live, &self.collection.schema, &self.fields())?);
             first = end;
         }

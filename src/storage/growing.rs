@@ -6,6 +6,7 @@ use arrow::record_batch::RecordBatch;
 use roaring::RoaringBitmap;
 
 use super::collection::check_rows;
+use super::deletes::live_mask;
 use super::schema::SegmentId;
 use crate::error::Result;
 
@@ -87,11 +88,8 @@ impl GrowingSegment {
             if deleted == 0 {
                 live.push(batch.clone());
             } else if deleted < u64::from(rows) {
-                let is_live = (first..first + rows).map(|row| Some(!self.deletes.contains(row)));
-                live.push(filter_record_batch(
-                    batch,
-                    &is_live.collect::<BooleanArray>(),
-                )?);
+                let mask = live_mask(&self.deletes, first..first + rows);
+                live.push(filter_record_batch(batch, &BooleanArray::new(mask, None))?);
             }
             first += rows;
         }

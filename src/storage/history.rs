@@ -67,6 +67,8 @@ pub(super) struct History {
     /// The snapshots of `dropped`, and of versions whose words are forgotten, as long as somebody holds them.
     held: Vec<Weak<Snapshot>>,
     retired: Vec<Retired>,
+    /// The newest version that no crash takes away: its files stay.
+    written: Version,
 }
 
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl History {
             summary: "open".to_string(),
             retained: true,
         };
+        let opened_version = opened.version();
         let first = Kept {
             snapshot: opened,
             info,
@@ -97,6 +100,7 @@ impl History {
             dropped: VecDeque::new(),
             held: Vec::new(),
             retired: Vec::new(),
+            written: opened_version,
         }
     }
 
@@ -127,6 +131,11 @@ impl History {
             appended_bytes,
         });
         self.trim(now_ms);
+    }
+
+    /// Notes that everything up to a version is in the log.
+    pub(super) fn written(&mut self, version: Version) {
+        self.written = version;
     }
 
     /// How long versions are kept that were superseded.
@@ -196,14 +205,14 @@ impl History {
         self.dropped.iter().chain(kept).cloned().collect()
     }
 
-    /// The oldest version that anybody can reach, when so many of the oldest kept ones are not kept any more.
+    /// The oldest version that anybody can reach, also after a crash, when so many of the oldest kept ones are not kept any more.
     fn oldest_reachable(&self, without: usize) -> Version {
         let held = self.held.iter().filter_map(Weak::upgrade);
         let kept = self.kept.iter().enumerate();
         let kept = kept.filter(|(at, k)| *at >= without || Arc::strong_count(&k.snapshot) > 1);
         let kept = kept.map(|(_, k)| k.info.version);
         let versions = held.map(|s| s.version()).chain(kept);
-        versions.min().unwrap_or_default()
+        versions.min().unwrap_or_default().min(self.written)
     }
 
     /// Takes out the retired files that nobody can reach; of some collections alone, if they are given.
@@ -391,6 +400,7 @@ mod tests {
         let commit = commit(history.newest(), timestamp_ms, changes);
         let next = Arc::new(history.newest().apply(&commit).unwrap());
         history.push(next, &commit);
+        history.written(commit.version);
     }
 
     #[test]

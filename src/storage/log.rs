@@ -108,6 +108,11 @@ impl Frame {
         self.bytes.len()
     }
 
+    /// Takes the commits away that were put behind the first `len` bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.bytes.truncate(len);
+    }
+
     fn seal(&mut self, salt: u64) {
         let length = self.bytes.len() - FRAME_HEADER_BYTES;
         let (header, payload) = self.bytes.split_at_mut(FRAME_HEADER_BYTES);

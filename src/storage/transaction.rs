@@ -7,6 +7,16 @@ use roaring::RoaringBitmap;
 use super::change::Change;
 use super::schema::{CollectionId, SegmentId, Version};
 
+/// When a commit is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When it is on disk.
+    #[default]
+    Synced,
+    /// When it can be seen: it reaches the disk a moment later, in order with all others. A crash before then loses it.
+    Soon,
+}
+
 /// Changes that become one commit, and what is needed to judge them against commits that came meanwhile.
 #[derive(Debug, Clone, Default)]
 pub struct Transaction {
@@ -18,6 +28,8 @@ pub struct Transaction {
     pub row_maps: Vec<RowMap>,
     /// Sorted hashes of the unique keys that the changes insert: two transactions that insert one key conflict.
     pub keys: Vec<(CollectionId, Arc<Vec<u64>>)>,
+    /// When it is answered.
+    pub durability: Durability,
 }
 
 impl Transaction {
@@ -28,6 +40,7 @@ impl Transaction {
             changes,
             row_maps: Vec::new(),
             keys: Vec::new(),
+            durability: Durability::Synced,
         }
     }
 }

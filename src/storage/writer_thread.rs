@@ -1,11 +1,17 @@
 //! The thread that writes: takes what waits, judges it, makes all of it durable with one write, publishes it.
+//!
+//! A group whose members all ask for [`Durability::Soon`] is published at once. Its frame stays open: the next groups go
+//! into it, until a member wants to wait, the frame is large, or [`SOON`] has passed. So the log has no gaps, whatever a
+//! crash takes away.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{Builder, JoinHandle};
-use std::time::Instant;
+use std::time::Duration;
 
+use tokio::runtime;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use super::change::Commit;
 use super::checkpointer::Checkpointer;
@@ -15,12 +21,17 @@ use super::conflict::{Judge, Prepared};
 use super::log::{Frame, LogWriter};
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
+use super::transaction::Durability;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Bytes after which a group of commits takes no more members.
 const GROUP_BYTES_MAX: usize = 64 << 20;
 /// Requests after which a group takes no more members.
 const GROUP_MEMBERS_MAX: usize = 1_024;
+/// How long a commit may wait to be written that nobody waits for.
+const SOON: Duration = Duration::from_millis(100);
+/// Bytes after which such commits are written at once.
+const UNWRITTEN_BYTES_MAX: usize = 4 << 20;
 
 pub(super) type Answer = oneshot::Sender<Result<Arc<Snapshot>>>;
 
@@ -45,14 +56,36 @@ pub(super) struct WriterThread {
     log: LogWriter,
     judge: Judge,
     checkpointer: Checkpointer,
+    unwritten: Option<Unwritten>,
 }
+
+/// Commits that are published and not yet written. There is room for them in the log.
+#[derive(Debug)]
+struct Unwritten {
+    frame: Frame,
+    commits: u64,
+    since: Instant,
+}
+
+impl Unwritten {
+    fn is_due(&self) -> bool {
+        self.frame.len() >= UNWRITTEN_BYTES_MAX || self.since.elapsed() >= SOON
+    }
+}
+
+/// A commit, what it makes, and who waits for it.
+type Member = (Arc<Snapshot>, Commit, Answer);
 
 /// The group of commits that one write makes durable.
 struct Group {
     frame: Frame,
+    /// What the frame had before.
+    unwritten: Option<(usize, u64, Instant)>,
+    /// Whether a member waits for the disk.
+    waits: bool,
     /// The newest version, with the members so far.
     newest: Arc<Snapshot>,
-    commits: Vec<(Arc<Snapshot>, Commit, Answer)>,
+    commits: Vec<Member>,
     /// Answers that wait only for the versions before them.
     freezes: Vec<Answer>,
 }
@@ -70,16 +103,36 @@ impl WriterThread {
             log: LogWriter::new(Arc::clone(&store)),
             judge: Judge::new(shared.snapshot().version()),
             checkpointer: Checkpointer::start(store, &options, recovered)?,
+            unwritten: None,
             shared,
         };
+        let timer = runtime::Builder::new_current_thread().enable_time().build();
+        let timer = timer.map_err(|e| Error::io("start the timer of the committer", e))?;
         Builder::new()
             .name("shelfmark-committer".into())
-            .spawn(move || thread.run(queue))
+            .spawn(move || {
+                timer.block_on(thread.run(queue));
+            })
             .map_err(|e| Error::io("start the committer thread", e))
     }
 
-    fn run(&mut self, mut queue: mpsc::Receiver<Request>) {
-        while let Some(first) = queue.blocking_recv() {
+    async fn run(&mut self, mut queue: mpsc::Receiver<Request>) {
+        loop {
+            let first = match &self.unwritten {
+                None => queue.recv().await,
+                Some(unwritten) => {
+                    let until = unwritten.since + SOON;
+                    let Ok(next) = timeout_at(until, queue.recv()).await else {
+                        self.write_unwritten();
+                        continue;
+                    };
+                    next
+                }
+            };
+            let Some(first) = first else {
+                self.write_unwritten();
+                return;
+            };
             // Whatever came while the last group was written is the next group: no timer is needed.
             let mut group = self.begin();
             let mut next = Some(first);
@@ -94,10 +147,19 @@ impl WriterThread {
         }
     }
 
-    fn begin(&self) -> Group {
+    fn begin(&mut self) -> Group {
         let newest = self.shared.snapshot();
+        let (frame, unwritten) = match self.unwritten.take() {
+            Some(before) => {
+                let had = (before.frame.len(), before.commits, before.since);
+                (before.frame, Some(had))
+            }
+            None => (Frame::new(Version(newest.version().0 + 1)), None),
+        };
         Group {
-            frame: Frame::new(Version(newest.version().0 + 1)),
+            frame,
+            unwritten,
+            waits: false,
             newest,
             commits: Vec::new(),
             freezes: Vec::new(),
@@ -134,6 +196,7 @@ impl WriterThread {
         if self.shared.failed.get().is_some() {
             return Err((self.shared.unavailable(), answer));
         }
+        let waits = prepared.durability == Durability::Synced;
         let next_id = &self.shared.next_id;
         let allocate = || next_id.fetch_add(1, Ordering::Relaxed);
         let judged = match self.judge.judge(&group.newest, prepared, allocate) {
@@ -157,48 +220,99 @@ impl WriterThread {
         );
         self.judge
             .accept(commit.version, &commit.changes, judged.evidence);
+        group.waits |= waits;
         group.newest = Arc::clone(&next);
         group.commits.push((next, commit, answer));
         Ok(())
     }
 
-    fn finish(&mut self, group: Group) {
-        if !group.commits.is_empty() {
-            let commits = group.commits.len() as u64;
-            let written = self.write(group.frame, commits);
-            match written {
-                Ok(bytes) => {
-                    self.publish(group.commits);
-                    let newest = &group.newest;
-                    if self.checkpointer.wrote(newest, commits, bytes) {
-                        self.log.rotate();
-                    }
-                }
-                Err(error) => {
-                    for (_, _, answer) in group.commits {
-                        let _ = answer.send(Err(copy(&error)));
-                    }
-                }
+    fn finish(&mut self, mut group: Group) {
+        let freezes = std::mem::take(&mut group.freezes);
+        if let Err((error, members)) = self.finish_commits(group) {
+            for (_, _, answer) in members {
+                let _ = answer.send(Err(copy(&error)));
             }
         }
-        for answer in group.freezes {
+        for answer in freezes {
             let _ = answer.send(Ok(self.shared.snapshot()));
         }
     }
 
-    fn write(&mut self, frame: Frame, commits: u64) -> Result<u64> {
-        self.log
-            .reserve(&frame)
-            .map_err(|error| match error.kind() {
-                // Without room the group fails, and nothing else: no byte of it is in the log.
-                ErrorKind::LimitExceeded => error,
-                _ => self.fail(&error),
-            })?;
+    /// Publishes the group when it is written, or before, if nobody waits for it.
+    fn finish_commits(&mut self, mut group: Group) -> Result<(), (Error, Vec<Member>)> {
+        if group.commits.is_empty() && group.unwritten.is_none() {
+            return Ok(());
+        }
+        if let Err(error) = self.reserve(&group.frame) {
+            // The commits of before have room.
+            if let Some((len, commits, since)) = group.unwritten {
+                group.frame.truncate(len);
+                self.unwritten = Some(Unwritten {
+                    frame: group.frame,
+                    commits,
+                    since,
+                });
+            }
+            return Err((error, group.commits));
+        }
+        let (_, before, since) = group.unwritten.unwrap_or((0, 0, Instant::now()));
+        let unwritten = Unwritten {
+            commits: before + group.commits.len() as u64,
+            frame: group.frame,
+            since,
+        };
+        if !group.waits && !unwritten.is_due() {
+            self.unwritten = Some(unwritten);
+            self.publish(group.commits);
+            return Ok(());
+        }
+        let commits = unwritten.commits;
+        match self.write(unwritten, group.newest.version()) {
+            Ok(bytes) => {
+                self.publish(group.commits);
+                self.checkpoint_if_due(&group.newest, commits, bytes);
+                Ok(())
+            }
+            Err(error) => Err((error, group.commits)),
+        }
+    }
+
+    /// Writes the commits that nobody waits for.
+    fn write_unwritten(&mut self) {
+        let Some(unwritten) = self.unwritten.take() else {
+            return;
+        };
+        let (newest, commits) = (self.shared.snapshot(), unwritten.commits);
+        // Of a failure the next commit tells.
+        if let Ok(bytes) = self.write(unwritten, newest.version()) {
+            self.checkpoint_if_due(&newest, commits, bytes);
+        }
+    }
+
+    /// Writes a frame for which there is room, whose last commit is `newest`.
+    fn write(&mut self, unwritten: Unwritten, newest: Version) -> Result<u64> {
         let begun = Instant::now();
-        let written = self.log.append(frame).map_err(|error| self.fail(&error))?;
+        let written = self.log.append(unwritten.frame);
+        let written = written.map_err(|error| self.fail(&error))?;
         let metrics = &self.shared.metrics;
-        metrics.log_written(written, commits, begun.elapsed());
+        metrics.log_written(written, unwritten.commits, begun.elapsed());
+        self.shared.history.lock().written(newest);
         Ok(written)
+    }
+
+    fn checkpoint_if_due(&mut self, newest: &Arc<Snapshot>, commits: u64, bytes: u64) {
+        if self.checkpointer.wrote(newest, commits, bytes) {
+            self.log.rotate();
+        }
+    }
+
+    /// Makes room for a frame. Without room the group fails, and nothing else: no byte of it is in the log.
+    fn reserve(&mut self, frame: &Frame) -> Result<()> {
+        let reserved = self.log.reserve(frame);
+        reserved.map_err(|error| match error.kind() {
+            ErrorKind::LimitExceeded => error,
+            _ => self.fail(&error),
+        })
     }
 
     /// Makes the database read-only: after a failed sync the kernel may call lost pages clean, and trying again would
@@ -209,7 +323,7 @@ impl WriterThread {
         self.shared.unavailable()
     }
 
-    fn publish(&self, commits: Vec<(Arc<Snapshot>, Commit, Answer)>) {
+    fn publish(&self, commits: Vec<Member>) {
         let Some((newest, ..)) = commits.last() else {
             return;
         };

@@ -26,12 +26,13 @@ use super::changed::{ChangedRowsExec, Slot};
 use super::conflict::ConflictExec;
 use super::write::{Changed, Writer};
 use super::{Operation, Target, count_schema};
-use crate::catalog::options::PinnedSnapshot;
+use crate::catalog::options::{PinnedSnapshot, ShelfmarkOptions};
 use crate::catalog::scan::CollectionScanExec;
 use crate::catalog::transaction::OpenTransaction;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::schema::Version;
 use crate::storage::snapshot::Snapshot;
+use crate::storage::transaction::Durability;
 
 /// How often a statement is run before it reports that others were faster.
 const TRIES_MAX: usize = 100;
@@ -245,6 +246,10 @@ impl Statement {
         }
     }
 
+    fn durability(&self) -> Durability {
+        ShelfmarkOptions::durability_of(self.context.session_config().options())
+    }
+
     /// The transaction has read what it read: a statement in it is not run again.
     async fn join(&self, transaction: &OpenTransaction) -> Result<Answer> {
         let Run { changed, answer } = self.rows(&self.input, &transaction.snapshot()).await?;
@@ -259,17 +264,18 @@ impl Statement {
         let Changed {
             mut new, removed, ..
         } = changed;
-        let mut turn = None;
+        let (mut turn, durability) = (None, self.durability());
         for _ in 1..TRIES_MAX {
             let snapshot = committer.snapshot();
-            match new.commit(&snapshot, &removed).await {
+            match new.commit(&snapshot, &removed, durability).await {
                 Err(e) if e.kind() == ErrorKind::Conflict => {
                     self.wait_for_turn(&mut turn, snapshot.version()).await;
                 }
                 result => return result.map(|()| answer),
             }
         }
-        let last = new.commit(&committer.snapshot(), &removed).await;
+        let snapshot = committer.snapshot();
+        let last = new.commit(&snapshot, &removed, durability).await;
         last.map(|()| answer)
     }
 
@@ -339,7 +345,9 @@ impl Statement {
             mut changed,
             answer,
         } = self.rows(plan, snapshot).await?;
-        changed.new.commit(snapshot, &changed.removed).await?;
+        let durability = self.durability();
+        let new = &mut changed.new;
+        new.commit(snapshot, &changed.removed, durability).await?;
         Ok(answer)
     }
 

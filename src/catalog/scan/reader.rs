@@ -17,6 +17,7 @@ use super::units::Unit;
 use crate::error::Result;
 use crate::storage::adapt::adapt_batch;
 use crate::storage::collection::Segment;
+use crate::storage::deletes::live_mask;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::schema::{FieldId, SegmentId, field_id};
 use crate::storage::segment::{
@@ -273,17 +274,20 @@ impl GrowingReader {
     /// The live rows of a slice that begins at place `first`, in today's columns.
     fn live_rows(&self, plan: &ReadPlan, slice: &RecordBatch, first: u32) -> Result<RecordBatch> {
         let schema = &plan.source.collection.schema;
-        let mut rows = adapt_batch(slice, schema, &plan.fields())?;
+        let deletes = &self.segment.deletes;
         let places = first..first + slice.num_rows() as u32;
+        let deleted = deletes.range_cardinality(places.clone());
+        if deleted == slice.num_rows() as u64 {
+            return Ok(RecordBatch::new_empty(slice.schema()));
+        }
+        let mut rows = adapt_batch(slice, schema, &plan.fields())?;
         if plan.wants_row_numbers() {
             rows = with_row_numbers(&rows, places.clone())?;
         }
-        let deletes = &self.segment.deletes;
-        if deletes.range_cardinality(places.clone()) == 0 {
+        if deleted == 0 {
             return Ok(rows);
         }
-        let is_live = |i: usize| !deletes.contains(first + i as u32);
-        let live = BooleanBuffer::collect_bool(places.len(), is_live);
+        let live = live_mask(deletes, places);
         Ok(filter_record_batch(&rows, &BooleanArray::new(live, None))?)
     }
 }

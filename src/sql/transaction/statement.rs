@@ -141,10 +141,11 @@ impl Session {
     /// Commits what the block changed, or drops it. Once begun it goes on to its end, also when nobody waits.
     async fn finish(&self, ended: Ended) -> Result<()> {
         let session = self.clone();
+        let durability = self.durability();
         let finish = async move {
             let transaction = session.inner.transaction.take();
             let committed = match transaction {
-                Some(transaction) if ended.committed => transaction.commit().await,
+                Some(transaction) if ended.committed => transaction.commit(durability).await,
                 Some(transaction) => {
                     transaction.roll_back();
                     Ok(())

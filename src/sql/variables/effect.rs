@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use datafusion::config::ConfigOptions;
 
 use super::list;
+use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::search_path;
 use crate::catalog::system::SYSTEM_SCHEMA;
 use crate::database::session_config;
 use crate::sql::format::Zone;
 use crate::sql::session::Session;
+use crate::storage::transaction::Durability;
 
 impl Session {
     /// Tells DataFusion's configuration of the value of a variable; `None` is its default.
@@ -23,6 +25,14 @@ impl Session {
             "TimeZone" => {
                 let zone = time_zone(&self.raw(name));
                 set(&mut |options| options.execution.time_zone = Some(zone.clone()));
+            }
+            "synchronous_commit" => {
+                let durability = self.durability();
+                set(&mut |options| {
+                    if let Some(own) = options.extensions.get_mut::<ShelfmarkOptions>() {
+                        own.durability = durability;
+                    }
+                });
             }
             "search_path" | "session_authorization" => {
                 let path = self.path_of_catalog();
@@ -38,6 +48,14 @@ impl Session {
                 set(&mut |options| drop(options.set(name, &value)));
             }
             _ => {}
+        }
+    }
+
+    /// When changes of rows are answered.
+    pub(in crate::sql) fn durability(&self) -> Durability {
+        match self.raw("synchronous_commit").as_str() {
+            "off" => Durability::Soon,
+            _ => Durability::Synced,
         }
     }
 

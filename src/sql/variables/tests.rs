@@ -8,8 +8,10 @@ use arrow::array::AsArray;
 use futures::TryStreamExt;
 
 use super::Timeouts;
+use crate::catalog::options::ShelfmarkOptions;
 use crate::sql::format::DateOrder;
 use crate::sql::{Session, Severity, Tag};
+use crate::storage::transaction::Durability;
 use crate::{Database, Result, Settings};
 
 async fn run(session: &Session, text: &str) -> Result<(Tag, Vec<String>)> {
@@ -67,6 +69,32 @@ async fn clients_are_told_of_what_changes() {
     run(&session, "ROLLBACK").await.unwrap();
     assert_eq!(session.take_changed_parameters(), [pair("TimeZone", "UTC")]);
     assert_eq!(value(&session, "SHOW TIME ZONE").await, "UTC");
+}
+
+#[tokio::test]
+async fn synchronous_commit_says_what_changes_wait_for() {
+    let session = session().await;
+    let durability = || {
+        let state = session.inner.context.state();
+        ShelfmarkOptions::durability_of(state.config_options())
+    };
+    for (text, expected) in [
+        ("SELECT 1", Durability::Synced),
+        ("SET synchronous_commit = off", Durability::Soon),
+        ("SET synchronous_commit = local", Durability::Synced),
+        ("BEGIN", Durability::Synced),
+        ("SET LOCAL synchronous_commit = off", Durability::Soon),
+        ("COMMIT", Durability::Synced),
+        ("SET synchronous_commit = 0", Durability::Soon),
+        ("RESET synchronous_commit", Durability::Synced),
+    ] {
+        run(&session, text).await.unwrap();
+        assert_eq!(
+            (durability(), session.durability()),
+            (expected, expected),
+            "{text}"
+        );
+    }
 }
 
 #[tokio::test]

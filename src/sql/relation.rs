@@ -9,10 +9,14 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 use datafusion::prelude::ident;
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, ObjectName, TableAlias, TableFactor,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, TableAlias,
+    TableAliasColumnDef, TableFactor,
 };
 
 use crate::catalog::pg::functions::ARRAY_SUBSCRIPTS;
+
+/// Functions that DataFusion has in FROM too, for literals.
+const SERIES: [&str; 2] = ["generate_series", "range"];
 
 /// What a function gives in FROM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +60,11 @@ impl RelationPlanner for FunctionPlanner {
         };
         let function = function_name(name);
         let Some(gives) = what_it_gives(&function, args, with_ordinality, context) else {
-            return Ok(RelationPlanning::Original(Box::new(relation)));
+            let named = match SERIES.contains(&function.as_str()) {
+                true => with_column_name(relation, &function),
+                false => relation,
+            };
+            return Ok(RelationPlanning::Original(Box::new(named)));
         };
         let call = Call {
             function,
@@ -91,8 +99,10 @@ fn what_it_gives(
         "unnest" => Some(Gives::Elements),
         "_pg_expandarray" => Some(Gives::Expanded),
         // DataFusion's makes rows of literals as they are read, however many.
-        "generate_series" | "range" if !with_ordinality && args.iter().all(literal) => None,
-        "generate_series" | "range" => Some(Gives::Series),
+        name if SERIES.contains(&name) => {
+            let is_plain = !with_ordinality && args.iter().all(literal);
+            (!is_plain).then_some(Gives::Series)
+        }
         "generate_subscripts" => Some(Gives::Series),
         name if context
             .context_provider()
@@ -106,6 +116,24 @@ fn what_it_gives(
             .get_function_meta(name)
             .map(|_| Gives::Value),
     }
+}
+
+/// The column of a series is called as its table is, and that as the function: DataFusion calls it `value`.
+fn with_column_name(mut relation: TableFactor, function: &str) -> TableFactor {
+    if let TableFactor::Table { alias, .. } | TableFactor::Function { alias, .. } = &mut relation {
+        let alias = alias.get_or_insert_with(|| TableAlias {
+            explicit: true,
+            name: Ident::new(function),
+            columns: Vec::new(),
+            at: None,
+        });
+        if alias.columns.is_empty() {
+            let name = alias.name.clone();
+            let data_type = None;
+            alias.columns.push(TableAliasColumnDef { name, data_type });
+        }
+    }
+    relation
 }
 
 fn is_literal(expr: &SqlExpr) -> bool {

@@ -153,7 +153,7 @@ async fn metrics_count_what_clients_do() {
     // A string of statements is a transaction, in which nothing is compacted.
     for script in [
         "CREATE TABLE t (id BIGINT CLUSTERING KEY);
-        INSERT INTO t SELECT value FROM generate_series(1, 1000)",
+        INSERT INTO t SELECT value FROM generate_series(1, 1000) AS g(value)",
         "COMPACT t WITH (CLUSTERING, WAIT)",
         "SELECT * FROM t WHERE id = 7; SELECT * FROM t WHERE id = 7000",
     ] {

@@ -148,7 +148,7 @@ async fn a_client_that_vanishes_leaves_nothing() {
     let leaving = server.client().await;
     leaving.batch_execute("BEGIN").await.unwrap();
     leaving
-        .batch_execute("INSERT INTO t SELECT value FROM generate_series(1, 1000)")
+        .batch_execute("INSERT INTO t SELECT value FROM generate_series(1, 1000) AS g(value)")
         .await
         .unwrap();
     let files = || {

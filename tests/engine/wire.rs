@@ -157,7 +157,7 @@ async fn a_portal_gives_its_rows_in_parts() {
     let mut client = server.client().await;
     let transaction = client.transaction().await.unwrap();
     let portal = transaction
-        .bind("SELECT value::bigint FROM generate_series(1, 10000)", &[])
+        .bind("SELECT value::bigint FROM generate_series(1, 10000) AS g(value)", &[])
         .await
         .unwrap();
     let mut next = 1_i64;
@@ -179,8 +179,8 @@ async fn a_cancel_request_stops_a_statement_whatever_it_does() {
     let client = server.client().await;
     let shapes = [
         "SELECT count(*) FROM generate_series(1, 10000000) a, generate_series(1, 10000000) b",
-        "SELECT a.value FROM generate_series(1, 100000000) a",
-        "SELECT sum(a.value * b.value) FROM generate_series(1, 1000000) a JOIN generate_series(1, 1000000) b ON a.value <> b.value",
+        "SELECT a.value FROM generate_series(1, 100000000) AS a(value)",
+        "SELECT sum(a.value * b.value) FROM generate_series(1, 1000000) AS a(value) JOIN generate_series(1, 1000000) AS b(value) ON a.value <> b.value",
     ];
     for shape in shapes {
         let token = client.cancel_token();

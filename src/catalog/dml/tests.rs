@@ -191,7 +191,7 @@ async fn a_key_is_there_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_sealed_segments_are_found() {
     let books = Books::new().await;
-    let many = "SELECT value AS id, 'x' AS title FROM generate_series(1, 250)";
+    let many = "SELECT value AS id, 'x' AS title FROM generate_series(1, 250) AS g(value)";
     assert_eq!(books.run(Operation::Insert, many).await.unwrap(), 250);
     assert_eq!(books.collection().segments().len(), 3);
     assert_eq!(books.collection().growing().len(), 0);
@@ -213,7 +213,7 @@ async fn keys_are_found_without_an_index() {
     let mut db = TestDb::new();
     Arc::get_mut(&mut db.engine).unwrap().keys = KeyIndexes::new(0);
     let books = Books::over(db, book_schema()).await;
-    let many = "SELECT value * 2 AS id, 'x' AS title FROM generate_series(1, 250)";
+    let many = "SELECT value * 2 AS id, 'x' AS title FROM generate_series(1, 250) AS g(value)";
     assert_eq!(books.run(Operation::Insert, many).await.unwrap(), 250);
     for id in [2, 128, 130, 500] {
         let error = books
@@ -233,7 +233,7 @@ async fn keys_are_found_without_an_index() {
         3
     );
     // Many keys are worth an index.
-    let many = "SELECT value + 400 AS id, 'x' AS title FROM generate_series(2, 80)";
+    let many = "SELECT value + 400 AS id, 'x' AS title FROM generate_series(2, 80) AS g(value)";
     assert_eq!(code(books.run(Operation::Insert, many).await), "23505");
 }
 
@@ -257,7 +257,7 @@ async fn keys_of_several_columns_and_of_floats() {
     assert_eq!(code(books.insert("('', 'nan')").await), "23505");
     assert_eq!(code(books.insert("('a', NULL)").await), "23502");
     assert_eq!(books.insert("('a1', 0.0), ('ab', 1.0)").await.unwrap(), 2);
-    let many = "SELECT 'k' || (value % 150), value / 150 FROM generate_series(0, 299)";
+    let many = "SELECT 'k' || (value % 150), value / 150 FROM generate_series(0, 299) AS g(value)";
     assert_eq!(books.run(Operation::Insert, many).await.unwrap(), 300);
     assert_eq!(code(books.insert("('k149', 1)").await), "23505");
     assert_eq!(books.insert("('k149', 2)").await.unwrap(), 1);
@@ -269,10 +269,10 @@ async fn nothing_is_left_of_a_statement_that_fails() {
     let bad = "SELECT value AS id, CASE WHEN value = 290 THEN repeat('x', 21) ELSE 'x' END \
                FROM generate_series(1, 290)";
     assert_eq!(code(books.run(Operation::Insert, bad).await), "22001");
-    let twice = "SELECT value % 290 AS id, 'x' FROM generate_series(1, 350)";
+    let twice = "SELECT value % 290 AS id, 'x' FROM generate_series(1, 350) AS g(value)";
     assert_eq!(code(books.run(Operation::Insert, twice).await), "23505");
     books.insert("(7, 'x')").await.unwrap();
-    let there = "SELECT value AS id, 'x' AS title FROM generate_series(1, 290)";
+    let there = "SELECT value AS id, 'x' AS title FROM generate_series(1, 290) AS g(value)";
     assert_eq!(code(books.run(Operation::Insert, there).await), "23505");
     assert_eq!(books.rows().await, ["|7|x|"]);
     assert_eq!(books.segment_files(), 0);
@@ -287,7 +287,7 @@ async fn segments_are_sorted_by_the_clustering_key() {
     schema.clustering_key = vec![FieldId(1), FieldId(2)];
     let books = Books::with(schema).await;
     let rows = "SELECT CASE value % 4 WHEN 0 THEN NULL WHEN 1 THEN -0.0 WHEN 2 THEN 0.0 \
-                ELSE 'NaN'::double END AS year, 300 - value AS id FROM generate_series(1, 200)";
+                ELSE 'NaN'::double END AS year, 300 - value AS id FROM generate_series(1, 200) AS g(value)";
     assert_eq!(books.run(Operation::Insert, rows).await.unwrap(), 200);
     assert_eq!(books.collection().segments().len(), 2);
     for segment in books.collection().segments() {

@@ -231,11 +231,11 @@ async fn many_rows_are_upserted() {
     let session = database.session();
     for text in [
         "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)",
-        "INSERT INTO t SELECT value * 3, 0 FROM generate_series(0, 59999)",
+        "INSERT INTO t SELECT value * 3, 0 FROM generate_series(0, 59999) AS g(value)",
         "COMPACT t WITH (WAIT)",
-        "INSERT INTO t SELECT value * 3 + 1, 0 FROM generate_series(0, 1999)",
+        "INSERT INTO t SELECT value * 3 + 1, 0 FROM generate_series(0, 1999) AS g(value)",
         "DELETE FROM t WHERE id % 6 = 0",
-        "INSERT INTO t SELECT value, 1 FROM generate_series(0, 179999) \
+        "INSERT INTO t SELECT value, 1 FROM generate_series(0, 179999) AS g(value) \
          ON CONFLICT (id) DO UPDATE SET n = t.n + 10",
     ] {
         rows(&session, text).await.unwrap();
@@ -245,7 +245,7 @@ async fn many_rows_are_upserted() {
     let expected = [(1, 180_000 - updated), (10, updated)];
     assert_eq!(rows(&session, counts).await.unwrap(), expected);
     let again =
-        "INSERT INTO t SELECT value, 2 FROM generate_series(-5, 180004) ON CONFLICT DO NOTHING";
+        "INSERT INTO t SELECT value, 2 FROM generate_series(-5, 180004) AS g(value) ON CONFLICT DO NOTHING";
     rows(&session, again).await.unwrap();
     let expected = [(1, 180_000 - updated), (2, 10), (10, updated)];
     assert_eq!(rows(&session, counts).await.unwrap(), expected);

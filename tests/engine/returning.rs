@@ -101,7 +101,8 @@ async fn rows_in_parts_are_written_once() {
     let mut client = server.client().await;
     client.batch_execute(BOOK).await.unwrap();
     let transaction = client.transaction().await.unwrap();
-    let insert = "INSERT INTO book (id) SELECT value FROM generate_series(1, 100) AS g(value) RETURNING id";
+    let insert =
+        "INSERT INTO book (id) SELECT value FROM generate_series(1, 100) AS g(value) RETURNING id";
     let portal = transaction.bind(insert, &[]).await.unwrap();
     let mut next = 1_i64;
     for rows_max in [1, 7, 50, 100] {

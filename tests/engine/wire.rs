@@ -157,7 +157,10 @@ async fn a_portal_gives_its_rows_in_parts() {
     let mut client = server.client().await;
     let transaction = client.transaction().await.unwrap();
     let portal = transaction
-        .bind("SELECT value::bigint FROM generate_series(1, 10000) AS g(value)", &[])
+        .bind(
+            "SELECT value::bigint FROM generate_series(1, 10000) AS g(value)",
+            &[],
+        )
         .await
         .unwrap();
     let mut next = 1_i64;

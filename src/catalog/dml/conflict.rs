@@ -334,6 +334,7 @@ impl ExecutionPlan for ConflictExec {
         context: Arc<TaskContext>,
     ) -> DataFusionResult<SendableRecordBatchStream> {
         let memory = MemoryConsumer::new("ON CONFLICT").register(context.memory_pool());
+        let gathered = memory.new_empty();
         let collection = &self.target.collection;
         let lookups = Lookups {
             rows: execute_stream(Arc::clone(&self.input), context)?,
@@ -350,6 +351,7 @@ impl ExecutionPlan for ConflictExec {
                 Conflict::Pair => None,
             },
             memory,
+            gathered,
         };
         let batches = stream::try_unfold(lookups, async |mut lookups| {
             let next = lookups.next().await?;
@@ -380,7 +382,10 @@ struct Lookups {
     lookup: Arc<Lookup>,
     /// The keys that came, where only the first row of a key goes on.
     seen: Option<HashSet<u128>>,
+    /// Of the keys.
     memory: MemoryReservation,
+    /// Of the rows that are looked up now.
+    gathered: MemoryReservation,
 }
 
 impl Lookups {
@@ -409,12 +414,14 @@ impl Lookups {
     /// As many rows of the input as are looked up at once.
     async fn gather(&mut self) -> Result<Option<RecordBatch>> {
         let (mut batches, mut rows, mut bytes) = (Vec::new(), 0, 0);
+        self.gathered.free();
         while rows < ROWS_MAX && bytes < BYTES_MAX {
             let Some(batch) = self.rows.next().await.transpose()? else {
                 break;
             };
             rows += batch.num_rows();
             bytes += batch_bytes(&batch);
+            self.gathered.try_resize(bytes as usize)?;
             batches.push(batch);
         }
         match batches.as_slice() {

@@ -244,8 +244,7 @@ async fn many_rows_are_upserted() {
     let updated = 30_000 + 2_000;
     let expected = [(1, 180_000 - updated), (10, updated)];
     assert_eq!(rows(&session, counts).await.unwrap(), expected);
-    let again =
-        "INSERT INTO t SELECT value, 2 FROM generate_series(-5, 180004) AS g(value) ON CONFLICT DO NOTHING";
+    let again = "INSERT INTO t SELECT value, 2 FROM generate_series(-5, 180004) AS g(value) ON CONFLICT DO NOTHING";
     rows(&session, again).await.unwrap();
     let expected = [(1, 180_000 - updated), (2, 10), (10, updated)];
     assert_eq!(rows(&session, counts).await.unwrap(), expected);

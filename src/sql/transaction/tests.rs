@@ -207,7 +207,9 @@ async fn large_rows_of_a_block_are_sealed_and_go_with_it() {
     )
     .await;
     let insert = |from: i64, to: i64| {
-        format!("INSERT INTO t SELECT value, repeat('x', 100) FROM generate_series({from}, {to}) AS g(value)")
+        format!(
+            "INSERT INTO t SELECT value, repeat('x', 100) FROM generate_series({from}, {to}) AS g(value)"
+        )
     };
     ok(&session, "BEGIN").await;
     ok(&session, &insert(1, 1_000)).await;
@@ -251,7 +253,8 @@ async fn a_block_takes_no_more_memory_than_there_is() {
     let session = database.session();
     ok(&session, "CREATE TABLE t (id BIGINT, note TEXT)").await;
     ok(&session, "BEGIN").await;
-    let insert = "INSERT INTO t SELECT value, repeat('x', 1000) FROM generate_series(1, 1000) AS g(value)";
+    let insert =
+        "INSERT INTO t SELECT value, repeat('x', 1000) FROM generate_series(1, 1000) AS g(value)";
     let mut inserted = 0;
     let error = loop {
         match run(&session, insert).await {

@@ -10,6 +10,7 @@ use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, ReversedUDAF, Signature};
 use datafusion::scalar::ScalarValue;
+use half::f16;
 
 use crate::error::VectorError;
 use crate::functions::result_type;
@@ -126,11 +127,14 @@ impl VectorAccumulator {
             self.sum.extend(vector);
             return Ok(());
         }
-        if vector.len() != self.sum.len() {
-            return Err(VectorError::unexpected_dimension(
-                self.sum.len(),
-                vector.len(),
-            ));
+        let (expected, actual) = (self.sum.len(), vector.len());
+        if actual != expected {
+            return Err(match self.total {
+                Total::Average => VectorError::unexpected_dimension(expected, actual),
+                Total::Sum => {
+                    VectorError::different_dimensions(self.target.element, expected, actual)
+                }
+            });
         }
         self.sum
             .iter_mut()
@@ -145,7 +149,8 @@ impl VectorAccumulator {
             Total::Sum => sum,
         };
         let narrow = value as f32;
-        if narrow.is_infinite() {
+        let is_half = self.target.element == Element::Half;
+        if narrow.is_infinite() || is_half && f16::from_f32(narrow).is_infinite() {
             return Err(VectorError::overflow());
         }
         Ok(narrow)

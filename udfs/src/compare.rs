@@ -46,6 +46,18 @@ impl Comparison {
         Comparison::GreaterOrEqual,
     ];
 
+    fn name(self) -> &'static str {
+        match self {
+            Comparison::Compare => "vector_cmp",
+            Comparison::Equal => "vector_eq",
+            Comparison::NotEqual => "vector_ne",
+            Comparison::Less => "vector_lt",
+            Comparison::LessOrEqual => "vector_le",
+            Comparison::Greater => "vector_gt",
+            Comparison::GreaterOrEqual => "vector_ge",
+        }
+    }
+
     pub(crate) fn holds(self, ordering: Ordering) -> bool {
         match self {
             Comparison::Compare => true,
@@ -59,18 +71,21 @@ impl Comparison {
     }
 }
 
-/// `vector_cmp`, `vector_eq`, `vector_ne`, `vector_lt`, `vector_le`, `vector_gt`, `vector_ge`.
+/// `vector_cmp`, `vector_eq`, `vector_ne`, `vector_lt`, `vector_le`, `vector_gt`, `vector_ge`, and the same with `halfvec`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ComparisonFunction {
     comparison: Comparison,
+    aliases: Vec<String>,
     signature: Signature,
 }
 
 impl ComparisonFunction {
     /// The function of a comparison.
     pub fn new(comparison: Comparison) -> Self {
+        let (_, suffix) = comparison.name().split_at("vector".len());
         Self {
             comparison,
+            aliases: vec![format!("halfvec{suffix}")],
             signature: immutable(),
         }
     }
@@ -86,15 +101,11 @@ impl ComparisonFunction {
 
 impl ScalarUDFImpl for ComparisonFunction {
     fn name(&self) -> &str {
-        match self.comparison {
-            Comparison::Compare => "vector_cmp",
-            Comparison::Equal => "vector_eq",
-            Comparison::NotEqual => "vector_ne",
-            Comparison::Less => "vector_lt",
-            Comparison::LessOrEqual => "vector_le",
-            Comparison::Greater => "vector_gt",
-            Comparison::GreaterOrEqual => "vector_ge",
-        }
+        self.comparison.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
     }
 
     fn signature(&self) -> &Signature {

@@ -228,6 +228,10 @@ impl VectorError {
         Self::new("22023", message)
     }
 
+    pub(crate) fn no_state(function: &str) -> Self {
+        Self::new("22023", format!("{function}: expected state array"))
+    }
+
     pub(crate) fn type_modifier() -> Self {
         Self::new("22023", "invalid type modifier")
     }

@@ -38,6 +38,7 @@ mod session;
 mod signature;
 mod sparse;
 mod sparse_functions;
+mod state;
 mod text;
 mod type_planner;
 mod types;

@@ -24,6 +24,7 @@ use crate::operators::VectorExprPlanner;
 use crate::overload::OverloadedAggregate;
 use crate::rule::VectorCastRule;
 use crate::sparse_functions::{SparseFunction, SparseOperation};
+use crate::state::StateFunction;
 use crate::type_planner::VectorTypePlanner;
 use crate::types::Element;
 
@@ -71,6 +72,7 @@ pub fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
             .map(SparseFunction::new)
             .map(ScalarUDF::new_from_impl),
     );
+    functions.extend(StateFunction::all().map(ScalarUDF::new_from_impl));
     functions.extend(arithmetic.into_iter().chain(comparisons).chain(bits));
     functions.into_iter().map(Arc::new).collect()
 }

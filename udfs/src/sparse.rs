@@ -277,7 +277,8 @@ impl SparseVector {
             .elements
             .iter()
             .map(|(_, x)| f64::from(*x) * f64::from(*x));
-        squares.sum::<f64>().sqrt()
+        // The sum of nothing would be -0.
+        squares.fold(0.0, |sum: f64, square| sum + square).sqrt()
     }
 
     /// The vector of norm 1 in its direction; zero stays zero.

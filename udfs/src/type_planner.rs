@@ -46,7 +46,7 @@ impl TypePlanner for VectorTypePlanner {
 /// The vector type that a type of SQL names, if it names one; a schema before the name is ignored.
 ///
 /// # Errors
-/// 22023 for a dimension that no vector may have, or a modifier that is no number.
+/// 22023 for a dimension that no vector may have, 22P02 for a modifier that is no number.
 pub fn vector_type_of_sql(sql_type: &ast::DataType) -> Result<Option<VectorType>, VectorError> {
     let ast::DataType::Custom(name, modifiers) = sql_type else {
         return Ok(None);
@@ -67,6 +67,6 @@ fn parse_dimension(modifier: &str, element: Element) -> Result<usize, VectorErro
     let dimension: i64 = modifier
         .trim()
         .parse()
-        .map_err(|_| VectorError::type_modifier())?;
+        .map_err(|_| VectorError::integer_syntax(modifier))?;
     usize::try_from(dimension).map_err(|_| VectorError::type_without_dimension(element))
 }

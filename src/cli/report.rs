@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use shelfmark::Error;
-use shelfmark::sql::{Notice, Piece};
+use shelfmark::sql::{Notice, Piece, literal_place};
 
 /// Longer lines of a statement are cut around the place of the error.
 const LINE_CHARS_MAX: usize = 100;
@@ -29,6 +29,7 @@ fn error_text(error: &Error, statement: Option<&Piece>) -> String {
     if let Some(piece) = statement {
         let place = error
             .position()
+            .or_else(|| literal_place(error, &piece.text))
             .and_then(|(line, column)| pointer(piece, line, column));
         text.push_str(&place.unwrap_or_else(|| first_line(piece)));
     }

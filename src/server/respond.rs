@@ -6,7 +6,7 @@ use pgwire::messages::response::{ErrorResponse, NoticeResponse, ReadyForQuery, T
 
 use crate::error::Error;
 use crate::sql::format::{self, Format};
-use crate::sql::{Notice, TransactionStatus as Block};
+use crate::sql::{Notice, TransactionStatus as Block, literal_place};
 
 /// Bytes of an error's text that are sent; the rest of a longer one would only fill logs.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -47,6 +47,7 @@ pub fn error(error: &Error, severity: Severity, text: &str, offset: usize) -> Er
     }
     let position = error
         .position()
+        .or_else(|| literal_place(error, text.get(offset..)?))
         .and_then(|place| characters_before(text, offset, place));
     fields.extend(position.map(|characters| (b'P', (characters + 1).to_string())));
     ErrorResponse::new(fields)

@@ -50,7 +50,7 @@ use crate::sql::literal::LiteralPlanner;
 use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
 use crate::sql::vector_search::VectorSearchPlanner;
-use crate::sql::{CopyPlanner, FileAccess, Session, ValuesPlanner, plan_view};
+use crate::sql::{CopyPlanner, FileAccess, Session, TextOutputRule, ValuesPlanner, plan_view};
 use crate::storage::access::Object;
 use crate::storage::change::View;
 use crate::storage::committer::now_ms;
@@ -246,7 +246,8 @@ impl Database {
         scalar.extend(json::functions().map(Arc::new));
         let mut builder = shelfmark_udfs::with_vector_support(builder)
             .with_analyzer_rule(Arc::new(InListRule))
-            .with_analyzer_rule(Arc::new(CheckedArithmeticRule));
+            .with_analyzer_rule(Arc::new(CheckedArithmeticRule))
+            .with_analyzer_rule(Arc::new(TextOutputRule));
         let planners = builder.expr_planners().get_or_insert_with(Vec::new);
         planners.insert(0, Arc::new(LiteralPlanner));
         planners.insert(0, Arc::new(JsonPlanner));

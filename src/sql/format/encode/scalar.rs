@@ -252,13 +252,17 @@ pub(super) fn intervals(array: &ArrayRef, unit: IntervalUnit, target: Target<'_>
     }
 }
 
+const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+
 pub(super) fn durations(array: &ArrayRef, unit: TimeUnit, target: Target<'_>) -> Put {
     let to_micros = ToMicros::of(unit);
     let interval = move |value| {
+        // The difference of two timestamps has days, as PostgreSQL's.
+        let micros = to_micros.apply(value)?;
         Some(Interval {
             months: 0,
-            days: 0,
-            micros: to_micros.apply(value)?,
+            days: i32::try_from(micros / DAY_MICROS).ok()?,
+            micros: micros % DAY_MICROS,
         })
     };
     match unit {

@@ -162,7 +162,10 @@ fn other_arrow_types_have_a_type_of_postgres() {
     assert_eq!(binary(Int8Array::from(vec![-1])), "ffff");
     assert_eq!(text(Float16Array::from(vec![f16::from_f32(0.5)])), "0.5");
     assert_eq!(text(Time32SecondArray::from(vec![3661])), "01:01:01");
-    assert_eq!(text(DurationSecondArray::from(vec![-90_061])), "-25:01:01");
+    assert_eq!(
+        text(DurationSecondArray::from(vec![-90_061])),
+        "-1 days -01:01:01"
+    );
     assert_eq!(oid_of(DataType::Duration(TimeUnit::Second)), oid::INTERVAL);
     assert_eq!(
         text(TimestampNanosecondArray::from(vec![-1])),

@@ -1,0 +1,188 @@
+//! Casts to text write values as PostgreSQL does: `ARRAY[1, 2]::text` is `{1,2}`, a timestamp has a blank before its time.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema};
+use bytes::BytesMut;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+use shelfmark_udfs::VectorType;
+
+use super::format::{Format, RowEncoder, Style, Zone};
+use crate::error::Error;
+
+/// Makes a function of each cast to text that Arrow would carry out in other words. It must run after types are coerced.
+#[derive(Debug, Default)]
+pub(crate) struct TextOutputRule;
+
+impl AnalyzerRule for TextOutputRule {
+    fn name(&self) -> &str {
+        "text_output"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let rewritten = plan.transform_up_with_subqueries(|node| {
+            if !has_cast(&node)? {
+                return Ok(Transformed::no(node));
+            }
+            let mut schema = merge_schema(&node.inputs());
+            if let LogicalPlan::TableScan(scan) = &node {
+                schema.merge(&scan.projected_schema);
+            }
+            let names = NamePreserver::new(&node);
+            node.map_expressions(|expr| {
+                let name = names.save(&expr);
+                let rewritten = expr.transform_up(|e| Ok(rewrite(e, &schema)))?;
+                Ok(rewritten.update_data(|e| name.restore(e)))
+            })
+        })?;
+        Ok(rewritten.data)
+    }
+}
+
+/// Most plans have none, and a schema costs more than a look at the expressions.
+fn has_cast(node: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    node.apply_expressions(|expr| {
+        found |=
+            expr.exists(|e| Ok(matches!(e, Expr::Cast(cast) if is_plain_text(&cast.field))))?;
+        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
+    })?;
+    Ok(found)
+}
+
+/// A type of text with a name of its own, as JSON, is read by its rules.
+fn is_plain_text(field: &Field) -> bool {
+    matches!(
+        field.data_type(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    ) && field.metadata().is_empty()
+}
+
+fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::Cast(Cast { expr: inner, field }) = &expr else {
+        return Transformed::no(expr);
+    };
+    let from = inner.get_type(schema).ok().filter(differs);
+    let Some(from) = from.filter(|_| is_plain_text(field)) else {
+        return Transformed::no(expr);
+    };
+    let function = ScalarUDF::new_from_impl(TextOutput::of(&from));
+    let text = function.call(vec![inner.as_ref().clone()]);
+    Transformed::yes(match field.data_type() {
+        DataType::Utf8 => text,
+        other => Expr::Cast(Cast::new(Box::new(text), other.clone())),
+    })
+}
+
+/// Whether Arrow writes values of the type in another way than PostgreSQL.
+fn differs(data_type: &DataType) -> bool {
+    use DataType::{Duration, Float16, Float32, Float64, Interval, Timestamp};
+    match data_type {
+        Timestamp(..) | Interval(_) | Duration(_) | Float16 | Float32 | Float64 => true,
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
+            VectorType::of(data_type).is_none()
+        }
+        _ => false,
+    }
+}
+
+/// Whether the text follows the session's time zone.
+fn has_zone(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Timestamp(_, zone) => zone.is_some(),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
+            has_zone(item.data_type())
+        }
+        _ => false,
+    }
+}
+
+/// `text_output(value)`: the value's text.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TextOutput {
+    signature: Signature,
+}
+
+impl TextOutput {
+    fn of(from: &DataType) -> Self {
+        let volatility = match has_zone(from) {
+            true => Volatility::Stable,
+            false => Volatility::Immutable,
+        };
+        Self {
+            signature: Signature::any(1, volatility),
+        }
+    }
+}
+
+impl ScalarUDFImpl for TextOutput {
+    fn name(&self) -> &str {
+        "text_output"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let nullable = args.arg_fields.iter().any(|field| field.is_nullable());
+        Ok(Arc::new(Field::new(self.name(), DataType::Utf8, nullable)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [value] = args.args.as_slice() else {
+            return Err(Error::internal("text_output takes one value").into());
+        };
+        let style = style_of(&args.config_options);
+        let field = &args.arg_fields[0];
+        match value {
+            ColumnarValue::Scalar(scalar) => {
+                let texts = texts(&scalar.to_array()?, field, &style)?;
+                Ok(ScalarValue::try_from_array(&texts, 0)?.into())
+            }
+            ColumnarValue::Array(array) => Ok(texts(array, field, &style)?.into()),
+        }
+    }
+}
+
+fn style_of(config: &ConfigOptions) -> Style {
+    let zone = config.execution.time_zone.as_deref().and_then(Zone::parse);
+    Style {
+        zone: zone.unwrap_or_else(Zone::utc),
+        ..Style::default()
+    }
+}
+
+fn texts(values: &ArrayRef, field: &FieldRef, style: &Style) -> Result<ArrayRef> {
+    let field = field.as_ref().clone().with_nullable(true);
+    let schema = Arc::new(Schema::new(vec![field]));
+    let mut encoder = RowEncoder::try_new(&schema, &[Format::Text], style)?;
+    encoder.start(&RecordBatch::try_new(schema, vec![Arc::clone(values)])?)?;
+    let mut texts = StringBuilder::with_capacity(values.len(), values.len() * 8);
+    let mut text = BytesMut::new();
+    for row in 0..values.len() {
+        text.clear();
+        match encoder.put_value(0, row, &mut text)? {
+            true => {
+                let text = std::str::from_utf8(&text);
+                texts.append_value(text.map_err(|_| Error::internal("a text that is not UTF-8"))?);
+            }
+            false => texts.append_null(),
+        }
+    }
+    Ok(Arc::new(texts.finish()))
+}

@@ -66,6 +66,9 @@ pub(super) async fn collection(
     }
     let of_columns = create.columns.iter().filter_map(|c| c.unique.clone());
     let unique: Arc<[_]> = of_columns.chain(create.unique).collect();
+    if create.unlogged {
+        session.notice("the table is logged as any other, and survives a crash");
+    }
     let (if_not_exists, counts) = (create.if_not_exists, query.is_some());
     let label = format!("CreateCollection: {name}");
     let definitions = Arc::new(create.columns);

@@ -15,11 +15,12 @@ use crate::error::{Error, Result, sqlstate};
 use crate::storage::sequence::Generates;
 
 /// CREATE TABLE, after its first two words.
-pub(super) fn collection(grammar: &mut Grammar<'_>) -> Result<Statement> {
+pub(super) fn collection(grammar: &mut Grammar<'_>, unlogged: bool) -> Result<Statement> {
     let if_not_exists = grammar.if_not_exists();
     let mut create = CreateCollection {
         name: grammar.name()?,
         if_not_exists,
+        unlogged,
         columns: Vec::new(),
         checks: Vec::new(),
         unique: Vec::new(),

@@ -27,6 +27,7 @@ use super::ddl::{check_writable, find_collection, qualify};
 use super::parser::name_parts;
 use super::sequence::generator_ast;
 use super::session::{Planning, Session};
+use super::statement::{Insert, Overriding};
 use super::tokens::{DIALECT, tokenize};
 use crate::catalog::dml::{DmlNode, Operation};
 use crate::catalog::provider::ROWS_CATALOG;
@@ -38,7 +39,11 @@ use crate::storage::schema::Column;
 use crate::storage::sequence::Generates;
 
 /// INSERT.
-pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Result<LogicalPlan> {
+pub(super) async fn insert(planning: &Planning<'_>, insert: Insert) -> Result<LogicalPlan> {
+    let Insert {
+        statement: insert,
+        overriding,
+    } = insert;
     let TableObject::TableName(table) = &insert.table else {
         return Err(Error::unsupported("INSERT takes the name of a collection"));
     };
@@ -47,7 +52,10 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Resu
     let collection = Arc::clone(find_collection(&planning.snapshot, &name)?);
     let targets = target_columns(&collection, &insert.columns)?;
     let source = match insert.source {
-        Some(query) => planning.source(query, &targets, &collection).await?,
+        Some(query) => {
+            let rows = Rows { query, overriding };
+            planning.source(rows, &targets, &collection).await?
+        }
         None => LogicalPlanBuilder::empty(true).build()?,
     };
     let given = source.schema().fields().len();
@@ -56,7 +64,23 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Resu
         true => &[][..],
         false => targets_of_values(&targets, !insert.columns.is_empty(), given)?,
     };
-    let input = planning.with_defaults(source, targets, &collection)?;
+    // Values that are overridden are read, and left.
+    let kept: Vec<usize> = match overriding {
+        Some(Overriding::User) => {
+            let is_kept = |target: &&usize| {
+                let column = &collection.schema.columns[**target];
+                planning
+                    .generated(&collection, column)
+                    .is_none_or(|g| g == Generates::Default)
+            };
+            targets
+                .iter()
+                .map(|t| if is_kept(&t) { *t } else { usize::MAX })
+                .collect()
+        }
+        _ => targets.to_vec(),
+    };
+    let input = planning.with_defaults(source, &kept, &collection)?;
     let alias = insert.table_alias.map(|alias| alias.alias);
     let alias = alias.unwrap_or_else(|| quoted(&name.name));
     let target = Target {
@@ -71,6 +95,12 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: ast::Insert) -> Resu
     let from = vec![table_of(&target.name, target.alias.clone())];
     let change = target.change(operation, input, from);
     planning.change(change, insert.returning).await
+}
+
+/// The rows of an INSERT.
+struct Rows {
+    query: Box<Query>,
+    overriding: Option<Overriding>,
 }
 
 /// The node that inserts the rows of `input`, whose columns are those of the collection in order.
@@ -127,11 +157,14 @@ impl Planning<'_> {
     /// The source of an INSERT; DEFAULT in VALUES stands for the column's default.
     async fn source(
         &self,
-        mut query: Box<Query>,
+        rows: Rows,
         targets: &[usize],
         collection: &Collection,
     ) -> Result<LogicalPlan> {
-        self.check_generated(&query, targets, collection)?;
+        let mut query = rows.query;
+        if rows.overriding.is_none() {
+            self.check_generated(&query, targets, collection)?;
+        }
         if let SetExpr::Select(select) = query.body.as_mut() {
             name_by_place(&mut select.projection);
         }
@@ -150,11 +183,15 @@ impl Planning<'_> {
         self.query(query).await
     }
 
+    /// When the column gets its values from a sequence of its own.
+    fn generated(&self, collection: &Collection, column: &Column) -> Option<Generates> {
+        let sequence = self.snapshot.owned_sequence(collection.id, column.id)?;
+        sequence.owner?.generates
+    }
+
     /// Whether only the system gives the column its values.
     fn is_always_generated(&self, collection: &Collection, column: &Column) -> bool {
-        let sequence = self.snapshot.owned_sequence(collection.id, column.id);
-        let generates = sequence.and_then(|s| s.owner?.generates);
-        generates == Some(Generates::Always)
+        self.generated(collection, column) == Some(Generates::Always)
     }
 
     /// That a query has DEFAULT for each column that only the system gives values.

@@ -70,7 +70,7 @@ pub(super) fn mend_statement(statement: &mut Statement) -> Result<()> {
         Statement::Explain(explain) => mend_statement(&mut explain.statement),
         Statement::CreateView(view) => mend(&mut view.query),
         Statement::CreateCollection(create) => create.query.as_mut().map_or(Ok(()), mend),
-        Statement::Insert(insert) => mend(insert.as_mut()),
+        Statement::Insert(insert) => mend(&mut insert.statement),
         Statement::Update(update) => mend(update.as_mut()),
         Statement::Delete(delete) => mend(delete.as_mut()),
         Statement::Merge(merge) => {

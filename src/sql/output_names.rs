@@ -47,7 +47,7 @@ impl OutputNames {
                 },
                 _ => Self::default(),
             },
-            Statement::Insert(insert) => Self::of_returning(insert.returning.as_deref()),
+            Statement::Insert(insert) => Self::of_returning(insert.statement.returning.as_deref()),
             Statement::Update(update) => Self::of_returning(update.returning.as_deref()),
             Statement::Delete(delete) => Self::of_returning(delete.returning.as_deref()),
             _ => Self::default(),

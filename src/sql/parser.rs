@@ -89,13 +89,7 @@ impl Grammar<'_> {
             ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA") => self.drop(),
             ("ALTER", "TABLE" | "COLLECTION") => self.alter(),
             ("TRUNCATE", _) => self.truncate(),
-            ("INSERT", _) => {
-                let token = self.parser.next_token();
-                match self.parser.parse_insert(token)? {
-                    ast::Statement::Insert(insert) => Ok(Statement::Insert(Box::new(insert))),
-                    _ => Err(Error::unsupported("this form of INSERT is not supported")),
-                }
-            }
+            ("INSERT", _) => self.insert(),
             ("UPDATE", _) => {
                 let token = self.parser.next_token();
                 match self.parser.parse_update(token)? {
@@ -382,7 +376,9 @@ impl Grammar<'_> {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         matches!(
             words.as_slice(),
-            ["TABLE" | "COLLECTION" | "VIEW" | "SCHEMA", ..] | ["OR", "REPLACE", "VIEW"]
+            ["TABLE" | "COLLECTION" | "VIEW" | "SCHEMA", ..]
+                | ["OR", "REPLACE", "VIEW"]
+                | ["UNLOGGED", "TABLE", ..]
         )
     }
 
@@ -399,8 +395,9 @@ impl Grammar<'_> {
         if self.accept(&["VIEW"]) {
             return define::view(self, or_replace);
         }
+        let unlogged = self.accept(&["UNLOGGED"]);
         self.skip(1);
-        define::collection(self)
+        define::collection(self, unlogged)
     }
 
     fn alter(&mut self) -> Result<Statement> {
@@ -491,6 +488,7 @@ pub fn fold(ident: &Ident) -> String {
 
 mod compaction;
 mod cursor;
+mod insert;
 mod scripts;
 mod transaction;
 mod variables;

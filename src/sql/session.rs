@@ -412,7 +412,7 @@ impl<'a> Planning<'a> {
                 Ok((Tag::Shown("EXPLAIN"), self.explain(explain).await?))
             }
             Statement::Insert(insert) => {
-                let tag = Tag::of_change("INSERT 0", insert.returning.is_some());
+                let tag = Tag::of_change("INSERT 0", insert.statement.returning.is_some());
                 Ok((tag, dml::insert(self, *insert).await?))
             }
             Statement::Update(update) => {

@@ -63,7 +63,7 @@ pub enum Statement {
     /// CREATE, ALTER and DROP SEQUENCE.
     Sequence(Box<SequenceStatement>),
     /// INSERT.
-    Insert(Box<ast::Insert>),
+    Insert(Box<Insert>),
     /// UPDATE.
     Update(Box<ast::Update>),
     /// DELETE.
@@ -132,6 +132,24 @@ pub struct Explain {
     pub statement: Box<Statement>,
 }
 
+/// INSERT.
+#[derive(Debug, Clone)]
+pub struct Insert {
+    /// The statement without OVERRIDING.
+    pub statement: ast::Insert,
+    /// What it says about identity columns.
+    pub overriding: Option<Overriding>,
+}
+
+/// Whose values identity columns get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overriding {
+    /// OVERRIDING SYSTEM VALUE: those that are given, also where the column is GENERATED ALWAYS.
+    System,
+    /// OVERRIDING USER VALUE: those of the sequence, whatever is given.
+    User,
+}
+
 /// CREATE TABLE.
 #[derive(Debug, Clone)]
 pub struct CreateCollection {
@@ -139,6 +157,8 @@ pub struct CreateCollection {
     pub name: ObjectName,
     /// Whether an existing one is fine.
     pub if_not_exists: bool,
+    /// UNLOGGED, which changes nothing.
+    pub unlogged: bool,
     /// Its columns; may be empty with a query.
     pub columns: Vec<ColumnDefinition>,
     /// CHECK constraints that stand by themselves.

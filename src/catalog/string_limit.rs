@@ -19,10 +19,57 @@ const BATCH_BYTES_MAX: i64 = 1 << 30;
 /// The most bytes of a character.
 const CHARACTER_BYTES: i64 = 4;
 
-/// Puts the limit on the session's functions.
+/// Puts the limit on the session's functions; `chr` gives no character that a text cannot have.
 pub fn limit_strings(context: &SessionContext) {
+    check_function(context, "chr", NullCharacter);
+    check_function(context, "array_repeat", ElementLimit);
     for name in ["repeat", "lpad", "rpad"] {
         check_function(context, name, LengthLimit);
+    }
+}
+
+/// Elements of the arrays that a function makes for one batch.
+const ELEMENTS_MAX: i64 = 1 << 24;
+
+/// The limit of a function of a value and how often an array has it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ElementLimit;
+
+impl Check for ElementLimit {
+    /// # Errors
+    /// 54000 when an array, or all of a batch, would be too long.
+    fn check(&self, _name: &str, args: &ScalarFunctionArgs) -> Result<()> {
+        let [_, count] = args.args.as_slice() else {
+            return Ok(());
+        };
+        let counts = cast(&count.to_array(args.number_rows)?, &DataType::Int64)?;
+        let counts = counts.as_primitive::<Int64Type>().iter().flatten();
+        let total = counts.fold(0_i64, |total, count| total.saturating_add(count.max(0)));
+        if total <= ELEMENTS_MAX {
+            return Ok(());
+        }
+        let message = format!("array size exceeds the maximum allowed ({ELEMENTS_MAX})");
+        Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message).into())
+    }
+}
+
+/// No text has a character of the number zero.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct NullCharacter;
+
+impl Check for NullCharacter {
+    /// # Errors
+    /// 54000 for zero.
+    fn check(&self, _name: &str, args: &ScalarFunctionArgs) -> Result<()> {
+        for value in &args.args {
+            let numbers = cast(&value.to_array(args.number_rows)?, &DataType::Int64)?;
+            let mut numbers = numbers.as_primitive::<Int64Type>().iter();
+            if numbers.any(|number| number == Some(0)) {
+                let message = "null character not permitted";
+                return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message).into());
+            }
+        }
+        Ok(())
     }
 }
 

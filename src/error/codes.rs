@@ -50,6 +50,10 @@ const PLAN: &[(&[&str], Code)] = &[
         (InvalidInput, s::INVALID_PARAMETER_VALUE),
     ),
     (
+        &["Invalid escape character"],
+        (InvalidInput, s::INVALID_ESCAPE_SEQUENCE),
+    ),
+    (
         &["LIMIT must be"],
         (InvalidInput, s::INVALID_ROW_COUNT_IN_LIMIT),
     ),
@@ -134,6 +138,7 @@ const WORDS: &[(&str, &str)] = &[
         "invalid Unicode scalar value",
         "requested character too large for encoding",
     ),
+    ("Invalid escape character", "invalid escape string"),
     ("Step cannot be zero", "step size cannot equal zero"),
 ];
 

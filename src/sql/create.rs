@@ -8,6 +8,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use futures::FutureExt;
 
@@ -20,6 +21,7 @@ use super::ddl::{
     qualify, schema_name, with_keys,
 };
 use super::dml::insert_plan;
+use super::mend::name_columns;
 use super::options;
 use super::parser::fold;
 use super::sequence::{column_changes, restarts};
@@ -293,12 +295,17 @@ pub(crate) async fn plan_view(
 
 async fn plan_view_query(state: &SessionState, view: &View, owner: RoleId) -> Result<LogicalPlan> {
     let statement = super::parser::parse(&view.query)?;
-    let super::statement::Statement::DataFusion(statement) = statement else {
-        return Err(Error::internal(format!(
-            "view \"{}\" is not a query",
-            view.name
-        )));
+    let not_a_query = || Error::internal(format!("view \"{}\" is not a query", view.name));
+    let super::statement::Statement::DataFusion(mut statement) = statement else {
+        return Err(not_a_query());
     };
+    match statement.as_mut() {
+        DataFusionStatement::Statement(statement) => match statement.as_mut() {
+            ast::Statement::Query(query) => name_columns(query),
+            _ => return Err(not_a_query()),
+        },
+        _ => return Err(not_a_query()),
+    }
     // Names mean what they meant when the view was made, whoever asks: its rights are those of its owner.
     let mut state = state.clone();
     let catalog = &mut state.config_mut().options_mut().catalog;

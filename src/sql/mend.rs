@@ -21,15 +21,24 @@
 //! - `a.tableoid` of a system relation is its OID, the same for all its rows; `a.xmin` is the newest transaction, since
 //!   which any of them may have changed.
 //! - templates of `to_char`, `to_date` and `to_timestamp` become formats of DataFusion's functions.
+//! - `json_agg` and its like are functions over `array_agg`.
 //! - `every`, `gen_random_uuid`, `|/ x`, `||/ x`, `@ x`, `a && b`, `localtimestamp` and `localtime` are DataFusion's
 //!   functions of other names.
+//! - unnamed columns of queries in FROM and WITH, of views and of
+//!   CREATE TABLE AS get PostgreSQL's names.
+//! - `FETCH FIRST`, `SIMILAR TO`, `U&'..'`, `SUBSTRING(x FROM 'pattern')`, `array_fill` and `mod` are LIMIT, regular
+//!   expressions, plain texts, `array_repeat` and `%`; a literal in ARRAY[..] is cast as the element beside it.
+//! - `SELECT oid '5'` is a cast; `(x).a` is a field.
 //! - long chains of AND and OR become trees that are flat.
-//! - an unnamed column that comes twice in a SELECT gets a name of its own: a table of DataFusion has no two of a name.
+//! - a column that comes twice in a SELECT gets a name of its own, with blanks behind it: a table of DataFusion has no two
+//!   of a name.
 
 mod constant;
 mod from;
 mod gather;
+mod names;
 mod series;
+mod spelling;
 mod template;
 
 use std::collections::{HashMap, HashSet};
@@ -46,9 +55,15 @@ use datafusion::sql::sqlparser::parser::Parser;
 use self::constant::{array_of_literal, bits_of_literal, constant_text, mend_escape, share_types};
 use self::from::call_in_from;
 use self::gather::gather;
+pub(super) use self::names::name_columns;
+use self::names::{keep_names, lasting_names, name_common, name_derived, type_series};
 use self::series::unnest_series;
+use self::spelling::{
+    limit_of_fetch, match_of_substring, regex_of_similar, share_element_type, text_of_unicode,
+};
 use self::template::format_of_template;
 use super::complexity::{Expansion, too_complex};
+use super::parser::fold;
 use super::statement::{CopySubject, Statement};
 use super::tokens::DIALECT;
 use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
@@ -68,8 +83,8 @@ pub(super) fn mend_statement(statement: &mut Statement) -> Result<()> {
     match statement {
         Statement::DataFusion(statement) => mend_datafusion(statement),
         Statement::Explain(explain) => mend_statement(&mut explain.statement),
-        Statement::CreateView(view) => mend(&mut view.query),
-        Statement::CreateCollection(create) => create.query.as_mut().map_or(Ok(()), mend),
+        Statement::CreateView(view) => mend_named(&mut view.query),
+        Statement::CreateCollection(create) => create.query.as_mut().map_or(Ok(()), mend_named),
         Statement::Insert(insert) => mend(&mut insert.statement),
         Statement::Update(update) => mend(update.as_mut()),
         Statement::Delete(delete) => mend(delete.as_mut()),
@@ -82,6 +97,13 @@ pub(super) fn mend_statement(statement: &mut Statement) -> Result<()> {
         },
         _ => Ok(()),
     }
+}
+
+/// Mends a query whose columns will be known by their names.
+fn mend_named(query: &mut Box<Query>) -> Result<()> {
+    mend(query)?;
+    name_columns(query);
+    Ok(())
 }
 
 fn mend_datafusion(statement: &mut DataFusionStatement) -> Result<()> {
@@ -122,6 +144,7 @@ fn mend(node: &mut impl VisitMut) -> Result<()> {
     let mut mender = Mender {
         common: expansion.into_names(),
         scopes: Vec::new(),
+        names: Vec::new(),
     };
     let _ = node.visit(&mut mender);
     Ok(())
@@ -131,6 +154,8 @@ struct Mender {
     common: HashSet<String>,
     /// The system relations of the SELECTs around, innermost last: aliases and OIDs.
     scopes: Vec<HashMap<String, u32>>,
+    /// The names of the columns of the SELECTs around, before they are mended.
+    names: Vec<Vec<Option<String>>>,
 }
 
 impl Mender {
@@ -180,17 +205,26 @@ impl VisitorMut for Mender {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
         call_in_from(factor);
+        type_series(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        name_derived(factor);
         ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         let scope = self.scope(select);
         self.scopes.push(scope);
+        self.names.push(lasting_names(select));
         ControlFlow::Continue(())
     }
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
         self.scopes.pop();
+        keep_names(select, self.names.pop().unwrap_or_default());
+        typed_literals(select);
         unnest_series(select);
         name_twins(select);
         ControlFlow::Continue(())
@@ -200,6 +234,8 @@ impl VisitorMut for Mender {
         if let ast::SetExpr::Values(values) = query.body.as_mut() {
             share_types(values);
         }
+        limit_of_fetch(query);
+        name_common(query);
         ControlFlow::Continue(())
     }
 
@@ -212,8 +248,24 @@ impl VisitorMut for Mender {
                 }
             }
             Expr::Value(value) => {
+                text_of_unicode(&mut value.value);
                 if let Some(bits) = bits_of_literal(&value.value) {
                     *expr = bits;
+                }
+            }
+            // Behind a name, a dot is that of a longer name.
+            Expr::CompoundFieldAccess { root, access_chain } if last_name(root).is_none() => {
+                name_fields(access_chain);
+            }
+            Expr::Array(array) => share_element_type(array),
+            Expr::SimilarTo { .. } => {
+                if let Some(matches) = regex_of_similar(expr) {
+                    *expr = matches;
+                }
+            }
+            Expr::Substring { .. } => {
+                if let Some(matched) = match_of_substring(expr) {
+                    *expr = matched;
                 }
             }
             Expr::Identifier(ident) if ident.quote_style.is_none() => {
@@ -466,6 +518,30 @@ fn mend_call(function: &Function) -> Option<Expr> {
             _ => None,
         },
         ("localtimestamp" | "localtime", FunctionArguments::None) => local_time(&name),
+        ("array_fill", _) => match arguments(function)?.as_slice() {
+            [value, Expr::Array(ast::Array { elem, .. })] if elem.len() == 1 => {
+                let arguments = vec![Expr::clone(value), elem[0].clone()];
+                Some(call("array_repeat", arguments))
+            }
+            _ => None,
+        },
+        ("mod", _) => match arguments(function)?.as_slice() {
+            [dividend, divisor] => Some(Expr::Nested(Box::new(Expr::BinaryOp {
+                left: Box::new(Expr::Nested(Box::new(Expr::clone(dividend)))),
+                op: BinaryOperator::Modulo,
+                right: Box::new(Expr::Nested(Box::new(Expr::clone(divisor)))),
+            }))),
+            _ => None,
+        },
+        ("json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg", _) => {
+            gathered_json(function, &name)
+        }
+        ("vector_avg", _) => match arguments(function)?.as_slice() {
+            [state] if is_state(state) => renamed(function, "vector_state_avg"),
+            _ => None,
+        },
+        ("sign", _) => renamed(function, "signum"),
+        ("statement_timestamp" | "transaction_timestamp", _) => renamed(function, "now"),
         ("every", _) => renamed(function, "bool_and"),
         ("gen_random_uuid", _) => renamed(function, "uuid"),
         ("to_char" | "to_date" | "to_timestamp", _) => match arguments(function)?.as_slice() {
@@ -484,6 +560,36 @@ fn mend_call(function: &Function) -> Option<Expr> {
     }
 }
 
+/// Whether it is the state of an average, by the looks of it: the text of an array, or one that is gathered.
+fn is_state(expr: &Expr) -> bool {
+    match expr {
+        Expr::Function(function) => {
+            let last = function.name.0.last().and_then(ObjectNamePart::as_ident);
+            last.is_some_and(|name| fold(name) == "array_agg")
+        }
+        expr => constant_text(expr).is_some(),
+    }
+}
+
+/// `json_agg(x ORDER BY y)` as `json_agg(array_agg(to_json(x) ORDER BY y))`, where the outer one is no aggregate; the
+/// aggregates of objects gather members.
+fn gathered_json(function: &Function, name: &str) -> Option<Expr> {
+    let element = match (name, arguments(function)?.as_slice()) {
+        ("json_agg", [value]) => call("to_json", vec![Expr::clone(value)]),
+        ("jsonb_agg", [value]) => call("to_jsonb", vec![Expr::clone(value)]),
+        ("json_object_agg" | "jsonb_object_agg", [key, value]) => {
+            call("json_member", vec![Expr::clone(key), Expr::clone(value)])
+        }
+        _ => return None,
+    };
+    let mut gather = function.clone();
+    gather.name = ObjectName::from(vec![Ident::new("array_agg")]);
+    if let FunctionArguments::List(list) = &mut gather.args {
+        list.args = vec![argument(element)];
+    }
+    Some(call(name, vec![Expr::Function(gather)]))
+}
+
 /// The same call of a function of another name.
 fn renamed(function: &Function, name: &str) -> Option<Expr> {
     let mut function = function.clone();
@@ -491,34 +597,88 @@ fn renamed(function: &Function, name: &str) -> Option<Expr> {
     Some(Expr::Function(function))
 }
 
-/// What DataFusion names an expression by: a cast is called like what it casts.
-fn called_like(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Cast { expr, .. } | Expr::Nested(expr) => called_like(expr),
-        expr => expr,
+/// What DataFusion may name an expression by: casts name nothing, and all subqueries are called alike.
+fn called(expr: &Expr) -> String {
+    struct Plain;
+    impl VisitorMut for Plain {
+        type Break = ();
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            let plain = match expr {
+                Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => inner.as_ref().clone(),
+                Expr::TypedString(typed) => Expr::Value(typed.value.clone()),
+                Expr::InSubquery { .. } | Expr::Subquery(_) | Expr::Exists { .. } => {
+                    call("subquery", Vec::new())
+                }
+                _ => return ControlFlow::Continue(()),
+            };
+            *expr = plain;
+            ControlFlow::Continue(())
+        }
+    }
+    let mut plain = expr.clone();
+    let _ = VisitMut::visit(&mut plain, &mut Plain);
+    last_name(&plain).map_or_else(|| plain.to_string(), Ident::to_string)
+}
+
+/// `SELECT oid '5'` is a cast: no alias is written like that.
+fn typed_literals(select: &mut Select) {
+    for item in &mut select.projection {
+        if let SelectItem::ExprWithAlias { expr, alias } = item
+            && alias.quote_style == Some('\'')
+            && let Expr::Identifier(name) = &*expr
+            && name.quote_style.is_none()
+        {
+            let text = Expr::value(Value::SingleQuotedString(std::mem::take(&mut alias.value)));
+            *item = SelectItem::UnnamedExpr(cast(text, &name.value));
+        }
     }
 }
 
-/// Gives unnamed columns that come again names of their own. Casts name nothing: `x::int` is a twin of `x`.
+/// The fields of `(x).a` as DataFusion reads them.
+fn name_fields(chain: &mut [ast::AccessExpr]) {
+    for access in chain {
+        if let ast::AccessExpr::Dot(field) = access
+            && let Expr::Identifier(name) = &*field
+        {
+            *field = Expr::value(Value::SingleQuotedString(fold(name)));
+        }
+    }
+}
+
+/// Gives columns that come again names of their own. Casts name nothing: `x::int` is a twin of `x`.
 fn name_twins(select: &mut Select) {
     let unnamed = select.projection.iter().filter_map(|item| match item {
         SelectItem::UnnamedExpr(expr) => last_name(expr),
         _ => None,
     });
     let mut seen: HashSet<String> = unnamed.map(Ident::to_string).collect();
+    // With their tables' names, columns differ.
+    let mut columns = HashSet::new();
     for item in &mut select.projection {
-        let SelectItem::UnnamedExpr(expr) = item else {
-            continue;
+        let (expr, name) = match item {
+            SelectItem::UnnamedExpr(expr) if last_name(expr).is_some() => {
+                if columns.insert(expr.to_string()) {
+                    continue;
+                }
+                let name = last_name(expr).map(|name| name.value.clone());
+                (expr, name.unwrap_or_default())
+            }
+            SelectItem::UnnamedExpr(expr) => {
+                if seen.insert(called(expr)) {
+                    continue;
+                }
+                let name = expr.to_string();
+                (expr, name)
+            }
+            SelectItem::ExprWithAlias { expr, alias } => {
+                if seen.insert(alias.value.clone()) {
+                    continue;
+                }
+                (expr, alias.value.clone())
+            }
+            _ => continue,
         };
-        if last_name(expr).is_some() {
-            continue;
-        }
-        let inner = called_like(expr);
-        let text = last_name(inner).map_or_else(|| inner.to_string(), Ident::to_string);
-        if seen.insert(text) {
-            continue;
-        }
-        let mut alias = Ident::with_quote('"', expr.to_string());
+        let mut alias = Ident::with_quote('"', name);
         while !seen.insert(alias.value.clone()) {
             alias.value.push(' ');
         }

@@ -145,13 +145,23 @@ fn name_of_item(item: &SelectItem) -> Option<Name> {
         SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => None,
         SelectItem::UnnamedExpr(expr) => Some(name_of(expr)),
         // A column that came twice, with the name that tells it from the first.
-        SelectItem::ExprWithAlias { expr, alias }
-            if alias.quote_style == Some('"')
-                && alias.value.trim_end_matches(' ') == expr.to_string() =>
-        {
-            Some(name_of(expr))
+        SelectItem::ExprWithAlias { expr, alias } if alias.quote_style == Some('"') => {
+            let name = alias.value.trim_end_matches(' ');
+            if name == expr.to_string() {
+                return Some(name_of(expr));
+            }
+            (name.len() < alias.value.len()).then(|| Name::Strong(name.to_string()))
         }
         _ => None,
+    }
+}
+
+/// The name that does not depend on the column's type, of an expression that has none of its own.
+pub(super) fn lasting_name(expr: &Expr) -> Option<String> {
+    match name_of(expr) {
+        Name::Strong(name) | Name::Weak(name) => Some(name),
+        Name::None => Some(NAMELESS.to_string()),
+        Name::OfType => None,
     }
 }
 
@@ -184,9 +194,14 @@ fn name_of(expr: &Expr) -> Name {
             Some([SelectItem::UnnamedExpr(expr)]) => name_of(expr),
             _ => Name::None,
         },
+        // Without the word it was a literal.
+        Expr::Array(array) if !array.named => Name::OfType,
         Expr::Array(_) => strong("array"),
         Expr::Tuple(_) => strong("row"),
         Expr::Extract { .. } => strong("extract"),
+        Expr::Substring {
+            shorthand: true, ..
+        } => strong("substr"),
         Expr::Substring { .. } => strong("substring"),
         Expr::Position { .. } => strong("position"),
         Expr::Overlay { .. } => strong("overlay"),

@@ -238,6 +238,9 @@ pub(super) fn has_parameter(expr: &Expr) -> DataFusionResult<bool> {
 }
 
 fn bind_one(expr: Expr, values: &[ScalarValue]) -> DataFusionResult<Transformed<Expr>> {
+    if let Some(literal) = whole_number(&expr) {
+        return Ok(Transformed::yes(literal));
+    }
     let Expr::Placeholder(Placeholder { id, .. }) = &expr else {
         return Ok(Transformed::no(expr));
     };
@@ -245,6 +248,21 @@ fn bind_one(expr: Expr, values: &[ScalarValue]) -> DataFusionResult<Transformed<
         Some(value) => Ok(Transformed::yes(Expr::Literal(value.clone(), None))),
         None => Err(no_parameter(id).into()),
     }
+}
+
+/// The value of a cast between integers: LIMIT takes a literal once its parameter is known, as in `LIMIT $1::int`.
+fn whole_number(expr: &Expr) -> Option<Expr> {
+    let Expr::Cast(cast) = expr else {
+        return None;
+    };
+    let Expr::Literal(value, _) = cast.expr.as_ref() else {
+        return None;
+    };
+    let to = cast.field.data_type();
+    let is_plain = cast.field.metadata().is_empty();
+    let whole = is_plain && to.is_integer() && value.data_type().is_integer();
+    let value = whole.then(|| value.cast_to(to).ok()).flatten()?;
+    Some(Expr::Literal(value, None))
 }
 
 /// 42P02.

@@ -23,9 +23,10 @@ pub(super) fn array_of_literal(expr: &Expr) -> Option<Expr> {
         Some(text) if numbers => Expr::value(Value::Number(text, false)),
         Some(text) => Expr::value(Value::SingleQuotedString(text)),
     };
+    // Not written as ARRAY[..], so that it is not called like that.
     Some(Expr::Array(ast::Array {
         elem: elements.into_iter().map(element).collect(),
-        named: true,
+        named: false,
     }))
 }
 

@@ -21,11 +21,11 @@ fn each_spelling_becomes_one_that_is_planned() {
         ),
         (
             "SELECT ARRAY(SELECT a FROM t ORDER BY b)",
-            "SELECT array_or_empty((SELECT array_agg(a ORDER BY b) FROM t))",
+            "SELECT array_or_empty((SELECT array_agg(a ORDER BY b) FROM t)) AS \"array\"",
         ),
         (
             "SELECT ARRAY(SELECT a FROM t ORDER BY 1)",
-            "SELECT array_or_empty((SELECT array_agg(a ORDER BY a) FROM t))",
+            "SELECT array_or_empty((SELECT array_agg(a ORDER BY a) FROM t)) AS \"array\"",
         ),
         ("SELECT current_schema", "SELECT current_schema()"),
         (
@@ -43,11 +43,11 @@ fn each_spelling_becomes_one_that_is_planned() {
         (
             "SELECT ARRAY(SELECT a || (SELECT 1) FROM t ORDER BY b)",
             "SELECT array_or_empty((SELECT array_agg(value ORDER BY by_0) FROM \
-             (SELECT a || (SELECT 1) AS value, b AS by_0 FROM t) AS gathered))",
+             (SELECT a || (SELECT 1) AS value, b AS by_0 FROM t) AS gathered)) AS \"array\"",
         ),
         (
             "SELECT a = ANY('{1,2}'), b = ANY('{x,\"y z\",NULL}'), '{1}'::int[] FROM t",
-            "SELECT a = ANY(ARRAY[1, 2]), b = ANY(ARRAY['x', 'y z', NULL]), ARRAY[1]::INT[] FROM t",
+            "SELECT a = ANY([1, 2]), b = ANY(['x', 'y z', NULL]), [1]::INT[] FROM t",
         ),
         (
             "SELECT a LIKE 'pg/_' || '%' ESCAPE '/' FROM t",
@@ -62,6 +62,27 @@ fn each_spelling_becomes_one_that_is_planned() {
             "SELECT coalesce(a, '') FROM t",
         ),
         ("SELECT NULL, NULL", "SELECT NULL, NULL AS \"NULL \""),
+        (
+            "SELECT a, a, 1 AS a FROM t",
+            "SELECT a, a AS \"a \", 1 AS \"a  \" FROM t",
+        ),
+        ("SELECT oid '5'", "SELECT CAST('5' AS oid)"),
+        (
+            "SELECT mod(a, 2) FROM t",
+            "SELECT ((a) % (2)) AS \"mod\" FROM t",
+        ),
+        (
+            "SELECT json_agg(a ORDER BY b) FROM t",
+            "SELECT json_agg(array_agg(to_json(a) ORDER BY b)) FROM t",
+        ),
+        (
+            "SELECT s.max FROM (SELECT max(a), b FROM t GROUP BY b) s",
+            "SELECT s.max FROM (SELECT max(a) AS \"max\", b FROM t GROUP BY b) s",
+        ),
+        (
+            "WITH c AS (SELECT 1, lower(a) FROM t GROUP BY lower) SELECT * FROM c",
+            "WITH c AS (SELECT 1 AS \"?column?\", lower(a) FROM t GROUP BY lower) SELECT * FROM c",
+        ),
     ] {
         assert_eq!(mended(text), expected, "{text}");
     }

@@ -286,11 +286,17 @@ fn split_name(text: &str) -> (Option<String>, String) {
             '"' => quoted = !quoted,
             '.' if !quoted => parts.push(String::new()),
             c if quoted => parts[last].push(c),
+            // Around dots it says nothing; `double precision` is one name.
+            c if c.is_whitespace() && (parts[last].is_empty() || at_dot(characters.clone())) => {}
             c => parts[last].extend(c.to_lowercase()),
         }
     }
     let name = parts.pop().unwrap_or_default();
     (parts.pop(), name)
+}
+
+fn at_dot(mut rest: impl Iterator<Item = char>) -> bool {
+    rest.find(|c| !c.is_whitespace()).is_none_or(|c| c == '.')
 }
 
 /// The OID of a type as SQL names it.

@@ -1,0 +1,168 @@
+//! The columns of a query that others name: in FROM, in WITH, of a view or of CREATE TABLE AS.
+//!
+//! PostgreSQL gives a column without a name one of its own (`count`, `?column?`), by which the query around it knows the
+//! column. DataFusion's name is the whole expression.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor,
+};
+
+use crate::sql::output_names::lasting_name;
+use crate::sql::parser::fold;
+
+/// Names the columns of a query in FROM.
+pub(super) fn name_derived(factor: &mut TableFactor) {
+    if let TableFactor::Derived {
+        subquery, alias, ..
+    } = factor
+        && alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
+    {
+        name_columns(subquery);
+    }
+}
+
+/// Names the columns of the queries in WITH.
+pub(super) fn name_common(query: &mut Query) {
+    let tables = query.with.iter_mut().flat_map(|with| &mut with.cte_tables);
+    for table in tables.filter(|table| table.alias.columns.is_empty()) {
+        name_columns(&mut table.query);
+    }
+}
+
+/// Gives columns without a name that of PostgreSQL, as far as the query does not use it otherwise.
+pub(in crate::sql) fn name_columns(query: &mut Query) {
+    if let Some(select) = first_select(&mut query.body) {
+        name_items(select);
+    }
+}
+
+/// Set operations have the names of their first query.
+fn first_select(body: &mut SetExpr) -> Option<&mut Select> {
+    match body {
+        SetExpr::Select(select) => Some(select),
+        SetExpr::SetOperation { left, .. } => first_select(left),
+        SetExpr::Query(query) => first_select(&mut query.body),
+        _ => None,
+    }
+}
+
+fn name_items(select: &mut Select) {
+    let is_unnamed = |item: &SelectItem| {
+        matches!(item, SelectItem::UnnamedExpr(expr)
+            if !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
+    };
+    if !select.projection.iter().any(is_unnamed) {
+        return;
+    }
+    let mut taken = Identifiers::default();
+    let _ = select.visit(&mut taken);
+    let mut taken = taken.0;
+    for item in &select.projection {
+        if let SelectItem::ExprWithAlias { alias, .. } = item {
+            taken.insert(fold(alias));
+        }
+    }
+    for item in select.projection.iter_mut().filter(|i| is_unnamed(i)) {
+        let SelectItem::UnnamedExpr(expr) = item else {
+            continue;
+        };
+        if let Some(name) = lasting_name(expr)
+            && taken.insert(name.clone())
+        {
+            *item = SelectItem::ExprWithAlias {
+                expr: expr.clone(),
+                alias: Ident::with_quote('"', name),
+            };
+        }
+    }
+}
+
+/// The names of the columns that have none of their own.
+pub(super) fn lasting_names(select: &Select) -> Vec<Option<String>> {
+    let name = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(Expr::Identifier(_) | Expr::CompoundIdentifier(_)) => None,
+        SelectItem::UnnamedExpr(expr) => lasting_name(expr),
+        _ => None,
+    };
+    select.projection.iter().map(name).collect()
+}
+
+/// Gives columns that were mended the names that they had.
+pub(super) fn keep_names(select: &mut Select, names: Vec<Option<String>>) {
+    for (item, name) in select.projection.iter_mut().zip(names) {
+        if let SelectItem::UnnamedExpr(expr) = item
+            && let Some(name) = name
+            && lasting_name(expr).is_some_and(|mended| mended != name)
+        {
+            *item = SelectItem::ExprWithAlias {
+                expr: expr.clone(),
+                alias: Ident::with_quote('"', name),
+            };
+        }
+    }
+}
+
+/// Names that stand in a query: an alias would change what they mean in GROUP BY or ORDER BY.
+#[derive(Default)]
+struct Identifiers(HashSet<String>);
+
+impl Visitor for Identifiers {
+    type Break = ();
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        match expr {
+            Expr::Identifier(name) => {
+                self.0.insert(fold(name));
+            }
+            Expr::CompoundIdentifier(names) => self.0.extend(names.last().map(fold)),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// `generate_series('2020-01-01'::timestamp, '2020-01-03', '1 day')`: literals are read as the first argument's type asks.
+pub(super) fn type_series(factor: &mut TableFactor) {
+    let (name, arguments) = match factor {
+        TableFactor::Table {
+            name,
+            args: Some(args),
+            ..
+        } => (name, &mut args.args),
+        TableFactor::Function { name, args, .. } => (name, args),
+        _ => return,
+    };
+    let called = name.0.last().and_then(|part| part.as_ident()).map(fold);
+    if called.as_deref() != Some("generate_series") {
+        return;
+    }
+    let mut values = arguments.iter_mut().filter_map(|argument| match argument {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    let data_type = match values.next() {
+        Some(Expr::Cast { data_type, .. }) => data_type.clone(),
+        Some(Expr::TypedString(typed)) => typed.data_type.clone(),
+        _ => return,
+    };
+    let interval = ast::DataType::Interval {
+        fields: None,
+        precision: None,
+    };
+    for (value, data_type) in values.zip([data_type, interval]) {
+        if let Expr::Value(literal) = &*value
+            && matches!(literal.value, ast::Value::SingleQuotedString(_))
+        {
+            *value = Expr::Cast {
+                kind: ast::CastKind::Cast,
+                expr: Box::new(value.clone()),
+                data_type,
+                array: false,
+                format: None,
+            };
+        }
+    }
+}

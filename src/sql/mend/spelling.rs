@@ -1,0 +1,179 @@
+//! Spellings that are others' with the same meaning: FETCH FIRST, SIMILAR TO, U&'..', SUBSTRING by a pattern.
+
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, Expr, LimitClause, Query, UnaryOperator, Value,
+};
+
+use super::call;
+use super::constant::constant_text;
+
+/// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
+pub(super) fn limit_of_fetch(query: &mut Query) {
+    let Some(fetch) = &query.fetch else {
+        return;
+    };
+    if fetch.with_ties || fetch.percent {
+        return;
+    }
+    let one = || Expr::value(Value::Number("1".to_string(), false));
+    let quantity = fetch.quantity.clone().unwrap_or_else(one);
+    match &mut query.limit_clause {
+        Some(LimitClause::LimitOffset { limit, .. }) if limit.is_none() => *limit = Some(quantity),
+        None => {
+            query.limit_clause = Some(LimitClause::LimitOffset {
+                limit: Some(quantity),
+                offset: None,
+                limit_by: Vec::new(),
+            });
+        }
+        _ => return,
+    }
+    query.fetch = None;
+}
+
+/// `x SIMILAR TO 'a%'` is `x ~ '^(?:a.*)$'`; none where the pattern is no constant.
+pub(super) fn regex_of_similar(expr: &Expr) -> Option<Expr> {
+    let Expr::SimilarTo {
+        negated,
+        expr,
+        pattern,
+        escape_char,
+    } = expr
+    else {
+        return None;
+    };
+    let escape = match escape_char.as_ref().map(|escape| &escape.value) {
+        None => Some('\\'),
+        Some(Value::SingleQuotedString(text)) => text.chars().next(),
+        Some(_) => return None,
+    };
+    let regex = similar_as_regex(&constant_text(pattern)?, escape);
+    let matches = Expr::BinaryOp {
+        left: expr.clone(),
+        op: BinaryOperator::PGRegexMatch,
+        right: Box::new(Expr::value(Value::SingleQuotedString(regex))),
+    };
+    let matches = Expr::Nested(Box::new(matches));
+    Some(match negated {
+        true => Expr::UnaryOp {
+            op: UnaryOperator::Not,
+            expr: Box::new(matches),
+        },
+        false => matches,
+    })
+}
+
+/// The regular expression of a pattern of SQL's: `%` and `_` as in LIKE, `|*+?{}()[]` as in regular expressions.
+fn similar_as_regex(pattern: &str, escape: Option<char>) -> String {
+    let mut regex = String::from("^(?s:");
+    let mut in_class = false;
+    let mut characters = pattern.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            c if Some(c) == escape => {
+                if let Some(literal) = characters.next() {
+                    push_literal(literal, &mut regex);
+                }
+            }
+            '[' if !in_class => {
+                in_class = true;
+                regex.push('[');
+            }
+            ']' if in_class => {
+                in_class = false;
+                regex.push(']');
+            }
+            c if in_class => {
+                if c == '\\' {
+                    regex.push('\\');
+                }
+                regex.push(c);
+            }
+            '%' => regex.push_str(".*"),
+            '_' => regex.push('.'),
+            '|' | '*' | '+' | '?' | '{' | '}' | ')' => regex.push(c),
+            '(' => regex.push_str("(?:"),
+            c => push_literal(c, &mut regex),
+        }
+    }
+    regex.push_str(")$");
+    regex
+}
+
+fn push_literal(c: char, regex: &mut String) {
+    if c.is_ascii_punctuation() {
+        regex.push('\\');
+    }
+    regex.push(c);
+}
+
+/// `substring(x from 'b.')` is what the pattern, or its first group, matches.
+pub(super) fn match_of_substring(expr: &Expr) -> Option<Expr> {
+    let Expr::Substring {
+        expr,
+        substring_from: Some(from),
+        substring_for: None,
+        ..
+    } = expr
+    else {
+        return None;
+    };
+    let pattern = constant_text(from)?;
+    let pattern = Expr::value(Value::SingleQuotedString(pattern));
+    let matched = call("regexp_match", vec![(**expr).clone(), pattern]);
+    let first = Expr::value(Value::Number("1".to_string(), false));
+    Some(call("array_element", vec![matched, first]))
+}
+
+/// `U&'d\0061t'` is its text, unless it has a character that no text has.
+pub(super) fn text_of_unicode(value: &mut Value) {
+    if let Value::UnicodeStringLiteral(text) = value
+        && !text.contains('\0')
+    {
+        *value = Value::SingleQuotedString(std::mem::take(text));
+    }
+}
+
+/// Literals of an array become what another element is cast to: `ARRAY['[1]'::vector, '[2]']`.
+pub(super) fn share_element_type(array: &mut ast::Array) {
+    let casts = array.elem.iter().filter_map(|element| match element {
+        Expr::Cast {
+            data_type, format, ..
+        } => Some((data_type.clone(), format.clone())),
+        _ => None,
+    });
+    let Some((data_type, format)) = casts.into_iter().next() else {
+        return;
+    };
+    for element in &mut array.elem {
+        let is_literal = matches!(element, Expr::Value(value)
+            if matches!(value.value, Value::SingleQuotedString(_) | Value::Null));
+        if is_literal {
+            let inner = std::mem::replace(element, Expr::value(Value::Null));
+            *element = Expr::Cast {
+                kind: ast::CastKind::Cast,
+                expr: Box::new(inner),
+                data_type: data_type.clone(),
+                array: false,
+                format: format.clone(),
+            };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::similar_as_regex;
+
+    #[test]
+    fn patterns_of_sql_become_regular_expressions() {
+        for (pattern, expected) in [
+            ("a%", "^(?s:a.*)$"),
+            ("(a|b)_+", "^(?s:(?:a|b).+)$"),
+            ("a.b$", "^(?s:a\\.b\\$)$"),
+            ("[a-c%]x\\%", "^(?s:[a-c%]x\\%)$"),
+        ] {
+            assert_eq!(similar_as_regex(pattern, Some('\\')), expected);
+        }
+    }
+}

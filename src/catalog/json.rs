@@ -3,6 +3,7 @@
 //! JSON is kept as text. A function reads the text of each row, walks it, and writes what it finds as PostgreSQL
 //! writes `jsonb`: keys in order, a blank behind each comma and colon. `json` and `jsonb` are one here.
 
+mod build;
 mod function;
 mod value;
 
@@ -14,6 +15,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use self::build::BuildFunction;
 use self::function::{JsonFunction, Kind};
 
 /// The functions, under the names of both types.
@@ -23,7 +25,8 @@ pub fn functions() -> impl Iterator<Item = ScalarUDF> {
             .iter()
             .map(move |name| ScalarUDF::new_from_impl(JsonFunction::new(name, kind)))
     });
-    named.collect::<Vec<_>>().into_iter()
+    let built = BuildFunction::all().map(ScalarUDF::new_from_impl);
+    named.chain(built).collect::<Vec<_>>().into_iter()
 }
 
 /// Makes functions of the operators on JSON.

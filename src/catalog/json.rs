@@ -1,15 +1,17 @@
-//! JSON as PostgreSQL works with it: `m -> 'k'`, `m ->> 'k'`, `m #>> '{a,0}'`, `m @> '{"k": 1}'`, `m ? 'k'`, and functions.
+//! JSON as PostgreSQL works with it: `m -> 'k'`, `m ->> 'k'`, `m #>> '{a,0}'`, `m @> '{"k": 1}'`, `m ? 'k'`, `m || n`,
+//! `m - 'k'`, and functions.
 //!
 //! JSON is kept as text. A function reads the text of each row, walks it, and writes what it finds as PostgreSQL
 //! writes `jsonb`: keys in order, a blank behind each comma and colon. `json` and `jsonb` are one here.
 
 mod build;
+mod change;
 mod function;
 mod value;
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
@@ -17,6 +19,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use self::build::BuildFunction;
 use self::function::{JsonFunction, Kind};
+use crate::storage::schema::SQL_TYPE_KEY;
 
 /// The functions, under the names of both types.
 pub fn functions() -> impl Iterator<Item = ScalarUDF> {
@@ -49,6 +52,13 @@ impl ExprPlanner for JsonPlanner {
             BinaryOperator::Question => (Kind::HasKey, false),
             BinaryOperator::QuestionPipe => (Kind::HasAny, false),
             BinaryOperator::QuestionAnd => (Kind::HasAll, false),
+            BinaryOperator::HashMinus => (Kind::DeletePath, false),
+            BinaryOperator::StringConcat
+                if is_declared(&expr.left, schema) || is_declared(&expr.right, schema) =>
+            {
+                (Kind::Concat, false)
+            }
+            BinaryOperator::Minus if is_declared(&expr.left, schema) => (Kind::Delete, false),
             _ => return Ok(PlannerResult::Original(expr)),
         };
         // These two are operators of arrays as well.
@@ -62,6 +72,20 @@ impl ExprPlanner for JsonPlanner {
         };
         let function = Arc::new(ScalarUDF::new_from_impl(JsonFunction::of(kind)));
         Ok(PlannerResult::Planned(function.call(vec![left, right])))
+    }
+}
+
+/// Whether the type is JSON by name: texts have operators of the same names.
+fn is_declared(expr: &Expr, schema: &DFSchema) -> bool {
+    let is_json = |field: &Field| match field.metadata().get(SQL_TYPE_KEY) {
+        Some(name) => name == "json" || name == "jsonb",
+        None => false,
+    };
+    match expr {
+        Expr::Cast(cast) => is_json(&cast.field),
+        expr => expr
+            .to_field(schema)
+            .is_ok_and(|(_, field)| is_json(&field)),
     }
 }
 

@@ -10,6 +10,7 @@ use datafusion::logical_expr::{
 };
 use serde_json::Value;
 
+use super::change::{concat, pretty, strip_nulls, with, without, without_path};
 use super::value::{Step, contains, get, has_key, kind, plain, read, walk, write};
 use crate::catalog::assign::text_of;
 use crate::error::{Error, sqlstate};
@@ -28,11 +29,17 @@ pub(super) enum Kind {
     HasAll,
     TypeOf,
     ArrayLength,
+    Concat,
+    Delete,
+    DeletePath,
+    Set,
+    StripNulls,
+    Pretty,
 }
 
 impl Kind {
     /// Every function with its names; the first is that of an operator's function.
-    pub(super) const ALL: [(Self, &'static [&'static str]); 10] = [
+    pub(super) const ALL: [(Self, &'static [&'static str]); 16] = [
         (Self::Get, &["jsonb_object_field", "json_object_field"]),
         (
             Self::GetText,
@@ -52,6 +59,12 @@ impl Kind {
             Self::ArrayLength,
             &["jsonb_array_length", "json_array_length"],
         ),
+        (Self::Concat, &["jsonb_concat"]),
+        (Self::Delete, &["jsonb_delete"]),
+        (Self::DeletePath, &["jsonb_delete_path"]),
+        (Self::Set, &["jsonb_set"]),
+        (Self::StripNulls, &["jsonb_strip_nulls", "json_strip_nulls"]),
+        (Self::Pretty, &["jsonb_pretty"]),
     ];
 
     fn gives(self) -> DataType {
@@ -63,14 +76,21 @@ impl Kind {
     }
 
     fn gives_json(self) -> bool {
-        matches!(self, Self::Get | Self::Path)
+        use Kind::{Concat, Delete, DeletePath, Get, Path, Set, StripNulls};
+        matches!(
+            self,
+            Get | Path | Concat | Delete | DeletePath | Set | StripNulls
+        )
     }
 
     fn signature(self) -> Signature {
         let one_of = |signature| Signature::one_of(signature, Volatility::Immutable);
         use datafusion::logical_expr::TypeSignature::{Any, VariadicAny};
         match self {
-            Self::TypeOf | Self::ArrayLength => one_of(vec![Any(1)]),
+            Self::TypeOf | Self::ArrayLength | Self::StripNulls | Self::Pretty => {
+                one_of(vec![Any(1)])
+            }
+            Self::Set => one_of(vec![Any(3), Any(4)]),
             Self::Path | Self::PathText => one_of(vec![VariadicAny]),
             _ => one_of(vec![Any(2)]),
         }
@@ -159,11 +179,7 @@ impl Call<'_> {
                 })?
             }
             Kind::Contains => {
-                let inner = text_of(&self.arrays[1])?;
-                let inner: Vec<Option<Value>> = inner
-                    .iter()
-                    .map(|text| text.map(read).transpose())
-                    .collect::<Result<_, Error>>()?;
+                let inner = self.values_of(1)?;
                 self.flags(|row, value| Some(contains(value, inner[row].as_ref()?)))?
             }
             Kind::HasKey => {
@@ -184,7 +200,54 @@ impl Call<'_> {
             }
             Kind::TypeOf => self.texts(|_, value| Some(self::kind(value).to_string()))?,
             Kind::ArrayLength => self.lengths()?,
+            Kind::Concat => {
+                let right = self.values_of(1)?;
+                self.texts(|row, value| Some(write(&concat(value.clone(), right[row].clone()?))))?
+            }
+            Kind::Delete if is_list(&self.arrays[1]) => {
+                let keys = self.paths()?;
+                self.texts(|row, value| {
+                    let keys = keys[row].as_ref()?.iter().cloned().map(Step::Key);
+                    let left = keys.fold(value.clone(), |value, key| without(value, &key));
+                    Some(write(&left))
+                })?
+            }
+            Kind::Delete => {
+                let parts = self.steps()?;
+                self.texts(|row, value| Some(write(&without(value.clone(), parts[row].as_ref()?))))?
+            }
+            Kind::DeletePath => {
+                let paths = self.paths()?;
+                self.texts(|row, value| {
+                    Some(write(&without_path(value.clone(), paths[row].as_ref()?)))
+                })?
+            }
+            Kind::Set => {
+                let paths = Call {
+                    arrays: &self.arrays[..2],
+                    rows: self.rows,
+                };
+                let (paths, new) = (paths.paths()?, self.values_of(2)?);
+                let creates = self.arrays.get(3).map(|flags| flags.as_boolean());
+                self.texts(|row, value| {
+                    let creates = match creates {
+                        Some(flags) => flags.is_valid(row).then(|| flags.value(row))?,
+                        None => true,
+                    };
+                    let (path, new) = (paths[row].as_ref()?, new[row].clone()?);
+                    Some(write(&with(value.clone(), path, new, creates)))
+                })?
+            }
+            Kind::StripNulls => self.texts(|_, value| Some(write(&strip_nulls(value.clone()))))?,
+            Kind::Pretty => self.texts(|_, value| Some(pretty(value)))?,
         })
+    }
+
+    /// The JSON of an argument.
+    fn values_of(&self, argument: usize) -> Result<Vec<Option<Value>>> {
+        let texts = text_of(&self.arrays[argument])?;
+        let values = texts.iter().map(|text| text.map(read).transpose());
+        Ok(values.collect::<Result<_, Error>>()?)
     }
 
     /// Calls `each` with the value of every row that has one.
@@ -256,10 +319,7 @@ impl Call<'_> {
     fn paths(&self) -> Result<Vec<Option<Vec<String>>>> {
         let given = &self.arrays[1..];
         if let [only] = given
-            && matches!(
-                only.data_type(),
-                DataType::List(_) | DataType::FixedSizeList(..)
-            )
+            && is_list(only)
         {
             let items = |row: usize| -> Result<Option<Vec<String>>> {
                 if only.is_null(row) {
@@ -293,6 +353,13 @@ impl Call<'_> {
         };
         Ok((0..self.rows).map(steps).collect())
     }
+}
+
+fn is_list(array: &ArrayRef) -> bool {
+    matches!(
+        array.data_type(),
+        DataType::List(_) | DataType::FixedSizeList(..)
+    )
 }
 
 fn written(as_text: bool, found: &Value) -> Option<String> {

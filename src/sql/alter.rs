@@ -3,9 +3,10 @@
 mod identity;
 
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
+use datafusion::functions::expr_fn::character_length;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::{Expr, col, lit};
-use datafusion::sql::sqlparser::ast::Ident;
+use datafusion::prelude::{DataFrame, Expr, SessionContext, col, ident, lit};
+use datafusion::sql::sqlparser::ast::{self, Ident};
 
 use super::constraint;
 use super::ddl::{add_column, clustering_columns, find_collection, primary_key, qualify};
@@ -13,12 +14,13 @@ use super::options;
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
 use super::statement::{Alter, AlterAction, ColumnDefinition};
+use super::types::column_type;
 use super::unique::{Indexes, UniqueDefinition, check_rows};
 use crate::catalog::assign::assign;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{AlterCollection, Change, QualifiedName};
 use crate::storage::collection::Collection;
-use crate::storage::schema::{Check, CollectionSchema, Column, FieldId, IndexId};
+use crate::storage::schema::{Check, CollectionSchema, Column, ColumnType, FieldId, IndexId};
 use crate::storage::stats::Bound;
 use crate::storage::unique::UniqueKey;
 
@@ -133,6 +135,9 @@ async fn apply(
                 Some(added) => holds(planning, collection, added).await,
                 None => Ok(()),
             }
+        }
+        AlterAction::SetType(name, data_type) => {
+            set_type(planning, collection, &mut next.schema, name, data_type).await
         }
         AlterAction::AddUnique(definition) => {
             add_unique(planning, collection, next, definition).await
@@ -298,6 +303,51 @@ fn rename(schema: &mut CollectionSchema, from: &Ident, to: &Ident) -> Result<()>
     Ok(())
 }
 
+/// Gives a column another type whose values are stored alike: a longer or shorter text.
+async fn set_type(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    schema: &mut CollectionSchema,
+    name: &Ident,
+    data_type: &ast::DataType,
+) -> Result<()> {
+    let wanted = column_type(data_type)?;
+    let column = column_mut(schema, name)?;
+    let most = |of: &ColumnType| match of {
+        ColumnType::Text => Some(u32::MAX),
+        ColumnType::Varchar(most) => Some(*most),
+        _ => None,
+    };
+    match (most(&column.column_type), most(&wanted)) {
+        _ if column.column_type == wanted => return Ok(()),
+        (Some(before), Some(after)) if after < before => {
+            // The name that the rows are read under is the one before this statement.
+            if let Some(stored) = collection.schema.column_by_id(column.id) {
+                let too_long = character_length(ident(&stored.name)).gt(lit(i64::from(after)));
+                if planning.count(collection, too_long).await? > 0 {
+                    let message = format!("value too long for type character varying({after})");
+                    return Err(Error::invalid(
+                        sqlstate::STRING_DATA_RIGHT_TRUNCATION,
+                        message,
+                    ));
+                }
+            }
+        }
+        (Some(_), Some(_)) => {}
+        _ => {
+            let message = format!(
+                "column \"{}\" of type {} cannot become {wanted}: its values are stored in another way",
+                column.name, column.column_type
+            );
+            return Err(Error::unsupported(message).with_hint(
+                "Add a column of the type, UPDATE it from this one, and drop this one.",
+            ));
+        }
+    }
+    column.column_type = wanted;
+    Ok(())
+}
+
 async fn add_unique(
     planning: &Planning<'_>,
     collection: &Collection,
@@ -451,9 +501,15 @@ async fn set_nullable(
 impl Planning<'_> {
     /// How many rows of the collection match.
     async fn count(&self, collection: &Collection, filter: Expr) -> Result<usize> {
+        let rows = self.rows_of(collection).await?;
+        Ok(rows.filter(filter)?.select(vec![lit(1)])?.count().await?)
+    }
+
+    /// The rows of the collection, which the open block may have made.
+    pub(super) async fn rows_of(&self, collection: &Collection) -> Result<DataFrame> {
         let name = &collection.name;
         let table = TableReference::partial(name.schema.clone(), name.name.clone());
-        let frame = self.session.context().table(table).await?;
-        Ok(frame.filter(filter)?.select(vec![lit(1)])?.count().await?)
+        let context = SessionContext::new_with_state(self.state.clone());
+        Ok(context.table(table).await?)
     }
 }

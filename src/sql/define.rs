@@ -389,6 +389,9 @@ fn alter_column(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
     if grammar.accept(&["SET", "NOT", "NULL"]) {
         return Ok(AlterAction::SetNullable(name, false));
     }
+    if grammar.accept(&["SET", "DATA", "TYPE"]) || grammar.accept(&["TYPE"]) {
+        return column_type(grammar, name);
+    }
     if let Some(action) = alter_identity(grammar, &name)? {
         return Ok(action);
     }
@@ -402,6 +405,24 @@ fn alter_column(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
         return Ok(AlterAction::TuneColumn(name));
     }
     Err(grammar.unexpected("SET DEFAULT, DROP DEFAULT, SET NOT NULL or DROP NOT NULL"))
+}
+
+/// `type [USING column[::type]]`, after TYPE.
+fn column_type(grammar: &mut Grammar<'_>, name: Ident) -> Result<AlterAction> {
+    let data_type = grammar.parser.parse_data_type()?;
+    if grammar.accept(&["USING"]) {
+        let using = grammar.parser.parse_expr()?;
+        let value = match &using {
+            Expr::Cast { expr, .. } => expr.as_ref(),
+            expr => expr,
+        };
+        if !matches!(value, Expr::Identifier(column) if fold(column) == fold(&name)) {
+            let message =
+                "ALTER COLUMN TYPE USING another expression than the column is not supported";
+            return Err(Error::unsupported(message));
+        }
+    }
+    Ok(AlterAction::SetType(name, data_type))
 }
 
 /// `ADD GENERATED ..`, `DROP IDENTITY`, `SET GENERATED ..`, `SET INCREMENT BY ..`, `RESTART`; none for another action.

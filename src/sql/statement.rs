@@ -300,6 +300,8 @@ pub enum AlterAction {
     AddPrimaryKey(Vec<Ident>),
     /// ADD CONSTRAINT .. FOREIGN KEY (..).
     AddForeignKey(ForeignKey),
+    /// ALTER COLUMN .. TYPE ..
+    SetType(Ident, ast::DataType),
     /// DROP CONSTRAINT.
     DropConstraint {
         /// The constraint.

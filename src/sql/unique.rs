@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use datafusion::common::TableReference;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::prelude::{Expr, ident, lit};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
@@ -287,9 +286,7 @@ async fn duplicate(
     let columns = columns.filter_map(|id| collection.schema.column_by_id(*id));
     let names: Vec<&str> = columns.map(|c| c.name.as_str()).collect();
     let keys: Vec<Expr> = names.iter().map(|name| ident(*name)).collect();
-    let name = &collection.name;
-    let table = TableReference::partial(name.schema.clone(), name.name.clone());
-    let mut rows = planning.session.context().table(table).await?;
+    let mut rows = planning.rows_of(collection).await?;
     for key in keys.iter().filter(|_| !nulls_equal) {
         rows = rows.filter(key.clone().is_not_null())?;
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::change::Change;
 use super::collection::Collection;
 use super::index::{Index, IndexPart};
-use super::schema::{CollectionId, CollectionSchema, FieldId, IndexId, Version};
+use super::schema::{CollectionId, CollectionSchema, Column, FieldId, IndexId, Version};
 use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 
@@ -121,8 +121,13 @@ fn constrains(current: &Snapshot, id: CollectionId, schema: &CollectionSchema) -
         let column = before.column_by_id(id);
         column.is_some_and(|column| column.nullable)
     };
+    let has_new_type = |column: &Column| {
+        let known = before.column_by_id(column.id);
+        known.is_some_and(|known| known.column_type != column.column_type)
+    };
     let mut required = schema.columns.iter().filter(|column| !column.nullable);
     schema.primary_key != before.primary_key
         || schema.checks.iter().any(is_new_check)
+        || schema.columns.iter().any(has_new_type)
         || required.any(|column| requires(column.id))
 }

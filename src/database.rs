@@ -287,6 +287,9 @@ pub(crate) fn session_config(engine: &Engine) -> SessionConfig {
         .with_option_extension(ShelfmarkOptions::from_settings(&engine.settings));
     let options = config.options_mut();
     options.sql_parser.dialect = Dialect::PostgreSQL;
+    // Of several aggregates one without a value yet leaves no trace in DataFusion's filter, so rows that only it wants
+    // are lost: min(a), max(b) where the first rows have a NULL in a.
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     // Errors then know their place in the statement.
     options.sql_parser.collect_spans = true;
     // Our columns are Utf8; views would only be cast back and forth.

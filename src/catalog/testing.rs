@@ -180,7 +180,11 @@ impl TestDb {
 
     /// A plain DataFusion session with the catalog registered.
     pub fn context(&self) -> SessionContext {
-        let config = SessionConfig::new()
+        let mut config = SessionConfig::new();
+        // As the sessions of a database have it.
+        let optimizer = &mut config.options_mut().optimizer;
+        optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+        let config = config
             .with_target_partitions(3)
             .with_information_schema(true)
             .with_create_default_catalog_and_schema(false)

@@ -12,12 +12,14 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{Analyzer, Optimizer};
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
 use crate::catalog::advisory::AdvisoryLocks;
 use crate::catalog::arithmetic::CheckedArithmeticRule;
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
+use crate::catalog::covered::CoveredFilterRule;
 use crate::catalog::decimal_literal::DecimalLiteralRule;
 use crate::catalog::dml::DmlPlanner;
 use crate::catalog::in_list::InListRule;
@@ -260,6 +262,10 @@ impl Database {
         analyzer.rules.insert(0, Arc::new(LateralSearchRule));
         let access = AccessRule::new(Arc::clone(&engine), Arc::clone(user));
         analyzer.rules.insert(0, Arc::new(access));
+        let physical = builder
+            .physical_optimizers()
+            .get_or_insert_with(PhysicalOptimizer::new);
+        physical.rules.insert(0, Arc::new(CoveredFilterRule));
         let optimizer = builder.optimizer().get_or_insert_with(Optimizer::new);
         optimizer.rules.insert(0, Arc::new(ViewRule));
         // Last: limits and filters have reached their places by then.

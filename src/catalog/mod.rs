@@ -6,6 +6,7 @@ pub mod assign;
 mod checked;
 mod checks;
 pub mod clustering;
+pub mod covered;
 pub mod decimal_literal;
 pub mod dml;
 #[cfg(test)]

@@ -8,7 +8,10 @@
 //! and without it.
 
 mod candidates;
+mod covered;
 mod metrics;
+#[cfg(test)]
+mod property;
 mod pruning;
 mod reader;
 mod source;
@@ -84,6 +87,8 @@ pub struct CollectionScanExec {
     request: Arc<ScanRequest>,
     /// Filters of operators above that change while they run; their columns are those of the output.
     dynamic: Vec<Arc<dyn PhysicalExpr>>,
+    /// Whether every row of what is read is known to pass the predicate.
+    is_covered: bool,
     units: Arc<Vec<Vec<Unit>>>,
     summary: Arc<Summary>,
     properties: Arc<PlanProperties>,
@@ -133,7 +138,7 @@ impl CollectionScanExec {
         let pruned = prune_segments(&source, &request);
         let kept = source.collection.segments().zip(&pruned.kept);
         let sealed: Vec<Arc<Segment>> = kept
-            .filter(|(_, kept)| *kept)
+            .filter(|(segment, kept)| *kept && segment.live_rows() > 0)
             .map(|(segment, _)| Arc::clone(segment))
             .collect();
         let segments = pruned.kept.len();
@@ -159,6 +164,7 @@ impl CollectionScanExec {
             summary: Arc::new(summary),
             request: Arc::new(request),
             dynamic: Vec::new(),
+            is_covered: false,
             statistics: Arc::default(),
             metrics,
             source,
@@ -227,7 +233,9 @@ impl CollectionScanExec {
             source: Arc::clone(&self.source),
             columns: request.columns.clone(),
             pruning: pruning.filter(|_| request.prune),
-            late: request.prune.then(|| self.late_filter()).flatten(),
+            late: (request.prune && !self.is_covered)
+                .then(|| self.late_filter())
+                .flatten(),
             batch_size,
             metrics: ScanMetrics::new(&self.metrics, partition),
             output,
@@ -349,6 +357,9 @@ impl DisplayAs for CollectionScanExec {
         let dynamic = self.dynamic_text();
         parts.extend(dynamic.map(|text| format!("dynamic_filter={text}")));
         parts.extend(self.request.limit.map(|limit| format!("limit={limit}")));
+        if self.is_covered {
+            parts.push("covered".to_string());
+        }
         if !self.request.prune {
             parts.push("prune=off".to_string());
         }
@@ -433,12 +444,12 @@ impl ExecutionPlan for CollectionScanExec {
             return Ok(Arc::new(statistics::of_partition(units, &self.schema())));
         }
         let all = self.statistics.get_or_init(|| {
-            let units = self.units.iter().flatten();
-            let exact = self.request.predicate.is_none()
+            let exact = (self.request.predicate.is_none() || self.is_covered)
                 && self.request.limit.is_none()
                 && self.dynamic.is_empty();
             let columns = &self.request.columns;
-            Arc::new(statistics::of_scan(&self.source, units, columns, exact))
+            let stats = statistics::of_scan(&self.source, &self.units, columns);
+            Arc::new(if exact { stats } else { stats.to_inexact() })
         });
         Ok(Arc::clone(all))
     }

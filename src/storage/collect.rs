@@ -96,6 +96,16 @@ impl StatsCollector {
     }
 }
 
+/// The statistics of the rows of one scalar column.
+///
+/// # Errors
+/// XX000 for a type that no scalar [`super::schema::ColumnType`] has.
+pub fn column_stats(field: FieldId, rows: &ArrayRef) -> Result<ColumnStats> {
+    let mut collector = ScalarCollector::new(field);
+    collector.add(rows)?;
+    Ok(collector.finish())
+}
+
 #[derive(Debug)]
 struct ScalarCollector {
     field: FieldId,

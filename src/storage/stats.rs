@@ -1,5 +1,6 @@
 //! PartitionStats: what each segment's columns can hold, as the pruner reads it.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::OnceLock;
 
@@ -195,6 +196,15 @@ impl SegmentStats {
     pub fn column(&self, field: FieldId) -> Option<&ColumnStats> {
         self.columns.iter().find(|c| c.field == field)
     }
+
+    /// The statistics of a column in a segment of `rows` rows. Each row of a segment that was written before the column
+    /// was added holds its `missing` value.
+    pub fn of_column(&self, column: &Column, rows: u64) -> Cow<'_, ColumnStats> {
+        match self.column(column.id) {
+            Some(stats) => Cow::Borrowed(stats),
+            None => Cow::Owned(ColumnStats::missing(column, rows)),
+        }
+    }
 }
 
 /// Statistics of one column over many containers (segments, row groups or pages), one array slot each.
@@ -270,12 +280,9 @@ impl ColumnBounds {
     }
 
     fn build(column: &Column, segments: &[(u64, &SegmentStats)]) -> Self {
-        let all: Vec<ColumnStats> = segments
+        let all: Vec<Cow<'_, ColumnStats>> = segments
             .iter()
-            .map(|(rows, stats)| match stats.column(column.id) {
-                Some(stats) => stats.clone(),
-                None => ColumnStats::missing(column, *rows),
-            })
+            .map(|(rows, stats)| stats.of_column(column, *rows))
             .collect();
         let data_type = column.column_type.arrow_type();
         let rows = |i: usize| segments[i].0;

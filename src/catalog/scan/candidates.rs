@@ -94,7 +94,8 @@ impl Candidates {
     /// The sealed segments that may have candidates.
     pub fn segments(&self) -> impl Iterator<Item = &Arc<Segment>> {
         let all = self.source.collection.segments().zip(&self.pruned.kept);
-        all.filter(|(_, kept)| *kept).map(|(segment, _)| segment)
+        let kept = all.filter(|(_, kept)| *kept).map(|(segment, _)| segment);
+        kept.filter(|segment| segment.live_rows() > 0)
     }
 
     /// The row groups of a segment that may have candidates.

@@ -39,6 +39,27 @@ impl Unit {
         }
     }
 
+    /// The sealed segment that it is of.
+    pub fn segment(&self) -> Option<&Arc<Segment>> {
+        match self {
+            Self::Growing(_) => None,
+            Self::Sealed { segment, .. } => Some(segment),
+        }
+    }
+
+    /// Whether it is of a growing segment.
+    pub fn is_growing(&self) -> bool {
+        matches!(self, Self::Growing(_))
+    }
+
+    /// Rows of all its segment that are not deleted.
+    pub fn live_rows_of_whole(&self) -> u64 {
+        match self {
+            Self::Growing(segment) => segment.live_rows(),
+            Self::Sealed { segment, .. } => segment.live_rows(),
+        }
+    }
+
     /// Rows that are not deleted; about, for a part.
     pub fn live_rows(&self) -> u64 {
         match self {

@@ -32,6 +32,7 @@ use parking_lot::Mutex;
 use super::parameter::{Bindings, bound, with_functions};
 use super::planning::Planner;
 use super::values::{ValuesExec, with_computed_values};
+use crate::catalog::covered::COVERED_FILTERS;
 use crate::catalog::dml::{Again, ChangedRowsExec, ConflictExec, DmlExec};
 use crate::catalog::scan::CollectionScanExec;
 use crate::catalog::transaction::OpenTransaction;
@@ -41,8 +42,9 @@ use crate::storage::snapshot::Snapshot;
 
 /// Operators that wait for their next execution; more than one when executions overlap.
 const IDLE_MAX: usize = 4;
-/// The rule that answers `count(*)` from statistics when a query is planned, which would be those of that day.
-const FROM_STATISTICS: &str = "aggregate_statistics";
+/// The rules that go by the statistics of the day when a query is planned: one answers `count(*)` by them, one leaves
+/// out filters.
+const BY_STATISTICS: [&str; 2] = ["aggregate_statistics", COVERED_FILTERS];
 
 /// The operators of a statement.
 pub(super) struct Template {
@@ -164,7 +166,8 @@ impl Template {
 fn planner_rules(planner: &Planner) -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     use datafusion::catalog::Session;
     let rules = planner.physical_optimizers().iter();
-    let kept = rules.filter(|rule| !rule.name().eq_ignore_ascii_case(FROM_STATISTICS));
+    let is_kept = |name: &str| !BY_STATISTICS.iter().any(|by| by.eq_ignore_ascii_case(name));
+    let kept = rules.filter(|rule| is_kept(rule.name()));
     kept.cloned().collect()
 }
 

@@ -18,6 +18,7 @@ mod conflict;
 mod exec;
 #[cfg(test)]
 mod tests;
+mod whole;
 mod write;
 
 use std::cmp::Ordering;

@@ -15,6 +15,9 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{
     Boundedness, EmissionType, ReplaceChildrenOptions, SchedulingType,
 };
+use datafusion::physical_plan::metrics::{
+    Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet,
+};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, execute_stream,
@@ -24,6 +27,7 @@ use tokio::sync::MutexGuard;
 
 use super::changed::{ChangedRowsExec, Slot};
 use super::conflict::ConflictExec;
+use super::whole::{Split, split};
 use super::write::{Changed, Writer};
 use super::{Operation, Target, count_schema};
 use crate::catalog::options::{PinnedSnapshot, ShelfmarkOptions};
@@ -87,6 +91,7 @@ pub struct DmlExec {
     returns: bool,
     replan: Option<Replan>,
     properties: Arc<PlanProperties>,
+    metrics: ExecutionPlanMetricsSet,
 }
 
 impl DmlExec {
@@ -115,6 +120,7 @@ impl DmlExec {
             returns,
             replan,
             properties: Arc::new(properties),
+            metrics: ExecutionPlanMetricsSet::new(),
         }
     }
 
@@ -137,7 +143,14 @@ impl DmlExec {
             returns: self.returns,
             replan: Some(Replan::Repeat(again)),
             properties: Arc::clone(&self.properties),
+            metrics: ExecutionPlanMetricsSet::new(),
         }
+    }
+
+    /// Counts segments that are deleted whole, where that may be.
+    fn segments_whole(&self) -> Option<Count> {
+        let may = self.operation == Operation::Delete && !self.returns;
+        may.then(|| MetricBuilder::new(&self.metrics).global_counter("segments_deleted_whole"))
     }
 
     fn statement(&self, context: Arc<TaskContext>) -> Statement {
@@ -148,6 +161,7 @@ impl DmlExec {
             returns: self.returns,
             replan: self.replan.clone(),
             context,
+            segments_whole: self.segments_whole(),
         }
     }
 }
@@ -212,6 +226,10 @@ impl ExecutionPlan for DmlExec {
         self.replace_children(children, options)
     }
 
+    fn metrics(&self) -> Option<MetricsSet> {
+        Some(self.metrics.clone_inner())
+    }
+
     fn execute(
         &self,
         _partition: usize,
@@ -234,6 +252,8 @@ struct Statement {
     returns: bool,
     replan: Option<Replan>,
     context: Arc<TaskContext>,
+    /// Of a DELETE that may take segments whole.
+    segments_whole: Option<Count>,
 }
 
 impl Statement {
@@ -351,11 +371,31 @@ impl Statement {
         Ok(answer)
     }
 
+    /// Removes the segments that are taken whole; the answer finds the other rows.
+    fn take_whole(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        writer: &mut Writer,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(counter) = &self.segments_whole else {
+            return Ok(Arc::clone(plan));
+        };
+        Ok(match split(plan)? {
+            Some(Split { rest, whole }) => {
+                counter.add(whole.len());
+                writer.remove(whole);
+                rest
+            }
+            None => Arc::clone(plan),
+        })
+    }
+
     /// Runs the query: the rows that come, the addresses of those that go, and what RETURNING makes of them.
     async fn rows(&self, plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Run> {
         let collection = self.target.current(snapshot)?;
         let mut writer = Writer::try_new(&self.target, self.operation, collection)?;
         let mut answer = Answer::new(self.context.memory_pool());
+        let plan = &self.take_whole(plan, &mut writer)?;
         let mut rows = execute_stream(Arc::clone(plan), Arc::clone(&self.context))?;
         if self.returns {
             let slot = slot_of(plan)?;

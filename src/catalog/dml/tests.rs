@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used)]
 //! Statements that change rows, through plain DataFusion sessions and through nodes.
 
+mod whole;
+
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};

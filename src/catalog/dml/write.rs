@@ -102,6 +102,14 @@ impl Writer {
         Ok(ChangedRows { queried, stored })
     }
 
+    /// Takes rows that a DELETE found without reading them.
+    pub fn remove(&mut self, rows: Removed) {
+        for (segment, rows) in rows {
+            self.count += rows.len();
+            *self.removed.entry(segment).or_default() |= rows;
+        }
+    }
+
     /// All columns of the collection, from the one at `first`.
     fn values(&self, batch: &RecordBatch, first: usize) -> Result<RecordBatch> {
         let columns = first..first + self.collection.schema.columns.len();

@@ -74,11 +74,12 @@ enum Entry {
 }
 
 /// Writes a checkpoint durably, then removes what it makes needless: checkpoints older than the one before it, and
-/// log files that the one before it does not need. The answer is the number of bytes.
+/// log files that the one before it does not need. Those from which versions since `oldest` can be made again stay. The
+/// answer is the number of bytes.
 ///
 /// # Errors
 /// 58030 or 53100 for what the disk says; whatever was there can still be opened.
-pub(super) fn write(store: &Store, snapshot: &Snapshot) -> Result<u64> {
+pub(super) fn write(store: &Store, snapshot: &Snapshot, oldest: Version) -> Result<u64> {
     let bytes = encode(snapshot)?;
     let path = path(&store.checkpoint_dir(), snapshot.version());
     let mut file = store.create(path.clone())?;
@@ -86,37 +87,65 @@ pub(super) fn write(store: &Store, snapshot: &Snapshot) -> Result<u64> {
         .write_all(&bytes)
         .map_err(|e| io("write", &path, e))?;
     file.publish_over()?;
-    remove_needless(store)?;
+    remove_needless(store, oldest)?;
     Ok(bytes.len() as u64)
 }
 
-/// The newest good checkpoint; the empty snapshot when there is none. A bad one is passed over: the log since the
-/// one before it is still there.
+/// The good checkpoints, newest first, as far back as `goes_on` says of the one before: where opening may begin. The
+/// last is the empty snapshot when there is no older checkpoint, and at least when there is none. A bad one is passed
+/// over: the log since the one before it is still there.
 ///
 /// # Errors
 /// 58030 for what the disk says.
-pub(super) fn read_newest(store: &Store) -> Result<Snapshot> {
+pub(super) fn read_back(
+    store: &Store,
+    goes_on: impl Fn(&Snapshot) -> bool,
+) -> Result<Vec<Snapshot>> {
     let directory = store.checkpoint_dir();
-    let snapshot = newest_in(store.files(), &directory)?;
+    let mut found = Vec::new();
+    for snapshot in good_in(store.files(), &directory)? {
+        let snapshot = snapshot?;
+        let is_last = !goes_on(&snapshot);
+        found.push(snapshot);
+        if is_last {
+            break;
+        }
+    }
     // A name seen may be a name that never reached the disk; the log before it may go only after that.
     sync_directory(store.files(), &directory)?;
-    Ok(snapshot)
+    if found.last().is_none_or(goes_on) {
+        found.push(Snapshot::empty());
+    }
+    Ok(found)
 }
 
-/// As [`read_newest`], without writing anything.
+/// The newest good checkpoint; the empty snapshot when there is none.
 ///
 /// # Errors
 /// 58030 for what the disk says.
 pub(super) fn newest_in(files: &Files, directory: &Path) -> Result<Snapshot> {
-    for (version, path) in numbered_files(files, directory, "ckpt")?.into_iter().rev() {
-        let bytes = files.read(&path).map_err(|e| io("read", &path, e))?;
+    let newest = good_in(files, directory)?.next();
+    newest.unwrap_or_else(|| Ok(Snapshot::empty()))
+}
+
+/// The good checkpoints of a directory, newest first, each read when it is asked for.
+fn good_in<'a>(
+    files: &'a Files,
+    directory: &Path,
+) -> Result<impl Iterator<Item = Result<Snapshot>> + 'a> {
+    let newest_first = numbered_files(files, directory, "ckpt")?.into_iter().rev();
+    Ok(newest_first.filter_map(|(version, path)| {
+        let bytes = match files.read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(Err(io("read", &path, error))),
+        };
         match decode(bytes) {
-            Ok(snapshot) if snapshot.version() == version => return Ok(snapshot),
+            Ok(snapshot) if snapshot.version() == version => return Some(Ok(snapshot)),
             Ok(_) => tracing::warn!(path = %path.display(), "checkpoint is of another version"),
             Err(error) => tracing::warn!(path = %path.display(), %error, "checkpoint is damaged"),
         }
-    }
-    Ok(Snapshot::empty())
+        None
+    }))
 }
 
 /// That the bytes are a whole checkpoint of that version.
@@ -138,28 +167,40 @@ pub(super) fn path(directory: &Path, version: Version) -> PathBuf {
     directory.join(format!("{:020}.ckpt", version.0))
 }
 
-fn remove_needless(store: &Store) -> Result<()> {
+fn remove_needless(store: &Store, oldest: Version) -> Result<()> {
     let files = store.files();
     let checkpoints = numbered_files(files, &store.checkpoint_dir(), "ckpt")?;
-    let [older @ .., (fallback, _), _newest] = checkpoints.as_slice() else {
+    let versions: Vec<Version> = checkpoints.iter().map(|(version, _)| *version).collect();
+    let Some(first) = first_needed(&versions, oldest) else {
         return Ok(());
     };
-    for (_, path) in older {
+    for (_, path) in checkpoints.iter().filter(|(version, _)| *version < first) {
         remove(files, path)?;
     }
     let logs = log_files(files, &store.log_dir())?;
     for pair in logs.windows(2) {
         // All commits of a file come before the first commit of the next.
-        if pair[1].0.0 <= fallback.0 + 1 {
+        if pair[1].0.0 <= first.0 + 1 {
             remove(files, &pair[0].1)?;
         }
     }
     for (version, path) in numbered_files(files, &store.log_dir(), "torn")? {
-        if version <= *fallback {
+        if version <= first {
             remove(files, &path)?;
         }
     }
     Ok(())
+}
+
+/// The oldest checkpoint that must stay, of those there are in ascending order: the one before the newest, which is
+/// there in case the newest is damaged, or an older one that `oldest` can be made again from. `None` when all must stay,
+/// and with them all of the log.
+fn first_needed(checkpoints: &[Version], oldest: Version) -> Option<Version> {
+    let [.., fallback, _newest] = checkpoints else {
+        return None;
+    };
+    let base = checkpoints.iter().rev().find(|version| **version <= oldest);
+    base.map(|base| *base.min(fallback))
 }
 
 /// The bytes of a checkpoint.
@@ -377,5 +418,25 @@ impl Restore {
         let collections = self.collections.into_values();
         collections.for_each(|c| snapshot.put_collection(Arc::new(c)));
         Ok(snapshot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_makes_kept_versions_again_stays() {
+        let first = |checkpoints: &[u64], oldest| {
+            let checkpoints: Vec<Version> = checkpoints.iter().copied().map(Version).collect();
+            first_needed(&checkpoints, Version(oldest)).map(|version| version.0)
+        };
+        assert_eq!(first(&[], 0), None);
+        assert_eq!(first(&[10], 10), None);
+        assert_eq!(first(&[10, 20], 20), Some(10));
+        assert_eq!(first(&[10, 20, 30], 30), Some(20));
+        assert_eq!(first(&[10, 20, 30], 25), Some(20));
+        assert_eq!(first(&[10, 20, 30], 19), Some(10));
+        assert_eq!(first(&[10, 20, 30], 9), None);
     }
 }

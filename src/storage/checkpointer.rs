@@ -6,10 +6,14 @@ use std::thread::{Builder, JoinHandle};
 
 use super::checkpoint;
 use super::committer::CommitterOptions;
+use super::schema::Version;
 use super::snapshot::Snapshot;
 use super::store::Store;
 use super::writer_thread::Recovered;
 use crate::error::{Error, Result};
+
+/// What a checkpoint is written of, and the oldest version that is kept then.
+type Work = (Arc<Snapshot>, Version);
 
 /// A handle on the thread, and the count of what was committed since it was last given work.
 #[derive(Debug)]
@@ -17,7 +21,7 @@ pub(super) struct Checkpointer {
     since: Recovered,
     log_bytes_max: u64,
     commits_max: u64,
-    work: Option<SyncSender<Arc<Snapshot>>>,
+    work: Option<SyncSender<Work>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,14 +48,21 @@ impl Checkpointer {
     }
 
     /// Counts a group of commits; whether a checkpoint of `newest` began.
-    pub(super) fn wrote(&mut self, newest: &Arc<Snapshot>, commits: u64, bytes: u64) -> bool {
+    pub(super) fn wrote(
+        &mut self,
+        newest: &Arc<Snapshot>,
+        oldest_kept: impl FnOnce() -> Version,
+        commits: u64,
+        bytes: u64,
+    ) -> bool {
         self.since.commits += commits;
         self.since.log_bytes += bytes;
         let due =
             self.since.commits >= self.commits_max || self.since.log_bytes >= self.log_bytes_max;
         let work = self.work.as_ref().filter(|_| due);
         // While one is written, the next waits for a later commit.
-        if work.is_none_or(|w| w.try_send(Arc::clone(newest)).is_err()) {
+        let send = |work: &SyncSender<Work>| work.try_send((Arc::clone(newest), oldest_kept()));
+        if work.is_none_or(|work| send(work).is_err()) {
             return false;
         }
         self.since = Recovered::default();
@@ -68,10 +79,10 @@ impl Drop for Checkpointer {
     }
 }
 
-fn run(store: &Store, waiting: &Receiver<Arc<Snapshot>>) {
-    while let Ok(snapshot) = waiting.recv() {
+fn run(store: &Store, waiting: &Receiver<Work>) {
+    while let Ok((snapshot, oldest_kept)) = waiting.recv() {
         let version = snapshot.version();
-        match checkpoint::write(store, &snapshot) {
+        match checkpoint::write(store, &snapshot, oldest_kept) {
             Ok(bytes) => tracing::info!(%version, bytes, "checkpoint written"),
             // The log has everything: only opening takes longer.
             Err(error) => tracing::error!(%version, %error, "checkpoint not written"),

@@ -5,22 +5,19 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use arrow::buffer::Buffer;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::checkpoint;
-use super::codec::read_commits;
 use super::conflict::Prepared;
-pub use super::history::VersionInfo;
-use super::history::{DataFile, History};
-use super::replay::replay;
+use super::history::History;
+pub use super::history::{Step, VersionInfo};
+use super::recovery::{Opened, recover};
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
 use super::store::Store;
 pub use super::transaction::{Durability, RowMap, Transaction};
 use super::vacuum::{self, VacuumOptions, Vacuumed};
-use super::writer_thread::{Recovered, Request, WriterThread};
+use super::writer_thread::{Request, WriterThread};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
@@ -97,15 +94,15 @@ impl Committer {
     /// XX001 naming file and offset for bytes that are not what was written, 58030 for what the disk says.
     pub fn open(store: Arc<Store>, options: CommitterOptions) -> Result<Self> {
         let Opened {
-            snapshot,
+            history,
             recovered,
             next_id,
-        } = recover(&store)?;
-        let snapshot = Arc::new(snapshot);
+        } = recover(&store, options.retention)?;
+        let snapshot = Arc::clone(history.newest());
         let shared = Arc::new(Shared {
             store,
             next_id: AtomicU64::new(next_id),
-            history: Mutex::new(History::new(Arc::clone(&snapshot), options.retention)),
+            history: Mutex::new(history),
             versions: watch::Sender::new(snapshot.version()),
             published: RwLock::new(snapshot),
             metrics: Metrics::default(),
@@ -143,10 +140,36 @@ impl Committer {
             return Err(Error::not_found(sqlstate::UNDEFINED_OBJECT, message));
         }
         let message = format!("version {version} is no longer kept");
-        Err(
-            Error::new(ErrorKind::NotFound, sqlstate::SNAPSHOT_TOO_OLD, message)
-                .with_hint("SELECT * FROM shelfmark.versions shows which are."),
-        )
+        Err(too_old(message, history.oldest()))
+    }
+
+    /// The newest version that was there at a time, milliseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// 72000 when it is no longer kept.
+    pub fn snapshot_as_of(&self, timestamp_ms: i64) -> Result<Arc<Snapshot>> {
+        let history = self.inner.shared.history.lock();
+        let found = history.as_of(timestamp_ms);
+        found.map(Arc::clone).ok_or_else(|| {
+            let message = "the version of that time is no longer kept".to_string();
+            too_old(message, history.oldest())
+        })
+    }
+
+    /// What the commits from `first` to `last` did, oldest first.
+    ///
+    /// # Errors
+    /// 72000 when the version before one of them is no longer kept, 42704 when one is yet to come.
+    pub fn steps(&self, first: Version, last: Version) -> Result<Vec<Step>> {
+        self.snapshot_at(last)?;
+        let history = self.inner.shared.history.lock();
+        let steps = (first.0..=last.0).map(|version| {
+            history.step(Version(version)).ok_or_else(|| {
+                let message = format!("what version {version} changed is no longer known");
+                too_old(message, Version(history.oldest().0 + 1))
+            })
+        });
+        steps.collect()
     }
 
     /// What was counted since it was opened.
@@ -257,70 +280,11 @@ impl Drop for Inner {
     }
 }
 
-/// What a directory has when it is opened.
-pub(crate) struct Opened {
-    /// The newest version.
-    pub(crate) snapshot: Snapshot,
-    recovered: Recovered,
-    /// The first number that was never given.
-    next_id: u64,
-}
-
-/// Takes the newest good checkpoint and the commits after it, and removes the files that no version names.
-///
-/// # Errors
-/// Those of [`Committer::open`].
-pub(crate) fn recover(store: &Store) -> Result<Opened> {
-    let (snapshot, recovered) = read_newest(store)?;
-    let files = vacuum::data_files(store)?;
-    vacuum::remove_stale(store, &vacuum::stale(&snapshot, &files))?;
-    // Ids that a crash left on disk are passed over, although their files are gone.
-    let used = files.iter().map(|(collection, file)| match file {
-        DataFile::Segment(id) => collection.0.max(id.0) + 1,
-        DataFile::Filter(id) => collection.0.max(id.0) + 1,
-    });
-    Ok(Opened {
-        next_id: used.fold(snapshot.next_id(), u64::max),
-        snapshot,
-        recovered,
-    })
-}
-
-fn read_newest(store: &Store) -> Result<(Snapshot, Recovered)> {
-    let mut snapshot = checkpoint::read_newest(store)?;
-    let from = snapshot.version();
-    let log_dir = store.log_dir();
-    let bytes = replay(store.files(), &log_dir, from, |payload| {
-        apply_frame(&mut snapshot, payload)
-    })?;
-    let recovered = Recovered {
-        log_bytes: bytes,
-        commits: snapshot.version().0 - from.0,
-    };
-    tracing::info!(
-        version = %snapshot.version(),
-        checkpoint = %from,
-        log_bytes = bytes,
-        "database opened"
-    );
-    Ok((snapshot, recovered))
-}
-
-/// Applies the commits of a frame that are newer than the snapshot; the answer is its version then.
-///
-/// # Errors
-/// XX001 for a frame that was not written by us, or a commit that does not fit.
-pub(crate) fn apply_frame(snapshot: &mut Snapshot, payload: Buffer) -> Result<Version> {
-    for commit in read_commits(payload)? {
-        if commit.version <= snapshot.version() {
-            continue;
-        }
-        *snapshot = snapshot.apply(&commit).map_err(|e| {
-            let version = commit.version;
-            Error::corrupted(format!("commit {version} does not fit: {e}")).with_source(e)
-        })?;
-    }
-    Ok(snapshot.version())
+fn too_old(message: String, oldest: Version) -> Error {
+    let message = format!("{message}; the oldest is {oldest}");
+    Error::new(ErrorKind::NotFound, sqlstate::SNAPSHOT_TOO_OLD, message).with_hint(
+        "SELECT * FROM shelfmark.versions shows what is kept, which retention_duration says.",
+    )
 }
 
 /// Milliseconds since 1970 UTC.
@@ -441,6 +405,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         drop(with_book(dir.path()).await);
         let options = CommitterOptions {
+            retention: Duration::ZERO,
             checkpoint_commits: 7,
             ..options()
         };
@@ -773,8 +738,12 @@ mod tests {
         assert_eq!(past.collection(&name("book")).unwrap().live_rows(), 3);
         let future = committer.snapshot_at(Version(99)).unwrap_err();
         assert_eq!(future.sqlstate(), "42704");
-        drop(committer);
-        drop(store);
+        drop((past, committer, store));
+        let reopened = open(dir.path());
+        let past = reopened.snapshot_at(read).unwrap();
+        assert_eq!(past.collection(&name("book")).unwrap().live_rows(), 3);
+        assert!(dir.path().join("segments/1/7.parquet").exists());
+        drop((past, reopened));
         let reopened = open_with(
             dir.path(),
             CommitterOptions {

@@ -1,6 +1,6 @@
 //! Recent versions: which can be queried, and which segment files nobody can reach any more.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -76,6 +76,19 @@ struct Kept {
     snapshot: Arc<Snapshot>,
     info: VersionInfo,
     appended_bytes: u64,
+    /// Segments that its commit read and wrote again: their rows did not change.
+    rewritten: Arc<HashSet<SegmentId>>,
+}
+
+/// What a commit did, told by what was there before and after.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The version before.
+    pub before: Arc<Snapshot>,
+    /// The version that the commit made.
+    pub after: Arc<Snapshot>,
+    /// Segments, of before and of after, between which the commit moved rows without changing any.
+    pub rewritten: Arc<HashSet<SegmentId>>,
 }
 
 impl History {
@@ -92,6 +105,7 @@ impl History {
             snapshot: opened,
             info,
             appended_bytes: 0,
+            rewritten: Arc::default(),
         };
         Self {
             retention,
@@ -102,6 +116,50 @@ impl History {
             retired: Vec::new(),
             written: opened_version,
         }
+    }
+
+    /// The oldest version that can be queried.
+    pub(super) fn oldest(&self) -> Version {
+        self.kept.front().map_or(Version(0), |k| k.info.version)
+    }
+
+    /// The newest version that was there at a time, if it is kept.
+    pub(super) fn as_of(&self, timestamp_ms: i64) -> Option<&Arc<Snapshot>> {
+        let later = |k: &Kept| k.info.timestamp_ms > timestamp_ms;
+        let next = self.kept.iter().position(later).unwrap_or(self.kept.len());
+        let at = next.checked_sub(1)?;
+        self.kept.get(at).map(|k| &k.snapshot)
+    }
+
+    /// The commit of a version as what was there before, what was there after, and which segments it rewrote.
+    pub(super) fn step(&self, version: Version) -> Option<Step> {
+        let before = self.get(Version(version.0.checked_sub(1)?))?;
+        let after = self.kept_at(version)?;
+        Some(Step {
+            before: Arc::clone(before),
+            after: Arc::clone(&after.snapshot),
+            rewritten: Arc::clone(&after.rewritten),
+        })
+    }
+
+    /// The files that some version needs which anybody can reach, though the newest does not.
+    pub(super) fn retired(&self) -> impl Iterator<Item = (CollectionId, DataFile)> {
+        self.retired.iter().map(|r| (r.collection, r.file))
+    }
+
+    /// Forgets the versions that need a file which is not there (any more): a vacuum with another retention took it.
+    pub(super) fn forget_without(&mut self, is_there: impl Fn(CollectionId, DataFile) -> bool) {
+        let missing = self
+            .retired
+            .iter()
+            .filter(|r| !is_there(r.collection, r.file));
+        let Some(since) = missing.map(|r| r.version).max() else {
+            return;
+        };
+        while self.oldest() < since && self.kept.len() > 1 {
+            self.drop_oldest();
+        }
+        self.dropped.clear();
     }
 
     /// The newest version.
@@ -129,6 +187,7 @@ impl History {
             snapshot,
             info,
             appended_bytes,
+            rewritten: Arc::new(rewritten(&commit.changes)),
         });
         self.trim(now_ms);
     }
@@ -193,10 +252,13 @@ impl History {
 
     /// The version, if it is kept.
     pub(super) fn get(&self, version: Version) -> Option<&Arc<Snapshot>> {
+        self.kept_at(version).map(|k| &k.snapshot)
+    }
+
+    fn kept_at(&self, version: Version) -> Option<&Kept> {
         let first = self.kept.front()?.info.version;
         let at = version.0.checked_sub(first.0)?;
-        let kept = self.kept.get(usize::try_from(at).ok()?);
-        kept.map(|k| &k.snapshot)
+        self.kept.get(usize::try_from(at).ok()?)
     }
 
     /// What is known of versions, oldest first.
@@ -302,6 +364,19 @@ fn retired_filters(
         }));
     }
     retired
+}
+
+/// Inputs and outputs of compactions and seals.
+fn rewritten(changes: &[Change]) -> HashSet<SegmentId> {
+    let replaces = changes.iter().filter_map(|change| match change {
+        Change::Replace(replace) => Some(replace),
+        _ => None,
+    });
+    let segments = replaces.flat_map(|replace| {
+        let outputs = replace.outputs.iter().map(|output| output.id);
+        replace.inputs.iter().copied().chain(outputs)
+    });
+    segments.collect()
 }
 
 fn appended_bytes(change: &Change) -> u64 {

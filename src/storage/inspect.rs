@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint;
-use super::committer::apply_frame;
 use super::disk::Files;
 use super::log::numbered_files;
+use super::recovery::apply_frame;
 use super::replay;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;

@@ -30,6 +30,7 @@ mod log;
 pub mod options;
 mod page_header;
 pub mod pending;
+pub(crate) mod recovery;
 mod replay;
 pub mod role;
 pub mod schema;

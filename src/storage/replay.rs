@@ -25,30 +25,13 @@ struct Frame<'a> {
 }
 
 /// Gives every frame that has commits after `after` to `apply`, which answers with the newest version it has then.
-/// The answer is how many bytes the frames have.
+/// Nothing is written: whoever goes on from what was read calls [`Replay::settle`] before.
 ///
 /// A bad frame with nothing good behind it is a write that was never acknowledged: it is ignored. So is one at the
-/// end of a file when the next file goes on at its version: it was ignored at an earlier open. The last frame is
-/// written and synced once more, since it may have been read from memory that never reached the disk.
+/// end of a file when the next file goes on at its version: it was ignored at an earlier open.
 ///
 /// # Errors
 /// XX001 naming file and offset for any other bad frame, a missing file or a bad header; the errors of `apply`.
-pub(super) fn replay(
-    files: &Files,
-    directory: &Path,
-    after: Version,
-    apply: impl FnMut(Buffer) -> Result<Version>,
-) -> Result<u64> {
-    let replay = read(files, directory, after, apply)?;
-    replay.rewrite_last(files)?;
-    sync_directory(files, directory)?;
-    Ok(replay.bytes)
-}
-
-/// As [`replay`], without writing anything.
-///
-/// # Errors
-/// As [`replay`].
 pub(super) fn read(
     disk: &Files,
     directory: &Path,
@@ -141,6 +124,21 @@ impl Replay {
             self.last = Some((path.to_path_buf(), frame.to_vec(), start));
         }
         Ok(())
+    }
+
+    /// Bytes of the frames.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Makes durable what was read: the last frame is written and synced once more, since it may have been read from
+    /// memory that never reached the disk.
+    ///
+    /// # Errors
+    /// 58030 for what the disk says.
+    pub(super) fn settle(&self, files: &Files, directory: &Path) -> Result<()> {
+        self.rewrite_last(files)?;
+        sync_directory(files, directory)
     }
 
     fn rewrite_last(&self, files: &Files) -> Result<()> {
@@ -311,7 +309,8 @@ mod tests {
         fn read(&self, after: u64) -> Result<u64> {
             let mut newest = after;
             let directory = self.dir.path().join("log");
-            replay(&Files::default(), &directory, Version(after), |payload| {
+            let files = Files::default();
+            let replay = read(&files, &directory, Version(after), |payload| {
                 for version in payload.as_slice()[..payload.len() - 3].chunks(8) {
                     let version = u64::from_le_bytes(version.try_into().unwrap());
                     assert!(version <= newest + 1, "{version} after {newest}");
@@ -319,6 +318,7 @@ mod tests {
                 }
                 Ok(Version(newest))
             })?;
+            replay.settle(&files, &directory)?;
             Ok(newest)
         }
     }

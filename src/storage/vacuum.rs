@@ -97,9 +97,14 @@ fn number(name: Option<&str>) -> Option<u64> {
     (number.to_string() == name?).then_some(number)
 }
 
-/// The files that a snapshot just opened does not name: what a crash left of commits that never were.
-pub(super) fn stale(snapshot: &Snapshot, files: &[Found]) -> Vec<Found> {
-    let mut named = HashSet::new();
+/// The files that a snapshot just opened does not name, nor a version before it that is `kept`: what a crash left of
+/// commits that never were.
+pub(super) fn stale(
+    snapshot: &Snapshot,
+    kept: impl Iterator<Item = Found>,
+    files: &[Found],
+) -> Vec<Found> {
+    let mut named: HashSet<Found> = kept.collect();
     for collection in snapshot.collections() {
         for segment in collection.segments() {
             named.insert((collection.id, DataFile::Segment(segment.id)));
@@ -182,14 +187,18 @@ mod tests {
             ],
         };
         let snapshot = Snapshot::empty().apply(&commit).unwrap();
-        let mut files = stale(&snapshot, &data_files(&store).unwrap());
+        let mut files = stale(
+            &snapshot,
+            std::iter::once((CollectionId(9), DataFile::Segment(SegmentId(4)))),
+            &data_files(&store).unwrap(),
+        );
         files.sort();
         let segment = |id| DataFile::Segment(SegmentId(id));
         let filter = DataFile::Filter(FilterId(5));
-        let expected = [(1, segment(3)), (1, filter), (9, segment(4))];
+        let expected = [(1, segment(3)), (1, filter)];
         assert_eq!(files, expected.map(|(id, file)| (CollectionId(id), file)));
         remove_stale(&store, &files).unwrap();
-        assert_eq!(data_files(&store).unwrap().len(), 1);
+        assert_eq!(data_files(&store).unwrap().len(), 2);
         assert!(foreign.exists());
     }
 }

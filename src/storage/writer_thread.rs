@@ -301,7 +301,10 @@ impl WriterThread {
     }
 
     fn checkpoint_if_due(&mut self, newest: &Arc<Snapshot>, commits: u64, bytes: u64) {
-        if self.checkpointer.wrote(newest, commits, bytes) {
+        let shared = &self.shared;
+        let oldest_kept = || shared.history.lock().oldest();
+        let checkpointer = &mut self.checkpointer;
+        if checkpointer.wrote(newest, oldest_kept, commits, bytes) {
             self.log.rotate();
         }
     }

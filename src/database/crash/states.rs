@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use arrow::buffer::Buffer;
 
@@ -14,8 +15,8 @@ use super::workload::{Workload, all};
 use super::{is_long, scratch};
 use crate::database::Database;
 use crate::error::Error;
-use crate::storage::committer::{apply_frame, recover};
 use crate::storage::index::FilterPlace;
+use crate::storage::recovery::{apply_frame, recover};
 use crate::storage::schema::Version;
 use crate::storage::snapshot::Snapshot;
 use crate::storage::store::Store;
@@ -120,7 +121,8 @@ impl Past {
         let told = |error: Error| error.to_string();
         let store = Store::open_on(root.path(), recorder.files()).map_err(told)?;
         // Without the threads of an open database: there are many states.
-        let snapshot = recover(&store).map_err(told)?.snapshot;
+        let opened = recover(&store, Duration::from_secs(3_600)).map_err(told)?;
+        let snapshot = opened.newest();
         let version = snapshot.version();
         let marks = self.acknowledged.iter().rev();
         let acknowledged = marks.clone().find(|(operations, _)| *operations <= done);
@@ -129,10 +131,10 @@ impl Past {
                 "{acknowledged} was acknowledged, {version} is there"
             ));
         }
-        if self.history.get(&version) != Some(&describe(&snapshot)) {
+        if self.history.get(&version) != Some(&describe(snapshot)) {
             return Err(format!("version {version} is not what it was"));
         }
-        check_files(&store, &snapshot)?;
+        check_files(&store, snapshot)?;
         Ok((version, recorder.trace()))
     }
 }

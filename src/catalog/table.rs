@@ -35,7 +35,6 @@ use crate::storage::snapshot::Snapshot;
 #[derive(Clone)]
 pub struct CollectionTable {
     source: Arc<ScanSource>,
-    is_fixed: bool,
     columns: Vec<OutputColumn>,
     schema: SchemaRef,
     constraints: Constraints,
@@ -59,9 +58,9 @@ impl CollectionTable {
             engine,
             collection,
             version,
+            held: None,
         });
         Self {
-            is_fixed: false,
             columns: source.columns(false),
             schema: source.collection.schema.arrow_schema(),
             constraints,
@@ -70,23 +69,31 @@ impl CollectionTable {
         }
     }
 
-    /// The collection as `snapshot` has it, also when a session pins another.
+    /// The collection as `snapshot` has it, also when a session pins another; the snapshot is held as long as the table.
     ///
     /// # Errors
     /// 42P01 when it does not have it.
     pub fn at(
         engine: Arc<Engine>,
-        snapshot: &Snapshot,
+        snapshot: Arc<Snapshot>,
         id: CollectionId,
     ) -> crate::error::Result<Self> {
         let collection = snapshot
             .collection_by_id(id)
             .ok_or_else(|| no_collection(id, snapshot.version()))?;
-        let table = Self::new(engine, Arc::clone(collection), snapshot.version());
-        Ok(Self {
-            is_fixed: true,
-            ..table
-        })
+        let mut table = Self::new(engine, Arc::clone(collection), snapshot.version());
+        table.source = Arc::new(ScanSource {
+            engine: Arc::clone(table.engine()),
+            collection: Arc::clone(collection),
+            version: snapshot.version(),
+            held: Some(snapshot),
+        });
+        Ok(table)
+    }
+
+    /// Whether it reads its own version, whatever a session pins.
+    pub fn is_fixed(&self) -> bool {
+        self.source.held.is_some()
     }
 
     /// The same table with the address of each row in two more columns at the end: `_segment` UInt64, `_row` UInt32.
@@ -145,7 +152,7 @@ impl CollectionTable {
 
     /// The collection at the version that the session reads.
     fn source_of(&self, state: &dyn Session) -> crate::error::Result<Arc<ScanSource>> {
-        if self.is_fixed {
+        if self.is_fixed() {
             return Ok(Arc::clone(&self.source));
         }
         let engine = &self.source.engine;

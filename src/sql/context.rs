@@ -12,7 +12,7 @@ use datafusion::common::{
     DFSchema, ResolvedTableReference, Result, TableReference, not_impl_err, plan_datafusion_err,
 };
 use datafusion::datasource::provider_as_source;
-use datafusion::execution::SessionState;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::{
     ContextProvider, ExprPlanner, RelationPlanner, TypePlanner,
 };
@@ -26,10 +26,13 @@ use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
+use futures::FutureExt;
+use shelfmark_udfs::VectorTypePlanner;
 
 use super::complexity::check_relations;
 use super::parameters::Types;
 use super::vector_search::searched_collections;
+use super::versions;
 use crate::error::{Error, sqlstate};
 
 /// Plans a statement of DataFusion's whose parameters have the types that are known.
@@ -44,19 +47,30 @@ pub(super) async fn statement_to_plan(
     statement: ast::Statement,
     parameters: &Types,
 ) -> Result<LogicalPlan> {
-    let statement = Statement::Statement(Box::new(statement));
-    let references = state.resolve_table_references(&statement)?;
-    let Statement::Statement(statement) = statement else {
-        return not_impl_err!("this statement is not supported");
-    };
-    let mut names = Names {
+    // Views nest: what stays on the stack while one of them is planned is kept small.
+    let (statement, tables) = look_up(state, statement).boxed().await?;
+    let names = Names {
         state,
         types,
-        tables: HashMap::with_capacity(references.len()),
+        tables,
     };
-    let references = references.into_iter();
-    for reference in references.chain(searched_collections(&statement)) {
-        if let Entry::Vacant(entry) = names.tables.entry(names.resolve(reference)) {
+    plan(&names, statement, parameters)
+}
+
+type Tables = HashMap<ResolvedTableReference, Arc<dyn TableSource>>;
+
+/// The tables that a statement refers to, those of earlier versions by names of their own.
+async fn look_up(
+    state: &SessionState,
+    mut statement: ast::Statement,
+) -> Result<(ast::Statement, Tables)> {
+    let mut tables = Tables::new();
+    for (name, table) in versions::resolve(state, &mut statement).boxed().await? {
+        tables.insert(resolve_name(state, name), provider_as_source(table));
+    }
+    let (statement, references) = references_of(state, statement)?;
+    for reference in references {
+        if let Entry::Vacant(entry) = tables.entry(resolve_name(state, reference)) {
             let name = entry.key();
             if let Ok(schema) = state.schema_for_ref(name.clone())
                 && let Some(table) = schema.table(&name.table).await?
@@ -65,10 +79,29 @@ pub(super) async fn statement_to_plan(
             }
         }
     }
-    let options = ParserOptions::from(&state.config_options().sql_parser);
+    Ok((statement, tables))
+}
+
+/// The statement again, and the names of the tables in it.
+fn references_of(
+    state: &SessionState,
+    statement: ast::Statement,
+) -> Result<(ast::Statement, Vec<TableReference>)> {
+    let searched = searched_collections(&statement);
+    let statement = Statement::Statement(Box::new(statement));
+    let mut references = state.resolve_table_references(&statement)?;
+    references.extend(searched);
+    match statement {
+        Statement::Statement(statement) => Ok((*statement, references)),
+        _ => not_impl_err!("this statement is not supported"),
+    }
+}
+
+fn plan(names: &Names<'_>, statement: ast::Statement, parameters: &Types) -> Result<LogicalPlan> {
+    let options = ParserOptions::from(&names.state.config_options().sql_parser);
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.fields());
-    let plan = SqlToRel::new_with_options(&names, options)
-        .sql_statement_to_plan_with_context(*statement, &mut context)?;
+    let plan = SqlToRel::new_with_options(names, options)
+        .sql_statement_to_plan_with_context(statement, &mut context)?;
     check_relations(&plan)?;
     Ok(plan)
 }
@@ -77,14 +110,26 @@ pub(super) async fn statement_to_plan(
 struct Names<'a> {
     state: &'a SessionState,
     types: &'a Arc<dyn TypePlanner>,
-    tables: HashMap<ResolvedTableReference, Arc<dyn TableSource>>,
+    tables: Tables,
 }
 
 impl Names<'_> {
     fn resolve(&self, name: TableReference) -> ResolvedTableReference {
-        let catalog = &self.state.config_options().catalog;
-        name.resolve(&catalog.default_catalog, &catalog.default_schema)
+        resolve_name(self.state, name)
     }
+}
+
+/// What gives the session's types their names.
+pub(super) fn type_planner_of(state: &SessionState) -> Arc<dyn TypePlanner> {
+    let planner = SessionStateBuilder::new_from_existing(state.clone())
+        .type_planner()
+        .take();
+    planner.unwrap_or_else(|| Arc::new(VectorTypePlanner::default()))
+}
+
+fn resolve_name(state: &SessionState, name: TableReference) -> ResolvedTableReference {
+    let catalog = &state.config_options().catalog;
+    name.resolve(&catalog.default_catalog, &catalog.default_schema)
 }
 
 impl ContextProvider for Names<'_> {

@@ -16,6 +16,7 @@ use super::access::view::ViewNode;
 use super::command::{CommandNode, count_schema};
 use super::complexity::{check_relations, too_complex};
 use super::constraint;
+use super::context::{statement_to_plan, type_planner_of};
 use super::ddl::{
     check_writable, cluster_by_partition_key, column_type_of, define_schema, find_collection,
     qualify, schema_name, with_keys,
@@ -23,6 +24,7 @@ use super::ddl::{
 use super::dml::insert_plan;
 use super::mend::name_columns;
 use super::options;
+use super::parameters::Types;
 use super::parser::fold;
 use super::sequence::{column_changes, restarts};
 use super::session::{Planning, Session, Tag, done};
@@ -310,7 +312,11 @@ async fn plan_view_query(state: &SessionState, view: &View, owner: RoleId) -> Re
     let mut state = state.clone();
     let catalog = &mut state.config_mut().options_mut().catalog;
     catalog.default_schema = search_path::join(view.search_path.iter().cloned());
-    let plan = state.statement_to_plan(*statement).await?;
+    let DataFusionStatement::Statement(statement) = *statement else {
+        return Err(Error::internal(format!("view \"{}\" is none", view.name)));
+    };
+    let types = type_planner_of(&state);
+    let plan = statement_to_plan(&state, &types, *statement, &Types::default()).await?;
     let marked = |plan| ViewNode::plan(view.name.clone(), owner, plan);
     if view.columns.is_empty() {
         return Ok(marked(plan));

@@ -23,6 +23,8 @@ const STEPS_PER_TOKEN: usize = 16;
 #[derive(Debug)]
 pub(super) struct BoundedDialect {
     steps_left: Cell<usize>,
+    /// Whether a relation may be followed by the version that is meant.
+    has_versions: bool,
 }
 
 impl BoundedDialect {
@@ -30,7 +32,15 @@ impl BoundedDialect {
     pub fn new(tokens: usize) -> Self {
         Self {
             steps_left: Cell::new(STEPS_MIN + STEPS_PER_TOKEN * tokens),
+            has_versions: false,
         }
+    }
+
+    /// The same for a statement that names versions. Others may call a table `at` or `before`, which sqlparser then
+    /// takes for the beginning of a version.
+    pub fn with_versions(mut self, has_versions: bool) -> Self {
+        self.has_versions = has_versions;
+        self
     }
 
     fn step(&self) -> Result<(), ParserError> {
@@ -74,6 +84,10 @@ impl Dialect for BoundedDialect {
     /// `f(name => value)` has a word before the arrow, never an expression; to look for one reads every argument twice.
     fn supports_named_fn_args_with_expr_name(&self) -> bool {
         false
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        self.has_versions
     }
 
     as_postgres! {

@@ -524,9 +524,20 @@ impl Planning<'_> {
         if !table.joins.is_empty() {
             return Err(Error::unsupported("joins belong in FROM or USING"));
         }
-        let TableFactor::Table { name, alias, .. } = &mut table.relation else {
+        let TableFactor::Table {
+            name,
+            alias,
+            version,
+            ..
+        } = &mut table.relation
+        else {
             return Err(Error::unsupported("only a collection can be changed"));
         };
+        if version.is_some() {
+            let message = format!("an earlier version of \"{name}\" cannot be changed");
+            let hint = "Versions are read: use them in FROM, USING or a subquery.";
+            return Err(Error::unsupported(message).with_hint(hint));
+        }
         let qualified = qualify(name, &self.session.search_path())?;
         check_writable(&qualified.schema)?;
         let collection = Arc::clone(find_collection(&self.snapshot, &qualified)?);

@@ -59,6 +59,7 @@ mod types;
 mod unique;
 mod variables;
 pub(crate) mod vector_search;
+mod versions;
 
 pub use access::{FileAccess, redact};
 pub use complexity::Limits;

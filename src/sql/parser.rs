@@ -14,7 +14,7 @@ use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Drop, DropKind, Explain, Statement};
 use super::tokens::{LineIndex, is_blank, tokenize};
-use super::{access, copy, define, dml, export, index, sequence};
+use super::{access, copy, define, dml, export, index, sequence, versions};
 use crate::error::{Error, Result, sqlstate};
 
 /// Parses one statement within the default limits; a semicolon after it is allowed.
@@ -31,10 +31,11 @@ pub fn parse(text: &str) -> Result<Statement> {
 /// Those of [`parse`].
 pub fn parse_within(text: &str, limits: &Limits) -> Result<Statement> {
     limits.check_text(text)?;
-    let tokens = tokenize(text)?;
+    let mut tokens = tokenize(text)?;
     limits.check_tokens(&tokens)?;
     check_parameters(&tokens)?;
-    let dialect = BoundedDialect::new(tokens.len());
+    let has_versions = versions::mend_tokens(&mut tokens);
+    let dialect = BoundedDialect::new(tokens.len()).with_versions(has_versions);
     let parser = Parser::new(&dialect)
         .with_recursion_limit(BRACKETS_MAX)
         .with_tokens_with_locations(tokens.clone());

@@ -15,6 +15,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 
 use super::complexity::Limits;
+use super::kept::pure::reads_the_past;
 use super::kept::{Basis, Kept};
 use super::output_names::OutputNames;
 use super::parameters::{Types, bind, coerce, no_parameter};
@@ -193,7 +194,8 @@ impl Session {
         let planned = self.plan(statement.clone(), Types::declared(types)).await?;
         let parameters = planned.types.all()?;
         let (tag, names) = (planned.tag.clone(), planned.names.clone());
-        let (schema, kept) = match is_kept(&statement) {
+        let keeps = is_kept(&statement) && !reads_the_past(&planned.plan)?;
+        let (schema, kept) = match keeps {
             true => {
                 let kept = planned.keep(basis, &parameters)?;
                 (Arc::clone(kept.schema()), Some(Mutex::new(Arc::new(kept))))

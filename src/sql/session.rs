@@ -10,7 +10,6 @@ use chrono::{DateTime, Utc};
 use datafusion::common::config::ConfigOptions;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::{SessionContext, SessionState};
-use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::parser::Statement as DataFusionStatement;
@@ -18,12 +17,11 @@ use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use shelfmark_udfs::VectorTypePlanner;
 
 use super::access::FileAccess;
 use super::backends::Identity;
 use super::command::CommandNode;
-use super::context::statement_to_plan;
+use super::context::{statement_to_plan, type_planner_of};
 use super::copy::{CopyInput, CopyShape};
 use super::cursor::Cursors;
 use super::live::LiveSessions;
@@ -169,10 +167,7 @@ impl Session {
         files: FileAccess,
         transaction: Arc<CurrentTransaction>,
     ) -> Self {
-        let type_planner = SessionStateBuilder::new_from_existing(context.state())
-            .type_planner()
-            .take()
-            .unwrap_or_else(|| Arc::new(VectorTypePlanner::default()));
+        let type_planner = type_planner_of(&context.state());
         let facts = SessionFacts {
             user: identity.user.clone(),
             database: identity.database.clone(),

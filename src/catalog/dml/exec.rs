@@ -482,12 +482,13 @@ fn looks_keys_up(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is::<ConflictExec>() || plan.children().into_iter().any(looks_keys_up)
 }
 
-/// The versions that the scans of a query read.
+/// The versions that the scans of a query read, those aside that are asked for by their number or time.
 fn versions(plan: &Arc<dyn ExecutionPlan>) -> HashSet<Version> {
     let mut versions = HashSet::new();
     let mut rest = vec![plan];
     while let Some(plan) = rest.pop() {
-        if let Some(scan) = plan.downcast_ref::<CollectionScanExec>() {
+        let scan = plan.downcast_ref::<CollectionScanExec>();
+        if let Some(scan) = scan.filter(|scan| scan.source().held.is_none()) {
             versions.insert(scan.source().version);
         }
         if let Some(conflict) = plan.downcast_ref::<ConflictExec>() {

@@ -23,6 +23,8 @@ pub struct ScanSource {
     pub collection: Arc<Collection>,
     /// The version.
     pub version: Version,
+    /// The version as a whole, where an earlier one is read on purpose: as long as it is held its files stay.
+    pub held: Option<Arc<Snapshot>>,
 }
 
 /// A column of a scan's output.
@@ -57,6 +59,7 @@ impl ScanSource {
             engine: Arc::clone(&self.engine),
             collection: Arc::clone(collection),
             version: snapshot.version(),
+            held: None,
         }))
     }
 

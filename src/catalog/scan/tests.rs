@@ -163,7 +163,7 @@ async fn row_addresses_are_places_in_the_segment() {
     let id = book(&db).await;
     let context = db.context();
     let snapshot = db.engine.committer.snapshot();
-    let table = CollectionTable::at(Arc::clone(&db.engine), &snapshot, id).unwrap();
+    let table = CollectionTable::at(Arc::clone(&db.engine), snapshot, id).unwrap();
     let third = db.collection(id).segments().nth(2).unwrap().id;
     let growing = db.collection(id).growing()[0].id;
     let table = Arc::new(table.with_row_address());

@@ -18,7 +18,7 @@
 
 mod parameter;
 mod planning;
-mod pure;
+pub(super) mod pure;
 mod template;
 #[cfg(test)]
 mod tests;

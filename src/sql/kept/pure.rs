@@ -72,7 +72,27 @@ fn is_pure_node(node: &LogicalPlan) -> Result<bool> {
 
 fn is_collection(scan: &TableScan) -> bool {
     let provider = source_as_provider(&scan.source);
-    provider.is_ok_and(|provider| provider.is::<CollectionTable>())
+    provider.is_ok_and(|provider| {
+        let table = provider.downcast_ref::<CollectionTable>();
+        table.is_some_and(|table| !table.is_fixed())
+    })
+}
+
+/// Whether a plan reads an earlier version. It holds that version as long as it is there itself, and which one a time
+/// means may change: such a plan is made for one execution.
+pub(in crate::sql) fn reads_the_past(plan: &LogicalPlan) -> Result<bool> {
+    let mut past = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            let provider = source_as_provider(&scan.source);
+            past |= provider.is_ok_and(|provider| {
+                let table = provider.downcast_ref::<CollectionTable>();
+                table.is_some_and(CollectionTable::is_fixed)
+            });
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(past)
 }
 
 /// Functions that are called when a plan is executed, whatever was known before.

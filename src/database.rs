@@ -18,6 +18,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
 use crate::catalog::advisory::AdvisoryLocks;
 use crate::catalog::arithmetic::CheckedArithmeticRule;
+use crate::catalog::changes::{ChangesFunction, TABLE_CHANGES};
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
 use crate::catalog::covered::CoveredFilterRule;
 use crate::catalog::decimal_literal::DecimalLiteralRule;
@@ -273,6 +274,8 @@ impl Database {
         optimizer.rules.push(Arc::new(KnnColumnsRule));
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
+        let changes = Arc::new(ChangesFunction::new(Arc::clone(&engine)));
+        context.register_udtf(TABLE_CHANGES, changes);
         let clustering = Arc::new(ClusteringFunction::new(engine));
         context.register_udtf(CLUSTERING_INFORMATION, clustering);
         limit_strings(&context);

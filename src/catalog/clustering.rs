@@ -12,6 +12,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
 use super::options::PinnedSnapshot;
+use super::search_path;
 use crate::compaction::depth::{ClusteringInformation, clustering_information};
 use crate::error::{Error, sqlstate};
 use crate::storage::change::QualifiedName;
@@ -68,6 +69,31 @@ fn text_of(argument: &Expr) -> Option<&str> {
         Expr::Literal(Utf8(text) | Utf8View(text) | LargeUtf8(text), _) => text.as_deref(),
         _ => None,
     }
+}
+
+/// The collection that a name means in a session, as SQL would read it.
+///
+/// # Errors
+/// 42P01.
+pub(super) fn qualified_in(
+    session: &dyn Session,
+    snapshot: &Snapshot,
+    name: &str,
+) -> Result<Arc<Collection>, Error> {
+    let reference = TableReference::parse_str(name.trim());
+    let path = &session.config_options().catalog.default_schema;
+    let path = match reference.schema() {
+        Some(schema) => vec![schema.to_string()],
+        None => search_path::split(path).unwrap_or_else(|| vec![path.clone()]),
+    };
+    let named = |schema: String| QualifiedName::new(schema, reference.table());
+    let found = path
+        .into_iter()
+        .find_map(|schema| snapshot.collection(&named(schema)));
+    found.cloned().ok_or_else(|| {
+        let message = format!("relation \"{name}\" does not exist");
+        Error::not_found(sqlstate::UNDEFINED_TABLE, message)
+    })
 }
 
 /// The name as SQL would read it: lower case where it is not quoted.

@@ -4,6 +4,9 @@
 //! that was the newest then. The name is that of today; rows and columns are those of the version. Such a relation becomes a
 //! name of its own that stands for a table which is fixed to its version, so that nothing after the parser need know of it.
 
+#[cfg(test)]
+mod history;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

@@ -132,6 +132,21 @@ impl Collection {
         }
     }
 
+    /// The collection with these segments in place of its own.
+    pub fn with_segments(
+        &self,
+        segments: impl IntoIterator<Item = Segment>,
+        growing: Vec<Arc<GrowingSegment>>,
+    ) -> Self {
+        let segments = segments.into_iter().map(|s| (s.id, Arc::new(s)));
+        Self {
+            segments: segments.collect(),
+            growing,
+            stats: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     /// The sealed segments in order of their ids.
     pub fn segments(&self) -> impl ExactSizeIterator<Item = &Arc<Segment>> {
         self.segments.values()

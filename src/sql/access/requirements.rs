@@ -7,6 +7,7 @@ use datafusion::logical_expr::{Extension, LogicalPlan, Statement, SubqueryAlias,
 use datafusion::prelude::Expr;
 
 use super::view::{ViewNode, as_view};
+use crate::catalog::changes::ChangesTable;
 use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode, Operation};
 use crate::catalog::pg::SequenceTable;
 use crate::catalog::public::is_public;
@@ -196,9 +197,11 @@ impl Requirements {
             let object = Object::Sequence(table.id());
             return self.relation(by, object, Privilege::Select, table.name());
         }
-        match provider.downcast_ref::<CollectionTable>() {
-            Some(table) => {
-                let collection = table.collection();
+        let table = provider.downcast_ref::<CollectionTable>();
+        let changes = provider.downcast_ref::<ChangesTable>();
+        let table = table.map(CollectionTable::collection);
+        match table.or(changes.map(ChangesTable::collection)) {
+            Some(collection) => {
                 let object = Object::Collection(collection.id);
                 self.relation(by, object, Privilege::Select, &collection.name);
             }

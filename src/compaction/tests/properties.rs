@@ -164,7 +164,15 @@ async fn keeps_rows(
             job.reason
         );
         assert_same(&shelf.rows(), &before);
-        let again = compact(&scheduler, &shelf, kind).await;
+        // Where dead rows had the lowest keys of a segment, that has other neighbours when they are gone.
+        let mut again = compact(&scheduler, &shelf, kind).await;
+        for _ in 0..deletes.len() {
+            if again.state == JobState::NothingToDo {
+                break;
+            }
+            assert_same(&shelf.rows(), &before);
+            again = compact(&scheduler, &shelf, kind).await;
+        }
         assert_eq!(
             again.state,
             JobState::NothingToDo,

@@ -417,7 +417,7 @@ async fn errors_are_pgvectors() {
         (
             "sum(x) FROM (VALUES ('[1]'::vector), ('[1,2]'::vector)) AS y(x)",
             "22000",
-            "expected 1 dimensions, not 2",
+            "different vector dimensions 1 and 2",
         ),
         (
             "sum(x) FROM (VALUES ('[3e38]'::vector), ('[3e38]'::vector)) AS y(x)",

@@ -376,7 +376,7 @@ async fn plans_are_kept_as_far_up_as_they_may_be() {
             "operators",
         ),
         (
-            "INSERT INTO t (id, s) VALUES ($1, now()::text) ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO t (id, k) VALUES ($1, (now() > '2000-01-01')::int) ON CONFLICT DO NOTHING RETURNING id",
             vec![Some("1")],
             "operators",
         ),

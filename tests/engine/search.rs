@@ -375,6 +375,18 @@ async fn perform(session: &Session, step: &Step, next_id: &mut usize) {
     }
 }
 
+/// A session with an empty table of small segments.
+async fn session_with_table() -> Session {
+    let mut settings = Settings::default();
+    settings.set("segment.row_group_rows", "8").unwrap();
+    settings.set("segment.max_rows", "30").unwrap();
+    let session = Database::temporary(settings).await.unwrap().session();
+    let create = "CREATE TABLE t (id BIGINT NOT NULL, key INT CLUSTERING KEY, grp INT, s TEXT,
+                                  e VECTOR(3), h HALFVEC(2))";
+    rows(&session, create).await;
+    session
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
 
@@ -386,14 +398,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let mut settings = Settings::default();
-            settings.set("segment.row_group_rows", "8").unwrap();
-            settings.set("segment.max_rows", "30").unwrap();
-            let database = Database::temporary(settings).await.unwrap();
-            let session = database.session();
-            let create = "CREATE TABLE t (id BIGINT NOT NULL, key INT CLUSTERING KEY, grp INT, s TEXT,
-                                          e VECTOR(3), h HALFVEC(2))";
-            rows(&session, create).await;
+            let session = session_with_table().await;
             let mut next_id = 0;
             perform(&session, &Step::Insert(first), &mut next_id).await;
             for step in steps.iter().chain([&Step::Queries(last)]) {
@@ -449,14 +454,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(async {
-            let mut settings = Settings::default();
-            settings.set("segment.row_group_rows", "8").unwrap();
-            settings.set("segment.max_rows", "30").unwrap();
-            let database = Database::temporary(settings).await.unwrap();
-            let session = database.session();
-            let create = "CREATE TABLE t (id BIGINT NOT NULL, key INT CLUSTERING KEY, grp INT, s TEXT,
-                                          e VECTOR(3), h HALFVEC(2))";
-            rows(&session, create).await;
+            let session = session_with_table().await;
             rows(&session, "CREATE TABLE q (id BIGINT NOT NULL, e VECTOR(3), h HALFVEC(2))").await;
             for (id, (e, h)) in vectors.iter().enumerate() {
                 rows(&session, &format!("INSERT INTO q VALUES ({id}, {e}, {h})")).await;

@@ -8,6 +8,7 @@ use super::{TIMEOUT, assert_same, compact, prepared, scheduler};
 use crate::compaction::depth::key_range;
 use crate::compaction::policy::{JobOptions, KeyRange, Scope};
 use crate::compaction::run::commit;
+use crate::compaction::scheduler::Scheduler;
 use crate::compaction::testing::{Book, KEY, Shelf, TITLE, quiet, rows_max};
 use crate::settings::ByteSize;
 use crate::storage::change::{JobKind, JobState};
@@ -51,6 +52,18 @@ proptest! {
     }
 }
 
+/// Gives the books their ids, and inserts them as so many segments.
+async fn fill(shelf: &Shelf, scheduler: &Scheduler, books: &mut [Book], parts: usize) {
+    books
+        .iter_mut()
+        .zip(0..)
+        .for_each(|(book, id)| book.id = id);
+    for part in books.chunks(books.len().div_ceil(parts).max(1)) {
+        shelf.insert(part);
+        compact(scheduler, shelf, JobKind::Seal).await;
+    }
+}
+
 async fn keeps_limits(
     mut books: Vec<Book>,
     parts: usize,
@@ -61,14 +74,7 @@ async fn keeps_limits(
     const JOBS_MAX: usize = 300;
     let shelf = Shelf::open(quiet(), rows_max(segment_rows), &[KEY, TITLE]);
     let scheduler = scheduler(&shelf);
-    books
-        .iter_mut()
-        .zip(0..)
-        .for_each(|(book, id)| book.id = id);
-    for part in books.chunks(books.len().div_ceil(parts).max(1)) {
-        shelf.insert(part);
-        compact(&scheduler, &shelf, JobKind::Seal).await;
-    }
+    fill(&shelf, &scheduler, &mut books, parts).await;
     let before = shelf.rows();
     for cluster in clusters {
         let kind = match cluster {
@@ -143,14 +149,7 @@ async fn keeps_rows(
 ) {
     let shelf = Shelf::open(quiet(), rows_max(segment_rows), &[KEY, TITLE]);
     let scheduler = scheduler(&shelf);
-    books
-        .iter_mut()
-        .zip(0..)
-        .for_each(|(book, id)| book.id = id);
-    for part in books.chunks(books.len().div_ceil(parts).max(1)) {
-        shelf.insert(part);
-        compact(&scheduler, &shelf, JobKind::Seal).await;
-    }
+    fill(&shelf, &scheduler, &mut books, parts).await;
     deletes.iter().take(30).for_each(|id| {
         shelf.delete(*id);
     });

@@ -331,13 +331,11 @@ impl Optimized {
             Some(transaction) => transaction.snapshot(),
             None => session.newest(),
         };
-        let reads_session = self.reads_session;
         let options = || session.options_over(&snapshot, transaction.as_ref());
-        let options = reads_session.then(options);
         let given = Given {
             values,
             snapshot: &snapshot,
-            options,
+            options: self.reads_session.then(options),
             transaction,
         };
         let ready = template.ready(given).await?;

@@ -139,14 +139,9 @@ impl Template {
             Some(operators) => operators,
             None => self.operators().await?,
         };
-        let Given {
-            values,
-            snapshot,
-            options,
-            transaction,
-        } = execution;
-        operators.bindings.set(values.to_vec(), options);
-        let mut plan = afresh(&operators.root, snapshot)?;
+        let values = execution.values.to_vec();
+        operators.bindings.set(values, execution.options);
+        let mut plan = afresh(&operators.root, execution.snapshot)?;
         if operators.is_dynamic {
             let options = self.context.session_config().options();
             plan = FilterPushdown::new_post_optimization().optimize(plan, options)?;
@@ -155,7 +150,7 @@ impl Template {
             template: Arc::clone(self),
             operators: Some(operators),
             plan,
-            context: match transaction {
+            context: match execution.transaction {
                 Some(transaction) => self.planner.task_context_in(transaction),
                 None => Arc::clone(&self.context),
             },

@@ -25,7 +25,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use roaring::RoaringBitmap;
 
 use self::exec::{Part, TableChangesExec};
-use super::clustering::qualified_in;
+use super::clustering::{qualified_in, text_of};
 use super::options::PinnedSnapshot;
 use super::scan::ScanSource;
 use crate::error::{Error, sqlstate};
@@ -34,7 +34,6 @@ use crate::storage::committer::Step;
 use crate::storage::engine::Engine;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::schema::{SegmentId, Version};
-use crate::storage::snapshot::Snapshot;
 
 /// The name under which [`ChangesFunction`] is registered.
 pub const TABLE_CHANGES: &str = "table_changes";
@@ -65,7 +64,7 @@ impl TableFunctionImpl for ChangesFunction {
         let name = text_of(name).ok_or_else(usage)?;
         let first = version_of(first)?;
         let last = last.map(version_of).transpose()?;
-        let snapshot = snapshot_of(args.session(), &self.engine);
+        let snapshot = PinnedSnapshot::or_newest(args.session().config(), &self.engine);
         let collection = qualified_in(args.session(), &snapshot, name)?;
         let schema = schema(&collection)?;
         Ok(Arc::new(ChangesTable {
@@ -85,13 +84,6 @@ fn usage() -> Error {
         .with_hint("For example table_changes('book', 41, 47), of which both belong to the range.")
 }
 
-fn text_of(argument: &Expr) -> Option<&str> {
-    match argument {
-        Expr::Literal(value, _) => value.try_as_str().flatten(),
-        _ => None,
-    }
-}
-
 fn version_of(argument: &Expr) -> Result<Version, Error> {
     let Expr::Literal(value, _) = argument else {
         return Err(usage());
@@ -106,13 +98,6 @@ fn version_of(argument: &Expr) -> Result<Version, Error> {
     match value.cast_to(&DataType::Int64) {
         Ok(ScalarValue::Int64(Some(number))) if number > 0 => Ok(Version(number.unsigned_abs())),
         _ => Err(wrong()),
-    }
-}
-
-fn snapshot_of(session: &dyn Session, engine: &Engine) -> Arc<Snapshot> {
-    match session.config().get_extension::<PinnedSnapshot>() {
-        Some(pinned) => Arc::clone(&pinned.0),
-        None => engine.committer.snapshot(),
     }
 }
 
@@ -278,7 +263,7 @@ impl TableProvider for ChangesTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let newest = snapshot_of(state, &self.engine).version();
+        let newest = PinnedSnapshot::or_newest(state.config(), &self.engine).version();
         let places = match projection {
             Some(places) => places.clone(),
             None => (0..self.schema.fields().len()).collect(),

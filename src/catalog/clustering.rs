@@ -63,7 +63,8 @@ fn usage() -> Error {
     )
 }
 
-fn text_of(argument: &Expr) -> Option<&str> {
+/// The text of an argument that is one.
+pub(super) fn text_of(argument: &Expr) -> Option<&str> {
     use ScalarValue::{LargeUtf8, Utf8, Utf8View};
     match argument {
         Expr::Literal(Utf8(text) | Utf8View(text) | LargeUtf8(text), _) => text.as_deref(),
@@ -131,10 +132,7 @@ pub(super) struct ClusteringTable {
 
 impl ClusteringTable {
     fn measure(&self, session: &dyn Session) -> Result<(String, ClusteringInformation)> {
-        let snapshot = match session.config().get_extension::<PinnedSnapshot>() {
-            Some(pinned) => Arc::clone(&pinned.0),
-            None => self.engine.committer.snapshot(),
-        };
+        let snapshot = PinnedSnapshot::or_newest(session.config(), &self.engine);
         let collection = find(&snapshot, &self.name)?;
         let key = match &self.columns {
             Some(columns) => named_columns(collection, columns)?,

@@ -428,11 +428,8 @@ impl ExtensionPlanner for DmlPlanner {
         }
         if let Some(node) = node.as_any().downcast_ref::<ConflictNode>() {
             let input = Arc::clone(&physical_inputs[0]);
-            let snapshot = match session.config().get_extension::<PinnedSnapshot>() {
-                Some(pinned) => Arc::clone(&pinned.0),
-                None => node.snapshot(),
-            };
             let target = node.target().checked(session)?;
+            let snapshot = PinnedSnapshot::or_newest(session.config(), &target.engine);
             let found = ConflictExec::try_new(node, target, &snapshot, input)?;
             return Ok(Some(Arc::new(found)));
         }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
+use datafusion::execution::context::SessionConfig;
 
 use crate::error::Error;
 use crate::settings::{Scope, SettingInfo, Settings};
+use crate::storage::engine::Engine;
 use crate::storage::snapshot::Snapshot;
 use crate::storage::transaction::Durability;
 
@@ -29,6 +31,16 @@ pub struct ShelfmarkOptions {
 /// `SessionConfig::set_extension`; without it a scan reads the newest.
 #[derive(Debug, Clone)]
 pub struct PinnedSnapshot(pub Arc<Snapshot>);
+
+impl PinnedSnapshot {
+    /// What statements of the session read: the version that is pinned, or the newest.
+    pub fn or_newest(config: &SessionConfig, engine: &Engine) -> Arc<Snapshot> {
+        match config.get_extension::<Self>() {
+            Some(pinned) => Arc::clone(&pinned.0),
+            None => engine.committer.snapshot(),
+        }
+    }
+}
 
 impl ShelfmarkOptions {
     /// The settings that a session of a database begins with.

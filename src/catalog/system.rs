@@ -197,10 +197,7 @@ impl TableProvider for SystemTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let snapshot = match state.config().get_extension::<PinnedSnapshot>() {
-            Some(pinned) => Arc::clone(&pinned.0),
-            None => self.source.engine.committer.snapshot(),
-        };
+        let snapshot = PinnedSnapshot::or_newest(state.config(), &self.source.engine);
         let settings = ShelfmarkOptions::settings_of(state.config_options());
         let user = state.config().get_extension::<CurrentUser>();
         let user = user.map(|user| user.current());

@@ -155,11 +155,7 @@ impl CollectionTable {
         if self.is_fixed() {
             return Ok(Arc::clone(&self.source));
         }
-        let engine = &self.source.engine;
-        let snapshot = match state.config().get_extension::<PinnedSnapshot>() {
-            Some(pinned) => Arc::clone(&pinned.0),
-            None => engine.committer.snapshot(),
-        };
+        let snapshot = PinnedSnapshot::or_newest(state.config(), &self.source.engine);
         self.source.at(&snapshot)
     }
 

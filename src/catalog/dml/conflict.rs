@@ -131,11 +131,6 @@ impl ConflictNode {
         &self.target
     }
 
-    /// The newest version.
-    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
-        self.target.engine.committer.snapshot()
-    }
-
     fn identity(&self) -> (CollectionId, Conflict, Option<KeyId>, &[Paired]) {
         let id = self.target.collection.id;
         (id, self.conflict, self.key, &self.columns)

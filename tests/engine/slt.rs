@@ -120,13 +120,14 @@ async fn update(file: &Path) {
 }
 
 fn runner(holder: &Arc<Holder>) -> Runner<Connection, impl MakeConnection<Conn = Connection>> {
-    let (holder, way) = (Arc::clone(holder), holder.way);
+    let way = holder.way;
+    let scratch = holder.scratch.path().display().to_string();
+    let holder = Arc::clone(holder);
     let mut runner = Runner::new(move || {
         let holder = Arc::clone(&holder);
         async move { Ok(Connection { holder, door: None }) }
     });
-    let scratch = tempfile::tempdir().unwrap().keep();
-    runner.set_var("SCRATCH".to_string(), scratch.display().to_string());
+    runner.set_var("SCRATCH".to_string(), scratch);
     runner.set_var("ROOT".to_string(), root().display().to_string());
     if way == Way::Simple {
         runner.add_label("simple");
@@ -138,6 +139,8 @@ fn runner(holder: &Arc<Holder>) -> Runner<Connection, impl MakeConnection<Conn =
 struct Holder {
     way: Way,
     directory: Option<TempDir>,
+    /// For the files that a script writes.
+    scratch: TempDir,
     database: Mutex<Option<Database>>,
     server: Option<TestServer>,
 }
@@ -156,6 +159,7 @@ impl Holder {
         Arc::new(Self {
             way,
             directory,
+            scratch: TempDir::new().unwrap(),
             database: Mutex::new(Some(database)),
             server,
         })

@@ -141,7 +141,7 @@ settings! {
     growing_max_age: Duration = Duration::from_secs(300), Collection "growing.max_age" in Duration::from_millis(1)..;
     /// Whether compaction may run at all.
     compaction_enable: bool = true, Collection "compaction.enable" in ..;
-    /// Whether compaction may start by itself.
+    /// Whether merges, purges and clusterings may start by themselves; growing rows are sealed in any case.
     compaction_auto: bool = true, Collection "compaction.auto" in ..;
     /// The most memory that one compaction may use, whatever memory_buffer_ratio allows a clustering.
     compaction_memory_budget: ByteSize = ByteSize::mib(1_024), Global "compaction.memory_budget" in ByteSize::mib(1)..;

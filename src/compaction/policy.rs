@@ -186,9 +186,7 @@ fn scale(bytes: u64, live: u64, rows: u64) -> u64 {
 fn seal(collection: &Collection, options: &JobOptions, settings: &Settings, now: i64) -> Choice {
     let age_max = i64::try_from(settings.growing_max_age.as_millis()).unwrap_or(i64::MAX);
     let due = |g: &GrowingSegment| {
-        g.bytes >= settings.growing_max_size.0
-            || g.rows >= collection.options.segment_rows_max
-            || now.saturating_sub(g.created_ms) >= age_max
+        g.bytes >= settings.growing_max_size.0 || now.saturating_sub(g.created_ms) >= age_max
     };
     let growing = collection.growing().iter();
     let inputs: Vec<SegmentId> = growing

@@ -26,7 +26,7 @@ use crate::storage::transaction::Transaction;
 mod automatic;
 
 pub use automatic::RoundRecord;
-use automatic::{Rounds, automatic, is_automatic, look_after, vacuum};
+use automatic::{Rounds, automatic, look_after, vacuum};
 
 /// The most jobs at work at the same time: each has a memory budget of its own.
 const JOBS_RUNNING_MAX: u64 = 2;
@@ -271,18 +271,16 @@ impl Scheduler {
     pub fn backlog(&self) -> u64 {
         let engine = &self.owner.shared.engine;
         let snapshot = engine.committer.snapshot();
-        let automatic_ones = snapshot
-            .collections()
-            .filter(|c| is_automatic(c, &engine.settings));
-        let segments = automatic_ones.flat_map(|collection| {
-            let choices = automatic().map(|request| {
+        let segments = snapshot.collections().flat_map(|collection| {
+            let requests = automatic(collection, &engine.settings).into_iter();
+            let choices = requests.map(|request| {
                 let choice = choose(collection, &request, &engine.settings, now_ms());
                 match choice {
                     Ok(Choice::Work(work)) => work.inputs().count() as u64,
                     Ok(Choice::NothingToDo(_)) | Err(_) => 0,
                 }
             });
-            choices.into_iter()
+            choices.collect::<Vec<_>>()
         });
         segments.sum()
     }
@@ -449,6 +447,7 @@ pub fn disables_itself(kind: JobKind, collection: &Collection, settings: &Settin
 /// What is turned off, and by which setting.
 fn turned_off(kind: JobKind, settings: &Settings) -> Option<(&'static str, &'static str)> {
     match kind {
+        JobKind::Seal => None,
         _ if !settings.compaction_enable => Some(("compaction", "compaction.enable")),
         JobKind::Cluster if !settings.compaction_clustering_enable => {
             Some(("clustering", "compaction.clustering.enable"))

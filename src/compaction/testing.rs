@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
 use roaring::RoaringBitmap;
 use tempfile::TempDir;
 
-use crate::settings::Settings;
+use crate::settings::{ByteSize, Settings};
 use crate::storage::adapt::adapt_batch;
 use crate::storage::change::{Append, Change, NewCollection, QualifiedName};
 use crate::storage::collection::Collection;
@@ -266,10 +266,11 @@ fn texts(
     }
 }
 
-/// Settings under which nothing starts by itself.
+/// Settings under which nothing starts by itself for the first minutes.
 pub fn quiet() -> Settings {
     Settings {
         compaction_auto: false,
+        growing_max_size: ByteSize(u64::MAX),
         ..Settings::default()
     }
 }

@@ -187,8 +187,8 @@ fn growing_rows_are_sealed_when_asked_or_due() {
     let young = Builder::new(true).growing(2, 10);
     assert_eq!(young.asked(JobKind::Seal), "2");
     assert_eq!(young.automatic(JobKind::Seal), "-");
-    let many = Builder::new(true).growing(2, 1_000).growing(3, 10);
-    assert_eq!(many.automatic(JobKind::Seal), "2");
+    let much = Builder::new(true).growing(2, 3_000_000).growing(3, 10);
+    assert_eq!(much.automatic(JobKind::Seal), "2");
     let settings = Settings {
         growing_max_age: std::time::Duration::from_millis(900),
         ..Settings::default()

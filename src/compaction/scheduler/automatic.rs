@@ -63,33 +63,38 @@ pub(super) fn vacuum(engine: &Engine) {
 }
 
 /// Whether compactions of the collection may start by themselves.
-pub(super) fn is_automatic(collection: &Collection, settings: &Settings) -> bool {
+fn is_automatic(collection: &Collection, settings: &Settings) -> bool {
     let settings = collection.options.settings(settings);
     settings.compaction_enable && settings.compaction_auto
 }
 
-/// What is looked for in every such collection.
-pub(super) fn automatic() -> [Request; 2] {
-    [JobKind::Seal, JobKind::Merge].map(|kind| Request {
-        kind,
+/// What is looked for in a collection. Growing rows are sealed in any case: they are in memory and in each checkpoint.
+pub(super) fn automatic(collection: &Collection, settings: &Settings) -> Vec<Request> {
+    let kinds: &[JobKind] = match is_automatic(collection, settings) {
+        true => &[JobKind::Seal, JobKind::Merge],
+        false => &[JobKind::Seal],
+    };
+    let request = |kind: &JobKind| Request {
+        kind: *kind,
         options: JobOptions {
             automatic: true,
             ..JobOptions::default()
         },
-    })
+    };
+    kinds.iter().map(request).collect()
 }
 
 fn start_due(shared: &Arc<Shared>, handle: &tokio::runtime::Handle, snapshot: &Snapshot) {
     for collection in snapshot.collections() {
         let settings = &shared.engine.settings;
-        if !is_automatic(collection, settings) || shared.is_busy(collection.id) {
+        if shared.is_busy(collection.id) {
             continue;
         }
         let is_due = |request: &Request| {
             let choice = choose(collection, request, settings, now_ms());
             matches!(choice, Ok(Choice::Work(_)))
         };
-        if let Some(request) = automatic().into_iter().find(is_due) {
+        if let Some(request) = automatic(collection, settings).into_iter().find(is_due) {
             start(shared, handle, collection, request);
         }
     }

@@ -223,6 +223,28 @@ async fn closing_stops_jobs_and_opening_fails_what_was_interrupted() {
 }
 
 #[tokio::test]
+async fn growing_rows_are_sealed_where_compaction_is_off() {
+    let mut settings = quiet();
+    settings.compaction_enable = false;
+    settings.growing_max_size = ByteSize(1);
+    let shelf = Shelf::open(settings, rows_max(1_000), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    shelf.insert(&mixed(10));
+    let before = shelf.rows();
+    for _ in 0..200 {
+        if shelf.current().growing().is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let collection = shelf.current();
+    assert!(collection.growing().is_empty());
+    assert_eq!(collection.segments().len(), 1);
+    assert_same(&shelf.rows(), &before);
+    drop(scheduler);
+}
+
+#[tokio::test]
 async fn growing_rows_and_small_segments_are_looked_after() {
     let mut settings = quiet();
     settings.compaction_auto = true;

@@ -76,6 +76,7 @@ fn book(id: CollectionId) -> NewCollection {
             partition_key: None,
             next_field_id: FieldId(3),
             checks: Vec::new(),
+            computed_keys: Vec::new(),
         },
         options: CollectionOptions::default(),
     }

@@ -138,9 +138,7 @@ impl ClusteringTable {
             Some(columns) => named_columns(collection, columns)?,
             None => clustering_key(collection)?,
         };
-        let column = |id: &FieldId| collection.schema.column_by_id(*id);
-        let names: Vec<&str> = key.iter().filter_map(column).map(|c| &*c.name).collect();
-        let cluster_by = format!("({})", names.join(", "));
+        let cluster_by = format!("({})", collection.schema.names_of(&key));
         Ok((cluster_by, clustering_information(collection, &key)))
     }
 }

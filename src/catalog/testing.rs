@@ -54,6 +54,7 @@ pub fn clustered(columns: Vec<Column>) -> CollectionSchema {
         partition_key: None,
         next_field_id: FieldId(columns.len() as u32 + 1),
         checks: Vec::new(),
+        computed_keys: Vec::new(),
         columns,
     }
 }

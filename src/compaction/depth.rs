@@ -179,8 +179,11 @@ pub fn key_range(
 
 fn column_range(collection: &Collection, segment: &Segment, field: FieldId) -> (Edge, Edge) {
     let Some(stats) = segment.stats.column(field) else {
-        let column = collection.schema.column_by_id(field);
-        let missing = column.and_then(|c| c.missing.clone());
+        let Some(column) = collection.schema.column_by_id(field) else {
+            // A computed key that the segment was not sorted by: any.
+            return (Edge::Value(Bound::Int(i64::MIN)), Edge::Null);
+        };
+        let missing = column.missing.clone();
         let edge = match missing {
             None => Edge::Null,
             Some(Bound::Float(bits)) if f64::from_bits(bits).is_nan() => Edge::Nan,

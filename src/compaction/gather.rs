@@ -78,6 +78,41 @@ impl Gatherer {
         )?)
     }
 
+    /// One column of the whole rows of narrow ones.
+    ///
+    /// # Errors
+    /// XX001 or 58030 when an input cannot be read; XX000 for a column that there is not.
+    pub fn column(&self, narrow: &RecordBatch, field: FieldId) -> Result<ArrayRef> {
+        match self
+            .schema
+            .index_of(field)
+            .map(|column| &self.slots[column])
+        {
+            Some(Slot::Narrow(index)) => Ok(ArrayRef::clone(narrow.column(*index))),
+            _ => self.vectors_at(
+                narrow.column(self.input_index).as_primitive(),
+                narrow.column(self.row_index).as_primitive(),
+                field,
+            ),
+        }
+    }
+
+    /// The vectors of rows, given the places of their inputs and their places in these.
+    ///
+    /// # Errors
+    /// XX001 or 58030 when an input cannot be read; XX000 for a column that there is not.
+    pub fn vectors_at(
+        &self,
+        inputs: &UInt32Array,
+        rows: &UInt32Array,
+        field: FieldId,
+    ) -> Result<ArrayRef> {
+        let column = self.schema.index_of(field);
+        let column = column.ok_or_else(|| Error::internal(format!("there is no field {field}")))?;
+        let places = Places { inputs, rows };
+        self.vectors(column, field, &places, &places.in_order())
+    }
+
     fn vectors(
         &self,
         column: usize,

@@ -151,6 +151,11 @@ impl Narrow {
         &self.arrow
     }
 
+    /// The columns of the collection.
+    pub fn collection_schema(&self) -> &Arc<CollectionSchema> {
+        &self.schema
+    }
+
     /// Bytes of a row's vectors, which narrow rows do without.
     pub fn vector_bytes(&self) -> u64 {
         let bytes = |c: &Column| match c.column_type {

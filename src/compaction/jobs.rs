@@ -15,6 +15,8 @@ use crate::storage::change::JobRecord;
 pub enum Phase {
     /// Waits for a worker, or for another job of its collection.
     Waiting,
+    /// Learns from a sample what computed items of the key need.
+    Training,
     /// Reads and sorts the narrow rows.
     Sorting,
     /// Gathers whole rows and writes segments.
@@ -24,8 +26,9 @@ pub enum Phase {
 }
 
 impl Phase {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Waiting,
+        Self::Training,
         Self::Sorting,
         Self::Writing,
         Self::Committing,
@@ -35,6 +38,7 @@ impl Phase {
     pub fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
+            Self::Training => "training",
             Self::Sorting => "sorting",
             Self::Writing => "writing",
             Self::Committing => "committing",

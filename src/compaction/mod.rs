@@ -1,10 +1,11 @@
 //! Compaction: growing rows become segments, small segments become full ones, rows move to the range of their key.
 //!
 //! All kinds are one path: [`policy`] picks inputs (a pure choice), [`run`] reads them with deletes applied,
-//! [`sort`] sorts narrow rows within a memory budget, [`ranges`] cuts the stream into segments, [`gather`] fetches
+//! [`train`] learns what computed items of a key need, [`sort`] sorts narrow rows within a memory budget, [`ranges`] cuts the stream into segments, [`gather`] fetches
 //! the vectors, and one commit replaces inputs by outputs. [`scheduler`] runs [`jobs`] in the background; [`depth`]
 //! measures how well it all went, [`preview`] how well it would go. [`filters`] gives segments the bloom filters of indexes that are younger than they.
 
+mod computed;
 pub mod depth;
 mod filters;
 mod gather;
@@ -16,6 +17,7 @@ pub mod ranges;
 pub mod run;
 pub mod scheduler;
 mod sort;
+mod train;
 mod write;
 
 #[cfg(test)]

@@ -12,10 +12,11 @@ use super::jobs::{Inputs, Phase, Task};
 use super::policy::{Choice, Request, Run, Work, choose, limits};
 use super::ranges::Limits;
 use super::sort::{SortLimits, SortOrder, Sorted, sorted, spilled_bytes};
+use super::train::train;
 use super::write::{GroupWriter, Outputs, Target};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::settings::Settings;
-use crate::storage::change::{Change, JobKind, JobRecord, JobState, NewSegment, Replace};
+use crate::storage::change::{Change, JobKind, JobRecord, JobState, NewSegment, Replace, Training};
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::engine::Engine;
 use crate::storage::schema::{CollectionId, JobId, Version};
@@ -54,7 +55,9 @@ pub async fn run(
 pub(super) struct Prepared {
     /// What was read.
     snapshot: Arc<Snapshot>,
+    /// With the computed keys that the job trained.
     collection: Arc<Collection>,
+    trainings: Vec<Training>,
     work: Work,
     outputs: Outputs,
     job: JobRecord,
@@ -76,11 +79,16 @@ pub(super) async fn prepare(
     };
     let snapshot = freeze(engine, &collection, &work, snapshot).await?;
     let collection = Arc::clone(find(&snapshot, &job)?);
+    let (collection, trainings) = match request.kind {
+        JobKind::Cluster => train(engine, &collection, &work, task).await?,
+        JobKind::Seal | JobKind::Merge => (collection, Vec::new()),
+    };
     let limits = limits(&collection, request, &engine.settings);
     let outputs = write_groups(engine, &collection, &work, limits, &mut job, task).await?;
     Ok(Ok(Prepared {
         snapshot,
         collection,
+        trainings,
         work,
         outputs,
         job,
@@ -203,7 +211,7 @@ async fn write_group(
     task: &Task,
 ) -> Result<Outputs> {
     task.enter(Phase::Sorting);
-    let order = Arc::new(SortOrder::try_new(&collection.schema)?);
+    let order = Arc::new(SortOrder::try_new(collection)?);
     let limits = SortLimits {
         memory_bytes: memory_budget(job.kind, &engine.settings),
         spill_directory: engine.store.tmp_dir(),
@@ -274,7 +282,7 @@ fn still_wanted(engine: &Engine, collection: &Collection) -> Result<()> {
         let message = format!("collection \"{name}\" was dropped meanwhile");
         return Err(Error::conflict(message));
     };
-    if now.schema.clustering_key != collection.schema.clustering_key {
+    if !now.schema.has_key_of(&collection.schema) {
         let message = format!("the clustering key of \"{name}\" was changed meanwhile");
         return Err(Error::conflict(message).with_hint("Start the compaction again."));
     }
@@ -286,6 +294,7 @@ pub(super) async fn commit(engine: &Engine, prepared: Prepared) -> Result<JobRec
     let Prepared {
         snapshot,
         collection,
+        trainings,
         work,
         mut outputs,
         mut job,
@@ -310,7 +319,11 @@ pub(super) async fn commit(engine: &Engine, prepared: Prepared) -> Result<JobRec
         inputs: work.inputs().collect(),
         outputs: segments.to_vec(),
     };
-    let changes = vec![Change::Replace(replace), Change::Job(job.clone())];
+    let trained = trainings
+        .into_iter()
+        .map(|t| Change::Train(collection.id, t));
+    let replaced = [Change::Replace(replace), Change::Job(job.clone())];
+    let changes = trained.chain(replaced).collect();
     let mut transaction = Transaction::new(snapshot.version(), changes);
     transaction.row_maps = outputs.take_row_maps();
     let committed = match engine.committer.commit(transaction).await {

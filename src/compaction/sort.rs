@@ -24,12 +24,15 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::prelude::SessionConfig;
 use futures::stream;
 
+use super::computed::ComputedItem;
+use super::gather::Gatherer;
 use super::input::{Batches, Input, Narrow};
 use super::jobs::Task;
 use super::ranges::Weight;
 use crate::error::{Error, Result};
+use crate::storage::collection::Collection;
 use crate::storage::growing::batch_bytes;
-use crate::storage::schema::CollectionSchema;
+use crate::storage::key_model::KEY_TYPE;
 
 /// Bytes of a batch that is read or merged.
 const BATCH_BYTES: u64 = 2 << 20;
@@ -52,24 +55,34 @@ pub struct SortLimits {
 pub struct SortOrder {
     narrow: Narrow,
     schema: SchemaRef,
-    /// Float columns of the key, of which a copy with one zero and one NaN comes after the narrow columns.
-    floats: Vec<usize>,
+    /// Columns of the key that come after the narrow columns.
+    added: Vec<Added>,
     /// The clustering key.
     key: Vec<usize>,
     /// What decides between equal keys, so that the same rows always sort alike.
     ties: Vec<usize>,
 }
 
+/// A column of the key that no narrow row has.
+#[derive(Debug, Clone)]
+enum Added {
+    /// A copy of a float column with one zero and one NaN.
+    Float(usize),
+    /// What is computed.
+    Computed(ComputedItem),
+}
+
 impl SortOrder {
-    /// The order of a collection: by its clustering key, else as the rows come.
+    /// The order of a collection: by its `sort_key`, else as the rows come.
     ///
     /// # Errors
     /// None in practice: the columns are the collection's own.
-    pub fn try_new(schema: &Arc<CollectionSchema>) -> Result<Self> {
+    pub fn try_new(collection: &Collection) -> Result<Self> {
+        let schema = &collection.schema;
         let narrow = Narrow::try_new(schema)?;
         let place = |id| narrow.index_of(id);
-        let columns: Vec<usize> = schema
-            .clustering_key
+        let columns: Vec<usize> = collection
+            .sort_key()
             .iter()
             .copied()
             .filter_map(place)
@@ -83,25 +96,43 @@ impl SortOrder {
         ties.retain(|i| !columns.contains(i));
         ties.extend([narrow.input_index(), narrow.row_index()]);
         let mut fields: Vec<FieldRef> = narrow.arrow_schema().fields().to_vec();
-        let mut floats = Vec::new();
+        let mut added = Vec::new();
         let mut key = Vec::new();
-        for index in columns {
-            if fields[index].data_type().is_floating() {
-                let name = format!("shelfmark.key{}", floats.len());
-                let data_type = fields[index].data_type().clone();
-                key.push(fields.len());
-                floats.push(index);
-                fields.push(Arc::new(Field::new(name, data_type, true)));
-            } else {
-                key.push(index);
-            }
+        for id in collection.sort_key() {
+            let column = match (narrow.index_of(*id), ComputedItem::of(collection, *id)) {
+                (Some(index), _) if fields[index].data_type().is_floating() => Added::Float(index),
+                (Some(index), _) => {
+                    key.push(index);
+                    continue;
+                }
+                (None, Some(computed)) => Added::Computed(computed),
+                (None, None) => return Err(Error::internal(format!("no key has field {id}"))),
+            };
+            let data_type = match &column {
+                Added::Float(index) => fields[*index].data_type().clone(),
+                Added::Computed(_) => KEY_TYPE,
+            };
+            let name = format!("shelfmark.key{}", added.len());
+            key.push(fields.len());
+            fields.push(Arc::new(Field::new(name, data_type, true)));
+            added.push(column);
         }
         Ok(Self {
             narrow,
             schema: Arc::new(Schema::new(fields)),
-            floats,
+            added,
             key,
             ties,
+        })
+    }
+
+    /// The computed items of the key, each with the place of its column in sorted batches.
+    pub fn computed(&self) -> impl Iterator<Item = (&ComputedItem, usize)> {
+        let first = self.narrow.arrow_schema().fields().len();
+        let added = self.added.iter().enumerate();
+        added.filter_map(move |(i, added)| match added {
+            Added::Computed(computed) => Some((computed, first + i)),
+            Added::Float(_) => None,
         })
     }
 
@@ -121,14 +152,17 @@ impl SortOrder {
         self.key.iter().map(field).collect()
     }
 
-    /// Adds the columns that are sorted by in place of float columns.
-    fn with_sort_keys(&self, rows: RecordBatch) -> Result<RecordBatch> {
-        if self.floats.is_empty() {
+    /// Adds the columns of the key that narrow rows do not have.
+    fn with_sort_keys(&self, rows: RecordBatch, gatherer: &Gatherer) -> Result<RecordBatch> {
+        if self.added.is_empty() {
             return Ok(rows);
         }
         let mut columns = rows.columns().to_vec();
-        for index in &self.floats {
-            columns.push(one_zero_one_nan(rows.column(*index)));
+        for added in &self.added {
+            columns.push(match added {
+                Added::Float(index) => one_zero_one_nan(rows.column(*index)),
+                Added::Computed(computed) => computed.keys(&rows, gatherer)?,
+            });
         }
         Ok(RecordBatch::try_new(
             SchemaRef::clone(&self.schema),
@@ -200,7 +234,9 @@ pub fn sorted(
     task: &Task,
 ) -> Result<Sorted> {
     let batch_bytes_max = BATCH_BYTES.min(limits.memory_bytes / BATCH_PART_OF_BUDGET);
+    let schema = Arc::clone(order.narrow.collection_schema());
     let source = Arc::new(Source {
+        gatherer: Arc::new(Gatherer::new(Arc::clone(inputs), schema, &order.narrow)),
         inputs: Arc::clone(inputs),
         order: Arc::clone(order),
         batch_rows: batch_rows(inputs, order.narrow.vector_bytes(), batch_bytes_max),
@@ -255,6 +291,8 @@ fn batch_rows(inputs: &[Input], vector_bytes: u64, bytes: u64) -> usize {
 /// The inputs as a stream for the sort.
 struct Source {
     inputs: Arc<Vec<Input>>,
+    /// Reads the vectors that a key is computed from.
+    gatherer: Arc<Gatherer>,
     order: Arc<SortOrder>,
     batch_rows: usize,
     batch_bytes_max: u64,
@@ -280,11 +318,12 @@ impl Source {
         let batch_rows = self.batch_rows;
         let task = self.task.clone();
         let bytes_max = self.batch_bytes_max;
+        let gatherer = Arc::clone(&self.gatherer);
         let read = move |place: usize| -> Batches {
             match order.narrow.read(&inputs[place], place as u32, batch_rows) {
                 Ok(batches) => {
-                    let order = Arc::clone(&order);
-                    Box::new(batches.map(move |b| order.with_sort_keys(b?)))
+                    let (order, gatherer) = (Arc::clone(&order), Arc::clone(&gatherer));
+                    Box::new(batches.map(move |b| order.with_sort_keys(b?, &gatherer)))
                 }
                 Err(error) => Box::new(std::iter::once(Err(error))),
             }
@@ -392,7 +431,7 @@ mod tests {
         let growing: Vec<SegmentId> = collection.growing().iter().map(|g| g.id).collect();
         let find = |id: &SegmentId| Input::find(&shelf.engine, &collection, *id).unwrap();
         let inputs = Arc::new(growing.iter().map(find).collect::<Vec<_>>());
-        let order = Arc::new(SortOrder::try_new(&collection.schema).unwrap());
+        let order = Arc::new(SortOrder::try_new(&collection).unwrap());
         let spill = tempfile::tempdir().unwrap();
         let limits = SortLimits {
             memory_bytes: 8 << 20,

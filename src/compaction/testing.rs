@@ -17,6 +17,7 @@ use crate::storage::adapt::adapt_batch;
 use crate::storage::change::{Append, Change, NewCollection, QualifiedName};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
+use crate::storage::key_model::{ComputedKey, KeyFunction};
 use crate::storage::schema::{
     CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, SegmentId,
 };
@@ -31,6 +32,9 @@ pub const KEY: FieldId = FieldId(1);
 pub const TITLE: FieldId = FieldId(2);
 /// `embedding VECTOR(n)`
 pub const EMBEDDING: FieldId = FieldId(3);
+
+/// `VECTOR(embedding)` in a clustering key
+pub const NEAR: FieldId = FieldId(4);
 
 /// A row to be inserted; its vector is made of its id.
 #[derive(Debug, Clone)]
@@ -88,13 +92,18 @@ impl Shelf {
             default: None,
             missing: None,
         };
+        let near = ComputedKey {
+            id: NEAR,
+            function: KeyFunction::Vector(EMBEDDING),
+        };
         let schema = CollectionSchema {
             columns: columns.iter().map(column).collect(),
             primary_key: vec![ID],
             clustering_key: key.to_vec(),
             partition_key: None,
-            next_field_id: FieldId(4),
+            next_field_id: FieldId(5),
             checks: Vec::new(),
+            computed_keys: Vec::from_iter(key.contains(&NEAR).then_some(near)),
         };
         let new = NewCollection {
             id: collection,

@@ -9,6 +9,7 @@ use arrow::datatypes::{DataType, UInt32Type};
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use roaring::RoaringBitmap;
 
+use super::computed::KeyNotes;
 use super::gather::Gatherer;
 use super::input::Input;
 use super::jobs::Task;
@@ -116,6 +117,7 @@ struct OpenSegment {
     id: SegmentId,
     file: NewFile,
     writer: SegmentWriter,
+    notes: KeyNotes,
 }
 
 impl GroupWriter {
@@ -247,6 +249,7 @@ impl GroupWriter {
         };
         let first = open.writer.rows() as u32;
         open.writer.write(&rows)?;
+        open.notes.add(narrow, &rows)?;
         self.written += narrow.num_rows() as u64;
         self.task.add_rows_written(narrow.num_rows() as u64);
         self.remember(narrow, outputs.segments.len() as u32, first);
@@ -273,7 +276,7 @@ impl GroupWriter {
         let layout = SegmentLayout {
             schema: &self.collection.schema,
             options: &self.collection.options,
-            sorted_by: &self.collection.schema.clustering_key,
+            sorted_by: self.collection.sort_key(),
             nan_fields: &self.nan_fields,
             filter_fields: &self.filter_fields,
         };
@@ -281,6 +284,7 @@ impl GroupWriter {
             id,
             file,
             writer: SegmentWriter::try_new(handle, layout)?,
+            notes: KeyNotes::new(&self.order, &self.collection.schema),
         })
     }
 
@@ -288,7 +292,8 @@ impl GroupWriter {
         let Some(open) = self.open.take() else {
             return Ok(());
         };
-        let written = open.writer.finish()?;
+        let mut written = open.writer.finish()?;
+        open.notes.put_into(&mut written.stats);
         open.file.publish()?;
         self.task.add_segment(written.bytes);
         outputs.segments.push(NewSegment {
@@ -296,7 +301,7 @@ impl GroupWriter {
             rows: written.rows,
             bytes: written.bytes,
             crc32c: written.crc32c,
-            sorted_by: self.collection.schema.clustering_key.clone(),
+            sorted_by: self.collection.sort_key().to_vec(),
             run: self.run,
             level: self.level,
             stats: Arc::new(written.stats),

@@ -9,7 +9,7 @@ use datafusion::prelude::{DataFrame, Expr, SessionContext, col, ident, lit};
 use datafusion::sql::sqlparser::ast::{self, Ident};
 
 use super::constraint;
-use super::ddl::{add_column, clustering_columns, find_collection, primary_key, qualify};
+use super::ddl::{add_column, find_collection, primary_key, qualify, set_clustering_key};
 use super::options;
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
@@ -160,10 +160,7 @@ async fn apply(
             next.name = Some(QualifiedName::new(fold(to), old_name().name));
             Ok(())
         }
-        AlterAction::ClusterBy(names) => {
-            next.schema.clustering_key = clustering_columns(&next.schema, names)?;
-            Ok(())
-        }
+        AlterAction::ClusterBy(items) => set_clustering_key(&mut next.schema, items),
         AlterAction::SetOptions(changes) => {
             options::set(planning.session, &mut next.options, changes)
         }
@@ -264,9 +261,17 @@ fn holds_nulls(column: &Column, collection: &Collection) -> Error {
 
 fn drop(schema: &mut CollectionSchema, name: &Ident) -> Result<()> {
     let id = column_mut(schema, name)?.id;
+    let computed = schema.computed_keys.iter();
+    let computed = computed.flat_map(|key| key.function.columns()).copied();
+    let clustering: Vec<FieldId> = schema
+        .clustering_key
+        .iter()
+        .copied()
+        .chain(computed)
+        .collect();
     let keys: [(&str, &[FieldId]); 3] = [
         ("primary", &schema.primary_key),
-        ("clustering", &schema.clustering_key),
+        ("clustering", &clustering),
         ("partition", schema.partition_key.as_slice()),
     ];
     if let Some((kind, _)) = keys.iter().find(|(_, key)| key.contains(&id)) {

@@ -7,12 +7,13 @@ use shelfmark_udfs::{BitType, SparseType};
 
 use super::names::SearchPath;
 use super::parser::{fold, name_parts};
-use super::statement::{ColumnDefinition, CreateCollection};
+use super::statement::{ColumnDefinition, CreateCollection, KeyItem};
 use super::types::column_type;
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
+use crate::storage::key_model::{ComputedKey, KeyFunction};
 use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId};
 use crate::storage::snapshot::Snapshot;
 
@@ -122,6 +123,7 @@ fn empty_schema() -> CollectionSchema {
         partition_key: None,
         next_field_id: FieldId(1),
         checks: Vec::new(),
+        computed_keys: Vec::new(),
     }
 }
 
@@ -146,7 +148,7 @@ pub fn with_keys(create: &CreateCollection, columns: Vec<Column>) -> Result<Coll
     for column in schema.columns.iter_mut().filter(|c| in_key.contains(&c.id)) {
         column.nullable = false;
     }
-    schema.clustering_key = clustering_columns(&schema, &create.clustering_key)?;
+    set_clustering_key(&mut schema, &create.clustering_key)?;
     if let Some(name) = &create.partition_key {
         schema.partition_key = key_columns(&schema, std::slice::from_ref(name))?.pop();
     }
@@ -202,32 +204,86 @@ fn key_columns(schema: &CollectionSchema, names: &[Ident]) -> Result<Vec<FieldId
     names
         .iter()
         .map(|ident| {
-            let name = fold(ident);
-            let column = schema.column(&name).ok_or_else(|| {
-                let message = format!("column \"{name}\" named in key does not exist");
-                Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
-            })?;
+            let column = key_column(schema, ident)?;
             if !seen.insert(column.id) {
-                let message = format!("column \"{name}\" appears twice in a key");
-                return Err(Error::invalid(sqlstate::DUPLICATE_COLUMN, message));
+                return Err(named_twice(&column.name));
             }
             Ok(column.id)
         })
         .collect()
 }
 
-/// The columns of a clustering key.
+fn key_column<'a>(schema: &'a CollectionSchema, ident: &Ident) -> Result<&'a Column> {
+    let name = fold(ident);
+    schema.column(&name).ok_or_else(|| {
+        let message = format!("column \"{name}\" named in key does not exist");
+        Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
+    })
+}
+
+fn named_twice(name: &str) -> Error {
+    let message = format!("column \"{name}\" appears twice in a key");
+    Error::invalid(sqlstate::DUPLICATE_COLUMN, message)
+}
+
+/// Gives a schema another clustering key. Items that are computed and were in the key before stay what they are.
 ///
 /// # Errors
-/// 42703 for a missing column, 42P16 for one whose type has no order.
-pub fn clustering_columns(schema: &CollectionSchema, names: &[Ident]) -> Result<Vec<FieldId>> {
-    let key = key_columns(schema, names)?;
-    for column in key.iter().filter_map(|id| schema.column_by_id(*id)) {
-        if !column.column_type.is_clusterable() {
-            return Err(no_order("clustering", column));
+/// 42703 for a missing column, 42701 for an item named twice, 42P16 for a column whose type has no order, 42804 for
+/// VECTOR of another type.
+pub fn set_clustering_key(schema: &mut CollectionSchema, items: &[KeyItem]) -> Result<()> {
+    let mut key: Vec<FieldId> = Vec::new();
+    let mut computed: Vec<ComputedKey> = Vec::new();
+    for item in items {
+        let (id, name) = match item {
+            KeyItem::Column(ident) => {
+                let column = key_column(schema, ident)?;
+                if !column.column_type.is_clusterable() {
+                    return Err(no_order("clustering", column));
+                }
+                (column.id, column.name.clone())
+            }
+            KeyItem::Vector(ident) => {
+                let column = key_column(schema, ident)?;
+                if !column.column_type.is_vector() {
+                    return Err(no_vector(column));
+                }
+                let (function, name) = (KeyFunction::Vector(column.id), column.name.clone());
+                let item = computed_key(schema, &computed, function);
+                let id = item.id;
+                computed.push(item);
+                (id, name)
+            }
+        };
+        if key.contains(&id) {
+            return Err(named_twice(&name));
         }
+        key.push(id);
     }
-    Ok(key)
+    (schema.clustering_key, schema.computed_keys) = (key, computed);
+    Ok(())
+}
+
+/// The item that the key has already, or a new one.
+fn computed_key(
+    schema: &mut CollectionSchema,
+    so_far: &[ComputedKey],
+    function: KeyFunction,
+) -> ComputedKey {
+    let mut known = so_far.iter().chain(&schema.computed_keys);
+    if let Some(known) = known.find(|key| key.function == function) {
+        return known.clone();
+    }
+    let id = schema.next_field_id;
+    schema.next_field_id.0 += 1;
+    ComputedKey { id, function }
+}
+
+fn no_vector(column: &Column) -> Error {
+    let (name, column_type) = (&column.name, &column.column_type);
+    let message =
+        format!("VECTOR in a clustering key takes a vector, not \"{name}\" of type {column_type}");
+    Error::invalid(sqlstate::DATATYPE_MISMATCH, message)
 }
 
 /// Makes the partition key the clustering key of a collection that has none, if it has an order.
@@ -242,7 +298,13 @@ pub fn cluster_by_partition_key(schema: &mut CollectionSchema) {
 fn no_order(kind: &str, column: &Column) -> Error {
     let (name, column_type) = (&column.name, &column.column_type);
     let message = format!("column \"{name}\" of type {column_type} cannot be in a {kind} key");
-    Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message)
+    let error = Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message);
+    match kind == "clustering" && column_type.is_vector() {
+        true => error.with_hint(format!(
+            "CLUSTER BY (VECTOR({name})) puts near vectors together."
+        )),
+        false => error,
+    }
 }
 
 /// A boolean as Postgres reads its settings.

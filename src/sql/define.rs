@@ -7,7 +7,8 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::parser::{Grammar, fold};
 use super::sequence::{self, SequenceOptions};
 use super::statement::{
-    Alter, AlterAction, CheckDefinition, ColumnDefinition, CreateCollection, CreateView, Statement,
+    Alter, AlterAction, CheckDefinition, ColumnDefinition, CreateCollection, CreateView, KeyItem,
+    Statement,
 };
 use super::tokens::DIALECT;
 use super::unique;
@@ -37,8 +38,8 @@ pub(super) fn collection(grammar: &mut Grammar<'_>, unlogged: bool) -> Result<St
     }
     loop {
         if grammar.accept(&["CLUSTER", "BY"]) {
-            let names = grammar.names_in_parentheses()?;
-            set_key(&mut create.clustering_key, names, "clustering")?;
+            let items = key_items(grammar)?;
+            set_key(&mut create.clustering_key, items, "clustering")?;
         } else if grammar.accept(&["PARTITION", "KEY"]) {
             let names = partition_key(grammar)?;
             create.partition_key = Some(names);
@@ -77,8 +78,8 @@ fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<(
         }
         ("CLUSTERING", "KEY") if listed(grammar, 2) => {
             grammar.skip(2);
-            let names = grammar.names_in_parentheses()?;
-            set_key(&mut create.clustering_key, names, "clustering")
+            let items = key_items(grammar)?;
+            set_key(&mut create.clustering_key, items, "clustering")
         }
         ("PARTITION", "KEY") if listed(grammar, 2) => {
             grammar.skip(2);
@@ -213,7 +214,8 @@ fn column_key(
     if grammar.accept(&["PRIMARY", "KEY"]) {
         set_key(&mut create.primary_key, names, "primary")?;
     } else if grammar.accept(&["CLUSTERING", "KEY"]) {
-        set_key(&mut create.clustering_key, names, "clustering")?;
+        let items = vec![KeyItem::Column(name.clone())];
+        set_key(&mut create.clustering_key, items, "clustering")?;
     } else if grammar.accept(&["PARTITION", "KEY"]) {
         if create.partition_key.replace(name.clone()).is_some() {
             return Err(definition("a collection has one partition key"));
@@ -224,7 +226,29 @@ fn column_key(
     Ok(true)
 }
 
-fn set_key(key: &mut Vec<Ident>, names: Vec<Ident>, kind: &str) -> Result<()> {
+/// `( column | VECTOR (column), .. )`.
+fn key_items(grammar: &mut Grammar<'_>) -> Result<Vec<KeyItem>> {
+    grammar.parser.expect_token(&Token::LParen)?;
+    let items = grammar.comma_separated(key_item)?;
+    grammar.parser.expect_token(&Token::RParen)?;
+    Ok(items)
+}
+
+fn key_item(grammar: &mut Grammar<'_>) -> Result<KeyItem> {
+    if grammar.parser.peek_nth_token_ref(1).token != Token::LParen {
+        return Ok(KeyItem::Column(grammar.parser.parse_identifier()?));
+    }
+    if !grammar.accept(&["VECTOR"]) {
+        return Err(grammar.unexpected("a column or VECTOR (column)"));
+    }
+    let mut names = grammar.names_in_parentheses()?;
+    match (names.pop(), names.is_empty()) {
+        (Some(name), true) => Ok(KeyItem::Vector(name)),
+        _ => Err(definition("VECTOR takes one column")),
+    }
+}
+
+fn set_key<T>(key: &mut Vec<T>, names: Vec<T>, kind: &str) -> Result<()> {
     if !key.is_empty() {
         return Err(
             definition(&format!("multiple {kind} keys for one collection"))
@@ -277,7 +301,7 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
         if grammar.accept(&["NONE"]) {
             return Ok(AlterAction::ClusterBy(Vec::new()));
         }
-        return Ok(AlterAction::ClusterBy(grammar.names_in_parentheses()?));
+        return Ok(AlterAction::ClusterBy(key_items(grammar)?));
     }
     if let Some(action) = constraint_action(grammar)? {
         return Ok(action);

@@ -169,14 +169,23 @@ pub struct CreateCollection {
     pub foreign_keys: Vec<ForeignKey>,
     /// The primary key's columns, in whichever place they were named.
     pub primary_key: Vec<Ident>,
-    /// The clustering key's columns.
-    pub clustering_key: Vec<Ident>,
+    /// The items of the clustering key.
+    pub clustering_key: Vec<KeyItem>,
     /// The partition key's column.
     pub partition_key: Option<Ident>,
     /// WITH (option = value, ..).
     pub options: Vec<(String, String)>,
     /// AS query.
     pub query: Option<Box<Query>>,
+}
+
+/// An item of a clustering key.
+#[derive(Debug, Clone)]
+pub enum KeyItem {
+    /// A column.
+    Column(Ident),
+    /// `VECTOR (column)`.
+    Vector(Ident),
 }
 
 /// A column of CREATE TABLE or ADD COLUMN.
@@ -318,7 +327,7 @@ pub enum AlterAction {
     /// SET SCHEMA.
     SetSchema(Ident),
     /// CLUSTER BY (..); no columns is CLUSTER BY NONE.
-    ClusterBy(Vec<Ident>),
+    ClusterBy(Vec<KeyItem>),
     /// SET (option = value, ..).
     SetOptions(Vec<(String, String)>),
     /// RESET (option, ..).

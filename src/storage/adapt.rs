@@ -127,6 +127,7 @@ mod tests {
         CollectionSchema {
             next_field_id: FieldId(100),
             checks: Vec::new(),
+            computed_keys: Vec::new(),
             columns,
             primary_key: vec![],
             clustering_key: vec![],

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Object};
 use super::index::{Index, SegmentFilter};
+use super::key_model::KeyModel;
 use super::role::{Role, RoleId};
 use super::schema::{
     CollectionId, CollectionOptions, CollectionSchema, FieldId, IndexId, JobId, SegmentId,
@@ -85,6 +86,8 @@ pub enum Change {
     Reserve(SequenceId, u64, i64),
     /// Bloom filters of a sealed segment come. Their files are durable before the commit is.
     AddFilters(CollectionId, SegmentId, Vec<SegmentFilter>),
+    /// A computed item of a collection's clustering key is as trained from now on; its centroids are attached.
+    Train(CollectionId, Training),
 }
 
 impl Change {
@@ -98,7 +101,8 @@ impl Change {
             | Self::Replace(_)
             | Self::Job(_)
             | Self::Reserve(..)
-            | Self::AddFilters(..) => false,
+            | Self::AddFilters(..)
+            | Self::Train(..) => false,
             Self::CreateSchema(_)
             | Self::DropSchema(_)
             | Self::CreateCollection(_)
@@ -239,6 +243,15 @@ pub struct NewSegment {
     /// Rows that are deleted already when it enters (deletes rebased onto a compaction's output).
     #[serde(skip)]
     pub deletes: RoaringBitmap,
+}
+
+/// A computed item of a clustering key with what it was trained to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// The item before: one not trained, or trained to something else.
+    pub key: FieldId,
+    /// What takes its place, under the collection's next field id.
+    pub model: KeyModel,
 }
 
 /// Inputs that become outputs with the same live rows.

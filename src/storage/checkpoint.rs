@@ -4,7 +4,7 @@
 //! file = "SHELFCKP" | format u32 | crc32c u32 of what follows | record*     checkpoint/<version, 20 digits>.ckpt
 //! ```
 //! The records (`codec`) are one head, then schemas, views, sequences, jobs, roles, accesses, and per collection its
-//! segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
+//! models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -21,6 +21,7 @@ use super::collection::{Collection, Segment};
 use super::disk::Files;
 use super::growing::GrowingSegment;
 use super::index::Index;
+use super::key_model::KeyModel;
 use super::log::{log_files, numbered_files};
 use super::role::Role;
 use super::schema::{CollectionId, SegmentId, Version};
@@ -57,6 +58,11 @@ enum Entry {
         schema_version: Version,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         indexes: Vec<Index>,
+    },
+    /// Attached: its centroids.
+    KeyModel {
+        collection: CollectionId,
+        model: KeyModel,
     },
     /// Attached: its deletes.
     Segment {
@@ -273,6 +279,13 @@ fn encode_collection(
         },
         vec![],
     )?;
+    for model in collection.models() {
+        let entry = Entry::KeyModel {
+            collection: collection.id,
+            model: KeyModel::clone(model),
+        };
+        put(&entry, vec![model.bytes()])?;
+    }
     for segment in collection.segments() {
         let entry = Entry::Segment {
             collection: collection.id,
@@ -359,6 +372,13 @@ impl Restore {
                 indexes.for_each(|i| collection.put_index(i, schema_version));
                 self.collections.insert(new.id, collection);
             }
+            Entry::KeyModel {
+                collection,
+                mut model,
+            } => {
+                attachments.model(&mut model)?;
+                self.collection(collection)?.put_model(model);
+            }
             Entry::Segment {
                 collection,
                 created,
@@ -423,7 +443,56 @@ impl Restore {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::storage::change::{Change, Commit};
+    use crate::storage::key_model::{ComputedKey, KeyFunction};
+    use crate::storage::schema::FieldId;
+    use crate::storage::stats::{Cell, Cells, SegmentStats, VectorStats};
+    use crate::storage::testing::{new_collection, new_segment, same, training};
+
+    #[test]
+    fn a_trained_key_and_the_cells_of_segments_come_back() {
+        let training = training();
+        let (key, trained) = (training.key, training.model.id);
+        let mut new = new_collection(1, "book");
+        new.schema.next_field_id = trained;
+        new.schema.clustering_key = vec![key];
+        let function = KeyFunction::Vector(FieldId(1));
+        new.schema.computed_keys = vec![ComputedKey { id: key, function }];
+        let cells = [Cell::new(1, 8, 0.1), Cell::new(0, 2, f64::INFINITY)];
+        let vectors = VectorStats {
+            field: FieldId(1),
+            centroid: String::new(),
+            decoded: Default::default(),
+            radius: f64::MAX,
+            null_count: 0,
+            cells: Some(Cells {
+                key: trained,
+                cells: cells.to_vec(),
+            }),
+        };
+        let mut segment = new_segment(9, 10);
+        segment.sorted_by = vec![trained];
+        segment.stats = Arc::new(SegmentStats {
+            vectors: vec![vectors],
+            ..SegmentStats::default()
+        });
+        let collection = new.id;
+        let commit = Commit {
+            version: Version(1),
+            timestamp_ms: 5,
+            changes: vec![
+                Change::CreateCollection(new),
+                Change::Train(collection, training),
+                Change::AddSegments(collection, vec![segment]),
+            ],
+        };
+        let snapshot = Snapshot::empty().apply(&commit).unwrap();
+        let back = decode(encode(&snapshot).unwrap()).unwrap();
+        same(&back, &snapshot);
+        assert_eq!(back.collection_by_id(collection).unwrap().models().len(), 1);
+    }
 
     #[test]
     fn what_makes_kept_versions_again_stays() {

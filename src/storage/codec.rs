@@ -20,6 +20,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::change::{Change, Commit, NewSegment};
+use super::key_model::KeyModel;
 use super::schema::Version;
 use crate::error::{Error, Result, sqlstate};
 
@@ -54,6 +55,7 @@ impl Record {
             Change::Delete(_, _, rows) => vec![encode_bitmap(rows)],
             Change::AddSegments(_, segments) => encode_deletes(segments),
             Change::Replace(replace) => encode_deletes(&replace.outputs),
+            Change::Train(_, training) => vec![training.model.bytes()],
             _ => Vec::new(),
         };
         Self::new(change, attachments)
@@ -133,6 +135,7 @@ fn read_change(reader: &mut Reader) -> Result<Change> {
         Change::Delete(_, _, rows) => *rows = attachments.bitmap()?,
         Change::AddSegments(_, segments) => attachments.deletes(segments)?,
         Change::Replace(replace) => attachments.deletes(&mut replace.outputs)?,
+        Change::Train(_, training) => attachments.model(&mut training.model)?,
         _ => {}
     }
     attachments.end()?;
@@ -216,6 +219,11 @@ impl Attachments {
         let bytes = self.next()?;
         RoaringBitmap::deserialize_from(bytes.as_slice())
             .map_err(|e| Error::corrupted(format!("a bitmap cannot be read: {e}")))
+    }
+
+    /// The next attachment as what a model has besides its JSON.
+    pub(super) fn model(&mut self, model: &mut KeyModel) -> Result<()> {
+        model.set_bytes(&self.next()?)
     }
 
     /// How many attachments are left.
@@ -311,7 +319,7 @@ mod tests {
     use super::*;
     use crate::storage::change::{Append, Replace};
     use crate::storage::schema::{CollectionId, SegmentId};
-    use crate::storage::testing::{new_collection, new_segment, rows};
+    use crate::storage::testing::{new_collection, new_segment, rows, training};
 
     fn sample() -> Vec<Change> {
         let mut output = new_segment(9, 100);
@@ -324,6 +332,7 @@ mod tests {
                 rows: rows(&[1, 2, 3]),
             }),
             Change::Delete(CollectionId(1), SegmentId(2), [0, 70_000].into()),
+            Change::Train(CollectionId(1), training()),
             Change::Replace(Replace {
                 collection: CollectionId(1),
                 inputs: vec![SegmentId(2)],

@@ -344,6 +344,7 @@ impl VectorCollector {
             // JSON has no infinity; nothing is farther than the greatest double.
             radius: if radius.is_finite() { radius } else { f64::MAX },
             null_count: self.null_count,
+            cells: None,
         })
     }
 }
@@ -369,10 +370,7 @@ pub fn centroid(stats: &VectorStats) -> Result<Vec<f32>> {
 }
 
 /// The greatest L2 distance of `vectors` (rows of `centroid.len()` values) from `centroid`, never too small.
-pub(super) fn radius_of<T: Copy + Into<f64>>(
-    vectors: impl Iterator<Item = T>,
-    centroid: &[f32],
-) -> f64 {
+pub fn radius_of<T: Copy + Into<f64>>(vectors: impl Iterator<Item = T>, centroid: &[f32]) -> f64 {
     let (mut greatest, mut sum, mut place) = (0.0f64, 0.0f64, 0);
     for value in vectors {
         let difference = value.into() - f64::from(centroid[place]);

@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 use roaring::RoaringBitmap;
 use rpds::RedBlackTreeMapSync;
 
-use super::change::{NewCollection, NewSegment, QualifiedName};
+use super::change::{NewCollection, NewSegment, QualifiedName, Training};
 use super::growing::GrowingSegment;
 use super::index::{Index, SegmentFilter};
+use super::key_model::KeyModel;
 use super::schema::{
     CollectionId, CollectionOptions, CollectionSchema, FieldId, IndexId, JobId, SegmentId, Version,
 };
@@ -112,6 +113,9 @@ pub struct Collection {
     segments: RedBlackTreeMapSync<SegmentId, Arc<Segment>>,
     growing: Vec<Arc<GrowingSegment>>,
     indexes: Vec<Arc<Index>>,
+    models: Vec<Arc<KeyModel>>,
+    /// The version of the last training of a computed key, of this process: what was read before it opened is gone.
+    pub(super) trained_version: Version,
     /// Built when first asked for; shared by versions with the same segments and schema.
     stats: Arc<OnceLock<PartitionStats>>,
 }
@@ -128,6 +132,8 @@ impl Collection {
             segments: RedBlackTreeMapSync::new_sync(),
             growing: Vec::new(),
             indexes: Vec::new(),
+            models: Vec::new(),
+            trained_version: Version(0),
             stats: Arc::default(),
         }
     }
@@ -178,6 +184,24 @@ impl Collection {
         &self.indexes
     }
 
+    /// What a computed item of the clustering key was trained to, if it was.
+    pub fn model(&self, id: FieldId) -> Option<&Arc<KeyModel>> {
+        self.models.iter().find(|model| model.id == id)
+    }
+
+    /// What the computed items of the clustering key were trained to.
+    pub fn models(&self) -> &[Arc<KeyModel>] {
+        &self.models
+    }
+
+    /// What rows can be sorted by: the clustering key up to its first computed item that is not trained yet.
+    pub fn sort_key(&self) -> &[FieldId] {
+        let key = &self.schema.clustering_key;
+        let known =
+            |id: &&FieldId| self.schema.computed_key(**id).is_none() || self.model(**id).is_some();
+        &key[..key.iter().take_while(known).count()]
+    }
+
     /// The columns of which every segment should have bloom filters, each once.
     pub fn filter_fields(&self) -> Vec<FieldId> {
         let indexes = self.indexes.iter();
@@ -208,7 +232,45 @@ impl Collection {
         self.stats = Arc::default();
         let has = |id: &FieldId| self.schema.column_by_id(*id).is_some();
         self.indexes.retain(|index| index.columns.iter().all(has));
+        let is_used = |model: &Arc<KeyModel>| self.schema.computed_key(model.id).is_some();
+        self.models.retain(is_used);
         self.drop_needless_filters();
+    }
+
+    /// Puts what an item was trained to in place of the item.
+    ///
+    /// # Errors
+    /// 40001 when there is no such item, or its next id is taken.
+    pub fn train(&mut self, training: &Training, version: Version) -> Result<()> {
+        let mut schema = CollectionSchema::clone(&self.schema);
+        let id = training.model.id;
+        let computed = schema
+            .computed_keys
+            .iter_mut()
+            .find(|k| k.id == training.key);
+        let item = schema
+            .clustering_key
+            .iter_mut()
+            .find(|k| **k == training.key);
+        let (Some(computed), Some(item), true) = (computed, item, id == schema.next_field_id)
+        else {
+            let message = format!(
+                "the clustering key of \"{}\" was changed meanwhile",
+                self.name
+            );
+            return Err(Error::conflict(message));
+        };
+        (computed.id, *item) = (id, id);
+        schema.next_field_id.0 += 1;
+        self.schema = Arc::new(schema);
+        self.models.retain(|model| model.id != training.key);
+        self.models.push(Arc::new(training.model.clone()));
+        self.trained_version = version;
+        Ok(())
+    }
+
+    pub(super) fn put_model(&mut self, model: KeyModel) {
+        self.models.push(Arc::new(model));
     }
 
     /// A unique one is as a change of the schema to those who write rows.

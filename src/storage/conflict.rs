@@ -10,7 +10,8 @@
 //! | replace | deletes of its inputs | deletes of its outputs, through its own row map |
 //! | replace | replace of an input, truncate, drop, change of the schema, rows for a growing input | 40001 |
 //! | role, owner, grants | change of the same | 40001 |
-//! | alter, create index | alter, unique index | 40001 |
+//! | alter, create index, train | alter, unique index | 40001 |
+//! | alter, train | train | 40001 |
 //! | alter that constrains rows, unique index | append, add segments | 40001 |
 //! | add filters | replace of the segment, drop of the index | 40001 |
 //!
@@ -384,16 +385,24 @@ fn check_schema(current: &Snapshot, change: &Change, read: Version) -> Result<()
         Change::AddSegments(collection, _) => *collection,
         Change::Replace(replace) => replace.collection,
         Change::AlterCollection(alter) => alter.id,
-        Change::CreateIndex(collection, _) => *collection,
+        Change::CreateIndex(collection, _) | Change::Train(collection, _) => *collection,
         _ => return Ok(()),
     };
     match current.collection_by_id(collection) {
-        Some(found) if found.schema_version > read => Err(Error::conflict(format!(
-            "collection \"{}\" was altered by a concurrent commit",
-            found.name
-        ))),
+        Some(found) if found.schema_version > read || is_overtaken(change, found, read) => {
+            Err(Error::conflict(format!(
+                "collection \"{}\" was altered by a concurrent commit",
+                found.name
+            )))
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether a change brings a whole schema, but without the key that was trained since.
+fn is_overtaken(change: &Change, found: &Collection, read: Version) -> bool {
+    let has_schema = matches!(change, Change::AlterCollection(_) | Change::Train(..));
+    has_schema && found.trained_version > read
 }
 
 /// That a role, owner or grants are still what the change was made from.

@@ -25,6 +25,7 @@ mod history;
 pub mod index;
 pub mod inspect;
 pub mod key_index;
+pub mod key_model;
 mod levels;
 mod log;
 pub mod options;

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use shelfmark_udfs::{BitType, SparseType};
 
+use super::key_model::ComputedKey;
 pub use super::options::CollectionOptions;
 use super::stats::Bound;
 
@@ -244,14 +245,15 @@ pub fn field_id(field: &Field) -> Option<FieldId> {
 
 /// The columns and keys of a collection.
 ///
-/// Invariants: column ids are unique and below `next_field_id`; names are unique; keys and checks name existing columns.
+/// Invariants: ids of columns and computed keys are unique and below `next_field_id`; names are unique; keys and checks
+/// name existing columns, the clustering key computed keys too, and it names each of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CollectionSchema {
     /// Columns in the order of `SELECT *`.
     pub columns: Vec<Column>,
     /// The primary key's columns; empty for none.
     pub primary_key: Vec<FieldId>,
-    /// The clustering key's columns, most significant first; empty for none.
+    /// The clustering key's columns and computed keys, most significant first; empty for none.
     pub clustering_key: Vec<FieldId>,
     /// The partition key's column.
     pub partition_key: Option<FieldId>,
@@ -260,6 +262,9 @@ pub struct CollectionSchema {
     /// What every row must fulfil, in the order of their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
+    /// The items of the clustering key that are no columns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub computed_keys: Vec<ComputedKey>,
 }
 
 /// A CHECK constraint.
@@ -299,12 +304,55 @@ impl CollectionSchema {
         self.columns.iter().position(|c| c.id == id)
     }
 
-    /// Places of the clustering key's columns, most significant first.
+    /// The computed item of the clustering key of that id.
+    pub fn computed_key(&self, id: FieldId) -> Option<&ComputedKey> {
+        self.computed_keys.iter().find(|k| k.id == id)
+    }
+
+    /// The columns that the clustering key begins with: an item that is computed ends them.
+    pub fn stored_key(&self) -> &[FieldId] {
+        let is_stored = |id: &&FieldId| self.computed_key(**id).is_none();
+        let stored = self.clustering_key.iter().take_while(is_stored).count();
+        &self.clustering_key[..stored]
+    }
+
+    /// Places of the columns of [`CollectionSchema::stored_key`], most significant first.
     pub fn clustering_indices(&self) -> Vec<usize> {
-        self.clustering_key
+        self.stored_key()
             .iter()
             .filter_map(|id| self.index_of(*id))
             .collect()
+    }
+
+    /// Whether another schema has the same clustering key; what its computed items were trained to does not count.
+    pub fn has_key_of(&self, other: &Self) -> bool {
+        let item = |schema: &Self, id: &FieldId| match schema.computed_key(*id) {
+            Some(computed) => Err(computed.function.clone()),
+            None => Ok(*id),
+        };
+        let items = |schema: &Self| -> Vec<_> {
+            let key = schema.clustering_key.iter();
+            key.map(|id| item(schema, id)).collect()
+        };
+        items(self) == items(other)
+    }
+
+    /// Columns, and items of the clustering key, as SQL has them: `tenant, VECTOR(embedding)`.
+    pub fn names_of(&self, fields: &[FieldId]) -> String {
+        let names: Vec<String> = fields.iter().filter_map(|id| self.name_of(*id)).collect();
+        names.join(", ")
+    }
+
+    fn name_of(&self, id: FieldId) -> Option<String> {
+        if let Some(column) = self.column_by_id(id) {
+            return Some(column.name.clone());
+        }
+        let function = &self.computed_key(id)?.function;
+        Some(format!(
+            "{}({})",
+            function.name(),
+            self.names_of(function.columns())
+        ))
     }
 
     /// Places of the primary key's columns.

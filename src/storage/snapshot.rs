@@ -328,6 +328,9 @@ impl Snapshot {
                 files.for_each(|file| self.use_id(file.0));
                 self.update(*id, |c, _| c.add_filters(*segment, filters))
             }
+            Change::Train(id, training) => {
+                self.update(*id, |c, version| c.train(training, version))
+            }
         }
     }
 

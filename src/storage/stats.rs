@@ -154,6 +154,65 @@ pub struct VectorStats {
     pub radius: f64,
     /// How many rows are NULL.
     pub null_count: u64,
+    /// Where the vectors of parts of the segment lie, if its rows were sorted by a computed key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cells: Option<Cells>,
+}
+
+/// The rows of a segment, part by part: of each, how near to a centroid its vectors lie.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cells {
+    /// The computed key whose model has the centroids.
+    pub key: FieldId,
+    /// The parts in the order of the rows; they have all of them.
+    pub cells: Vec<Cell>,
+}
+
+/// Rows that follow each other: none of their vectors is farther (by L2) from the centroid than a radius.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(u32, u32, u32)", into = "(u32, u32, u32)")]
+pub struct Cell {
+    /// The centroid's place in the codebook.
+    pub leaf: u32,
+    /// How many rows.
+    pub rows: u32,
+    radius: f32,
+}
+
+impl Cell {
+    /// A part of so many rows. The radius is kept in 32 bits, rounded up.
+    pub fn new(leaf: u32, rows: u32, radius: f64) -> Self {
+        let near = radius as f32;
+        let up = match f64::from(near) < radius {
+            true => near.next_up(),
+            false => near,
+        };
+        // As of whole segments: nothing is farther than the greatest number.
+        let radius = if up.is_finite() { up } else { f32::MAX };
+        Self { leaf, rows, radius }
+    }
+
+    /// The radius; that of vectors without a distance is the greatest double.
+    pub fn radius(&self) -> f64 {
+        match self.radius == f32::MAX {
+            true => f64::MAX,
+            false => f64::from(self.radius),
+        }
+    }
+}
+
+/// The radius as its bits, which JSON keeps exactly.
+impl From<(u32, u32, u32)> for Cell {
+    fn from((leaf, rows, radius): (u32, u32, u32)) -> Self {
+        let radius = f32::from_bits(radius);
+        Self { leaf, rows, radius }
+    }
+}
+
+impl From<Cell> for (u32, u32, u32) {
+    fn from(cell: Cell) -> Self {
+        (cell.leaf, cell.rows, cell.radius.to_bits())
+    }
 }
 
 /// What follows from another field: it makes no difference between two values.

@@ -7,9 +7,10 @@ use arrow::array::{AsArray, Int64Array};
 use arrow::datatypes::Int64Type;
 use arrow::record_batch::RecordBatch;
 
-use super::change::{Append, Change, NewCollection, NewSegment, QualifiedName};
+use super::change::{Append, Change, NewCollection, NewSegment, QualifiedName, Training};
 use super::collection::Collection;
 use super::index::{Index, IndexKey, IndexPart};
+use super::key_model::{Codebook, KeyModel, Learned};
 use super::schema::{
     CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, IndexId,
     SegmentId, SequenceId,
@@ -33,6 +34,7 @@ pub(crate) fn schema() -> CollectionSchema {
         partition_key: None,
         next_field_id: FieldId(2),
         checks: Vec::new(),
+        computed_keys: Vec::new(),
     }
 }
 
@@ -64,6 +66,18 @@ pub(crate) fn new_collection(id: u64, name: &str) -> NewCollection {
         name: QualifiedName::new("public", name),
         schema: schema(),
         options: CollectionOptions::default(),
+    }
+}
+
+/// What trains a computed key of a collection with [`schema`] and that key.
+pub(crate) fn training() -> Training {
+    let codebook = Codebook::new(2, &[(vec![0.1, 2.0], vec![0.1, 2.0, f32::MAX, -0.0])], 0.7);
+    Training {
+        key: FieldId(2),
+        model: KeyModel {
+            id: FieldId(3),
+            learned: Learned::Codebook(codebook),
+        },
     }
 }
 
@@ -175,10 +189,11 @@ pub(crate) fn describe(snapshot: &Snapshot) -> String {
         let segments: Vec<_> = c.segments().collect();
         let (name, since) = (&c.name, c.schema_version);
         text += &format!(
-            "{name} {:?} {since} {:?} {:?} {segments:?}\n",
+            "{name} {:?} {since} {:?} {:?} {:?} {segments:?}\n",
             c.schema,
             c.options,
-            c.indexes()
+            c.indexes(),
+            c.models()
         );
         for g in c.growing() {
             // However the batches were put together.

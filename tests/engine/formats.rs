@@ -89,7 +89,15 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     text("COMPACT lib.book WITH (CLUSTERING, FULL, WAIT)").await;
     let checked = text("CHECK TABLE lib.book").await;
     assert!(!checked.contains("damaged"), "{checked}");
+    // What older programs did not know: a key that is trained.
+    text("ALTER TABLE lib.book CLUSTER BY (VECTOR(place))").await;
+    text("COMPACT lib.book WITH (CLUSTERING, FULL, WAIT)").await;
     drop(session);
     drop(database);
     assert_eq!(titles(&data).await, read);
+    let database = open(&data).await;
+    let key = "SELECT cluster_by, unclustered_segments FROM clustering_information('lib.book')";
+    let key = database.session().sql(key).await.unwrap();
+    let key = key.to_string().await.unwrap();
+    assert!(key.contains("| (VECTOR(place)) | 0 "), "{key}");
 }

@@ -457,6 +457,7 @@ fn batches_match_by_place_and_keep_not_null() {
         partition_key: None,
         next_field_id: FieldId(3),
         checks: Vec::new(),
+        computed_keys: Vec::new(),
     });
     let name = QualifiedName::new("public", "book");
     let assignment = Assignment::new(&name, Arc::clone(&schema));

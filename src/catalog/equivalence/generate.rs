@@ -81,6 +81,7 @@ fn schema(types: &[ColumnType]) -> CollectionSchema {
     CollectionSchema {
         next_field_id: FieldId(types.len() as u32 + 3),
         checks: Vec::new(),
+        computed_keys: Vec::new(),
         columns,
         primary_key: vec![],
         clustering_key: vec![FieldId(2)],

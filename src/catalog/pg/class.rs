@@ -102,13 +102,7 @@ fn reloptions(relation: &Relation) -> Option<Vec<String>> {
 
 /// Keys and options as `\d+` shows them; `None` when all is as by default.
 fn options(collection: &Collection) -> Option<Vec<String>> {
-    let names = |fields: &[FieldId]| {
-        let columns = fields
-            .iter()
-            .filter_map(|id| collection.schema.column_by_id(*id));
-        let names: Vec<&str> = columns.map(|c| c.name.as_str()).collect();
-        names.join(", ")
-    };
+    let names = |fields: &[FieldId]| collection.schema.names_of(fields);
     let text = |(name, value): (&str, String)| format!("{name}={value}");
     let mut options = Vec::new();
     let schema = &collection.schema;

@@ -43,6 +43,7 @@ pub(super) fn schema() -> CollectionSchema {
         partition_key: None,
         next_field_id: FieldId(10),
         checks: Vec::new(),
+        computed_keys: Vec::new(),
     }
 }
 

@@ -95,7 +95,7 @@ pub(in crate::catalog) async fn commit_with_files(
     }
 }
 
-/// Writes rows, sorted by the clustering key, as a durable file.
+/// Writes rows, sorted by the columns that the clustering key begins with, as a durable file.
 pub(in crate::catalog) fn write_segment(
     engine: Arc<Engine>,
     collection: &Collection,
@@ -110,7 +110,7 @@ pub(in crate::catalog) fn write_segment(
     let layout = SegmentLayout {
         schema: &collection.schema,
         options: &collection.options,
-        sorted_by: &collection.schema.clustering_key,
+        sorted_by: collection.schema.stored_key(),
         nan_fields: &nan_fields(batches),
         filter_fields: &collection.filter_fields(),
     };
@@ -133,7 +133,7 @@ pub(in crate::catalog) fn write_segment(
         rows: written.rows,
         bytes: written.bytes,
         crc32c: written.crc32c,
-        sorted_by: collection.schema.clustering_key.clone(),
+        sorted_by: collection.schema.stored_key().to_vec(),
         run: None,
         level: 0,
         stats: Arc::new(written.stats),

@@ -54,9 +54,8 @@ pub(super) fn collections(snapshot: &Snapshot) -> Columns {
 
 /// The names of some columns; `None` for none.
 fn names(schema: &CollectionSchema, fields: &[FieldId]) -> Option<String> {
-    let columns = fields.iter().filter_map(|id| schema.column_by_id(*id));
-    let names: Vec<&str> = columns.map(|c| c.name.as_str()).collect();
-    (!names.is_empty()).then(|| names.join(", "))
+    let names = schema.names_of(fields);
+    (!names.is_empty()).then_some(names)
 }
 
 fn options(options: &CollectionOptions) -> String {

@@ -92,6 +92,7 @@ impl World {
             partition_key: None,
             next_field_id: FieldId(1),
             checks: Vec::new(),
+            computed_keys: Vec::new(),
         };
         let options = CollectionOptions {
             segment_rows_max: SEGMENT_ROWS,

@@ -11,7 +11,9 @@ use super::*;
 use crate::settings::ByteSize;
 use crate::storage::change::{
     AlterCollection, Append, Change, Commit, NewCollection, NewSegment, QualifiedName, Replace,
+    Training,
 };
+use crate::storage::key_model::{Codebook, ComputedKey, KeyFunction, KeyModel, Learned};
 use crate::storage::schema::{
     CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, Version,
 };
@@ -43,6 +45,7 @@ impl Builder {
             partition_key: None,
             next_field_id: FieldId(1),
             checks: Vec::new(),
+            computed_keys: Vec::new(),
         };
         let options = CollectionOptions {
             segment_rows_max: 1_000,
@@ -74,6 +77,36 @@ impl Builder {
         }))
     }
 
+    /// With a computed key, which is not trained.
+    fn near(self) -> Self {
+        let mut schema = CollectionSchema::clone(&self.collection().schema);
+        let id = schema.next_field_id;
+        schema.next_field_id.0 += 1;
+        schema.clustering_key = vec![id];
+        let function = KeyFunction::Vector(KEY);
+        schema.computed_keys = vec![ComputedKey { id, function }];
+        self.commit(Change::AlterCollection(AlterCollection {
+            id: COLLECTION,
+            name: None,
+            schema: Some(schema),
+            options: None,
+        }))
+    }
+
+    /// With its computed key trained to something else than before.
+    fn trained(self) -> Self {
+        let schema = &self.collection().schema;
+        let codebook = Codebook::new(1, &[(vec![0.0], vec![0.0])], 1.0);
+        let training = Training {
+            key: schema.clustering_key[0],
+            model: KeyModel {
+                id: schema.next_field_id,
+                learned: Learned::Codebook(codebook),
+            },
+        };
+        self.commit(Change::Train(COLLECTION, training))
+    }
+
     fn commit(mut self, change: Change) -> Self {
         let commit = Commit {
             version: Version(self.snapshot.version().0 + 1),
@@ -86,8 +119,9 @@ impl Builder {
 
     /// A segment of `rows` rows with keys `keys`, of which the first `dead` are deleted.
     fn segment(self, id: u64, rows: u64, keys: (i64, i64), dead: u32, run: Option<u64>) -> Self {
+        let sorted_by = self.collection().sort_key().to_vec();
         let stats = ColumnStats {
-            field: KEY,
+            field: sorted_by.first().copied().unwrap_or(KEY),
             min: Some(Bound::Int(keys.0)),
             max: Some(Bound::Int(keys.1)),
             min_exact: true,
@@ -105,7 +139,7 @@ impl Builder {
             rows,
             bytes: rows,
             crc32c: 0,
-            sorted_by: vec![KEY],
+            sorted_by,
             run: run.map(JobId),
             level: u8::from(run.is_some()),
             stats: Arc::new(stats),
@@ -330,6 +364,20 @@ fn a_new_clustering_key_makes_old_runs_unclustered() {
     };
     let altered = run.commit(Change::AlterCollection(alter));
     assert_eq!(altered.asked(JobKind::Cluster), "2+new");
+}
+
+#[test]
+fn segments_sorted_by_another_model_are_unclustered() {
+    let run = |builder: Builder| {
+        let first = builder.segment(2, 1_000, (0, 9), 0, Some(8));
+        first.segment(3, 1_000, (10, 19), 0, Some(8))
+    };
+    let never = run(Builder::new(false).near());
+    assert_eq!(never.asked(JobKind::Cluster), "2,3+new");
+    assert_eq!(never.trained().asked(JobKind::Cluster), "2,3+new");
+    let trained = run(Builder::new(false).near().trained());
+    assert_eq!(trained.asked(JobKind::Cluster), "-");
+    assert_eq!(trained.trained().asked(JobKind::Cluster), "2,3+new");
 }
 
 #[test]

@@ -3,17 +3,22 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::{TIMEOUT, assert_same, compact, prepared, scheduler};
 use crate::compaction::depth::key_range;
 use crate::compaction::policy::{JobOptions, KeyRange, Scope};
 use crate::compaction::run::commit;
 use crate::compaction::scheduler::Scheduler;
-use crate::compaction::testing::{Book, KEY, Shelf, TITLE, quiet, rows_max};
+use crate::compaction::testing::{Book, KEY, NEAR, Shelf, TITLE, quiet, rows_max};
 use crate::settings::ByteSize;
 use crate::storage::change::{JobKind, JobState};
 use crate::storage::collection::Collection;
+use crate::storage::schema::FieldId;
 use crate::storage::stats::Bound;
+
+/// Clustering keys: of columns, and of what is computed from vectors.
+const KEYS: [&[FieldId]; 4] = [&[KEY, TITLE], &[NEAR], &[TITLE, NEAR], &[NEAR, KEY]];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -24,9 +29,10 @@ proptest! {
         segment_rows in 5_u64..120,
         kinds in prop::collection::vec(0_u8..3, 1..4),
         deletes in prop::collection::vec(0_i64..300, 0..60),
+        key in select(&KEYS[..]),
     ) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(keeps_rows(books, parts, segment_rows, kinds, deletes));
+        runtime.block_on(keeps_rows(books, parts, segment_rows, kinds, deletes, key));
     }
 }
 
@@ -146,8 +152,10 @@ async fn keeps_rows(
     segment_rows: u64,
     kinds: Vec<u8>,
     deletes: Vec<i64>,
+    key: &[FieldId],
 ) {
-    let shelf = Shelf::open(quiet(), rows_max(segment_rows), &[KEY, TITLE]);
+    // So wide that a few dozens of rows are worth a centroid.
+    let shelf = Shelf::with_dimensions(quiet(), rows_max(segment_rows), key, 256);
     let scheduler = scheduler(&shelf);
     fill(&shelf, &scheduler, &mut books, parts).await;
     deletes.iter().take(30).for_each(|id| {

@@ -25,7 +25,9 @@ use crate::sql::explain::{PlanFormat, schema};
 use crate::sql::session::Planning;
 use crate::sql::statement::Compact;
 use crate::storage::collection::Collection;
+use crate::storage::key_model::KEY_TYPE;
 use crate::storage::schema::{FieldId, SegmentId};
+use crate::storage::stats::Bound;
 
 /// The most inputs that are named one by one.
 const INPUTS_NAMED_MAX: usize = 10;
@@ -162,14 +164,17 @@ impl<'a> Explained<'a> {
     /// A key as a row of its columns.
     fn key(&self, edges: &[Edge]) -> String {
         let columns = self.collection.schema.clustering_key.iter();
+        let is_computed = |field: &FieldId| self.collection.schema.computed_key(*field).is_some();
         let text = |(edge, field): (&Edge, &FieldId)| match edge {
             Edge::Null => "NULL".to_string(),
             Edge::Nan => "NaN".to_string(),
             Edge::Highest => "..".to_string(),
+            // Of a segment that was not sorted by it.
+            Edge::Value(Bound::Int(i64::MIN)) if is_computed(field) => "..".to_string(),
             Edge::Value(bound) => {
                 let column = self.collection.schema.column_by_id(*field);
-                let text = column.and_then(|c| bound_text(bound, &c.column_type.arrow_type()));
-                text.unwrap_or_default()
+                let key_type = column.map_or(KEY_TYPE, |c| c.column_type.arrow_type());
+                bound_text(bound, &key_type).unwrap_or_default()
             }
         };
         let texts: Vec<String> = edges.iter().zip(columns).map(text).collect();

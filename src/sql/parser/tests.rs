@@ -1,7 +1,7 @@
 //! The grammar by example.
 
 #![allow(clippy::unwrap_used)]
-use super::super::statement::AlterAction;
+use super::super::statement::{AlterAction, KeyItem};
 use super::*;
 use crate::settings::ByteSize;
 use crate::sql::variables::SetValue;
@@ -22,7 +22,7 @@ fn keys_stand_behind_columns_or_by_themselves() {
     assert!(book.if_not_exists);
     assert_eq!(book.columns.len(), 4);
     assert_eq!(book.primary_key[0].value, "id");
-    assert_eq!(book.clustering_key[0].value, "key");
+    assert!(matches!(&book.clustering_key[..], [KeyItem::Column(key)] if key.value == "key"));
     assert_eq!(book.columns[2].default.as_ref().unwrap().1, "'a' || 'b'");
     assert!(book.columns[2].not_null);
     assert_eq!(
@@ -31,6 +31,10 @@ fn keys_stand_behind_columns_or_by_themselves() {
     );
     let other = create("CREATE COLLECTION t (a INT, b INT, PRIMARY KEY (a, b)) CLUSTER BY (b, a)");
     assert_eq!(other.clustering_key.len(), 2);
+    let near = create("CREATE TABLE t (a INT, e VECTOR(3)) CLUSTER BY (a, vector(e))");
+    assert!(
+        matches!(&near.clustering_key[..], [KeyItem::Column(_), KeyItem::Vector(e)] if e.value == "e")
+    );
     assert_eq!(other.primary_key.len(), 2);
 }
 

@@ -123,6 +123,7 @@ mod tests {
             partition_key: None,
             next_field_id: FieldId(1),
             checks: Vec::new(),
+            computed_keys: Vec::new(),
         };
         let layout = SegmentLayout {
             schema: &schema,

@@ -38,6 +38,7 @@ fn collection() -> Collection {
         partition_key: None,
         next_field_id: FieldId(4),
         checks: Vec::new(),
+        computed_keys: Vec::new(),
     };
     let new = NewCollection {
         id: CollectionId(1),

@@ -96,6 +96,7 @@ impl Random {
             partition_key: None,
             next_field_id: FieldId(20),
             checks: Vec::new(),
+            computed_keys: Vec::new(),
         }
     }
 

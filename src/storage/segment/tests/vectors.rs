@@ -28,6 +28,7 @@ fn vector_schema(column_type: ColumnType, nullable: bool) -> CollectionSchema {
         partition_key: None,
         next_field_id: FieldId(3),
         checks: Vec::new(),
+        computed_keys: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use shelfmark_udfs::{Element, Query, Rows as Vectors, VectorType, distances_many
 
 use super::best::{Address, Best, Bound};
 use super::exec::Search;
-use super::pool::{Opened, Task, Unit};
+use super::pool::{Opened, Piece, Task, Unit};
 use super::run::Run;
 use crate::catalog::scan::{RowGroup, Rows};
 use crate::error::Error;
@@ -53,14 +53,14 @@ struct Near<'a> {
 }
 
 impl<'a> Near<'a> {
-    fn of(run: &'a Run, unit: u32) -> Self {
+    fn of(run: &'a Run, unit: u32, cell: Option<usize>) -> Self {
         let mut near = Self {
             places: Vec::new(),
             queries: Vec::new(),
             nulls: Vec::new(),
         };
         let targets = run.targets.iter().enumerate();
-        for (place, target) in targets.filter(|(_, target)| !target.is_far(unit)) {
+        for (place, target) in targets.filter(|(_, target)| !target.is_far(unit, cell)) {
             match &target.vector {
                 None => near.nulls.push(place),
                 Some(vector) => {
@@ -97,7 +97,7 @@ impl Worker {
     /// Those of the filters; XX001 when a file is damaged, 58030 when it cannot be read; 53200 without memory.
     pub fn perform(&mut self, task: Task) -> Result<()> {
         match task {
-            Task::Open(unit) if self.run.is_far(unit) => {
+            Task::Open(unit) if self.run.is_far(unit, None) => {
                 self.run.metrics.segments_skipped.add(1);
                 Ok(())
             }
@@ -106,11 +106,8 @@ impl Worker {
                 Unit::Sealed(_) => self.open(unit),
             },
             // The bound has fallen since: nothing in the segment is near enough any more.
-            Task::Find(opened, _) | Task::Measure(opened, _) if self.run.is_far(opened.unit) => {
-                Ok(())
-            }
             Task::Find(opened, row_group) => self.find(opened, row_group),
-            Task::Measure(opened, rows) => self.measure(&opened, &rows),
+            Task::Measure(opened, pieces) => self.measure_all(&opened, &pieces),
         }
     }
 
@@ -137,6 +134,10 @@ impl Worker {
             pages,
             reader,
         });
+        let mut row_groups = row_groups;
+        row_groups.sort_by_cached_key(|row_group| {
+            run.least(unit, &opened.reader.row_group_range(row_group.index))
+        });
         let find = |row_group| Task::Find(Arc::clone(&opened), row_group);
         run.pool.add(row_groups.into_iter().map(find));
         Ok(())
@@ -144,6 +145,12 @@ impl Worker {
 
     fn find(&mut self, opened: Arc<Opened>, row_group: RowGroup) -> Result<()> {
         let run = Arc::clone(&self.run);
+        let rows = opened.reader.row_group_range(row_group.index);
+        // The bound may have fallen since the segment was opened: nothing in it is near enough any more.
+        if run.are_far(opened.unit, &rows) {
+            run.metrics.rows_skipped.add(rows.len());
+            return Ok(());
+        }
         let timer = run.metrics.filter_time.timer();
         let found = run
             .candidates
@@ -153,14 +160,25 @@ impl Worker {
         let vector_bytes = run.dimensions().unwrap_or(0) * size_of::<f32>();
         let rows_max = TASK_BYTES / vector_bytes.max(1);
         let rows_max = rows_max * TASK_QUERIES / run.targets.len().max(TASK_QUERIES);
-        let mut pieces = pieces(found.ranges, rows_max.max(1));
-        // The last piece is measured here and now.
-        let last = pieces.pop();
-        let measure = |rows| Task::Measure(Arc::clone(&opened), rows);
-        if !pieces.is_empty() {
-            run.pool.add(pieces.into_iter().map(measure));
+        let pieces = run.pieces(opened.unit, found.ranges);
+        let mut shares = shares(pieces, rows_max.max(1)).into_iter();
+        // The nearest are measured here and now.
+        let first = shares.next();
+        let measure = |share| Task::Measure(Arc::clone(&opened), share);
+        if shares.len() > 0 {
+            run.pool.add(shares.map(measure));
         }
-        last.map_or(Ok(()), |rows| self.measure(&opened, &rows))
+        first.map_or(Ok(()), |share| self.measure_all(&opened, &share))
+    }
+
+    fn measure_all(&mut self, opened: &Opened, pieces: &[Piece]) -> Result<()> {
+        for piece in pieces {
+            match self.run.is_far(opened.unit, piece.cell) {
+                true => self.run.metrics.rows_skipped.add(piece.len()),
+                false => self.measure(opened, piece)?,
+            }
+        }
+        Ok(())
     }
 
     fn count(&self, found: &Rows) {
@@ -171,10 +189,11 @@ impl Worker {
         metrics.other_bytes.add(found.bytes_read as usize);
     }
 
-    fn measure(&mut self, opened: &Opened, rows: &[Range<u32>]) -> Result<()> {
+    fn measure(&mut self, opened: &Opened, piece: &Piece) -> Result<()> {
         let run = Arc::clone(&self.run);
         let _timer = run.metrics.scan_time.timer();
-        let near = Near::of(&run, opened.unit);
+        let near = Near::of(&run, opened.unit, piece.cell);
+        let rows = piece.rows.as_slice();
         self.offer_nulls(&near.nulls, opened.unit, rows.iter().cloned().flatten())?;
         if near.queries.is_empty() {
             return Ok(());
@@ -298,7 +317,7 @@ impl Worker {
         timer.done();
         self.count(&found);
         let _timer = run.metrics.scan_time.timer();
-        let near = Near::of(&run, unit);
+        let near = Near::of(&run, unit, None);
         let rows = found.ranges.iter().cloned().flatten();
         self.offer_nulls(&near.nulls, unit, rows)?;
         if near.queries.is_empty() {
@@ -439,25 +458,33 @@ fn offer_accepted(
     Ok(())
 }
 
-/// Ranges in pieces of at most `rows_max` rows each.
-fn pieces(ranges: Vec<Range<u32>>, rows_max: usize) -> Vec<Vec<Range<u32>>> {
-    let mut pieces = Vec::new();
-    let mut piece = Vec::new();
+/// Pieces in shares of at most `rows_max` rows each, in the same order; a piece may be in several.
+fn shares(pieces: Vec<Piece>, rows_max: usize) -> Vec<Vec<Piece>> {
+    let mut shares = Vec::new();
+    let mut share: Vec<Piece> = Vec::new();
     let mut room = rows_max;
-    for mut range in ranges {
-        while range.len() > room {
-            let cut = range.start + room as u32;
-            piece.push(range.start..cut);
-            pieces.push(std::mem::take(&mut piece));
-            (range.start, room) = (cut, rows_max);
+    for Piece { cell, rows } in pieces {
+        let mut piece = Vec::new();
+        for mut range in rows {
+            while range.len() > room {
+                let cut = range.start + room as u32;
+                piece.push(range.start..cut);
+                let rows = std::mem::take(&mut piece);
+                share.push(Piece { cell, rows });
+                shares.push(std::mem::take(&mut share));
+                (range.start, room) = (cut, rows_max);
+            }
+            room -= range.len();
+            piece.push(range);
         }
-        room -= range.len();
-        piece.push(range);
+        if !piece.is_empty() {
+            share.push(Piece { cell, rows: piece });
+        }
     }
-    if !piece.is_empty() {
-        pieces.push(piece);
+    if !share.is_empty() {
+        shares.push(share);
     }
-    pieces
+    shares
 }
 
 #[cfg(test)]
@@ -465,17 +492,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_have_all_rows_and_few_each() {
-        let ranges = vec![0..3, 5..6, 10..31, 40..44];
+    fn shares_have_all_rows_and_few_each() {
+        let cells = [vec![0..3, 5..6], vec![10..31, 32..33], vec![40..44, 50..51]];
+        let pieces = || {
+            let cells = cells.iter().cloned().enumerate();
+            let piece = |(cell, rows)| Piece {
+                cell: Some(cell),
+                rows,
+            };
+            cells.map(piece).collect()
+        };
+        let all: Vec<u32> = cells.iter().flatten().cloned().flatten().collect();
         for rows_max in 1..40 {
-            let pieces = pieces(ranges.clone(), rows_max);
-            let rows: Vec<u32> = pieces.iter().flatten().cloned().flatten().collect();
-            assert_eq!(rows, ranges.iter().cloned().flatten().collect::<Vec<_>>());
-            let lengths = pieces
+            let shares = shares(pieces(), rows_max);
+            let rows = shares.iter().flatten().flat_map(|piece| &piece.rows);
+            assert_eq!(rows.cloned().flatten().collect::<Vec<_>>(), all);
+            let own = |piece: &Piece| {
+                let of_cell = &cells[piece.cell.unwrap_or(9)];
+                let holds = |row: u32| of_cell.iter().any(|range| range.contains(&row));
+                piece.rows.iter().cloned().flatten().all(holds)
+            };
+            assert!(shares.iter().flatten().all(own));
+            let lengths = shares
                 .iter()
-                .map(|p| p.iter().map(|r| r.len()).sum::<usize>());
+                .map(|s| s.iter().map(Piece::len).sum::<usize>());
             assert!(lengths.clone().all(|n| n <= rows_max), "{rows_max}");
-            let full = lengths.take(pieces.len() - 1);
+            let full = lengths.take(shares.len() - 1);
             assert!(full.into_iter().all(|n| n == rows_max), "{rows_max}");
         }
     }

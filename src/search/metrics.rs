@@ -19,6 +19,8 @@ pub(super) struct SearchMetrics {
     pub segments_skipped: Count,
     /// Rows for which the filter was evaluated.
     pub rows_filtered: Count,
+    /// Candidates, or rows that may be, whose cell has no vector that can be near enough.
+    pub rows_skipped: Count,
     /// Rows whose distance counts: live rows that the filter accepts.
     pub candidates: Count,
     /// Distances that were computed.
@@ -45,6 +47,7 @@ impl SearchMetrics {
             segments_pruned_late: counter("segments_pruned_late"),
             segments_skipped: counter("segments_skipped"),
             rows_filtered: counter("rows_filtered"),
+            rows_skipped: counter("rows_skipped"),
             candidates: counter("candidates"),
             distances: counter("distances"),
             vector_bytes: counter("vector_bytes"),

@@ -19,6 +19,7 @@
 //! of their segments and of their places in them, unless the query orders them further.
 
 mod best;
+mod cells;
 mod centroid;
 pub mod exec;
 mod fetch;

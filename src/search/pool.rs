@@ -30,6 +30,22 @@ pub(super) struct Opened {
     pub pages: Option<Arc<VectorPages>>,
 }
 
+/// Candidates that are measured together.
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// The cell of the segment that they are in, if it has cells.
+    pub cell: Option<usize>,
+    /// Ascending.
+    pub rows: Vec<Range<u32>>,
+}
+
+impl Piece {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows.iter().map(ExactSizeIterator::len).sum()
+    }
+}
+
 /// A piece of work, short enough that others wait for it.
 #[derive(Debug)]
 pub(super) enum Task {
@@ -37,8 +53,8 @@ pub(super) enum Task {
     Open(u32),
     /// To find the candidates of a row group.
     Find(Arc<Opened>, RowGroup),
-    /// To measure candidates.
-    Measure(Arc<Opened>, Vec<Range<u32>>),
+    /// To measure candidates, the nearest first.
+    Measure(Arc<Opened>, Vec<Piece>),
 }
 
 /// Tasks that wait. What is nearer to its end comes first, so that few wait.

@@ -1,5 +1,6 @@
 //! One run of a search: from the values of its queries to the addresses of the winners of each.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, Float64Array, RecordBatch, RecordBatchOptions};
@@ -15,10 +16,11 @@ use futures::future::try_join_all;
 use shelfmark_udfs::{Element, VectorError, VectorType, vector_of_scalar};
 
 use super::best::{Best, Entry};
+use super::cells::SegmentCells;
 use super::exec::Search;
 use super::measure::Worker;
 use super::metrics::SearchMetrics;
-use super::pool::{Pool, Unit};
+use super::pool::{Piece, Pool, Unit};
 use super::target::Target;
 use crate::catalog::scan::{Candidates, ScanSource};
 
@@ -39,6 +41,8 @@ pub(super) struct Run {
     pub accepts_null: bool,
     /// The segments in the order of their ids, which is that of rows of equal distance.
     pub units: Vec<Unit>,
+    /// The cells of those that have some.
+    pub cells: Vec<Option<SegmentCells>>,
     pub pool: Pool,
     pub metrics: SearchMetrics,
 }
@@ -76,7 +80,9 @@ impl Run {
         let null = Float64Array::from(vec![None]);
         let accepts_null = search.accepted(null)?.is_none_or(|a| a[0]);
         let limit = search.least_limit()?;
-        let target = |vector| Target::new(&search, vector, &units, accepts_null, limit);
+        let cells = |unit| SegmentCells::of(unit, &source.collection, search.vector);
+        let cells: Vec<Option<SegmentCells>> = units.iter().map(cells).collect();
+        let target = |vector| Target::new(&search, vector, &units, &cells, accepts_null, limit);
         let targets: Vec<Target> = queries.into_iter().map(target).collect();
         let mut nearest: Vec<u32> = (0..units.len() as u32).collect();
         nearest.sort_by_cached_key(|unit| targets.iter().map(|t| t.least(*unit)).min());
@@ -89,13 +95,49 @@ impl Run {
             source,
             candidates,
             units,
+            cells,
             metrics,
         })
     }
 
-    /// Whether no row of a segment can be among the winners of any query any more.
-    pub fn is_far(&self, unit: u32) -> bool {
-        self.targets.iter().all(|target| target.is_far(unit))
+    /// Whether no row of a segment, or of a cell of it, can be among the winners of any query any more.
+    pub fn is_far(&self, unit: u32, cell: Option<usize>) -> bool {
+        self.targets.iter().all(|target| target.is_far(unit, cell))
+    }
+
+    /// A key that no row of some rows of a segment is below, whatever the query.
+    pub fn least(&self, unit: u32, rows: &Range<u32>) -> u64 {
+        let cells = self.cells[unit as usize].as_ref();
+        let cells = cells.map_or(0..0, |cells| cells.meeting(rows));
+        let of_target = |target: &Target| {
+            let least = cells.clone().map(|cell| target.least_of_cell(unit, cell));
+            least.min().unwrap_or(target.least(unit))
+        };
+        self.targets.iter().map(of_target).min().unwrap_or(0)
+    }
+
+    /// Whether none of some rows of a segment can be among the winners of any query any more.
+    pub fn are_far(&self, unit: u32, rows: &Range<u32>) -> bool {
+        match &self.cells[unit as usize] {
+            None => self.is_far(unit, None),
+            Some(cells) => cells
+                .meeting(rows)
+                .all(|cell| self.is_far(unit, Some(cell))),
+        }
+    }
+
+    /// Candidates of a segment in pieces that are measured or not, those that may be nearest first.
+    pub fn pieces(&self, unit: u32, ranges: Vec<Range<u32>>) -> Vec<Piece> {
+        let Some(cells) = &self.cells[unit as usize] else {
+            let (cell, rows) = (None, ranges);
+            return vec![Piece { cell, rows }];
+        };
+        let mut pieces = cells.pieces(&ranges);
+        pieces.sort_by_cached_key(|piece| match (piece.rows.first(), piece.rows.last()) {
+            (Some(first), Some(last)) => self.least(unit, &(first.start..last.end)),
+            _ => 0,
+        });
+        pieces
     }
 
     /// The dimensions of the queries, if they are not all NULL.

@@ -1,6 +1,7 @@
 //! A query of a search, and how near rows have to be to it.
 
 use super::best::Bound;
+use super::cells::SegmentCells;
 use super::centroid::Ball;
 use super::exec::Search;
 use super::pool::Unit;
@@ -12,6 +13,8 @@ pub(super) struct Target {
     pub vector: Option<Vec<f32>>,
     /// For each segment a key that no row of it is below.
     least: Vec<u64>,
+    /// For each segment with cells the same of each cell.
+    cells: Vec<Vec<u64>>,
     pub bound: Bound,
 }
 
@@ -21,12 +24,24 @@ impl Target {
         search: &Search,
         vector: Option<Vec<f32>>,
         units: &[Unit],
+        cells: &[Option<SegmentCells>],
         accepts_null: bool,
         limit: u64,
     ) -> Self {
-        let least = |unit| least_key(search, vector.as_deref(), unit, accepts_null);
+        let query = vector.as_deref();
+        let of_cells = |cells: &Option<SegmentCells>| match cells {
+            Some(cells) => cells.least_keys(search, query, accepts_null),
+            None => Vec::new(),
+        };
+        let cells: Vec<Vec<u64>> = cells.iter().map(of_cells).collect();
+        // A segment is one ball and the sum of its cells: both tell something.
+        let least = |(unit, cells): (&Unit, &Vec<u64>)| {
+            let of_cells = cells.iter().min().copied().unwrap_or(0);
+            least_key(search, query, unit, accepts_null).max(of_cells)
+        };
         Self {
-            least: units.iter().map(least).collect(),
+            least: units.iter().zip(&cells).map(least).collect(),
+            cells,
             bound: Bound::new(limit),
             vector,
         }
@@ -37,9 +52,19 @@ impl Target {
         self.least[unit as usize]
     }
 
-    /// Whether no row of a segment can be among the winners any more.
-    pub fn is_far(&self, unit: u32) -> bool {
-        self.least(unit) > self.bound.get()
+    /// A key that no row of a cell of a segment is below.
+    pub fn least_of_cell(&self, unit: u32, cell: usize) -> u64 {
+        let of_cell = self.cells[unit as usize].get(cell);
+        self.least(unit).max(of_cell.copied().unwrap_or(0))
+    }
+
+    /// Whether no row of a segment, or of a cell of it, can be among the winners any more.
+    pub fn is_far(&self, unit: u32, cell: Option<usize>) -> bool {
+        let least = match cell {
+            Some(cell) => self.least_of_cell(unit, cell),
+            None => self.least(unit),
+        };
+        least > self.bound.get()
     }
 }
 
@@ -74,7 +99,7 @@ impl Search {
     }
 
     /// A key that no vector of a ball is below.
-    fn least_key(&self, ball: Ball, query: &[f32]) -> Option<u64> {
+    pub(super) fn least_key(&self, ball: Ball, query: &[f32]) -> Option<u64> {
         let first = match self.farthest_first() {
             false => ball.least_distance(self.metric, query)?,
             // Not a sign turned: zero would become the zero that no distance is.

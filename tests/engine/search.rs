@@ -568,3 +568,84 @@ async fn the_search_is_one_operator() {
         assert_eq!(plan.contains("VectorTopKExec"), is_search, "{text}\n{plan}");
     }
 }
+
+/// A vector of two numbers, each 600 times, as SQL over `a` and `b`: wide enough that few rows are a cell.
+fn wide(a: &str, b: &str) -> String {
+    format!("array_concat(array_repeat(({a})::real, 600), array_repeat(({b})::real, 600))")
+}
+
+/// Rows of a table that is clustered by its vectors: so many places, and how far rows lie from them.
+fn insert_wide(first: usize, count: usize, places: usize, spread: f64) -> String {
+    let a = format!("value * 7919 % {places} * 10 + value * 104729 % 1000 * {spread} / 1000");
+    let b = format!("value * 7919 % {places} * -3 + value * 15485863 % 1000 * {spread} / 1000");
+    let vector = wide(&a, &b);
+    format!(
+        "INSERT INTO t SELECT value, value % 5, CASE WHEN value % 23 > 0 THEN {vector} END \
+         FROM generate_series({first}, {}) AS g(value)",
+        first + count - 1
+    )
+}
+
+/// That a search of the table finds what the plain plan finds.
+async fn check_wide(session: &Session, (a, b): (f64, f64)) {
+    let query = wide(&a.to_string(), &b.to_string());
+    for operator in ["<->", "<#>", "<=>", "<+>"] {
+        for (filter, direction) in [
+            ("", ""),
+            ("WHERE tenant = 2", ""),
+            ("", "DESC"),
+            ("WHERE id % 2 = 0", ""),
+        ] {
+            let text = format!(
+                "SELECT id, e {operator} {query}::vector AS d FROM t {filter} \
+                 ORDER BY d {direction}, id LIMIT 7"
+            );
+            set(session, "enable_vector_search", true).await;
+            let searched = rows(session, &text).await;
+            set(session, "enable_vector_search", false).await;
+            assert_eq!(searched, rows(session, &text).await, "{text}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+
+    #[test]
+    fn clustering_by_vectors_changes_no_result(
+        key in select(&["VECTOR(e)", "tenant, VECTOR(e)", "VECTOR(e), id"][..]),
+        parts in prop::collection::vec((1usize..250, 1usize..12, 0f64..8.0), 1..4),
+        segment_rows in 60usize..300,
+        queries in prop::collection::vec((-50f64..130.0, -50f64..50.0), 2..4),
+        deleted in 3usize..40,
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let mut settings = Settings::default();
+            settings.set("segment.row_group_rows", "64").unwrap();
+            settings.set("segment.max_rows", &segment_rows.to_string()).unwrap();
+            let database = Database::temporary(settings).await.unwrap();
+            let session = database.session();
+            let create = format!(
+                "CREATE TABLE t (id BIGINT, tenant INT, e VECTOR(1200)) CLUSTER BY ({key}) \
+                 WITH (auto_compaction = off)"
+            );
+            rows(&session, &create).await;
+            let mut first = 0;
+            for (at, (count, places, spread)) in parts.into_iter().enumerate() {
+                rows(&session, &insert_wide(first, count, places, spread)).await;
+                first += count;
+                for query in &queries {
+                    check_wide(&session, *query).await;
+                }
+                let how = ["CLUSTERING", "CLUSTERING, FULL"][at % 2];
+                rows(&session, &format!("COMPACT t WITH ({how}, WAIT)")).await;
+                for query in &queries {
+                    check_wide(&session, *query).await;
+                }
+                rows(&session, &format!("DELETE FROM t WHERE id % {deleted} = 0")).await;
+                check_wide(&session, queries[0]).await;
+            }
+        });
+    }
+}

@@ -230,10 +230,16 @@ impl Join {
     /// How many queries run together, so that what is kept for them is bounded.
     fn queries_at_once(&self) -> usize {
         let segments = self.candidates.segments().count() + self.source.collection.growing().len();
+        let vectors = self
+            .candidates
+            .segments()
+            .map(|s| s.stats.vector(self.search.vector));
+        let cells = vectors.filter_map(|v| Some(v?.cells.as_ref()?.cells.len()));
+        let bounds = segments + cells.sum::<usize>();
         let dimensions = self.search.dimensions().unwrap_or(1);
         QUERIES_MAX
             .min(ENTRIES_MAX / self.search.k)
-            .min(LEAST_MAX / segments.max(1))
+            .min(LEAST_MAX / bounds.max(1))
             .min(NUMBERS_MAX / dimensions.max(1))
             .max(1)
     }

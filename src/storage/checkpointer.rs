@@ -9,8 +9,14 @@ use super::committer::CommitterOptions;
 use super::schema::Version;
 use super::snapshot::Snapshot;
 use super::store::Store;
-use super::writer_thread::Recovered;
 use crate::error::{Error, Result};
+
+/// How much log there is after the newest checkpoint.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Recovered {
+    pub(super) log_bytes: u64,
+    pub(super) commits: u64,
+}
 
 /// What a checkpoint is written of, and the oldest version that is kept then.
 type Work = (Arc<Snapshot>, Version);

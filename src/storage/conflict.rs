@@ -44,6 +44,8 @@ pub(super) struct Prepared {
     row_maps: Vec<RowMap>,
     keys: Vec<(CollectionId, Arc<Vec<u64>>)>,
     pub(super) durability: Durability,
+    /// About how many bytes it takes in the log.
+    pub(super) bytes: usize,
 }
 
 impl Prepared {
@@ -55,17 +57,18 @@ impl Prepared {
             row_maps: transaction.row_maps,
             keys: transaction.keys,
             durability: transaction.durability,
+            bytes: 0,
         };
-        let mut bytes = 0;
         for change in transaction.changes {
             if let Change::Replace(replace) = &change {
                 check_replace(replace, &prepared.row_maps)?;
             }
             let record = Record::of_change(&change)?;
-            bytes += record.len();
+            prepared.bytes += record.len();
             prepared.changes.push((change, record));
         }
-        if bytes > COMMIT_BYTES_MAX {
+        if prepared.bytes > COMMIT_BYTES_MAX {
+            let bytes = prepared.bytes;
             let message = format!("the transaction has {bytes} bytes, too many for one commit");
             return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message)
                 .with_hint("Load large data with COPY, or split the transaction."));

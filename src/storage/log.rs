@@ -169,6 +169,12 @@ impl LogWriter {
         file.reserve(frame.len() as u64 + 8)
     }
 
+    /// Whether there is room for a frame of so many bytes, in the file at hand.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        let has_room = |f: &OpenFile| f.end < FILE_BYTES_MAX && f.has_room(bytes as u64 + 8);
+        self.open.as_ref().is_some_and(has_room)
+    }
+
     /// Writes a frame for which there is room, durably. After an error the log must not be written any more: whether
     /// the frame is on disk is known only when it is read again.
     ///
@@ -223,11 +229,15 @@ impl OpenFile {
         Ok(open)
     }
 
+    fn has_room(&self, bytes: u64) -> bool {
+        self.end + bytes <= self.allocated
+    }
+
     fn reserve(&mut self, bytes: u64) -> Result<()> {
-        let needed = self.end + bytes;
-        if needed <= self.allocated {
+        if self.has_room(bytes) {
             return Ok(());
         }
+        let needed = self.end + bytes;
         let until = needed.next_multiple_of(STEP_BYTES);
         let zeros = vec![0; (until - self.allocated) as usize];
         self.file

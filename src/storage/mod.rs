@@ -20,6 +20,7 @@ pub mod engine;
 pub mod export;
 pub mod fetch;
 pub mod filter_file;
+mod group_writer;
 pub mod growing;
 mod history;
 pub mod index;

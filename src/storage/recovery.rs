@@ -16,6 +16,7 @@ use std::time::Duration;
 use arrow::buffer::Buffer;
 
 use super::change::Commit;
+use super::checkpointer::Recovered;
 use super::codec::read_commits;
 use super::committer::now_ms;
 use super::history::{DataFile, History};
@@ -24,7 +25,6 @@ use super::replay::Replay;
 use super::schema::Version;
 use super::snapshot::Snapshot;
 use super::store::Store;
-use super::writer_thread::Recovered;
 use super::{checkpoint, replay, vacuum};
 use crate::error::{Error, Result};
 

@@ -2,20 +2,18 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::BytesMut;
 use futures::FutureExt;
 use pgwire::messages::copy::CopyInResponse;
 use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
 use pgwire::messages::startup::ParameterStatus;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::execution::{Execution, Quick};
 use super::extended::{Portal, Statement};
 use super::frame::{Broken, Frontend, violation};
 use super::listen::Shared;
@@ -26,9 +24,6 @@ use super::transport::{Gone, Received, Transport};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::sql::backends::{Backend, Entry, State};
 use crate::sql::{CopyInput, CopyShape, Session, TransactionStatus, split};
-
-/// How long a stopped statement may take to let go before the client is answered without it.
-const STOP_GRACE: Duration = Duration::from_millis(50);
 
 /// A connection whose client has logged in.
 pub struct Connection {
@@ -319,12 +314,12 @@ impl Connection {
         F: Future<Output = Ended> + Send + 'static,
     {
         let (sender, events) = mpsc::channel(CHUNKS_MAX);
-        let task = Task(self.shared.queries.spawn(start(sender)));
+        let task = Execution::spawned(start(sender), self.shared.queries.clone());
         self.attend(task, events).await
     }
 
-    /// [`Connection::run`] of something that takes less than to wake another thread for it. If it must wait after all, it
-    /// goes on as a task.
+    /// [`Connection::run`] of something that takes less than to wake another thread for it. If it computes for long after
+    /// all, it goes on as a task.
     pub(super) async fn run_here<F>(
         &mut self,
         start: impl FnOnce(mpsc::Sender<Event>) -> F,
@@ -333,16 +328,9 @@ impl Connection {
         F: Future<Output = Ended> + Send + 'static,
     {
         let (sender, mut events) = mpsc::channel(CHUNKS_MAX);
-        let running = AssertUnwindSafe(start(sender)).catch_unwind();
-        let mut running = running.map(Ended::or_panicked).boxed();
-        let ended = {
-            // What it spawns belongs to the other runtime.
-            let _queries = self.shared.queries.enter();
-            (&mut running).now_or_never()
-        };
-        let Some(ended) = ended else {
-            let task = Task(self.shared.queries.spawn(running));
-            return self.attend(task, events).await;
+        let mut quick = Quick::new(start(sender), self.shared.queries.clone());
+        let Some(Some(ended)) = (&mut quick).now_or_never() else {
+            return self.attend(Execution::here(quick), events).await;
         };
         while let Ok(Event::Bytes(bytes)) = events.try_recv() {
             self.transport.put_bytes(bytes).await?;
@@ -351,17 +339,17 @@ impl Connection {
         Ok(ended.end)
     }
 
-    /// Writes what a task hands over, until its end.
+    /// Writes what a statement hands over, until its end.
     async fn attend(
         &mut self,
-        mut task: Task,
+        mut execution: Execution,
         mut events: mpsc::Receiver<Event>,
     ) -> Result<Result<End>, Gone> {
         let stop = self.stop();
         loop {
             tokio::select! {
                 biased;
-                e = stop.happens() => return Ok(Err(task.stop(e).await)),
+                e = stop.happens() => return Ok(Err(execution.stop(e).await)),
                 event = events.recv() => match event {
                     None => break,
                     Some(Event::Bytes(bytes)) => {
@@ -373,21 +361,22 @@ impl Connection {
                         tokio::select! {
                             biased;
                             written = written => written?,
-                            e = stop.happens() => return Ok(Err(task.stop(e).await)),
+                            e = stop.happens() => return Ok(Err(execution.stop(e).await)),
                         }
                     }
                     Some(Event::CopyIn(shape, input)) => {
                         tokio::select! {
                             biased;
-                            e = stop.happens() => return Ok(Err(task.stop(e).await)),
+                            e = stop.happens() => return Ok(Err(execution.stop(e).await)),
                             fed = self.copy_in(shape, input) => fed?,
                         }
                     }
                 },
+                () = execution.progress() => {}
                 gone = self.transport.watch() => return Err(gone),
             }
         }
-        let ended = task.end().await;
+        let ended = execution.end().await;
         self.transport.put_bytes(ended.bytes).await?;
         Ok(ended.end)
     }
@@ -553,38 +542,6 @@ impl Stop {
             }
             () = reached(self.deadline) => canceled("canceling statement due to statement timeout"),
         }
-    }
-}
-
-/// A task that ends with its owner.
-struct Task(JoinHandle<Ended>);
-
-impl Task {
-    /// Aborts it, and waits a little so that what it holds is usually free when the client hears of it.
-    async fn stop(&mut self, reason: Error) -> Error {
-        self.0.abort();
-        let _late = tokio::time::timeout(STOP_GRACE, &mut self.0).await;
-        reason
-    }
-
-    async fn end(&mut self) -> Ended {
-        let ended = (&mut self.0).await;
-        Ended::or_panicked(ended)
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl Ended {
-    fn or_panicked<E>(ended: Result<Self, E>) -> Self {
-        ended.unwrap_or_else(|_| Self {
-            bytes: BytesMut::new(),
-            end: Err(panicked()),
-        })
     }
 }
 

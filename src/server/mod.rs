@@ -6,6 +6,7 @@
 //! 2. [`connection`] takes one message after the other: [`frame`] decodes it, [`extended`] keeps prepared statements
 //!    and portals.
 //! 3. [`running`] executes a statement on the runtime of queries and encodes its rows; the connection writes them.
+//!    One that takes less than to wake another thread is run where its connection is ([`execution`]).
 //! 4. [`respond`] makes the messages for errors, notices and columns; [`transport`] has the bytes.
 //!
 //! Two runtimes keep clients apart from computation: sockets are served by one, plans are executed by the other.
@@ -14,6 +15,7 @@ pub mod auth;
 pub mod config;
 mod connection;
 mod entrance;
+mod execution;
 mod extended;
 mod frame;
 pub mod http;

@@ -10,6 +10,7 @@ use super::key_index::KeyIndexes;
 use super::segment::SegmentCache;
 use super::sequence::Leases;
 use super::store::Store;
+use super::turns::Turns;
 use super::vacuum::{VacuumOptions, Vacuumed};
 use crate::error::Result;
 use crate::metrics::Metrics;
@@ -39,8 +40,8 @@ pub struct Engine {
     pub filters: FilterCache,
     /// The numbers of sequences that are reserved and not given out.
     pub sequences: Leases,
-    /// Held by a statement that is run again after a conflict: those that lost once do not compete again.
-    pub retrying: tokio::sync::Mutex<()>,
+    /// The turns of statements that are run again after a conflict.
+    pub retrying: Turns,
     /// Its settings; a session may have its own copy with changes.
     pub settings: Arc<Settings>,
 }
@@ -69,7 +70,7 @@ impl Engine {
             keys: KeyIndexes::new(KEY_INDEX_BYTES_MAX),
             filters: FilterCache::new(FILTER_BYTES_MAX),
             sequences: Leases::default(),
-            retrying: tokio::sync::Mutex::default(),
+            retrying: Turns::default(),
             settings: Arc::new(settings),
         })
     }

@@ -23,7 +23,7 @@ use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, Partitioning, PlanProperties, execute_stream,
 };
 use futures::{Stream, StreamExt, TryFutureExt, stream};
-use tokio::sync::MutexGuard;
+use tokio::sync::OwnedMutexGuard;
 
 use super::changed::{ChangedRowsExec, Slot};
 use super::conflict::ConflictExec;
@@ -318,11 +318,12 @@ impl Statement {
         self.change_once(&plan, &snapshot).await
     }
 
-    /// Waits until the statements that lost before are done, and the commit that won can be seen: a conflict is told
+    /// Waits until the statements that lost before in the collection are done, and the commit that won can be seen: a conflict is told
     /// before the winner is durable.
-    async fn wait_for_turn<'a>(&'a self, turn: &mut Option<MutexGuard<'a, ()>>, read: Version) {
+    async fn wait_for_turn(&self, turn: &mut Option<OwnedMutexGuard<()>>, read: Version) {
         if turn.is_none() {
-            *turn = Some(self.target.engine.retrying.lock().await);
+            let collection = self.target.collection.id;
+            *turn = Some(self.target.engine.retrying.wait(collection).await);
         }
         let mut versions = self.target.engine.committer.subscribe();
         let newer = versions.wait_for(|version| *version > read);

@@ -7,7 +7,6 @@ use std::time::Instant;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, Utc};
-use datafusion::common::config::ConfigOptions;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::{SessionContext, SessionState};
 use datafusion::logical_expr::LogicalPlan;
@@ -282,7 +281,7 @@ impl Session {
     }
 
     /// What functions know a statement by that reads `snapshot`.
-    fn context_over(
+    pub(super) fn context_over(
         &self,
         snapshot: &Arc<Snapshot>,
         transaction: Option<&Arc<OpenTransaction>>,
@@ -298,19 +297,6 @@ impl Session {
             SessionSequences::new(engine, transaction.cloned(), given),
             Arc::clone(snapshot),
         )
-    }
-
-    /// The configuration that functions are given in a statement that reads `snapshot`.
-    pub(super) fn options_over(
-        &self,
-        snapshot: &Arc<Snapshot>,
-        transaction: Option<&Arc<OpenTransaction>>,
-    ) -> Arc<ConfigOptions> {
-        let options = Arc::clone(self.inner.context.state_ref().read().config().options());
-        let mut options = Arc::unwrap_or_clone(options);
-        let context = self.context_over(snapshot, transaction);
-        options.extensions.insert(context);
-        Arc::new(options)
     }
 }
 

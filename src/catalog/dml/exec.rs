@@ -44,7 +44,7 @@ const TRIES_MAX: usize = 100;
 const NEWER_VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The operators of a statement's query over another version.
-pub type Again = dyn Fn(&Snapshot) -> DataFusionResult<Arc<dyn ExecutionPlan>> + Send + Sync;
+pub type Again = dyn Fn(&Arc<Snapshot>) -> DataFusionResult<Arc<dyn ExecutionPlan>> + Send + Sync;
 
 /// What it takes to plan a statement's query again, against a newer version.
 #[derive(Clone)]
@@ -90,6 +90,8 @@ pub struct DmlExec {
     input: Arc<dyn ExecutionPlan>,
     returns: bool,
     replan: Option<Replan>,
+    /// What its query reads, where the session's configuration does not say so.
+    read: Option<Arc<Snapshot>>,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
@@ -119,6 +121,7 @@ impl DmlExec {
             input,
             returns,
             replan,
+            read: None,
             properties: Arc::new(properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }
@@ -134,14 +137,20 @@ impl DmlExec {
         self.target.is_repeatable()
     }
 
-    /// The same statement with a query that is made again by `again`.
-    pub fn repeated(&self, input: Arc<dyn ExecutionPlan>, again: Arc<Again>) -> Self {
+    /// The same statement with a query over `read`, which is made again by `again`.
+    pub fn repeated(
+        &self,
+        input: Arc<dyn ExecutionPlan>,
+        read: Arc<Snapshot>,
+        again: Arc<Again>,
+    ) -> Self {
         Self {
             target: self.target.clone(),
             operation: self.operation,
             input,
             returns: self.returns,
             replan: Some(Replan::Repeat(again)),
+            read: Some(read),
             properties: Arc::clone(&self.properties),
             metrics: ExecutionPlanMetricsSet::new(),
         }
@@ -160,6 +169,7 @@ impl DmlExec {
             input: Arc::clone(&self.input),
             returns: self.returns,
             replan: self.replan.clone(),
+            read: self.read.clone(),
             context,
             segments_whole: self.segments_whole(),
         }
@@ -212,9 +222,10 @@ impl ExecutionPlan for DmlExec {
         let replan = self.replan.clone();
         let target = self.target.clone();
         let (operation, returns) = (self.operation, self.returns);
-        Ok(Arc::new(Self::new(
-            target, operation, input, returns, replan,
-        )))
+        Ok(Arc::new(Self {
+            read: self.read.clone(),
+            ..Self::new(target, operation, input, returns, replan)
+        }))
     }
 
     fn with_new_children(
@@ -251,6 +262,7 @@ struct Statement {
     input: Arc<dyn ExecutionPlan>,
     returns: bool,
     replan: Option<Replan>,
+    read: Option<Arc<Snapshot>>,
     context: Arc<TaskContext>,
     /// Of a DELETE that may take segments whole.
     segments_whole: Option<Count>,
@@ -301,20 +313,20 @@ impl Statement {
 
     /// Rows are looked for again, in a newer version, when others changed them meanwhile.
     async fn change(&self) -> Result<Answer> {
-        let mut plan = self.consistent_plan().await?;
+        let (mut plan, mut planned) = self.consistent_plan().await?;
         let mut turn = None;
         for _ in 1..TRIES_MAX {
-            let snapshot = self.read_by(&plan)?;
+            let snapshot = self.read_by(&plan, &planned)?;
             match (self.change_once(&plan, &snapshot).await, &self.replan) {
                 (Err(e), Some(replan)) if e.kind() == ErrorKind::Conflict => {
                     self.wait_for_turn(&mut turn, snapshot.version()).await;
-                    let newest = self.target.engine.committer.snapshot();
-                    plan = replan.plan(&newest).await?;
+                    planned = self.target.engine.committer.snapshot();
+                    plan = replan.plan(&planned).await?;
                 }
                 (result, _) => return result,
             }
         }
-        let snapshot = self.read_by(&plan)?;
+        let snapshot = self.read_by(&plan, &planned)?;
         self.change_once(&plan, &snapshot).await
     }
 
@@ -331,24 +343,39 @@ impl Statement {
         let _ = tokio::time::timeout(NEWER_VERSION_TIMEOUT, newer).await;
     }
 
-    /// The statement's query as it was planned, unless its scans read different versions.
-    async fn consistent_plan(&self) -> Result<Arc<dyn ExecutionPlan>> {
+    /// The statement's query as it was planned, unless its scans read different versions, and what it was planned over.
+    async fn consistent_plan(&self) -> Result<(Arc<dyn ExecutionPlan>, Arc<Snapshot>)> {
         let versions = versions(&self.input);
         match &self.replan {
             Some(replan) if versions.len() > 1 => {
-                replan.plan(&self.target.engine.committer.snapshot()).await
+                let newest = self.target.engine.committer.snapshot();
+                Ok((replan.plan(&newest).await?, newest))
             }
-            _ => Ok(Arc::clone(&self.input)),
+            _ => Ok((Arc::clone(&self.input), self.planned_over())),
         }
     }
 
-    /// The version that a plan reads.
-    fn read_by(&self, plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<Snapshot>> {
+    /// The version that the query was planned over; a session that pins none gives the newest.
+    fn planned_over(&self) -> Arc<Snapshot> {
+        let pinned =
+            || PinnedSnapshot::or_newest(self.context.session_config(), &self.target.engine);
+        self.read.clone().unwrap_or_else(pinned)
+    }
+
+    /// The version that a plan reads. It need not be among those that are kept: whoever has planned over it holds it.
+    fn read_by(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        planned: &Arc<Snapshot>,
+    ) -> Result<Arc<Snapshot>> {
         let committer = &self.target.engine.committer;
         let versions = versions(plan);
         match versions.iter().next() {
             // A query that was planned to have no rows scans nothing.
             None => Ok(committer.snapshot()),
+            Some(version) if *version == planned.version() && versions.len() == 1 => {
+                Ok(Arc::clone(planned))
+            }
             Some(version) if versions.len() == 1 => committer.snapshot_at(*version),
             Some(_) => {
                 let message = "the statement's query reads different versions";

@@ -1,4 +1,4 @@
-//! Upserts and merges against a model, and beside each other.
+//! Upserts and merges against a model, and beside each other and VACUUM.
 
 #![allow(clippy::unwrap_used)]
 
@@ -32,6 +32,31 @@ async fn rows(session: &Session, text: &str) -> crate::Result<Rows> {
     }
     rows.sort_unstable();
     Ok(rows)
+}
+
+/// A change reads the version that it was planned over, also when that is not kept any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_goes_on_over_a_version_that_vacuum_drops() {
+    let database = Database::temporary(Settings::default()).await.unwrap();
+    let (session, other) = (database.session(), database.session());
+    let run = async |text: &str| rows(&other, text).await.unwrap();
+    run("CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT)").await;
+    run("INSERT INTO t SELECT i, 0 FROM generate_series(1, 1000) g(i)").await;
+    run("COMPACT t WITH (WAIT)").await;
+    let text = "UPDATE t SET n = n + 1 WHERE id = 7";
+    let prepared = session.prepare(text, &[]).await.unwrap();
+    for round in 0..4 {
+        // It acts when it is read.
+        let begun = match round {
+            0 => session.run(text).await,
+            _ => session.execute(&prepared, Vec::new()).await,
+        };
+        run(&format!("DELETE FROM t WHERE id = {}", 100 + round)).await;
+        run("COMPACT t WITH (WAIT)").await;
+        run("VACUUM t RETAIN '0s'").await;
+        begun.unwrap().stream.try_collect::<Vec<_>>().await.unwrap();
+    }
+    assert_eq!(run("SELECT id, n FROM t WHERE id = 7").await, [(7, 4)]);
 }
 
 #[derive(Debug, Clone)]

@@ -331,11 +331,11 @@ impl Optimized {
             Some(transaction) => transaction.snapshot(),
             None => session.newest(),
         };
-        let options = || session.options_over(&snapshot, transaction.as_ref());
+        let context = || session.context_over(&snapshot, transaction.as_ref());
         let given = Given {
             values,
-            snapshot: &snapshot,
-            options: self.reads_session.then(options),
+            session: self.reads_session.then(context),
+            snapshot,
             transaction,
         };
         let ready = template.ready(given).await?;

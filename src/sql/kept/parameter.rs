@@ -7,7 +7,6 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
@@ -18,11 +17,10 @@ use datafusion::physical_expr::expressions::Literal;
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 use parking_lot::RwLock;
 
+use crate::catalog::pg::PgContext;
+use crate::catalog::pg::functions::NextValue;
 use crate::error::Error;
 use crate::sql::parameters::{no_parameter, place_of, replace};
-
-/// Functions that give other values in other sessions, and are not evaluated before a plan is executed.
-const SESSION_FUNCTIONS: [&str; 1] = ["nextval"];
 
 /// What the execution that has the plan now differs in from others.
 #[derive(Debug, Default)]
@@ -30,14 +28,19 @@ pub(super) struct Bindings {
     /// Of its parameters; the first is `$1`.
     values: RwLock<Vec<ScalarValue>>,
     /// What functions know its session by; only where some do.
-    options: RwLock<Option<Arc<ConfigOptions>>>,
+    session: RwLock<Option<PgContext>>,
 }
 
 impl Bindings {
     /// Those of another execution.
-    pub fn set(&self, values: Vec<ScalarValue>, options: Option<Arc<ConfigOptions>>) {
+    pub fn set(&self, values: Vec<ScalarValue>, session: Option<PgContext>) {
         *self.values.write() = values;
-        *self.options.write() = options;
+        *self.session.write() = session;
+    }
+
+    /// Those of no execution: what has ended holds no version of the database.
+    pub fn clear(&self) {
+        self.set(Vec::new(), None);
     }
 
     fn get(&self, place: usize) -> Result<ScalarValue> {
@@ -45,35 +48,36 @@ impl Bindings {
         value.ok_or_else(|| Error::internal("a parameter is read before it has a value").into())
     }
 
-    fn options(&self) -> Result<Arc<ConfigOptions>> {
-        let options = self.options.read().clone();
-        options.ok_or_else(|| Error::internal("a function is called outside a session").into())
+    fn session(&self) -> Result<PgContext> {
+        let session = self.session.read().clone();
+        session.ok_or_else(|| Error::internal("a function is called outside a session").into())
     }
 }
 
-/// A function that is told of the session that executes it, instead of the one that planned it.
+/// `nextval`, told of the statement that executes it instead of the one that planned it. The function finds that in the
+/// configuration, and to make one for each execution takes longer than the rest of it.
 #[derive(Debug)]
-struct SessionFunction {
-    inner: Arc<ScalarUDF>,
+struct BoundNextValue {
+    inner: NextValue,
     bindings: Arc<Bindings>,
 }
 
-impl PartialEq for SessionFunction {
+impl PartialEq for BoundNextValue {
     fn eq(&self, other: &Self) -> bool {
         self.inner == other.inner && Arc::ptr_eq(&self.bindings, &other.bindings)
     }
 }
 
-impl Eq for SessionFunction {}
+impl Eq for BoundNextValue {}
 
-impl Hash for SessionFunction {
+impl Hash for BoundNextValue {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.inner.hash(state);
         Arc::as_ptr(&self.bindings).hash(state);
     }
 }
 
-impl ScalarUDFImpl for SessionFunction {
+impl ScalarUDFImpl for BoundNextValue {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -91,10 +95,7 @@ impl ScalarUDFImpl for SessionFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        self.inner.invoke_with_args(ScalarFunctionArgs {
-            config_options: self.bindings.options()?,
-            ..args
-        })
+        self.inner.invoke_in(&self.bindings.session()?, &args)
     }
 }
 
@@ -175,25 +176,29 @@ pub(super) fn with_functions(
             Some(function) => Ok(Transformed::yes(function.call(Vec::new()))),
             None => Err(no_parameter(&placeholder.id).into()),
         },
-        Expr::ScalarFunction(call) if is_of_session(&call.func) => {
-            let function = SessionFunction {
-                inner: call.func,
-                bindings: Arc::clone(bindings),
-            };
-            let function = ScalarUDF::from(function);
-            Ok(Transformed::yes(function.call(call.args)))
-        }
+        Expr::ScalarFunction(call) => match next_value(&call.func) {
+            Some(inner) => {
+                let function = BoundNextValue {
+                    inner: inner.clone(),
+                    bindings: Arc::clone(bindings),
+                };
+                let function = ScalarUDF::from(function);
+                Ok(Transformed::yes(function.call(call.args)))
+            }
+            None => Ok(Transformed::no(Expr::ScalarFunction(call))),
+        },
         other => Ok(Transformed::no(other)),
     })
 }
 
 /// Whether the expression is a call that must be told of the session which executes it.
 pub(super) fn reads_session(expr: &Expr) -> bool {
-    matches!(expr, Expr::ScalarFunction(call) if is_of_session(&call.func))
+    matches!(expr, Expr::ScalarFunction(call) if next_value(&call.func).is_some())
 }
 
-fn is_of_session(function: &ScalarUDF) -> bool {
-    SESSION_FUNCTIONS.contains(&function.name())
+/// The one function that gives other values in other sessions and is not evaluated before a plan is executed.
+fn next_value(function: &ScalarUDF) -> Option<&NextValue> {
+    function.inner().downcast_ref::<NextValue>()
 }
 
 /// The expression with the values that its parameters have now.

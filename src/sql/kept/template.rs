@@ -11,7 +11,6 @@
 use std::sync::Arc;
 
 use datafusion::common::Result;
-use datafusion::common::config::ConfigOptions;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
@@ -34,6 +33,7 @@ use super::planning::Planner;
 use super::values::{ValuesExec, with_computed_values};
 use crate::catalog::covered::COVERED_FILTERS;
 use crate::catalog::dml::{Again, ChangedRowsExec, ConflictExec, DmlExec};
+use crate::catalog::pg::PgContext;
 use crate::catalog::scan::CollectionScanExec;
 use crate::catalog::transaction::OpenTransaction;
 use crate::error::Error;
@@ -68,9 +68,9 @@ pub(super) struct Given<'a> {
     /// Of the parameters.
     pub values: &'a [ScalarValue],
     /// What it reads.
-    pub snapshot: &'a Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// What functions know its session by.
-    pub options: Option<Arc<ConfigOptions>>,
+    pub session: Option<PgContext>,
     /// What its changes are part of.
     pub transaction: Option<Arc<OpenTransaction>>,
 }
@@ -79,6 +79,8 @@ pub(super) struct Given<'a> {
 pub(super) struct Ready {
     template: Arc<Template>,
     operators: Option<Operators>,
+    /// As long as it is held, the files of its segments stay.
+    _read: Arc<Snapshot>,
     /// The plan of this execution.
     pub plan: Arc<dyn ExecutionPlan>,
     pub context: Arc<TaskContext>,
@@ -86,6 +88,9 @@ pub(super) struct Ready {
 
 impl Drop for Ready {
     fn drop(&mut self) {
+        if let Some(operators) = &self.operators {
+            operators.bindings.clear();
+        }
         let mut idle = self.template.idle.lock();
         if idle.len() < IDLE_MAX {
             idle.extend(self.operators.take());
@@ -140,8 +145,8 @@ impl Template {
             None => self.operators().await?,
         };
         let values = execution.values.to_vec();
-        operators.bindings.set(values, execution.options);
-        let mut plan = afresh(&operators.root, execution.snapshot)?;
+        operators.bindings.set(values, execution.session);
+        let mut plan = afresh(&operators.root, &execution.snapshot)?;
         if operators.is_dynamic {
             let options = self.context.session_config().options();
             plan = FilterPushdown::new_post_optimization().optimize(plan, options)?;
@@ -149,6 +154,7 @@ impl Template {
         Ok(Ready {
             template: Arc::clone(self),
             operators: Some(operators),
+            _read: execution.snapshot,
             plan,
             context: match execution.transaction {
                 Some(transaction) => self.planner.task_context_in(transaction),
@@ -197,7 +203,10 @@ fn has_aggregate(plan: &Arc<dyn ExecutionPlan>) -> bool {
 }
 
 /// The same operators, as if they had not run, with scans of `snapshot`.
-fn afresh(plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Arc<dyn ExecutionPlan>> {
+fn afresh(
+    plan: &Arc<dyn ExecutionPlan>,
+    snapshot: &Arc<Snapshot>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     if let Some(scan) = plan.downcast_ref::<CollectionScanExec>() {
         let bind = |expr: &Arc<dyn PhysicalExpr>| bound(expr);
         return Ok(Arc::new(scan.at(snapshot, &bind)?));
@@ -231,11 +240,11 @@ fn afresh(plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Arc<dyn 
 }
 
 /// The statement over `snapshot`, which looks for its rows again when it meets a newer one.
-fn change_again(change: &DmlExec, snapshot: &Snapshot) -> Result<DmlExec> {
+fn change_again(change: &DmlExec, snapshot: &Arc<Snapshot>) -> Result<DmlExec> {
     let input = Arc::clone(change.input());
     let now = afresh(&input, snapshot)?;
     let again: Arc<Again> = Arc::new(move |snapshot| afresh(&input, snapshot));
-    Ok(change.repeated(now, again))
+    Ok(change.repeated(now, Arc::clone(snapshot), again))
 }
 
 /// The search for what its parameters are now, in what `snapshot` has.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
-use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
@@ -146,8 +145,8 @@ fn last_value(call: &Call<'_>) -> Result<Value> {
 }
 
 /// `nextval`.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct NextValue {
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NextValue {
     signature: Signature,
 }
 
@@ -157,18 +156,49 @@ impl NextValue {
         Self { signature }
     }
 
+    /// As [`ScalarUDFImpl::invoke_with_args`], in a statement that knows its session by `context`.
+    ///
+    /// # Errors
+    /// 42P01 where there is no such sequence, 42501 for who may not, 2200H when it has no more numbers.
+    pub fn invoke_in(
+        &self,
+        context: &PgContext,
+        args: &ScalarFunctionArgs,
+    ) -> Result<ColumnarValue> {
+        let sequences = &context.sequences;
+        let numbers: ArrayRef = match &args.args[0] {
+            ColumnarValue::Scalar(one) => match Self::sequence_of(args, context, one.clone())? {
+                Some(id) => {
+                    let numbers = sequences.next(id, args.number_rows)?;
+                    Arc::new(Int64Array::from(numbers))
+                }
+                None => return Ok(ColumnarValue::Scalar(ScalarValue::Int64(None))),
+            },
+            ColumnarValue::Array(rows) => {
+                let number = |row| -> Result<Option<i64>> {
+                    let argument = ScalarValue::try_from_array(rows, row)?;
+                    let id = Self::sequence_of(args, context, argument)?;
+                    let Some(id) = id else { return Ok(None) };
+                    Ok(sequences.next(id, 1)?.first().copied())
+                };
+                let numbers = (0..args.number_rows).map(number);
+                Arc::new(numbers.collect::<Result<Int64Array>>()?)
+            }
+        };
+        Ok(ColumnarValue::Array(numbers))
+    }
+
     fn sequence_of(
         args: &ScalarFunctionArgs,
-        config: &ConfigOptions,
+        context: &PgContext,
         argument: ScalarValue,
     ) -> Result<Option<SequenceId>> {
         if argument.is_null() {
             return Ok(None);
         }
-        let context = PgContext::of(config)?;
         let call = Call {
             context,
-            config,
+            config: &args.config_options,
             arguments: &[argument],
             fields: &args.arg_fields,
         };
@@ -193,26 +223,6 @@ impl ScalarUDFImpl for NextValue {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let config = Arc::clone(&args.config_options);
-        let sequences = &PgContext::of(&config)?.sequences;
-        let numbers: ArrayRef = match &args.args[0] {
-            ColumnarValue::Scalar(one) => match Self::sequence_of(&args, &config, one.clone())? {
-                Some(id) => {
-                    let numbers = sequences.next(id, args.number_rows)?;
-                    Arc::new(Int64Array::from(numbers))
-                }
-                None => return Ok(ColumnarValue::Scalar(ScalarValue::Int64(None))),
-            },
-            ColumnarValue::Array(rows) => {
-                let number = |row| -> Result<Option<i64>> {
-                    let argument = ScalarValue::try_from_array(rows, row)?;
-                    let id = Self::sequence_of(&args, &config, argument)?;
-                    let Some(id) = id else { return Ok(None) };
-                    Ok(sequences.next(id, 1)?.first().copied())
-                };
-                let numbers = (0..args.number_rows).map(number);
-                Arc::new(numbers.collect::<Result<Int64Array>>()?)
-            }
-        };
-        Ok(ColumnarValue::Array(numbers))
+        self.invoke_in(PgContext::of(&config)?, &args)
     }
 }

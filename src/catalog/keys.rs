@@ -152,6 +152,19 @@ impl NewKeys {
         }
     }
 
+    /// Whether they are looked up in memory alone, and soon: they are few, and indexed is all that may have them.
+    pub fn are_at_hand(&self, engine: &Engine, collection: &Collection) -> Result<bool> {
+        let Some((least, greatest)) = &self.range else {
+            return Ok(true);
+        };
+        if self.hashes.len() > FEW_MAX {
+            return Ok(false);
+        }
+        let removed = Removed::new();
+        self.lookup(engine, collection, &removed)
+            .is_at_hand(least, greatest)
+    }
+
     /// The live rows of the collection that have the keys, with some of their columns. Reads files.
     ///
     /// # Errors
@@ -196,6 +209,21 @@ impl NewKeys {
             None => error.with_detail("The statement brings a key twice."),
         }
     }
+}
+
+/// Looks keys up: at once when they are at hand, else where threads wait for files.
+///
+/// # Errors
+/// Those of `look`.
+pub async fn look_up<T: Send + 'static>(
+    are_at_hand: bool,
+    look: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    if are_at_hand {
+        return look();
+    }
+    let looked = tokio::task::spawn_blocking(look).await;
+    looked.map_err(|e| Error::internal(format!("the search for keys ended: {e}")))?
 }
 
 /// The sorted hashes by which the committer finds transactions that insert one of the same keys.

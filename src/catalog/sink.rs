@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 pub(super) use self::segment_file::{SegmentFile, commit_with_files, write_segment};
 use super::assign::Assignment;
 use super::checks::Checks;
-use super::keys::{NewKeys, Removed, hashes};
+use super::keys::{NewKeys, Removed, hashes, look_up};
 use super::transaction::{OpenTransaction, Written};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Append, Change};
@@ -264,17 +264,18 @@ impl NewRows {
         if self.keys.is_empty() || self.rows == 0 {
             return Ok(());
         }
+        let mut are_at_hand = true;
+        for keys in self.keys.iter() {
+            are_at_hand &= keys.are_at_hand(&self.engine, current)?;
+        }
         let keys = Arc::clone(&self.keys);
         let (engine, current) = (Arc::clone(&self.engine), Arc::clone(current));
         let removed = Arc::clone(removed);
-        // It may have to read segments, which query workers do not wait for.
         let check = move || {
             let mut keys = keys.iter();
             keys.try_for_each(|keys| keys.check_absent(&engine, &current, &removed))
         };
-        tokio::task::spawn_blocking(check)
-            .await
-            .map_err(|e| Error::internal(format!("the check of keys ended: {e}")))?
+        look_up(are_at_hand, check).await
     }
 
     fn transaction(&self, read_version: Version, removed: &Removed) -> Transaction {

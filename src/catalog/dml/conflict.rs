@@ -26,7 +26,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Operation, Target, check_input, extension};
 use crate::catalog::assign::Assignment;
-use crate::catalog::keys::{Existing, NewKeys};
+use crate::catalog::keys::{Existing, NewKeys, look_up};
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -333,14 +333,14 @@ impl ExecutionPlan for ConflictExec {
         let collection = &self.target.collection;
         let lookups = Lookups {
             rows: execute_stream(Arc::clone(&self.input), context)?,
-            lookup: Arc::new(Lookup {
+            lookup: Lookup {
                 target: self.target.clone(),
                 assignment: Assignment::new(&collection.name, Arc::clone(&collection.schema)),
                 key: self.key,
                 fields: self.existing_fields(),
                 columns: Arc::clone(&self.columns),
                 schema: self.schema(),
-            }),
+            },
             seen: match self.conflict {
                 Conflict::Skip => Some(HashSet::new()),
                 Conflict::Pair => None,
@@ -374,7 +374,7 @@ impl ConflictExec {
 /// One execution.
 struct Lookups {
     rows: SendableRecordBatchStream,
-    lookup: Arc<Lookup>,
+    lookup: Lookup,
     /// The keys that came, where only the first row of a key goes on.
     seen: Option<HashSet<u128>>,
     /// Of the keys.
@@ -387,11 +387,7 @@ impl Lookups {
     /// The next rows that go on.
     async fn next(&mut self) -> Result<Option<RecordBatch>> {
         while let Some(batch) = self.gather().await? {
-            let lookup = Arc::clone(&self.lookup);
-            // It may have to read segments, which query workers do not wait for.
-            let found = tokio::task::spawn_blocking(move || lookup.find(batch));
-            let ended = |e| Error::internal(format!("the search for keys ended: {e}"));
-            let (batch, existing) = found.await.map_err(ended)??;
+            let (batch, existing) = self.lookup.find(&batch).await?;
             let mut batch = self.lookup.pair(&batch, &existing)?;
             if let Some(seen) = &mut self.seen {
                 let rows = batch.num_rows();
@@ -450,26 +446,33 @@ struct Lookup {
 impl Lookup {
     /// The rows as they would be stored, which are checked whatever becomes of them, and the live ones with their keys, for
     /// each key that counts.
-    fn find(&self, batch: RecordBatch) -> Result<(RecordBatch, Vec<Existing>)> {
+    async fn find(&self, batch: &RecordBatch) -> Result<(RecordBatch, Vec<Existing>)> {
         let Target {
             engine,
             collection,
             checks,
         } = &self.target;
-        let brought = self.assignment.batch(&batch).map_err(|e| e.error)?;
+        let brought = self.assignment.batch(batch).map_err(|e| e.error)?;
         checks
             .as_ref()
             .map_or(Ok(()), |checks| checks.check(&brought))?;
-        let keys = match self.key {
+        let mut keys = match self.key {
             Some(key) => vec![NewKeys::of(collection, key)?],
             None => NewKeys::all(collection)?,
         };
-        let existing = keys.into_iter().map(|mut keys| {
+        let mut are_at_hand = true;
+        for keys in &mut keys {
             keys.add(&brought)?;
-            keys.find(engine, collection, &self.fields)
-        });
-        let existing = existing.collect::<Result<_>>()?;
-        Ok((brought, existing))
+            are_at_hand &= keys.are_at_hand(engine, collection)?;
+        }
+        let (engine, collection) = (Arc::clone(engine), Arc::clone(collection));
+        let fields = self.fields.clone();
+        let find = move || {
+            let existing = keys.into_iter();
+            let existing = existing.map(|keys| keys.find(&engine, &collection, &fields));
+            existing.collect::<Result<_>>()
+        };
+        Ok((brought, look_up(are_at_hand, find).await?))
     }
 
     fn pair(&self, brought: &RecordBatch, existing: &[Existing]) -> Result<RecordBatch> {

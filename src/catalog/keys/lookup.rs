@@ -19,6 +19,9 @@ use crate::storage::key_index::SealedKeys;
 use crate::storage::schema::{FieldId, SegmentId};
 use crate::storage::segment::{ReadRequest, SegmentReader};
 
+/// So many growing rows are indexed in less time than it takes to wake a thread for it.
+const UNINDEXED_MAX: u64 = 64;
+
 /// New keys, and where to look for them.
 pub(super) struct Lookup<'a> {
     pub engine: &'a Engine,
@@ -93,6 +96,26 @@ impl Lookup<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether all keys of the segments that may have one are in indexes, or nearly all.
+    pub fn is_at_hand(&self, least: &[u8], greatest: &[u8]) -> Result<bool> {
+        let (indexes, number) = (&self.engine.keys, self.columns.number());
+        let is_indexed = |growing: &Arc<GrowingSegment>| {
+            let index = indexes.growing(growing.id, number);
+            let index = index.try_lock();
+            index.is_some_and(|index| growing.rows.saturating_sub(index.rows()) <= UNINDEXED_MAX)
+        };
+        if !self.collection.growing().iter().all(is_indexed) {
+            return Ok(false);
+        }
+        if self.collection.segments().len() == 0 {
+            return Ok(true);
+        }
+        let may_hold = self.segments_in_range(least, greatest)?.into_iter();
+        let mut segments = self.collection.segments().zip(may_hold);
+        Ok(segments
+            .all(|(segment, may_hold)| !may_hold || indexes.sealed(segment.id, number).is_some()))
     }
 
     fn segments_in_range(&self, least: &[u8], greatest: &[u8]) -> Result<Vec<bool>> {

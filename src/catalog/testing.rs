@@ -121,7 +121,7 @@ impl TestDb {
         let layout = SegmentLayout {
             schema: &collection.schema,
             options: &collection.options,
-            sorted_by: &collection.schema.clustering_key,
+            sorted_by: collection.schema.stored_key(),
             nan_fields: &nan_fields(std::slice::from_ref(&sorted)),
             filter_fields: &collection.filter_fields(),
         };
@@ -135,7 +135,7 @@ impl TestDb {
             rows: written.rows,
             bytes: written.bytes,
             crc32c: written.crc32c,
-            sorted_by: collection.schema.clustering_key.clone(),
+            sorted_by: collection.schema.stored_key().to_vec(),
             run: None,
             level: 0,
             stats: Arc::new(written.stats),

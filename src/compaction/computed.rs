@@ -164,7 +164,9 @@ struct CellNotes {
 
 impl CellNotes {
     fn new(item: &ComputedItem, schema: &CollectionSchema) -> Option<Self> {
-        let KeyFunction::Vector(field) = item.function;
+        let KeyFunction::Vector(field) = item.function else {
+            return None;
+        };
         let vector_bytes = item.model.codebook()?.dimensions() * size_of::<f32>();
         Some(Self {
             field,

@@ -134,7 +134,14 @@ impl Narrow {
     /// None in practice: the columns are the collection's own.
     pub fn try_new(schema: &Arc<CollectionSchema>) -> Result<Self> {
         let scalars = schema.columns.iter().filter(|c| !c.column_type.is_vector());
-        let fields: Vec<FieldId> = scalars.map(|c| c.id).collect();
+        Self::of(schema, scalars.map(|c| c.id).collect())
+    }
+
+    /// Narrow rows with some of the columns that are not vectors.
+    ///
+    /// # Errors
+    /// XX000 for a column that the collection does not have.
+    pub fn of(schema: &Arc<CollectionSchema>, fields: Vec<FieldId>) -> Result<Self> {
         let mut all: Vec<FieldRef> = projected_schema(schema, &fields)?.fields().to_vec();
         for name in [INPUT_COLUMN, ROW_COLUMN] {
             all.push(Arc::new(Field::new(name, DataType::UInt32, false)));

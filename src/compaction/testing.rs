@@ -36,6 +36,9 @@ pub const EMBEDDING: FieldId = FieldId(3);
 /// `VECTOR(embedding)` in a clustering key
 pub const NEAR: FieldId = FieldId(4);
 
+/// `HILBERT(key, title)` in a clustering key
+pub const CURVE: FieldId = FieldId(5);
+
 /// A row to be inserted; its vector is made of its id.
 #[derive(Debug, Clone)]
 pub struct Book {
@@ -92,18 +95,20 @@ impl Shelf {
             default: None,
             missing: None,
         };
-        let near = ComputedKey {
-            id: NEAR,
-            function: KeyFunction::Vector(EMBEDDING),
-        };
+        let computed = [
+            (NEAR, KeyFunction::Vector(EMBEDDING)),
+            (CURVE, KeyFunction::Hilbert(vec![KEY, TITLE])),
+        ];
+        let computed = computed.into_iter().filter(|(id, _)| key.contains(id));
+        let computed = computed.map(|(id, function)| ComputedKey { id, function });
         let schema = CollectionSchema {
             columns: columns.iter().map(column).collect(),
             primary_key: vec![ID],
             clustering_key: key.to_vec(),
             partition_key: None,
-            next_field_id: FieldId(5),
+            next_field_id: FieldId(6),
             checks: Vec::new(),
-            computed_keys: Vec::from_iter(key.contains(&NEAR).then_some(near)),
+            computed_keys: computed.collect(),
         };
         let new = NewCollection {
             id: collection,

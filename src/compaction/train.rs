@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::input::Input;
+use super::input::{Input, Narrow};
 use super::jobs::{Phase, Task};
 use super::policy::Work;
 use crate::error::{Error, Result};
@@ -15,9 +15,10 @@ use crate::storage::change::Training;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::key_model::{Codebook, ComputedKey, KeyFunction, KeyModel, Learned};
-use crate::storage::schema::SegmentId;
+use crate::storage::schema::{FieldId, SegmentId};
 
 mod kmeans;
+mod quantiles;
 mod sample;
 
 use sample::{Sample, sample};
@@ -112,12 +113,35 @@ impl Trainer {
         known: Option<&Learned>,
         inputs: &Arc<Vec<Input>>,
     ) -> Result<Option<Learned>> {
-        let KeyFunction::Vector(field) = function;
+        match function {
+            KeyFunction::Vector(field) => self.learn_codebook(*field, known, inputs),
+            KeyFunction::Hilbert(fields) => self.learn_quantiles(fields, known, inputs),
+        }
+    }
+
+    fn learn_quantiles(
+        &self,
+        fields: &[FieldId],
+        known: Option<&Learned>,
+        inputs: &[Input],
+    ) -> Result<Option<Learned>> {
+        let narrow = Narrow::of(&self.collection.schema, fields.to_vec())?;
+        let learned = quantiles::quantiles(inputs, &narrow, fields, &self.task)?;
+        let learned = Learned::Quantiles(learned);
+        Ok(Some(learned).filter(|learned| known != Some(learned)))
+    }
+
+    fn learn_codebook(
+        &self,
+        field: FieldId,
+        known: Option<&Learned>,
+        inputs: &Arc<Vec<Input>>,
+    ) -> Result<Option<Learned>> {
         let budget = self.engine.settings.compaction_memory_budget.0 / SAMPLE_PART_OF_BUDGET;
         let sample = sample(
             inputs,
             &self.collection.schema,
-            *field,
+            field,
             &self.task,
             |rows, bytes| {
                 let wanted = leaves_wanted(rows, bytes) * SAMPLE_PER_LEAF;

@@ -13,7 +13,7 @@ use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
-use crate::storage::key_model::{ComputedKey, KeyFunction};
+use crate::storage::key_model::{CURVE_COLUMNS_MAX, ComputedKey, KeyFunction};
 use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId};
 use crate::storage::snapshot::Snapshot;
 
@@ -229,48 +229,69 @@ fn named_twice(name: &str) -> Error {
 /// Gives a schema another clustering key. Items that are computed and were in the key before stay what they are.
 ///
 /// # Errors
-/// 42703 for a missing column, 42701 for an item named twice, 42P16 for a column whose type has no order, 42804 for
-/// VECTOR of another type.
+/// 42703 for a missing column, 42701 for an item named twice, 42P16 for a column whose type has no order and for HILBERT
+/// of one column or of many, 42804 for VECTOR of another type.
 pub fn set_clustering_key(schema: &mut CollectionSchema, items: &[KeyItem]) -> Result<()> {
     let mut key: Vec<FieldId> = Vec::new();
     let mut computed: Vec<ComputedKey> = Vec::new();
     for item in items {
-        let (id, name) = match item {
+        let (function, name) = match item {
             KeyItem::Column(ident) => {
-                let column = key_column(schema, ident)?;
-                if !column.column_type.is_clusterable() {
-                    return Err(no_order("clustering", column));
+                let column = ordered_column(schema, ident)?;
+                if key.contains(&column.id) {
+                    return Err(named_twice(&column.name));
                 }
-                (column.id, column.name.clone())
+                key.push(column.id);
+                continue;
             }
             KeyItem::Vector(ident) => {
                 let column = key_column(schema, ident)?;
                 if !column.column_type.is_vector() {
                     return Err(no_vector(column));
                 }
-                let (function, name) = (KeyFunction::Vector(column.id), column.name.clone());
-                let item = computed_key(schema, &computed, function);
-                let id = item.id;
-                computed.push(item);
-                (id, name)
+                (KeyFunction::Vector(column.id), fold(ident))
+            }
+            KeyItem::Hilbert(idents) => {
+                let name = idents.first().map(fold).unwrap_or_default();
+                (KeyFunction::Hilbert(curve_columns(schema, idents)?), name)
             }
         };
-        if key.contains(&id) {
+        if computed.iter().any(|key| key.function == function) {
             return Err(named_twice(&name));
         }
-        key.push(id);
+        let item = computed_key(schema, function);
+        key.push(item.id);
+        computed.push(item);
     }
     (schema.clustering_key, schema.computed_keys) = (key, computed);
     Ok(())
 }
 
+/// A column that rows can be sorted by.
+fn ordered_column<'a>(schema: &'a CollectionSchema, ident: &Ident) -> Result<&'a Column> {
+    let column = key_column(schema, ident)?;
+    match column.column_type.is_clusterable() {
+        true => Ok(column),
+        false => Err(no_order("clustering", column)),
+    }
+}
+
+/// The columns of HILBERT.
+fn curve_columns(schema: &CollectionSchema, idents: &[Ident]) -> Result<Vec<FieldId>> {
+    let columns = key_columns(schema, idents)?;
+    for ident in idents {
+        ordered_column(schema, ident)?;
+    }
+    if !(2..=CURVE_COLUMNS_MAX).contains(&columns.len()) {
+        let message = format!("HILBERT takes 2 to {CURVE_COLUMNS_MAX} columns");
+        return Err(Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message));
+    }
+    Ok(columns)
+}
+
 /// The item that the key has already, or a new one.
-fn computed_key(
-    schema: &mut CollectionSchema,
-    so_far: &[ComputedKey],
-    function: KeyFunction,
-) -> ComputedKey {
-    let mut known = so_far.iter().chain(&schema.computed_keys);
+fn computed_key(schema: &mut CollectionSchema, function: KeyFunction) -> ComputedKey {
+    let mut known = schema.computed_keys.iter();
     if let Some(known) = known.find(|key| key.function == function) {
         return known.clone();
     }

@@ -226,7 +226,7 @@ fn column_key(
     Ok(true)
 }
 
-/// `( column | VECTOR (column), .. )`.
+/// `( column | VECTOR (column) | HILBERT (column, ..), .. )`.
 fn key_items(grammar: &mut Grammar<'_>) -> Result<Vec<KeyItem>> {
     grammar.parser.expect_token(&Token::LParen)?;
     let items = grammar.comma_separated(key_item)?;
@@ -238,8 +238,11 @@ fn key_item(grammar: &mut Grammar<'_>) -> Result<KeyItem> {
     if grammar.parser.peek_nth_token_ref(1).token != Token::LParen {
         return Ok(KeyItem::Column(grammar.parser.parse_identifier()?));
     }
+    if grammar.accept(&["HILBERT"]) {
+        return Ok(KeyItem::Hilbert(grammar.names_in_parentheses()?));
+    }
     if !grammar.accept(&["VECTOR"]) {
-        return Err(grammar.unexpected("a column or VECTOR (column)"));
+        return Err(grammar.unexpected("a column, VECTOR (column) or HILBERT (column, column)"));
     }
     let mut names = grammar.names_in_parentheses()?;
     match (names.pop(), names.is_empty()) {

@@ -186,6 +186,8 @@ pub enum KeyItem {
     Column(Ident),
     /// `VECTOR (column)`.
     Vector(Ident),
+    /// `HILBERT (column, column, ..)`.
+    Hilbert(Vec<Ident>),
 }
 
 /// A column of CREATE TABLE or ADD COLUMN.

@@ -14,8 +14,10 @@ use super::schema::FieldId;
 use crate::error::{Error, Result};
 
 mod codebook;
+mod hilbert;
 
 pub use codebook::{Codebook, nearest, values_of};
+pub use hilbert::{CURVE_COLUMNS_MAX, Quantiles, RANKS};
 
 /// What an item of a clustering key is computed by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,6 +25,8 @@ pub use codebook::{Codebook, nearest, values_of};
 pub enum KeyFunction {
     /// `VECTOR (column)`: the place of the centroid that is nearest to a vector.
     Vector(FieldId),
+    /// `HILBERT (column, ..)`: the place of a row on a Hilbert curve through the ranks of its columns.
+    Hilbert(Vec<FieldId>),
 }
 
 impl KeyFunction {
@@ -30,6 +34,7 @@ impl KeyFunction {
     pub fn columns(&self) -> &[FieldId] {
         match self {
             Self::Vector(column) => std::slice::from_ref(column),
+            Self::Hilbert(columns) => columns,
         }
     }
 
@@ -37,6 +42,7 @@ impl KeyFunction {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Vector(_) => "VECTOR",
+            Self::Hilbert(_) => "HILBERT",
         }
     }
 }
@@ -65,6 +71,8 @@ pub struct KeyModel {
 pub enum Learned {
     /// Of [`KeyFunction::Vector`].
     Codebook(Codebook),
+    /// Of [`KeyFunction::Hilbert`].
+    Quantiles(Quantiles),
 }
 
 impl KeyModel {
@@ -76,6 +84,9 @@ impl KeyModel {
         let wrong = || Error::internal("a computed key was asked for other columns");
         match (&self.learned, columns) {
             (Learned::Codebook(codebook), [vectors]) => codebook.keys(vectors),
+            (Learned::Quantiles(quantiles), columns) if columns.len() == quantiles.columns() => {
+                quantiles.keys(columns)
+            }
             _ => Err(wrong()),
         }
     }
@@ -84,6 +95,7 @@ impl KeyModel {
     pub fn codebook(&self) -> Option<&Codebook> {
         match &self.learned {
             Learned::Codebook(codebook) => Some(codebook),
+            Learned::Quantiles(_) => None,
         }
     }
 
@@ -91,6 +103,7 @@ impl KeyModel {
     pub(super) fn bytes(&self) -> Vec<u8> {
         match &self.learned {
             Learned::Codebook(codebook) => codebook.bytes(),
+            Learned::Quantiles(_) => Vec::new(),
         }
     }
 
@@ -101,6 +114,7 @@ impl KeyModel {
     pub(super) fn set_bytes(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.learned {
             Learned::Codebook(codebook) => codebook.set_bytes(bytes),
+            Learned::Quantiles(_) => Ok(()),
         }
     }
 }

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::catalog::testing::column;
+use crate::storage::key_model::{ComputedKey, KeyFunction};
 use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId};
 
 /// The most rows of a case.
@@ -34,7 +35,7 @@ pub struct Case {
 pub fn case() -> impl Strategy<Value = Case> {
     let types = prop::collection::vec(select(types()), 1..5);
     let sizes = (1..ROWS_MAX, 0usize..7);
-    (types, sizes).prop_flat_map(|(types, (rows, sealed))| {
+    (types, sizes, any::<bool>()).prop_flat_map(|(types, (rows, sealed), curve)| {
         let row = types.iter().map(value).collect::<Vec<_>>();
         let predicates = prop::collection::vec(predicate(&types), 12);
         let cuts = prop::collection::vec(1usize..150, 8);
@@ -42,7 +43,7 @@ pub fn case() -> impl Strategy<Value = Case> {
         let deleted = (deleted(), deleted());
         let rows = prop::collection::vec(row, rows);
         (rows, cuts, deleted, predicates).prop_map(move |(rows, cuts, deleted, predicates)| Case {
-            schema: schema(&types),
+            schema: schema(&types, curve),
             rows: rows.into_iter().enumerate().map(whole_row).collect(),
             cuts,
             sealed,
@@ -71,20 +72,25 @@ fn types() -> Vec<ColumnType> {
     ]
 }
 
-/// Clustered by the first random column.
-fn schema(types: &[ColumnType]) -> CollectionSchema {
+/// Clustered by the first random column, or along a curve through the first few.
+fn schema(types: &[ColumnType], use_curve: bool) -> CollectionSchema {
     let scalars = types.iter().enumerate();
     let scalars = scalars.map(|(i, t)| column(i as u32 + 2, &format!("c{i}"), t.clone()));
     let mut columns: Vec<Column> = vec![column(1, "id", ColumnType::BigInt)];
     columns.extend(scalars);
     columns.push(column(types.len() as u32 + 2, "v", ColumnType::Vector(2)));
+    let curve = ComputedKey {
+        id: FieldId(types.len() as u32 + 3),
+        function: KeyFunction::Hilbert((2..).map(FieldId).take(types.len().min(3)).collect()),
+    };
+    let computed = (types.len() > 1 && use_curve).then_some(curve);
     CollectionSchema {
-        next_field_id: FieldId(types.len() as u32 + 3),
+        next_field_id: FieldId(types.len() as u32 + 4),
         checks: Vec::new(),
-        computed_keys: Vec::new(),
+        clustering_key: vec![computed.as_ref().map_or(FieldId(2), |key| key.id)],
+        computed_keys: computed.into_iter().collect(),
         columns,
         primary_key: vec![],
-        clustering_key: vec![FieldId(2)],
         partition_key: None,
     }
 }

@@ -10,15 +10,22 @@ use crate::compaction::depth::key_range;
 use crate::compaction::policy::{JobOptions, KeyRange, Scope};
 use crate::compaction::run::commit;
 use crate::compaction::scheduler::Scheduler;
-use crate::compaction::testing::{Book, KEY, NEAR, Shelf, TITLE, quiet, rows_max};
+use crate::compaction::testing::{Book, CURVE, KEY, NEAR, Shelf, TITLE, quiet, rows_max};
 use crate::settings::ByteSize;
 use crate::storage::change::{JobKind, JobState};
 use crate::storage::collection::Collection;
 use crate::storage::schema::FieldId;
 use crate::storage::stats::Bound;
 
-/// Clustering keys: of columns, and of what is computed from vectors.
-const KEYS: [&[FieldId]; 4] = [&[KEY, TITLE], &[NEAR], &[TITLE, NEAR], &[NEAR, KEY]];
+/// Clustering keys: of columns, and of what is computed from them.
+const KEYS: [&[FieldId]; 6] = [
+    &[KEY, TITLE],
+    &[NEAR],
+    &[TITLE, NEAR],
+    &[NEAR, KEY],
+    &[CURVE],
+    &[TITLE, CURVE, NEAR],
+];
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]

@@ -60,7 +60,7 @@ pub(super) fn sample(
         &Narrow::try_new(schema)?,
     );
     let mut vectors = Vec::new();
-    let places = chosen(inputs, step.max(1));
+    let places = chosen(inputs, step);
     for chunk in places.chunks((READ_BYTES / vector_bytes.max(1)).max(1)) {
         task.check()?;
         let of = UInt32Array::from_iter_values(chunk.iter().map(|(input, _)| *input));
@@ -84,22 +84,45 @@ pub(super) fn sample(
     })
 }
 
-/// One of every `step` live rows, by input and place; not always the same of them, so that rows in turns do not matter.
+/// One of every `step` live rows, by input and place.
 fn chosen(inputs: &[Input], step: u64) -> Vec<(u32, u32)> {
     let mut places = Vec::new();
-    let (mut count, mut next) = (0, spread(0) % step);
+    let mut chooser = Chooser::new(step);
     for (input, place) in inputs.iter().zip(0..) {
         let deletes = input.deletes();
-        for row in (0..input.rows() as u32).filter(|row| !deletes.contains(*row)) {
-            if count == next {
-                places.push((place, row));
-                let window = count / step + 1;
-                next = window * step + spread(window) % step;
-            }
-            count += 1;
-        }
+        let live = (0..input.rows() as u32).filter(|row| !deletes.contains(*row));
+        places.extend(live.filter(|_| chooser.takes()).map(|row| (place, row)));
     }
     places
+}
+
+/// Takes one of every so many rows; not always the same of them, so that rows in turns do not matter.
+pub(super) struct Chooser {
+    step: u64,
+    count: u64,
+    next: u64,
+}
+
+impl Chooser {
+    pub fn new(step: u64) -> Self {
+        let step = step.max(1);
+        Self {
+            step,
+            count: 0,
+            next: spread(0) % step,
+        }
+    }
+
+    /// Whether the next row is taken.
+    pub fn takes(&mut self) -> bool {
+        let taken = self.count == self.next;
+        if taken {
+            let window = self.count / self.step + 1;
+            self.next = window * self.step + spread(window) % self.step;
+        }
+        self.count += 1;
+        taken
+    }
 }
 
 /// The finalizer of SplitMix64: numbers in order become numbers in none.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::rig::{Plan, Rig};
-use super::workload::{Run, Workload, all, check_files, open, state};
+use super::workload::{Run, Workload, all, check_files, indexing, open, state};
 use super::{is_long, scratch};
 use crate::error::ErrorKind;
 use crate::storage::disk::Files;
@@ -83,6 +83,31 @@ async fn an_operation_that_fails_is_one_clean_error_and_nothing_is_lost() {
             places.len(),
             rig.operations()
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_is_there_exactly_when_its_statement_succeeds() {
+    let directory = scratch();
+    let workload = indexing();
+    let rig = Rig::new(Plan::Count);
+    let path = directory.path().join("reference");
+    let mut places = Vec::new();
+    let files = rig.files();
+    let run = workload.run(&path, files, 0, |_| places.push(rig.operations()));
+    let run = run.await;
+    assert!(run.error.is_none(), "{:?}", run.error);
+    drop(run);
+    std::fs::remove_dir_all(&path).unwrap();
+    let states = workload.states(&path, Rig::new(Plan::Count).files()).await;
+    let (begin, end) = (places[places.len() - 2], places[places.len() - 1]);
+    assert!(end - begin > 4, "{places:?}");
+    for place in begin..end {
+        let rig = Rig::new(Plan::FailAt(place, 5));
+        let path = directory.path().join(format!("fail-{place}"));
+        let run = workload.run(&path, rig.files(), 0, |_| {}).await;
+        let at = format!("operation {place}: {:?}", rig.failed());
+        check_failed(&run, &rig, &states, "58030", &at).await;
     }
 }
 

@@ -160,6 +160,21 @@ fn vacuum(copy: &str) -> Workload {
     }
 }
 
+/// Its last statement is an index over rows in segments.
+pub(super) fn indexing() -> Workload {
+    let texts = [
+        CREATE,
+        &insert(0..40),
+        "COMPACT book WITH (WAIT)",
+        "CREATE INDEX ON book (title)",
+    ];
+    Workload {
+        name: "index",
+        settings: &[],
+        statements: texts.map(String::from).to_vec(),
+    }
+}
+
 /// What became of a run.
 pub(super) struct Run {
     /// Statements that were answered.

@@ -12,6 +12,7 @@ use super::name::default_name;
 use super::{CreateIndex, KeyDefinition, KeySubject};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{check_writable, find_collection, qualify};
+use crate::sql::notice::Notice;
 use crate::sql::parser::fold;
 use crate::sql::session::{Planning, Session, Tag, done};
 use crate::sql::unique::{check_rows, check_type};
@@ -37,23 +38,20 @@ pub(in crate::sql) fn create(session: &Session, create: CreateIndex) -> Result<(
     done("CREATE INDEX", label, move || {
         let (session, create) = (session.clone(), Arc::clone(&create));
         async move {
-            match commit(&session, &create).await? {
-                // In a block it is built in the background once the block has committed.
-                Some(made) if !create.concurrently && session.open_transaction().is_none() => {
-                    build(&session, made).await
-                }
-                _ => Ok(()),
+            let made = commit(&session, &create).await?;
+            // In a block it is built in the background once the block has committed.
+            let waits = !create.concurrently && session.open_transaction().is_none();
+            if let Some(collection) = made.filter(|_| waits) {
+                build(&session, collection).await;
             }
+            Ok(())
         }
     })
 }
 
-/// Commits the definition; `None` when there was such an index, which is fine. Segments written from now on get their
-/// filters as they are written.
-async fn commit(
-    session: &Session,
-    create: &CreateIndex,
-) -> Result<Option<(CollectionId, IndexId)>> {
+/// Commits the definition, and answers of which collection; `None` when there was such an index, which is fine. Segments
+/// written from now on get their filters as they are written.
+async fn commit(session: &Session, create: &CreateIndex) -> Result<Option<CollectionId>> {
     let _ddl = session.inner.core.ddl.lock().await;
     let planning = Planning::new(session);
     let snapshot = &planning.snapshot;
@@ -79,22 +77,22 @@ async fn commit(
         check_rows(&planning, collection, &collection.schema, &key).await?;
     }
     index.id = IndexId(session.inner.core.engine.committer.allocate_id());
-    let made = (collection.id, index.id);
+    let made = collection.id;
     let change = Change::CreateIndex(collection.id, index);
     session.commit(snapshot, vec![change]).await?;
     notices.into_iter().for_each(|n| session.notice(n));
     Ok(Some(made))
 }
 
-/// Gives existing segments their filters. If that fails, the index goes again.
-async fn build(session: &Session, (collection, index): (CollectionId, IndexId)) -> Result<()> {
-    let built = session.inner.core.scheduler.build_filters(collection).await;
-    if built.is_err() {
-        let _ddl = session.inner.core.ddl.lock().await;
-        let change = Change::DropIndex(collection, index);
-        session.commit(&session.snapshot(), vec![change]).await?;
+/// Gives existing segments their filters. The index is there whatever becomes of them, since to take it away again could
+/// fail as well: what is missing is read without a filter, and built in the background.
+async fn build(session: &Session, collection: CollectionId) {
+    let scheduler = &session.inner.core.scheduler;
+    if let Err(error) = scheduler.build_filters(collection).await {
+        let message = format!("the index is there, but not all of its bloom filters: {error}");
+        let hint = "They are built in the background as soon as that can be done.";
+        session.notice(Notice::warning(message).with_hint(hint));
     }
-    built
 }
 
 /// A definition while it is checked.

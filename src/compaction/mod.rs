@@ -11,6 +11,7 @@ mod filters;
 mod gather;
 mod input;
 pub mod jobs;
+mod memory;
 pub mod policy;
 pub mod preview;
 pub mod ranges;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::depth::{Depth, depth_of};
 use super::input::Input;
 use super::jobs::{Inputs, Phase, Task};
+use super::memory::{Needs, Shares};
 use super::policy::{Choice, Request, Run, Work, choose, limits};
 use super::ranges::Limits;
 use super::sort::{SortLimits, SortOrder, Sorted, sorted, spilled_bytes};
@@ -212,8 +213,11 @@ async fn write_group(
 ) -> Result<Outputs> {
     task.enter(Phase::Sorting);
     let order = Arc::new(SortOrder::try_new(collection)?);
+    let budget = memory_budget(job.kind, &engine.settings);
+    let shares = Shares::of(budget, Needs::of(collection, &inputs, &order));
     let limits = SortLimits {
-        memory_bytes: memory_budget(job.kind, &engine.settings),
+        memory_bytes: budget,
+        batch_bytes: shares.batch,
         spill_directory: engine.store.tmp_dir(),
     };
     let Sorted {
@@ -227,6 +231,7 @@ async fn write_group(
         inputs,
         order,
         target,
+        shares,
         task.clone(),
     )?;
     let (sender, mut receiver) = mpsc::channel(BATCHES_AHEAD);

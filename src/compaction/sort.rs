@@ -34,18 +34,16 @@ use crate::storage::collection::Collection;
 use crate::storage::growing::batch_bytes;
 use crate::storage::key_model::KEY_TYPE;
 
-/// Bytes of a batch that is read or merged.
-const BATCH_BYTES: u64 = 2 << 20;
 /// The most rows of a batch.
 const BATCH_ROWS_MAX: u64 = 4_096;
-/// The part of the budget that one batch may take: a merge holds several.
-const BATCH_PART_OF_BUDGET: u64 = 32;
 
 /// The limits of one sort.
 #[derive(Debug, Clone)]
 pub struct SortLimits {
     /// Bytes of memory that sorting may use.
     pub memory_bytes: u64,
+    /// The most bytes that a batch should take.
+    pub batch_bytes: u64,
     /// Where to spill.
     pub spill_directory: PathBuf,
 }
@@ -233,7 +231,7 @@ pub fn sorted(
     limits: &SortLimits,
     task: &Task,
 ) -> Result<Sorted> {
-    let batch_bytes_max = BATCH_BYTES.min(limits.memory_bytes / BATCH_PART_OF_BUDGET);
+    let batch_bytes_max = limits.batch_bytes;
     let schema = Arc::clone(order.narrow.collection_schema());
     let source = Arc::new(Source {
         gatherer: Arc::new(Gatherer::new(Arc::clone(inputs), schema, &order.narrow)),
@@ -435,6 +433,7 @@ mod tests {
         let spill = tempfile::tempdir().unwrap();
         let limits = SortLimits {
             memory_bytes: 8 << 20,
+            batch_bytes: 8 << 15,
             spill_directory: spill.path().to_path_buf(),
         };
         let Sorted {

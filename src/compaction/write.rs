@@ -13,6 +13,7 @@ use super::computed::KeyNotes;
 use super::gather::Gatherer;
 use super::input::Input;
 use super::jobs::Task;
+use super::memory::Shares;
 use super::ranges::{Cutter, Limits, Step, Weight};
 use super::sort::SortOrder;
 use crate::error::{Error, Result};
@@ -25,9 +26,6 @@ use crate::storage::stats::Bound;
 use crate::storage::store::NewFile;
 use crate::storage::transaction::RowMap;
 use crate::storage::writer::{SegmentLayout, SegmentWriter};
-
-/// The most rows that are gathered at once: a few megabytes of vectors.
-const GATHER_ROWS_MAX: usize = 2_048;
 
 /// The new segments of a job. Their files are removed when they are dropped without having been kept.
 pub struct Outputs {
@@ -90,7 +88,7 @@ pub struct Target {
 }
 
 /// Writes the rows of one group of inputs.
-pub struct GroupWriter {
+pub(super) struct GroupWriter {
     engine: Arc<Engine>,
     collection: Arc<Collection>,
     inputs: Arc<Vec<Input>>,
@@ -100,6 +98,7 @@ pub struct GroupWriter {
     level: u8,
     nan_fields: HashSet<FieldId>,
     filter_fields: Vec<FieldId>,
+    shares: Shares,
     task: Task,
     steps: Steps,
     cutter: Cutter,
@@ -131,6 +130,7 @@ impl GroupWriter {
         inputs: Arc<Vec<Input>>,
         order: Arc<SortOrder>,
         target: Target,
+        shares: Shares,
         task: Task,
     ) -> Result<Self> {
         let weights = inputs.iter().map(Input::weight);
@@ -153,6 +153,7 @@ impl GroupWriter {
             gatherer,
             run: target.run,
             level: target.level,
+            shares,
             task,
             cuts: VecDeque::new(),
             waiting: VecDeque::new(),
@@ -220,7 +221,7 @@ impl GroupWriter {
                 self.end_segment(outputs)?;
             }
             let cut = self.cuts.front().copied().unwrap_or(u64::MAX);
-            let most = (settled.min(cut) - self.written).min(GATHER_ROWS_MAX as u64) as usize;
+            let most = (settled.min(cut) - self.written).min(self.shares.gather_rows) as usize;
             if most == 0 {
                 self.waiting.push_front(batch);
                 break;
@@ -250,6 +251,10 @@ impl GroupWriter {
         let first = open.writer.rows() as u32;
         open.writer.write(&rows)?;
         open.notes.add(narrow, &rows)?;
+        let buffered = open.writer.memory_bytes() as u64;
+        if buffered >= self.shares.row_group {
+            open.writer.end_row_group()?;
+        }
         self.written += narrow.num_rows() as u64;
         self.task.add_rows_written(narrow.num_rows() as u64);
         self.remember(narrow, outputs.segments.len() as u32, first);

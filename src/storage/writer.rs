@@ -145,6 +145,14 @@ impl SegmentWriter {
         self.rows
     }
 
+    /// Writes the rows so far as a row group, whatever its size.
+    ///
+    /// # Errors
+    /// 58030 or 53100 when the file cannot be written.
+    pub fn end_row_group(&mut self) -> Result<()> {
+        self.writer.flush().map_err(write_error)
+    }
+
     /// Bytes held in memory for the row group that is not written yet.
     pub fn memory_bytes(&self) -> usize {
         self.writer.memory_size()

@@ -140,7 +140,7 @@ impl NewKeys {
         let Some((least, greatest)) = &self.range else {
             return Ok(());
         };
-        let lookup = self.lookup(engine, collection, removed);
+        let lookup = self.lookup(engine, collection, &self.hashes, removed);
         let found = lookup.in_growing()?;
         let found = match found {
             Some(key) => Some(key),
@@ -161,40 +161,42 @@ impl NewKeys {
             return Ok(false);
         }
         let removed = Removed::new();
-        self.lookup(engine, collection, &removed)
+        self.lookup(engine, collection, &self.hashes, &removed)
             .is_at_hand(least, greatest)
     }
 
-    /// The live rows of the collection that have the keys, with some of their columns. Reads files.
+    /// The live rows of the collection that have the keys, those of `removed` apart, with some of their columns. Reads
+    /// files.
     ///
     /// # Errors
     /// XX001 or 58030 for segments that cannot be read.
     pub fn find(
-        mut self,
+        &self,
         engine: &Engine,
         collection: &Collection,
         fields: &[FieldId],
+        removed: &Removed,
     ) -> Result<Existing> {
-        let in_order = self.hashes.clone();
-        self.hashes.sort_unstable();
-        let removed = Removed::new();
-        let lookup = self.lookup(engine, collection, &removed);
+        let mut hashes = self.hashes.clone();
+        hashes.sort_unstable();
+        let lookup = self.lookup(engine, collection, &hashes, removed);
         let found = lookup.existing(self.range.as_ref(), fields)?;
-        Existing::new(in_order, found, &collection.schema, fields)
+        Existing::new(self.hashes.clone(), found, &collection.schema, fields)
     }
 
     fn lookup<'a>(
         &'a self,
         engine: &'a Engine,
         collection: &'a Collection,
+        hashes: &'a [u128],
         removed: &'a Removed,
     ) -> Lookup<'a> {
         Lookup {
             engine,
             collection,
             columns: &self.columns,
-            hashes: &self.hashes,
-            short: self.hashes.iter().map(|h| short(*h)).collect(),
+            hashes,
+            short: hashes.iter().map(|h| short(*h)).collect(),
             removed,
             few: self.few.as_deref(),
         }

@@ -34,5 +34,6 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transaction;
+mod ttl;
 pub mod user;
 pub mod yielding;

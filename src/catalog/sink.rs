@@ -14,9 +14,11 @@ use super::assign::Assignment;
 use super::checks::Checks;
 use super::keys::{NewKeys, Removed, hashes, look_up};
 use super::transaction::{OpenTransaction, Written};
+use crate::compaction::expire::expired_rows;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Append, Change};
 use crate::storage::collection::Collection;
+use crate::storage::committer::now_ms;
 use crate::storage::engine::Engine;
 use crate::storage::growing::batch_bytes;
 use crate::storage::schema::{SegmentId, Version};
@@ -207,8 +209,8 @@ impl NewRows {
         removed: &Arc<Removed>,
         durability: Durability,
     ) -> Result<()> {
-        self.check_keys(self.current(snapshot)?, removed).await?;
-        let mut transaction = self.transaction(snapshot.version(), removed);
+        let removed = self.check_keys(self.current(snapshot)?, removed).await?;
+        let mut transaction = self.transaction(snapshot.version(), &removed);
         transaction.durability = durability;
         let files = std::mem::take(&mut self.files);
         let committed = commit_with_files(&self.engine, transaction, files).await;
@@ -229,7 +231,7 @@ impl NewRows {
         removed: &Arc<Removed>,
     ) -> Result<()> {
         let snapshot = transaction.snapshot();
-        self.check_keys(self.current(&snapshot)?, removed).await?;
+        let removed = &self.check_keys(self.current(&snapshot)?, removed).await?;
         let has_keys = self.rows > 0 && !self.keys.is_empty();
         transaction.write(Written {
             collection: self.collection.id,
@@ -260,7 +262,29 @@ impl NewRows {
         Ok(current)
     }
 
-    async fn check_keys(&self, current: &Arc<Collection>, removed: &Arc<Removed>) -> Result<()> {
+    /// That the keys are free. Rows that have expired give theirs up: the answer has them too among those to be removed.
+    async fn check_keys(
+        &self,
+        current: &Arc<Collection>,
+        removed: &Arc<Removed>,
+    ) -> Result<Arc<Removed>> {
+        let error = match self.check_absent(current, removed).await {
+            Err(error) if error.sqlstate() == sqlstate::UNIQUE_VIOLATION => error,
+            checked => return checked.map(|()| Arc::clone(removed)),
+        };
+        let (engine, collection) = (Arc::clone(&self.engine), Arc::clone(current));
+        let find = move || expired_rows(&engine, &collection, now_ms());
+        let expired = look_up(false, find).await?.ok_or(error)?;
+        let mut all = Removed::clone(removed);
+        for (segment, rows) in expired {
+            *all.entry(segment).or_default() |= rows;
+        }
+        let all = Arc::new(all);
+        self.check_absent(current, &all).await?;
+        Ok(all)
+    }
+
+    async fn check_absent(&self, current: &Arc<Collection>, removed: &Arc<Removed>) -> Result<()> {
         if self.keys.is_empty() || self.rows == 0 {
             return Ok(());
         }

@@ -1,5 +1,6 @@
 //! A collection as a table of DataFusion.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Constraint, Constraints, DFSchema, Result};
 use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, conjunction_opt};
 use datafusion::physical_plan::ExecutionPlan;
@@ -18,17 +19,21 @@ use super::dml::insert_exec;
 use super::options::{PinnedSnapshot, ShelfmarkOptions};
 pub use super::scan::SEGMENT_COLUMN;
 use super::scan::{CollectionScanExec, OutputColumn, ScanRequest, ScanSource, no_collection};
+use super::ttl::living_rows;
 use crate::error::Error;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{CollectionId, Version, field_id};
 pub use crate::storage::segment::ROW_COLUMN;
 use crate::storage::snapshot::Snapshot;
+use crate::storage::ttl::Ttl;
 
 /// A collection as a table: its columns as they were when it was looked up, its rows as of the scan.
 ///
 /// The scan reads the version that the session has pinned (see [`PinnedSnapshot`]), else the newest; a table made by
 /// [`CollectionTable::at`] always reads its own.
+///
+/// Where rows have a time to live, the table means a plan: those that have not expired.
 ///
 /// It changes nothing itself: rows are deleted and updated by statements, because the hooks that DataFusion offers for
 /// it lose the filters of subqueries.
@@ -39,6 +44,8 @@ pub struct CollectionTable {
     schema: SchemaRef,
     constraints: Constraints,
     defaults: HashMap<String, Expr>,
+    /// When rows expire that are left out.
+    ttl: Option<Ttl>,
 }
 
 impl fmt::Debug for CollectionTable {
@@ -54,6 +61,7 @@ impl CollectionTable {
     /// The collection, at whatever version it is scanned; `version` is the one it was looked up in.
     pub fn new(engine: Arc<Engine>, collection: Arc<Collection>, version: Version) -> Self {
         let constraints = constraints(&collection);
+        let ttl = Ttl::of(&collection);
         let source = Arc::new(ScanSource {
             engine,
             collection,
@@ -65,6 +73,7 @@ impl CollectionTable {
             schema: source.collection.schema.arrow_schema(),
             constraints,
             defaults: HashMap::new(),
+            ttl,
             source,
         }
     }
@@ -103,6 +112,12 @@ impl CollectionTable {
         self
     }
 
+    /// The same table with rows that have expired too.
+    pub fn stored(mut self) -> Self {
+        self.ttl = None;
+        self
+    }
+
     /// The same table with the given values for columns that an INSERT does not name.
     pub fn with_defaults(mut self, defaults: HashMap<String, Expr>) -> Self {
         self.defaults = defaults;
@@ -127,7 +142,8 @@ impl CollectionTable {
     /// The scan of some columns (places in the schema) of rows that the filters accept, and maybe of others.
     ///
     /// # Errors
-    /// 42P01 when the collection was dropped since it was looked up, 0A000 when its columns are others now.
+    /// 42P01 when the collection was dropped since it was looked up, 0A000 when its columns are others now, XX000 for a
+    /// table that is scanned without the plan which it means.
     pub fn plan_scan(
         &self,
         state: &dyn Session,
@@ -135,6 +151,10 @@ impl CollectionTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<CollectionScanExec> {
+        if self.ttl.is_some() {
+            let name = &self.collection().name;
+            return Err(Error::internal(format!("a scan of expired rows of \"{name}\"")).into());
+        }
         let columns = match projection {
             Some(places) => places.iter().map(|i| self.columns[*i]).collect(),
             None => self.columns.clone(),
@@ -210,6 +230,12 @@ impl TableProvider for CollectionTable {
 
     fn table_type(&self) -> TableType {
         TableType::Base
+    }
+
+    /// The rows that have not expired. Should it not come about, the scan fails: it never gives rows that have.
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        let plan = living_rows(self.ttl.as_ref()?, self.clone().stored());
+        plan.ok().map(Cow::Owned)
     }
 
     fn get_column_default(&self, column: &str) -> Option<&Expr> {

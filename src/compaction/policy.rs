@@ -10,6 +10,7 @@ use crate::storage::change::JobKind;
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::growing::GrowingSegment;
 use crate::storage::schema::{JobId, SegmentId};
+use crate::storage::ttl::Ttl;
 
 use super::ranges::{Limits, Weight};
 
@@ -133,7 +134,7 @@ pub fn choose(
     let settings = &collection.options.settings(settings);
     let choice = match request.kind {
         JobKind::Seal => seal(collection, options, settings, now_ms),
-        JobKind::Merge => merge::merge(collection, request, settings),
+        JobKind::Merge => merge::merge(collection, request, settings, now_ms),
         JobKind::Cluster => cluster::cluster(collection, request, settings)?,
     };
     Ok(scope::within_bytes(choice, collection, options, settings))
@@ -221,6 +222,16 @@ fn run_of(collection: &Collection, segment: &Segment) -> Option<JobId> {
 fn is_purgeable(segment: &Segment) -> bool {
     let dead = segment.deletes.len();
     dead > 0 && dead as f64 > DEAD_PART_MAX * segment.rows as f64
+}
+
+/// Whether so many rows of a segment have expired, by its statistics. Once it is rewritten without them, its first row to
+/// expire is a later one: it is not taken again until time has passed.
+fn has_expired(segment: &Segment, ttl: Option<&Ttl>, now_ms: i64) -> bool {
+    let part = |ttl: &Ttl| {
+        let stats = segment.stats.of_column(&ttl.column, segment.rows);
+        ttl.expired_part(&stats, now_ms)
+    };
+    segment.live_rows() > 0 && ttl.map_or(0.0, part) > DEAD_PART_MAX
 }
 
 #[cfg(test)]

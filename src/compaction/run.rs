@@ -7,6 +7,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use super::depth::{Depth, depth_of};
+use super::expire::delete_expired;
 use super::input::Input;
 use super::jobs::{Inputs, Phase, Task};
 use super::memory::{Needs, Shares};
@@ -74,11 +75,14 @@ pub(super) async fn prepare(
     let mut job = job.clone();
     let snapshot = engine.committer.snapshot();
     let collection = Arc::clone(find(&snapshot, &job)?);
-    let work = match choose(&collection, request, &engine.settings, now_ms())? {
+    let now = now_ms();
+    let work = match choose(&collection, request, &engine.settings, now)? {
         Choice::Work(work) => work,
         Choice::NothingToDo(reason) => return Ok(Err(reason)),
     };
     let snapshot = freeze(engine, &collection, &work, snapshot).await?;
+    let collection = Arc::clone(find(&snapshot, &job)?);
+    let snapshot = delete_expired(engine, snapshot, &collection, &work, now, task).await?;
     let collection = Arc::clone(find(&snapshot, &job)?);
     let (collection, trainings) = match request.kind {
         JobKind::Cluster => train(engine, &collection, &work, task).await?,

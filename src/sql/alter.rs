@@ -2,6 +2,8 @@
 
 mod identity;
 
+use std::sync::Arc;
+
 use datafusion::common::{DFSchema, ScalarValue, TableReference};
 use datafusion::functions::expr_fn::character_length;
 use datafusion::logical_expr::LogicalPlan;
@@ -17,21 +19,23 @@ use super::statement::{Alter, AlterAction, ColumnDefinition};
 use super::types::column_type;
 use super::unique::{Indexes, UniqueDefinition, check_rows};
 use crate::catalog::assign::assign;
+use crate::catalog::table::CollectionTable;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{AlterCollection, Change, QualifiedName};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{Check, CollectionSchema, Column, ColumnType, FieldId, IndexId};
 use crate::storage::stats::Bound;
+use crate::storage::ttl::{TTL_COLUMN, Ttl};
 use crate::storage::unique::UniqueKey;
 
 /// ALTER TABLE.
 pub(super) fn plan(session: &Session, alter: Alter) -> Result<(Tag, LogicalPlan)> {
     let name = qualify(&alter.name, &session.search_path())?;
     let session = session.clone();
-    let alter = std::sync::Arc::new(alter);
+    let alter = Arc::new(alter);
     done("ALTER TABLE", format!("Alter: {name}"), move || {
         let (session, name) = (session.clone(), name.clone());
-        let alter = std::sync::Arc::clone(&alter);
+        let alter = Arc::clone(&alter);
         async move { run(&session, &name, &alter).await }
     })
 }
@@ -57,6 +61,7 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
     for action in &alter.actions {
         apply(&planning, collection, &mut next, action).await?;
     }
+    Ttl::check(&next.schema, &next.options)?;
     let change = AlterCollection {
         id: collection.id,
         name: next.name,
@@ -124,7 +129,7 @@ async fn apply(
                 planning.session.notice(text);
                 return Ok(());
             }
-            drop(&mut next.schema, name)
+            drop(next, name)
         }
         AlterAction::AddCheck { check, not_valid } => {
             let relation = old_name().name;
@@ -150,7 +155,14 @@ async fn apply(
             drop_constraint(planning, collection, next, name, *if_exists)
         }
         AlterAction::RenameConstraint(from, to) => rename_constraint(collection, next, from, to),
-        AlterAction::RenameColumn(from, to) => rename(&mut next.schema, from, to),
+        AlterAction::RenameColumn(from, to) => {
+            rename(&mut next.schema, from, to)?;
+            let lives_by = next.options.own_settings.get_mut(TTL_COLUMN);
+            if let Some(column) = lives_by.filter(|column| **column == fold(from)) {
+                *column = fold(to);
+            }
+            Ok(())
+        }
         AlterAction::Rename(to) => {
             next.name = Some(QualifiedName::new(old_name().schema, fold(to)));
             Ok(())
@@ -259,7 +271,8 @@ fn holds_nulls(column: &Column, collection: &Collection) -> Error {
     Error::invalid(sqlstate::NOT_NULL_VIOLATION, message)
 }
 
-fn drop(schema: &mut CollectionSchema, name: &Ident) -> Result<()> {
+fn drop(next: &mut Next, name: &Ident) -> Result<()> {
+    let schema = &mut next.schema;
     let id = column_mut(schema, name)?.id;
     let computed = schema.computed_keys.iter();
     let computed = computed.flat_map(|key| key.function.columns()).copied();
@@ -274,11 +287,12 @@ fn drop(schema: &mut CollectionSchema, name: &Ident) -> Result<()> {
         ("clustering", &clustering),
         ("partition", schema.partition_key.as_slice()),
     ];
-    if let Some((kind, _)) = keys.iter().find(|(_, key)| key.contains(&id)) {
-        let message = format!(
-            "cannot drop column \"{}\" because the {kind} key depends on it",
-            fold(name)
-        );
+    let key = keys.iter().find(|(_, key)| key.contains(&id));
+    let key = key.map(|(kind, _)| format!("the {kind} key depends"));
+    let lives_by = next.options.own_settings.get(TTL_COLUMN);
+    let ttl = lives_by.filter(|column| **column == fold(name));
+    if let Some(what) = key.or(ttl.map(|_| "the times to live depend".to_string())) {
+        let message = format!("cannot drop column \"{}\" because {what} on it", fold(name));
         return Err(Error::invalid(
             sqlstate::DEPENDENT_OBJECTS_STILL_EXIST,
             message,
@@ -510,11 +524,15 @@ impl Planning<'_> {
         Ok(rows.filter(filter)?.select(vec![lit(1)])?.count().await?)
     }
 
-    /// The rows of the collection, which the open block may have made.
+    /// The rows of the collection, which the open block may have made; those that have expired too, since files hold them.
     pub(super) async fn rows_of(&self, collection: &Collection) -> Result<DataFrame> {
         let name = &collection.name;
         let table = TableReference::partial(name.schema.clone(), name.name.clone());
         let context = SessionContext::new_with_state(self.state.clone());
-        Ok(context.table(table).await?)
+        let provider = context.table_provider(table.clone()).await?;
+        match provider.downcast_ref::<CollectionTable>() {
+            Some(stored) => Ok(context.read_table(Arc::new(stored.clone().stored()))?),
+            None => Ok(context.table(table).await?),
+        }
     }
 }

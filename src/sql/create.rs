@@ -39,6 +39,7 @@ use crate::storage::role::RoleId;
 use crate::storage::schema::{CollectionId, CollectionOptions, CollectionSchema, Column, FieldId};
 use crate::storage::snapshot::{DEFAULT_SCHEMA, Snapshot};
 use crate::storage::transaction::Durability;
+use crate::storage::ttl::Ttl;
 
 /// CREATE TABLE, with or without AS.
 pub(super) async fn collection(
@@ -63,6 +64,7 @@ pub(super) async fn collection(
     if settings.use_partition_key_as_clustering_key {
         cluster_by_partition_key(&mut schema);
     }
+    Ttl::check(&schema, &options)?;
     check_defaults(planning, &schema)?;
     let references = create.columns.iter().filter_map(|c| c.references.as_ref());
     for key in references.chain(&create.foreign_keys) {

@@ -16,9 +16,15 @@ use super::ddl::{find_collection, qualify};
 use super::parser::Grammar;
 use super::session::{Session, Tag};
 use super::statement::Statement;
+use crate::compaction::expire::expired_rows;
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::change::Change;
+use crate::storage::collection::Collection;
+use crate::storage::committer::now_ms;
+use crate::storage::engine::Engine;
 use crate::storage::export::{ExportFormat, Exported, export};
 use crate::storage::role::RoleId;
+use crate::storage::snapshot::Snapshot;
 
 /// An EXPORT statement.
 #[derive(Debug, Clone)]
@@ -85,9 +91,11 @@ pub(super) fn plan(session: &Session, statement: ExportStatement) -> Result<(Tag
             session.files().check_write(&directory)?;
             let engine = Arc::clone(&session.inner.core.engine);
             let writing = tokio::task::spawn_blocking(move || {
+                let collection = without_expired(&engine, &snapshot, collection)?;
+                let written = export(&engine, &collection, &PathBuf::from(directory), format);
                 // Held until the last file is read.
-                let _held = snapshot;
-                export(&engine, &collection, &PathBuf::from(directory), format)
+                drop(snapshot);
+                written
             });
             let written = writing.await;
             row(written.map_err(|e| Error::internal(format!("the export ended: {e}")))??)
@@ -96,6 +104,24 @@ pub(super) fn plan(session: &Session, statement: ExportStatement) -> Result<(Tag
         };
     let plan = CommandNode::plan(label, schema(), Arc::new(action))?;
     Ok((Tag::Rows, plan))
+}
+
+/// The collection as if rows that have expired were deleted.
+fn without_expired(
+    engine: &Arc<Engine>,
+    snapshot: &Arc<Snapshot>,
+    collection: Arc<Collection>,
+) -> Result<Arc<Collection>> {
+    let Some(expired) = expired_rows(engine, &collection, now_ms())? else {
+        return Ok(collection);
+    };
+    let id = collection.id;
+    let deletes = expired.into_iter();
+    let deletes: Vec<Change> = deletes
+        .map(|(segment, rows)| Change::Delete(id, segment, rows))
+        .collect();
+    let without = snapshot.with_pending(&deletes)?;
+    Ok(without.collection_by_id(id).map_or(collection, Arc::clone))
 }
 
 fn schema() -> SchemaRef {

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::session::Session;
 use crate::error::{Error, Result, sqlstate};
-use crate::settings::{Scope, Settings};
+use crate::settings::{Scope, Settings, duration_text};
 use crate::storage::options::{AUTO_COMPACTION, CollectionOptions};
+use crate::storage::ttl::{TTL, TTL_COLUMN, TTL_MAX};
 
 /// The dotted name of a setting that has other names as an option.
 fn dotted(name: &str) -> &str {
@@ -14,6 +15,7 @@ fn dotted(name: &str) -> &str {
         "segment_max_rows" | "segment_rows_max" => "segment.max_rows",
         "row_group_rows" | "row_group_rows_max" => "segment.row_group_rows",
         "auto_compaction" => AUTO_COMPACTION,
+        "ttl_field" => TTL_COLUMN,
         _ => name.strip_prefix("shelfmark.").unwrap_or(name),
     }
 }
@@ -94,6 +96,14 @@ fn is_tuning(name: &str) -> bool {
 
 fn change(options: &mut CollectionOptions, name: &str, value: &str) -> Result<()> {
     let setting = check(name)?;
+    if is_of_ttl(setting) {
+        let value = match setting {
+            TTL => time_to_live(value)?,
+            _ => value.to_string(),
+        };
+        options.own_settings.insert(setting.to_string(), value);
+        return Ok(());
+    }
     let mut settings = Settings::default();
     settings.set(setting, value).map_err(|error| {
         let wrong = invalid(format!("invalid value for option \"{name}\": \"{value}\""));
@@ -114,9 +124,27 @@ fn change(options: &mut CollectionOptions, name: &str, value: &str) -> Result<()
     Ok(())
 }
 
+/// Whether an option says when rows expire: a collection alone has such.
+fn is_of_ttl(name: &str) -> bool {
+    [TTL, TTL_COLUMN].contains(&name)
+}
+
+/// The text of a duration, the same for the same time.
+fn time_to_live(value: &str) -> Result<String> {
+    let duration = humantime::parse_duration(value).ok();
+    let duration = duration.filter(|duration| *duration <= TTL_MAX);
+    duration.map(duration_text).ok_or_else(|| {
+        let error = invalid(format!("invalid value for option \"{TTL}\": \"{value}\""));
+        error.with_hint("It is a duration such as 30 days or 1h 30min, of 100 years at the most.")
+    })
+}
+
 /// The name of the setting that an option is, of those that a collection can have of its own.
 fn check(name: &str) -> Result<&str> {
     let setting = dotted(name);
+    if is_of_ttl(setting) {
+        return Ok(setting);
+    }
     match Settings::scope(setting) {
         Ok(Scope::Collection) => Ok(setting),
         Ok(Scope::Session) => {
@@ -132,7 +160,8 @@ fn check(name: &str) -> Result<&str> {
         Err(_) => {
             let known = Settings::default().list().into_iter();
             let known = known.filter(|info| info.scope == Scope::Collection);
-            let names: Vec<&str> = known.map(|info| info.name).collect();
+            let names = known.map(|info| info.name).chain([TTL, TTL_COLUMN]);
+            let names: Vec<&str> = names.collect();
             let error = invalid(format!("unrecognized parameter \"{name}\""));
             Err(error.with_hint(format!("Options are {}.", names.join(", "))))
         }
@@ -197,8 +226,22 @@ mod tests {
     }
 
     #[test]
+    fn a_time_to_live_has_one_text() {
+        let mut options = CollectionOptions::default();
+        for (value, text) in [("30 days", "30days"), ("90min", "1h 30m"), ("0s", "0s")] {
+            change(&mut options, "shelfmark.ttl", value).unwrap();
+            assert_eq!(options.own_settings["ttl"], text);
+        }
+        change(&mut options, "ttl_field", "created").unwrap();
+        assert_eq!(options.own_settings["ttl_column"], "created");
+    }
+
+    #[test]
     fn wrong_names_and_values_are_refused() {
         for (name, value) in [
+            ("ttl", "-1"),
+            ("ttl", "soon"),
+            ("ttl", "101 years"),
             ("nothing", "1"),
             ("compaction.nothing", "1"),
             ("memory_limit", "1GiB"),

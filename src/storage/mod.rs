@@ -43,6 +43,7 @@ pub mod snapshot;
 pub mod stats;
 pub mod store;
 pub mod transaction;
+pub mod ttl;
 pub mod turns;
 pub mod unique;
 pub mod vacuum;

@@ -6,6 +6,7 @@
 //! `fuzz` (in `tests/fuzz`) reads bytes that nobody meant; `integrity` damages files and restores backups;
 //! `search` compares vector search with the plain plan;
 //! `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
+//! `ttl` compares a collection whose rows expire with a filter;
 //! `wire` speaks to the server, `raw` is its client; `live` has sessions that look at each other; `clients` runs psql and
 //! psycopg where they are installed.
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -35,6 +36,7 @@ mod search;
 mod slt;
 mod text;
 mod transactions;
+mod ttl;
 mod wire;
 
 use std::path::{Path, PathBuf};

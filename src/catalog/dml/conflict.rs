@@ -26,13 +26,16 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Operation, Target, check_input, extension};
 use crate::catalog::assign::Assignment;
-use crate::catalog::keys::{Existing, NewKeys, look_up};
+use crate::catalog::keys::{Existing, NewKeys, Removed, look_up};
+use crate::compaction::expire::expired_rows;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
+use crate::storage::committer::now_ms;
 use crate::storage::engine::Engine;
 use crate::storage::growing::batch_bytes;
 use crate::storage::schema::{CollectionId, FieldId, Version};
 use crate::storage::snapshot::Snapshot;
+use crate::storage::ttl::Ttl;
 use crate::storage::unique::KeyId;
 
 /// Rows and bytes whose keys are looked up at once: the more, the fewer times a segment is read.
@@ -465,14 +468,40 @@ impl Lookup {
             keys.add(&brought)?;
             are_at_hand &= keys.are_at_hand(engine, collection)?;
         }
+        let keys = Arc::new(keys);
+        let existing = self.existing(&keys, Removed::new(), are_at_hand).await?;
+        if Ttl::of(collection).is_none() || existing.iter().all(Existing::is_empty) {
+            return Ok((brought, existing));
+        }
+        // Rows that have expired give their keys up.
         let (engine, collection) = (Arc::clone(engine), Arc::clone(collection));
-        let fields = self.fields.clone();
+        let find = move || expired_rows(&engine, &collection, now_ms());
+        match look_up(false, find).await? {
+            Some(expired) if !expired.is_empty() => {
+                Ok((brought, self.existing(&keys, expired, false).await?))
+            }
+            _ => Ok((brought, existing)),
+        }
+    }
+
+    /// The live rows with the keys, those of `removed` apart.
+    async fn existing(
+        &self,
+        keys: &Arc<Vec<NewKeys>>,
+        removed: Removed,
+        are_at_hand: bool,
+    ) -> Result<Vec<Existing>> {
+        let Target {
+            engine, collection, ..
+        } = &self.target;
+        let (engine, collection) = (Arc::clone(engine), Arc::clone(collection));
+        let (keys, fields) = (Arc::clone(keys), self.fields.clone());
         let find = move || {
-            let existing = keys.into_iter();
-            let existing = existing.map(|keys| keys.find(&engine, &collection, &fields));
+            let existing = keys.iter();
+            let existing = existing.map(|keys| keys.find(&engine, &collection, &fields, &removed));
             existing.collect::<Result<_>>()
         };
-        Ok((brought, look_up(are_at_hand, find).await?))
+        look_up(are_at_hand, find).await
     }
 
     fn pair(&self, brought: &RecordBatch, existing: &[Existing]) -> Result<RecordBatch> {

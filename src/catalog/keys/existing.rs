@@ -54,6 +54,11 @@ impl Existing {
         })
     }
 
+    /// Whether no live row has any of the keys.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// For each row the segment of the one that has its key, or NULL.
     ///
     /// # Errors

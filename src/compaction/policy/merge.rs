@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Choice, Group, Request, Run, growing_weight, limits, run_of, sealed_weight, work};
-use super::{MERGE_FILL, clusters_by_itself, is_purgeable};
+use super::{MERGE_FILL, clusters_by_itself, has_expired, is_purgeable};
 use crate::compaction::depth::{Edge, key_range};
 use crate::compaction::ranges::{Limits, Weight};
 use crate::settings::Settings;
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::growing::GrowingSegment;
 use crate::storage::schema::{JobId, SegmentId};
+use crate::storage::ttl::Ttl;
 
 /// The automatic merge waits for this many segments of about one size.
 const TIER_SEGMENTS_MIN: usize = 8;
@@ -35,14 +36,18 @@ impl Candidate<'_> {
     }
 }
 
-fn candidate<'a>(
-    segment: &'a Segment,
+/// What makes a candidate.
+struct Want<'a> {
     limits: Limits,
-    settings: &Settings,
-) -> Option<Candidate<'a>> {
+    settings: &'a Settings,
+    ttl: Option<Ttl>,
+    now_ms: i64,
+}
+
+fn candidate<'a>(segment: &'a Segment, want: &Want) -> Option<Candidate<'a>> {
     let weight = sealed_weight(segment);
-    let purge = is_purgeable(segment);
-    let small = weight.part_of(limits) < settings.segment_small_proportion;
+    let purge = is_purgeable(segment) || has_expired(segment, want.ttl.as_ref(), want.now_ms);
+    let small = weight.part_of(want.limits) < want.settings.segment_small_proportion;
     (small || purge).then_some(Candidate {
         segment,
         weight,
@@ -50,9 +55,20 @@ fn candidate<'a>(
     })
 }
 
-pub(super) fn merge(collection: &Collection, request: &Request, settings: &Settings) -> Choice {
+pub(super) fn merge(
+    collection: &Collection,
+    request: &Request,
+    settings: &Settings,
+    now_ms: i64,
+) -> Choice {
     let options = &request.options;
     let limits = limits(collection, request, settings);
+    let want = Want {
+        limits,
+        settings,
+        ttl: Ttl::of(collection),
+        now_ms,
+    };
     let in_scope = |s: &Segment| options.scope.reaches(collection, s);
     let mut loose = Vec::new();
     let mut runs: BTreeMap<JobId, Vec<&Segment>> = BTreeMap::new();
@@ -64,7 +80,7 @@ pub(super) fn merge(collection: &Collection, request: &Request, settings: &Setti
     }
     let mut groups = Vec::new();
     for (run, segments) in runs {
-        let candidate = |s| candidate(s, limits, settings).filter(|_| in_scope(s));
+        let candidate = |s| candidate(s, &want).filter(|_| in_scope(s));
         let fill = Fill {
             limits,
             most: run_fill(settings),
@@ -77,7 +93,7 @@ pub(super) fn merge(collection: &Collection, request: &Request, settings: &Setti
     };
     let mut candidates: Vec<_> = loose
         .iter()
-        .filter_map(|s| candidate(s, limits, settings).filter(|_| in_scope(s)))
+        .filter_map(|s| candidate(s, &want).filter(|_| in_scope(s)))
         .collect();
     if options.automatic {
         let left_to_clustering = clusters_by_itself(collection, settings);

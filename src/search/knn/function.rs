@@ -14,6 +14,7 @@ use super::node::KnnJoin;
 use crate::catalog::table::CollectionTable;
 use crate::error::{Error, sqlstate};
 use crate::search::order::Order;
+use crate::search::pattern::Pattern;
 
 /// The column with the number of the query, from 1 on.
 const QUERY: &str = "query";
@@ -52,7 +53,11 @@ impl VectorSearch {
             return Err(Error::unsupported(message).into());
         }
         let table = name.table().to_string();
-        let scan = LogicalPlanBuilder::scan(name, source, None)?.build()?;
+        let named = LogicalPlanBuilder::scan(name, source, None)?.build()?;
+        let columns = named.schema().columns().into_iter().map(Expr::Column);
+        let lost = || Error::internal("a collection is no scan with filters");
+        let Pattern { filters, scan, .. } =
+            Pattern::try_new(columns.collect(), Vec::new(), &named)?.ok_or_else(lost)?;
         let vectors = vector_column(&scan, &self.column, &table)?;
         let queries = Arc::new(numbered(self.queries, &self.subscripts)?);
         let columns = scan.schema().columns();
@@ -61,7 +66,7 @@ impl VectorSearch {
         let node = KnnJoin {
             queries: Arc::new(renamed(&queries)?),
             key: distance.call(vec![Expr::Column(vectors), query]),
-            filters: Vec::new(),
+            filters,
             order: Order {
                 descending: false,
                 nulls_first: false,

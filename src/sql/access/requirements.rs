@@ -3,7 +3,9 @@
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result as DataFusionResult, TableReference};
 use datafusion::datasource::source_as_provider;
-use datafusion::logical_expr::{Extension, LogicalPlan, Statement, SubqueryAlias, TableScan};
+use datafusion::logical_expr::{
+    Extension, Filter, LogicalPlan, Statement, SubqueryAlias, TableScan,
+};
 use datafusion::prelude::Expr;
 
 use super::view::{ViewNode, as_view};
@@ -330,7 +332,14 @@ impl Changed {
     }
 
     fn is_target(&self, alias: &SubqueryAlias) -> bool {
-        let LogicalPlan::TableScan(scan) = alias.input.as_ref() else {
+        // A collection whose rows expire is a filter above a scan, which its own alias is above.
+        let mut below = alias.input.as_ref();
+        while let LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. })
+        | LogicalPlan::Filter(Filter { input, .. }) = below
+        {
+            below = input;
+        }
+        let LogicalPlan::TableScan(scan) = below else {
             return false;
         };
         let provider = source_as_provider(&scan.source).ok();

@@ -12,7 +12,7 @@ use datafusion::datasource::source_as_provider;
 use datafusion::functions::datetime::now::NowFunc;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, TableScan, Volatility, WindowFunctionDefinition,
+    Expr, ExprSchemable, LogicalPlan, TableScan, Volatility, WindowFunctionDefinition, cast,
 };
 
 use super::parameter::reads_session;
@@ -130,7 +130,8 @@ pub(super) fn has_session_functions(plan: &LogicalPlan) -> Result<bool> {
     Ok(any)
 }
 
-/// The plan with a parameter at `place` where it calls `now()`, and the type of that time if it does.
+/// The plan with a parameter at `place` where it calls `now()`, and the type of that time if it does. It is one time, also
+/// where it is seen from another time zone.
 pub(super) fn with_open_time(
     plan: LogicalPlan,
     place: usize,
@@ -141,9 +142,14 @@ pub(super) fn with_open_time(
             return Ok(Transformed::no(expr));
         }
         let (_, time) = expr.to_field(&DFSchema::empty())?;
-        *field.borrow_mut() = Some(Arc::clone(&time));
-        let parameter = Placeholder::new_with_field(format!("${}", place + 1), Some(time));
-        Ok(Transformed::yes(Expr::Placeholder(parameter)))
+        let first = Arc::clone(field.borrow_mut().get_or_insert_with(|| Arc::clone(&time)));
+        let is_other = first.data_type() != time.data_type();
+        let parameter = Placeholder::new_with_field(format!("${}", place + 1), Some(first));
+        let parameter = Expr::Placeholder(parameter);
+        Ok(Transformed::yes(match is_other {
+            true => cast(parameter, time.data_type().clone()),
+            false => parameter,
+        }))
     })?;
     Ok((plan, field.into_inner()))
 }

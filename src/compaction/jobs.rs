@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
+use super::pace::Pace;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::settings::duration_text;
 use crate::storage::change::JobRecord;
@@ -97,6 +98,9 @@ pub struct Inputs {
     pub bytes: u64,
 }
 
+/// How long a worker sleeps before it looks again whether it is to stop.
+const NAP: Duration = Duration::from_millis(50);
+
 /// A running job as its worker and those who watch it share it.
 #[derive(Debug, Clone, Default)]
 pub struct Task {
@@ -105,6 +109,7 @@ pub struct Task {
 
 #[derive(Debug, Default)]
 struct Inner {
+    pace: Arc<Pace>,
     stop: watch::Sender<Option<Stop>>,
     phase: AtomicU8,
     inputs: OnceLock<Inputs>,
@@ -118,6 +123,46 @@ struct Inner {
 }
 
 impl Task {
+    /// A job that keeps to a limit on the bytes that it moves.
+    pub(super) fn with_pace(pace: Arc<Pace>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                pace,
+                ..Inner::default()
+            }),
+        }
+    }
+
+    /// Counts bytes that were read or written, and waits until more may be.
+    ///
+    /// # Errors
+    /// Those of [`Task::check`].
+    pub(super) fn moved(&self, bytes: u64) -> Result<()> {
+        let mut owed = self.inner.pace.owed_for(bytes);
+        while !owed.is_zero() {
+            self.check()?;
+            let nap = owed.min(NAP);
+            std::thread::sleep(nap);
+            owed -= nap;
+        }
+        self.check()
+    }
+
+    /// The same for bytes of which one learns only afterwards, without keeping a thread.
+    ///
+    /// # Errors
+    /// Those of [`Task::check`].
+    pub(super) async fn has_moved(&self, bytes: u64) -> Result<()> {
+        let owed = self.inner.pace.owed_for(bytes);
+        if owed.is_zero() {
+            return self.check();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(owed) => Ok(()),
+            error = self.cancelled() => Err(error),
+        }
+    }
+
     /// Asks the worker to stop, which it does within a batch.
     pub fn cancel(&self) {
         self.stop(Stop::Asked);

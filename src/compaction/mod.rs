@@ -14,6 +14,7 @@ mod gather;
 mod input;
 pub mod jobs;
 mod memory;
+mod pace;
 pub mod policy;
 pub mod preview;
 pub mod ranges;

@@ -252,8 +252,12 @@ async fn write_group(
         Err(Error::internal("the sort of a compaction ended early"))
     });
     let sorting = async {
+        let mut spilled = 0;
         while let Some(batch) = stream.next().await {
             task.enter(Phase::Writing);
+            // What was written to temporary files is read again.
+            let before = std::mem::replace(&mut spilled, spilled_bytes(sort.as_deref()));
+            task.has_moved(2 * (spilled - before)).await?;
             task.note_memory(pool.max_reserved() as u64);
             still_wanted(engine, collection)?;
             if sender.send(Some(batch.map_err(sort_error)?)).await.is_err() {

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::filters::FilterBuilder;
 use super::jobs::{Phase, Progress, Task};
+use super::pace::Pace;
 use super::policy::{Choice, JobOptions, Request, choose};
 use super::run::{now_ms, record, run};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
@@ -54,6 +55,7 @@ struct Owner {
 #[derive(Debug)]
 struct Shared {
     engine: Arc<Engine>,
+    pace: Arc<Pace>,
     closing: AtomicBool,
     running: Semaphore,
     jobs: Mutex<Jobs>,
@@ -111,6 +113,7 @@ impl Scheduler {
             .build()
             .map_err(|e| Error::io("start the threads of compaction", e))?;
         let shared = Arc::new(Shared {
+            pace: Arc::new(Pace::new(engine.settings.compaction_io_limit.0)),
             engine,
             closing: AtomicBool::new(false),
             running: Semaphore::new(running as usize),
@@ -355,7 +358,7 @@ impl Shared {
         let live = Live {
             record: record.clone(),
             options: request.options.clone(),
-            task: Task::default(),
+            task: Task::with_pace(Arc::clone(&self.pace)),
             end: watch::Sender::new(None),
         };
         jobs.live.insert(record.id, live);

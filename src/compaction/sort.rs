@@ -286,6 +286,14 @@ fn batch_rows(inputs: &[Input], vector_bytes: u64, bytes: u64) -> usize {
     usize::try_from((bytes / per_row).clamp(16, BATCH_ROWS_MAX)).unwrap_or(1)
 }
 
+/// About the bytes that are read of a file for a row without its vectors.
+fn narrow_row_bytes(input: &Input, vector_bytes: u64) -> u64 {
+    match input {
+        Input::Sealed(_) => (input.bytes() / input.rows().max(1)).saturating_sub(vector_bytes),
+        Input::Growing(_) => 0,
+    }
+}
+
 /// The inputs as a stream for the sort.
 struct Source {
     inputs: Arc<Vec<Input>>,
@@ -317,11 +325,18 @@ impl Source {
         let task = self.task.clone();
         let bytes_max = self.batch_bytes_max;
         let gatherer = Arc::clone(&self.gatherer);
+        let reading = task.clone();
         let read = move |place: usize| -> Batches {
+            let row_bytes = narrow_row_bytes(&inputs[place], order.narrow.vector_bytes());
+            let task = reading.clone();
             match order.narrow.read(&inputs[place], place as u32, batch_rows) {
                 Ok(batches) => {
                     let (order, gatherer) = (Arc::clone(&order), Arc::clone(&gatherer));
-                    Box::new(batches.map(move |b| order.with_sort_keys(b?, &gatherer)))
+                    Box::new(batches.map(move |batch| {
+                        let batch = batch?;
+                        task.moved(row_bytes * batch.num_rows() as u64)?;
+                        order.with_sort_keys(batch, &gatherer)
+                    }))
                 }
                 Err(error) => Box::new(std::iter::once(Err(error))),
             }

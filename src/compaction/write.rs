@@ -117,6 +117,8 @@ struct OpenSegment {
     file: NewFile,
     writer: SegmentWriter,
     notes: KeyNotes,
+    /// Bytes of the file that are counted.
+    bytes: u64,
 }
 
 impl GroupWriter {
@@ -242,6 +244,8 @@ impl GroupWriter {
         }
         self.task.check()?;
         let rows = self.gatherer.gather(narrow)?;
+        let vector_bytes = self.order.narrow().vector_bytes();
+        self.task.moved(vector_bytes * narrow.num_rows() as u64)?;
         if self.open.is_none() {
             self.open = Some(self.begin_segment()?);
         }
@@ -255,6 +259,9 @@ impl GroupWriter {
         if buffered >= self.shares.row_group {
             open.writer.end_row_group()?;
         }
+        let bytes = open.writer.bytes();
+        let new_bytes = bytes - std::mem::replace(&mut open.bytes, bytes);
+        self.task.moved(new_bytes)?;
         self.written += narrow.num_rows() as u64;
         self.task.add_rows_written(narrow.num_rows() as u64);
         self.remember(narrow, outputs.segments.len() as u32, first);
@@ -290,6 +297,7 @@ impl GroupWriter {
             file,
             writer: SegmentWriter::try_new(handle, layout)?,
             notes: KeyNotes::new(&self.order, &self.collection.schema),
+            bytes: 0,
         })
     }
 
@@ -313,7 +321,7 @@ impl GroupWriter {
             filters: written.filters,
             deletes: RoaringBitmap::new(),
         });
-        Ok(())
+        self.task.moved(written.bytes - open.bytes)
     }
 }
 

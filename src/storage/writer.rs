@@ -153,6 +153,11 @@ impl SegmentWriter {
         self.writer.flush().map_err(write_error)
     }
 
+    /// Bytes of the file so far.
+    pub fn bytes(&self) -> u64 {
+        self.writer.inner().blocks.bytes()
+    }
+
     /// Bytes held in memory for the row group that is not written yet.
     pub fn memory_bytes(&self) -> usize {
         self.writer.memory_size()

@@ -4,6 +4,8 @@
 mod clustering;
 #[path = "../../examples/embedded.rs"]
 mod embedded;
+#[path = "../../examples/search_beside_clustering.rs"]
+mod search_beside_clustering;
 #[path = "../../examples/seed_table/benchmark.rs"]
 mod seed_table;
 #[path = "../../examples/udfs_in_datafusion.rs"]
@@ -17,6 +19,12 @@ fn clustering_runs() {
 #[test]
 fn embedded_runs() {
     embedded::main().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn search_beside_clustering_measures_both() {
+    let options = search_beside_clustering::Options::small();
+    search_beside_clustering::run(options).await.unwrap();
 }
 
 #[test]

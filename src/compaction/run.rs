@@ -168,6 +168,7 @@ async fn write_groups(
             run: runs.of_group(engine, group.run),
             level: group.level,
             limits,
+            rows_before: outputs.rows(),
         };
         outputs = write_group(engine, collection, target, inputs, outputs, job, task).await?;
     }

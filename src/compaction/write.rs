@@ -21,6 +21,7 @@ use crate::storage::change::NewSegment;
 use crate::storage::collect::nan_fields;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
+use crate::storage::places::Places;
 use crate::storage::schema::{CollectionId, FieldId, JobId, SegmentId};
 use crate::storage::stats::Bound;
 use crate::storage::store::NewFile;
@@ -44,6 +45,11 @@ impl Outputs {
             segments: Vec::new(),
             row_maps: Vec::new(),
         }
+    }
+
+    /// The rows so far.
+    pub fn rows(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.rows).sum()
     }
 
     /// The segments so far.
@@ -85,6 +91,8 @@ pub struct Target {
     pub level: u8,
     /// How much each may hold.
     pub limits: Limits,
+    /// The rows of outputs of groups before.
+    pub rows_before: u64,
 }
 
 /// Writes the rows of one group of inputs.
@@ -108,7 +116,9 @@ pub(super) struct GroupWriter {
     waiting: VecDeque<RecordBatch>,
     /// Rows written.
     written: u64,
-    maps: Vec<Vec<(u32, u32)>>,
+    /// The rows of outputs of groups before.
+    rows_before: u64,
+    maps: Vec<Places>,
     open: Option<OpenSegment>,
 }
 
@@ -139,11 +149,11 @@ impl GroupWriter {
         let planned = weights.fold(Weight::default(), Weight::plus);
         let schema = Arc::clone(&collection.schema);
         let gatherer = Gatherer::new(Arc::clone(&inputs), schema, order.narrow());
-        let maps = inputs
-            .iter()
-            .map(|input| vec![RowMap::DROPPED; input.rows() as usize]);
+        let most = target.rows_before + planned.rows;
+        let maps = inputs.iter().map(|input| Places::new(input.rows(), most));
         Ok(Self {
             maps: maps.collect(),
+            rows_before: target.rows_before,
             nan_fields: fields_with_nan(&collection, &inputs),
             filter_fields: collection.filter_fields(),
             steps: Steps::try_new(&order.key_types())?,
@@ -189,7 +199,7 @@ impl GroupWriter {
         self.end_segment(outputs)?;
         for (input, to) in self.inputs.iter().zip(self.maps) {
             let live = input.weight().rows;
-            let carried = to.iter().filter(|t| **t != RowMap::DROPPED).count() as u64;
+            let carried = to.iter().flatten().count() as u64;
             if carried != live {
                 return Err(Error::internal(format!(
                     "segment {} has {live} live rows, {carried} were written",
@@ -229,7 +239,7 @@ impl GroupWriter {
                 break;
             }
             let rows = most.min(batch.num_rows());
-            self.write(&batch.slice(0, rows), outputs)?;
+            self.write(&batch.slice(0, rows))?;
             if rows < batch.num_rows() {
                 let rest = batch.slice(rows, batch.num_rows() - rows);
                 self.waiting.push_front(rest);
@@ -238,7 +248,7 @@ impl GroupWriter {
         Ok(())
     }
 
-    fn write(&mut self, narrow: &RecordBatch, outputs: &Outputs) -> Result<()> {
+    fn write(&mut self, narrow: &RecordBatch) -> Result<()> {
         if narrow.num_rows() == 0 {
             return Ok(());
         }
@@ -252,7 +262,6 @@ impl GroupWriter {
         let Some(open) = &mut self.open else {
             return Ok(());
         };
-        let first = open.writer.rows() as u32;
         open.writer.write(&rows)?;
         open.notes.add(narrow, &rows)?;
         let buffered = open.writer.memory_bytes() as u64;
@@ -262,19 +271,20 @@ impl GroupWriter {
         let bytes = open.writer.bytes();
         let new_bytes = bytes - std::mem::replace(&mut open.bytes, bytes);
         self.task.moved(new_bytes)?;
+        self.remember(narrow);
         self.written += narrow.num_rows() as u64;
         self.task.add_rows_written(narrow.num_rows() as u64);
-        self.remember(narrow, outputs.segments.len() as u32, first);
         Ok(())
     }
 
-    /// Notes that the rows went to consecutive rows of an output.
-    fn remember(&mut self, narrow: &RecordBatch, output: u32, first: u32) {
+    /// Notes that the rows are the next ones of the outputs.
+    fn remember(&mut self, narrow: &RecordBatch) {
         let column = |index: usize| narrow.column(index).as_primitive::<UInt32Type>().values();
         let inputs = column(self.order.narrow().input_index());
         let rows = column(self.order.narrow().row_index());
-        for (i, (input, row)) in inputs.iter().zip(rows.iter()).enumerate() {
-            self.maps[*input as usize][*row as usize] = (output, first + i as u32);
+        let places = self.rows_before + self.written..;
+        for ((input, row), place) in inputs.iter().zip(rows.iter()).zip(places) {
+            self.maps[*input as usize].set(*row, place);
         }
     }
 

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use super::change::{Append, Change, Replace};
 use super::codec::Record;
 use super::collection::Collection;
-use super::deletes::{Replaced, check_map, rebase};
+use super::deletes::{Replaced, Starts, check_map, rebase};
 use super::log::FRAME_BYTES_MAX;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
@@ -88,15 +88,14 @@ impl Prepared {
 }
 
 fn check_replace(replace: &Replace, row_maps: &[RowMap]) -> Result<()> {
-    let output_rows: Vec<u64> = replace.outputs.iter().map(|o| o.rows).collect();
+    let written = Starts::of(&replace.outputs).rows();
     let mut carried = 0;
     for input in &replace.inputs {
         let found = row_maps.iter().find(|m| m.input == *input);
         let map = found.ok_or_else(|| no_row_map(*input))?;
-        check_map(map, &output_rows)?;
-        carried += map.to.len() as u64 - map.read_deletes.len();
+        check_map(map, written)?;
+        carried += map.to.rows() - map.read_deletes.len();
     }
-    let written: u64 = output_rows.iter().sum();
     if carried == written {
         return Ok(());
     }
@@ -239,10 +238,10 @@ impl Judge {
             let Change::Replace(replace) = change else {
                 continue;
             };
-            let outputs = replace.outputs.iter().map(|o| o.id).collect();
             let inputs = replace.inputs.iter();
             let maps = inputs.filter_map(|input| maps.remove(input));
-            self.replaced.record(replace.collection, &outputs, maps);
+            self.replaced
+                .record(replace.collection, &replace.outputs, maps);
             for input in &replace.inputs {
                 self.frozen.remove(input);
             }
@@ -335,6 +334,7 @@ impl Rebased {
         let Some(first) = replace.inputs.first() else {
             return Ok(());
         };
+        let starts = Starts::of(&replace.outputs);
         let mut landed = Vec::new();
         for input in &replace.inputs {
             check_no_delete(prepared, *input)?;
@@ -346,11 +346,11 @@ impl Rebased {
             } else {
                 continue; // The input is gone, and applying says so.
             };
-            if map.to.len() as u64 != rows {
+            if map.to.rows() != rows {
                 let message = format!("segment {input} has other rows than were read");
                 return Err(Error::conflict(message));
             }
-            let moved = rebase(map, deletes)?;
+            let moved = rebase(map, &starts, deletes)?;
             self.deletes += moved.values().map(|rows| rows.len()).sum::<u64>();
             landed.extend(moved);
         }
@@ -502,6 +502,7 @@ mod tests {
     use super::*;
     use crate::settings::Settings;
     use crate::storage::committer::{Committer, CommitterOptions};
+    use crate::storage::places::Places;
     use crate::storage::store::Store;
     use crate::storage::testing::{Dice, append, name, new_collection, new_segment, same};
 
@@ -615,7 +616,7 @@ mod tests {
             inputs.truncate(self.dice.below(inputs.len() + 1));
             let book = read.collection(&name("book")).unwrap();
             let mut rows = Vec::new();
-            let mut row_maps = Vec::new();
+            let mut row_maps: Vec<RowMap> = Vec::new();
             for (at, id) in inputs.iter().enumerate() {
                 let (len, deletes) = match book.growing_segment(*id) {
                     Some(g) => (g.rows, g.deletes.clone()),
@@ -629,7 +630,7 @@ mod tests {
                 row_maps.push(RowMap {
                     input: *id,
                     read_deletes: deletes,
-                    to: vec![RowMap::DROPPED; len as usize],
+                    to: Places::new(len, 10_000),
                 });
             }
             self.dice.shuffle(&mut rows);
@@ -638,7 +639,7 @@ mod tests {
             for (output, chunk) in rows.chunks(size).enumerate() {
                 let id = SegmentId(self.committer.allocate_id());
                 for (row, (input, from, _)) in chunk.iter().enumerate() {
-                    row_maps[*input].to[*from as usize] = (output as u32, row as u32);
+                    row_maps[*input].to.set(*from, (output * size + row) as u64);
                 }
                 let values = chunk.iter().map(|(.., value)| *value).collect();
                 self.sealed.insert(id, values);
@@ -648,7 +649,7 @@ mod tests {
             let now = newest.collection(&name("book")).unwrap();
             let fits = row_maps.iter().all(|map| {
                 let growing = now.growing_segment(map.input);
-                let same = growing.is_some_and(|g| g.rows == map.to.len() as u64);
+                let same = growing.is_some_and(|g| g.rows == map.to.rows());
                 same || now.segment(map.input).is_some()
             });
             let mut transaction = Transaction::new(

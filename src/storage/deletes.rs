@@ -9,6 +9,8 @@ use arrow::buffer::BooleanBuffer;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use roaring::RoaringBitmap;
 
+use super::change::NewSegment;
+use super::places::Places;
 use super::schema::{CollectionId, SegmentId};
 use super::transaction::RowMap;
 use crate::error::{Error, Result};
@@ -56,7 +58,7 @@ fn runs(rows: impl Iterator<Item = u32>) -> impl Iterator<Item = (u32, u32)> {
 ///
 /// # Errors
 /// XX000 for a map that would lose a row or bring one back.
-pub(super) fn check_map(map: &RowMap, output_rows: &[u64]) -> Result<()> {
+pub(super) fn check_map(map: &RowMap, output_rows: u64) -> Result<()> {
     let wrong = |why: String| {
         Error::internal(format!(
             "the row map of segment {} is wrong: {why}",
@@ -66,12 +68,11 @@ pub(super) fn check_map(map: &RowMap, output_rows: &[u64]) -> Result<()> {
     let mut deleted = map.read_deletes.iter().peekable();
     for (row, target) in map.to.iter().enumerate() {
         let was_deleted = deleted.next_if(|d| *d as usize == row).is_some();
-        if was_deleted != (*target == RowMap::DROPPED) {
+        if was_deleted != target.is_none() {
             return Err(wrong(format!("row {row} is lost, or comes back")));
         }
-        let output = output_rows.get(target.0 as usize);
-        if !was_deleted && output.is_none_or(|rows| u64::from(target.1) >= *rows) {
-            return Err(wrong(format!("row {row} goes to {target:?}")));
+        if let Some(place) = target.filter(|place| *place >= output_rows) {
+            return Err(wrong(format!("row {row} goes to {place} of {output_rows}")));
         }
     }
     if deleted.next().is_some() {
@@ -80,15 +81,46 @@ pub(super) fn check_map(map: &RowMap, output_rows: &[u64]) -> Result<()> {
     Ok(())
 }
 
-/// The rows of a replaced segment as rows of the outputs, by the outputs' places. `None` where one was not carried.
-fn carry(to: &[(u32, u32)], rows: &RoaringBitmap) -> Option<BTreeMap<u32, RoaringBitmap>> {
+/// The outputs of a replace by the first place of each among all their rows; the last element is the number of these.
+#[derive(Debug, Clone)]
+pub(super) struct Starts(Arc<[u64]>);
+
+impl Starts {
+    pub fn of(outputs: &[NewSegment]) -> Self {
+        let mut next = 0;
+        let starts = outputs.iter().map(|output| {
+            next += output.rows;
+            next
+        });
+        Self(std::iter::once(0).chain(starts).collect())
+    }
+
+    /// All rows.
+    pub fn rows(&self) -> u64 {
+        self.0.last().copied().unwrap_or(0)
+    }
+
+    /// The number of the output that has a place, and the row in it.
+    fn target(&self, place: u64) -> Option<(u32, u32)> {
+        let output = self
+            .0
+            .partition_point(|start| *start <= place)
+            .checked_sub(1)?;
+        let row = place - self.0[output];
+        Some((u32::try_from(output).ok()?, u32::try_from(row).ok()?))
+    }
+}
+
+/// The rows of a replaced segment as rows of the outputs, by the outputs' numbers. `None` where one was not carried.
+fn carry(
+    to: &Places,
+    starts: &Starts,
+    rows: &RoaringBitmap,
+) -> Option<BTreeMap<u32, RoaringBitmap>> {
     let mut carried = BTreeMap::<u32, RoaringBitmap>::new();
     for row in rows {
-        let target = *to.get(row as usize)?;
-        if target == RowMap::DROPPED {
-            return None;
-        }
-        carried.entry(target.0).or_default().insert(target.1);
+        let (output, row) = starts.target(to.get(row)?)?;
+        carried.entry(output).or_default().insert(row);
     }
     Some(carried)
 }
@@ -99,6 +131,7 @@ fn carry(to: &[(u32, u32)], rows: &RoaringBitmap) -> Option<BTreeMap<u32, Roarin
 /// XX000 when the segment has fewer deletes now than when it was read.
 pub(super) fn rebase(
     map: &RowMap,
+    starts: &Starts,
     deletes_now: &RoaringBitmap,
 ) -> Result<BTreeMap<u32, RoaringBitmap>> {
     let landed = deletes_now - &map.read_deletes;
@@ -106,7 +139,7 @@ pub(super) fn rebase(
         let message = format!("segment {} lost deletes while it was replaced", map.input);
         return Err(Error::internal(message));
     }
-    carry(&map.to, &landed)
+    carry(&map.to, starts, &landed)
         .ok_or_else(|| Error::internal(format!("the row map of segment {} is wrong", map.input)))
 }
 
@@ -120,8 +153,9 @@ pub(super) struct Replaced {
 
 #[derive(Debug)]
 struct Moved {
-    to: Vec<(u32, u32)>,
+    to: Places,
     outputs: Arc<[SegmentId]>,
+    starts: Starts,
 }
 
 impl Replaced {
@@ -129,16 +163,18 @@ impl Replaced {
     pub(super) fn record(
         &mut self,
         collection: CollectionId,
-        outputs: &Arc<[SegmentId]>,
+        outputs: &[NewSegment],
         maps: impl Iterator<Item = RowMap>,
     ) {
+        let starts = Starts::of(outputs);
+        let outputs: Arc<[SegmentId]> = outputs.iter().map(|output| output.id).collect();
         for map in maps {
             let id = (collection, map.input);
             self.bytes += bytes(&map.to);
-            let outputs = Arc::clone(outputs);
             let moved = Moved {
                 to: map.to,
-                outputs,
+                outputs: Arc::clone(&outputs),
+                starts: starts.clone(),
             };
             self.maps.insert(id, moved);
             self.order.push_back(id);
@@ -165,7 +201,7 @@ impl Replaced {
                 *resolved.entry(segment).or_default() |= rows;
                 continue;
             };
-            for (output, rows) in carry(&moved.to, &rows)? {
+            for (output, rows) in carry(&moved.to, &moved.starts, &rows)? {
                 moving.push((*moved.outputs.get(output as usize)?, rows));
             }
         }
@@ -173,14 +209,15 @@ impl Replaced {
     }
 }
 
-fn bytes(to: &[(u32, u32)]) -> usize {
-    size_of_val(to) + 128
+fn bytes(to: &Places) -> usize {
+    to.memory_bytes() + 128
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::storage::testing::new_segment;
 
     #[test]
     fn a_selection_has_exactly_the_live_rows() {
@@ -202,28 +239,32 @@ mod tests {
         }
     }
 
-    fn map(to: &[(u32, u32)], read_deletes: &[u32]) -> RowMap {
+    fn map(to: &[Option<u64>], read_deletes: &[u32]) -> RowMap {
+        let mut places = Places::new(to.len() as u64, 100);
+        for (row, place) in to.iter().enumerate() {
+            place
+                .iter()
+                .for_each(|place| places.set(row as u32, *place));
+        }
         RowMap {
             input: SegmentId(1),
             read_deletes: read_deletes.iter().copied().collect(),
-            to: to.to_vec(),
+            to: places,
         }
     }
 
     #[test]
     fn a_map_that_loses_or_revives_a_row_is_refused() {
-        let dropped = RowMap::DROPPED;
-        assert!(check_map(&map(&[(0, 0), dropped], &[1]), &[1]).is_ok());
-        assert!(check_map(&map(&[], &[]), &[]).is_ok());
+        assert!(check_map(&map(&[Some(0), None], &[1]), 1).is_ok());
+        assert!(check_map(&map(&[], &[]), 0).is_ok());
         for (to, deletes) in [
-            (vec![(0, 0), dropped], vec![]),
-            (vec![(0, 0), (0, 0)], vec![1]),
-            (vec![(0, 0), (0, 1)], vec![]),
-            (vec![(0, 0), (1, 0)], vec![]),
-            (vec![(5, 0)], vec![]),
-            (vec![(0, 0), dropped], vec![1, 2]),
+            (vec![Some(0), None], vec![]),
+            (vec![Some(0), Some(0)], vec![1]),
+            (vec![Some(0), Some(1)], vec![]),
+            (vec![Some(5)], vec![]),
+            (vec![Some(0), None], vec![1, 2]),
         ] {
-            assert!(check_map(&map(&to, &deletes), &[1]).is_err(), "{to:?}");
+            assert!(check_map(&map(&to, &deletes), 1).is_err(), "{to:?}");
         }
     }
 
@@ -231,14 +272,14 @@ mod tests {
     fn deletes_follow_rows_through_several_replaces() {
         let c = CollectionId(7);
         let mut replaced = Replaced::default();
-        let outputs: Arc<[SegmentId]> = [SegmentId(2), SegmentId(3)].into();
-        let first = map(&[(1, 0), (0, 0), RowMap::DROPPED], &[2]);
+        let outputs = [new_segment(2, 1), new_segment(3, 1)];
+        let first = map(&[Some(1), Some(0), None], &[2]);
         replaced.record(c, &outputs, [first].into_iter());
         let second = RowMap {
             input: SegmentId(3),
-            ..map(&[(0, 9)], &[])
+            ..map(&[Some(9)], &[])
         };
-        replaced.record(c, &[SegmentId(4)].into(), [second].into_iter());
+        replaced.record(c, &[new_segment(4, 10)], [second].into_iter());
         let resolved = replaced.resolve(c, SegmentId(1), &[0, 1].into()).unwrap();
         let expected = [(SegmentId(2), [0].into()), (SegmentId(4), [9].into())];
         assert_eq!(resolved, BTreeMap::from(expected));

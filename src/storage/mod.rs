@@ -32,6 +32,7 @@ mod log;
 pub mod options;
 mod page_header;
 pub mod pending;
+pub mod places;
 pub(crate) mod recovery;
 mod replay;
 pub mod role;

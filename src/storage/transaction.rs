@@ -5,6 +5,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 
 use super::change::Change;
+use super::places::Places;
 use super::schema::{CollectionId, SegmentId, Version};
 
 /// When a commit is answered.
@@ -52,12 +53,6 @@ pub struct RowMap {
     pub input: SegmentId,
     /// The input's deletes when its rows were read.
     pub read_deletes: RoaringBitmap,
-    /// For every row of the input: place of the output in `Replace::outputs`, and row in it; [`RowMap::DROPPED`]
-    /// for the rows of `read_deletes`.
-    pub to: Vec<(u32, u32)>,
-}
-
-impl RowMap {
-    /// The target of a row that was deleted when the input was read.
-    pub const DROPPED: (u32, u32) = (u32::MAX, 0);
+    /// For every row of the input its place among the rows of `Replace::outputs`; none for those of `read_deletes`.
+    pub to: Places,
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::*;
 use crate::storage::change::{Change, Commit, Replace};
 use crate::storage::index::{FilterPlace, SegmentFilter};
+use crate::storage::places::Places;
 use crate::storage::schema::{FieldId, FilterId, IndexId};
 use crate::storage::testing::{
     append, delete, describe, growing_ids, index, name, new_collection, new_segment, same,
@@ -392,10 +393,13 @@ async fn a_frozen_segment_grows_no_more() {
             outputs: vec![new_segment(50, 2)],
         })],
     );
+    let mut to = Places::new(2, 2);
+    to.set(0, 1);
+    to.set(1, 0);
     seal.row_maps = vec![RowMap {
         input: first,
         read_deletes: Default::default(),
-        to: vec![(0, 1), (0, 0)],
+        to,
     }];
     // A delete that lands before the seal is carried, one that lands after it is sent on.
     commit(&committer, vec![delete(1, first.0, &[0])])

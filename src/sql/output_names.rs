@@ -88,21 +88,27 @@ impl OutputNames {
     /// The columns with these names.
     pub fn apply(&self, schema: &SchemaRef) -> SchemaRef {
         let count = schema.fields().len();
-        if count < self.first.len() + self.last.len()
-            || self.first.iter().chain(&self.last).all(Option::is_none)
-        {
+        let names_fit = count >= self.first.len() + self.last.len();
+        let has_names = names_fit && self.first.iter().chain(&self.last).any(Option::is_some);
+        let is_twin = |at| twin_name(schema, at).is_some();
+        if !has_names && !(0..count).any(is_twin) {
             return Arc::clone(schema);
         }
-        let from_last = count - self.last.len();
-        let name = |at: usize| match at < self.first.len() {
-            true => self.first[at].as_ref(),
-            false => self.last.get(at.checked_sub(from_last)?)?.as_ref(),
+        let name = |at: usize| {
+            let from_last = count.checked_sub(self.last.len())?;
+            match self.first.get(at).filter(|_| names_fit) {
+                Some(name) => name.as_ref(),
+                None => self.last.get(at.checked_sub(from_last)?)?.as_ref(),
+            }
         };
         let fields = schema.fields().iter().enumerate();
         let fields: Vec<Arc<Field>> = fields
-            .map(|(at, field)| match name(at) {
-                Some(name) => Arc::new(Field::clone(field).with_name(name.text(field))),
-                None => Arc::clone(field),
+            .map(|(at, field)| {
+                let given = name(at).filter(|_| has_names).map(|name| name.text(field));
+                match given.or_else(|| twin_name(schema, at)) {
+                    Some(name) => Arc::new(Field::clone(field).with_name(name)),
+                    None => Arc::clone(field),
+                }
             })
             .collect();
         Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
@@ -127,6 +133,18 @@ impl Name {
             _ => Self::OfType,
         }
     }
+}
+
+/// The name of a column of a function in FROM without the blanks that tell it from one before it of the same name;
+/// `None` for other columns.
+fn twin_name(schema: &Schema, at: usize) -> Option<String> {
+    let name = schema.field(at).name();
+    let plain = name.trim_end_matches(' ');
+    let is_twin = plain.len() < name.len()
+        && schema.fields()[..at]
+            .iter()
+            .any(|before| before.name() == plain);
+    is_twin.then(|| plain.to_string())
 }
 
 /// What is selected; of set operations, by the first query.

@@ -1,13 +1,15 @@
 //! Functions in FROM: those of arrays give a row for each element, other scalar functions give one row.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
-use datafusion::prelude::ident;
+use datafusion::prelude::{cast, ident, lit};
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, TableAlias,
     TableAliasColumnDef, TableFactor,
@@ -168,8 +170,8 @@ impl Call {
         }
         let mut columns = self.columns(values, context)?;
         if self.with_ordinality || self.gives == Gives::Expanded {
-            let first = columns[0].1.clone();
-            let places = function(ARRAY_SUBSCRIPTS, context)?.call(vec![first]);
+            let arrays: Vec<Expr> = columns.iter().map(|(_, array)| array.clone()).collect();
+            let places = places(arrays, context)?;
             let name = if self.gives == Gives::Expanded {
                 "n"
             } else {
@@ -230,6 +232,7 @@ impl Call {
         let table = alias.map(|a| context.normalize_ident(a.name.clone()));
         let named = alias.map(|a| a.columns.as_slice()).unwrap_or_default();
         let only = columns.len() - usize::from(self.with_ordinality) == 1;
+        let mut taken = HashSet::new();
         let outputs = columns.iter().enumerate().map(|(i, (name, _))| {
             // A function of one column is called as its table is.
             let usual = match &table {
@@ -239,7 +242,12 @@ impl Call {
             let name = named
                 .get(i)
                 .map(|c| context.normalize_ident(c.name.clone()));
-            ident(inner(i)).alias(name.as_ref().unwrap_or(usual))
+            // Names that come again are told apart by blanks, which the answer leaves out.
+            let mut name = name.unwrap_or_else(|| usual.clone());
+            while !taken.insert(name.clone()) {
+                name.push(' ');
+            }
+            ident(inner(i)).alias(name)
         });
         let outputs: Vec<Expr> = outputs.collect();
         let builder = builder.project(outputs)?;
@@ -247,6 +255,18 @@ impl Call {
             .alias(table.unwrap_or_else(|| self.function.clone()))?
             .build()
     }
+}
+
+/// The places of the elements, of the longest array where there are several.
+fn places(arrays: Vec<Expr>, context: &dyn RelationPlannerContext) -> Result<Expr> {
+    if arrays.len() == 1 {
+        return Ok(function(ARRAY_SUBSCRIPTS, context)?.call(arrays));
+    }
+    let length = function("array_length", context)?;
+    let length = |array: Expr| cast(length.call(vec![array]), DataType::Int64);
+    let lengths = arrays.into_iter().map(length).collect();
+    let longest = function("greatest", context)?.call(lengths);
+    Ok(function("generate_series", context)?.call(vec![lit(1_i64), longest]))
 }
 
 pub(super) fn function(name: &str, context: &dyn RelationPlannerContext) -> Result<Arc<ScalarUDF>> {

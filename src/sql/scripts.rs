@@ -3,10 +3,13 @@
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
-use super::ddl::{find_collection, qualify};
+use super::ddl::{find_collection, qualified_parts, qualify};
 use super::notice::Notice;
 use super::session::{Session, Tag, done};
+use super::transaction::TransactionStatus;
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::snapshot::Snapshot;
+use crate::storage::unique::UniqueKey;
 
 /// Extensions whose types and functions are always there.
 const BUILT_IN: [&str; 2] = ["vector", "plpgsql"];
@@ -42,6 +45,8 @@ pub enum Script {
     Checkpoint,
     /// LOCK TABLE.
     Lock(Vec<ObjectName>),
+    /// SET CONSTRAINTS; no names are ALL.
+    SetConstraints(Vec<ObjectName>),
     /// UNLISTEN.
     Unlisten,
 }
@@ -58,6 +63,7 @@ impl Script {
             Self::Reindex => "REINDEX",
             Self::Checkpoint => "CHECKPOINT",
             Self::Lock(_) => "LOCK TABLE",
+            Self::SetConstraints(_) => "SET CONSTRAINTS",
             Self::Unlisten => "UNLISTEN",
         }
     }
@@ -79,6 +85,17 @@ fn check_collections(session: &Session, names: &[ObjectName]) -> Result<()> {
         find_collection(&snapshot, &qualify(name, &path)?)?;
     }
     Ok(())
+}
+
+/// Whether a collection of these SQL schemas has a key or CHECK constraint of that name.
+fn has_constraint(snapshot: &Snapshot, schemas: &[String], name: &str) -> bool {
+    let mut collections = snapshot.collections();
+    collections.any(|collection| {
+        let is_key = |key: &UniqueKey| key.is_constraint && key.name == name;
+        schemas.contains(&collection.name.schema)
+            && (collection.schema.checks.iter().any(|c| c.name == name)
+                || collection.unique_keys().iter().any(is_key))
+    })
 }
 
 impl Session {
@@ -125,8 +142,32 @@ impl Session {
                 );
                 Ok(())
             }
+            Script::SetConstraints(names) => self.set_constraints(names),
             Script::Unlisten => Ok(()),
         }
+    }
+
+    /// Every constraint that is kept is kept by each statement, so that ALL are as they were. The names of foreign keys,
+    /// which are not kept, are not known.
+    ///
+    /// # Errors
+    /// 42809 for the name of one that cannot be deferred.
+    fn set_constraints(&self, names: &[ObjectName]) -> Result<()> {
+        let (path, snapshot) = (self.search_path().into_schemas(), self.snapshot());
+        for name in names {
+            let (schema, name) = qualified_parts(name)?;
+            let schemas = schema.map_or_else(|| path.clone(), |schema| vec![schema]);
+            if has_constraint(&snapshot, &schemas, &name) {
+                let message = format!("constraint \"{name}\" is not deferrable");
+                return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+            }
+        }
+        if self.transaction_status() == TransactionStatus::Idle {
+            let message = "SET CONSTRAINTS can only be used in transaction blocks";
+            let code = sqlstate::NO_ACTIVE_SQL_TRANSACTION;
+            self.notice(Notice::warning(message).with_sqlstate(code));
+        }
+        Ok(())
     }
 
     fn create_extension(&self, name: &str, if_not_exists: bool) -> Result<()> {

@@ -6,8 +6,10 @@ use super::call;
 
 /// The array that a literal like `'{a,"b c",NULL}'` stands for; none for one with arrays inside or of another form.
 pub(super) fn array_of_literal(expr: &Expr) -> Option<Expr> {
-    let Expr::Value(value) = expr else {
-        return None;
+    let value = match expr {
+        Expr::Nested(inner) => return array_of_literal(inner),
+        Expr::Value(value) => value,
+        _ => return None,
     };
     let Value::SingleQuotedString(text) = &value.value else {
         return None;

@@ -17,6 +17,7 @@ impl Grammar<'_> {
         match self.word(0).as_str() {
             "CREATE" | "DROP" | "ALTER" => self.word(1) == "EXTENSION",
             "COMMENT" => self.word(1) == "ON",
+            "SET" => self.word(1) == "CONSTRAINTS",
             "ANALYZE" | "ANALYSE" | "CLUSTER" | "REINDEX" | "CHECKPOINT" | "LOCK" | "LISTEN"
             | "UNLISTEN" | "NOTIFY" | "DO" => true,
             _ => false,
@@ -49,6 +50,7 @@ impl Grammar<'_> {
                 Script::Checkpoint
             }
             "LOCK" => self.lock()?,
+            "SET" => self.set_constraints()?,
             "UNLISTEN" => {
                 self.skip(1);
                 if !self.parser.consume_token(&Token::Mul) {
@@ -174,6 +176,19 @@ impl Grammar<'_> {
             self.parser.parse_identifier()?;
         }
         Ok(Script::Cluster(Some(name)))
+    }
+
+    /// `SET CONSTRAINTS { ALL | name, .. } { DEFERRED | IMMEDIATE }`.
+    fn set_constraints(&mut self) -> Result<Script> {
+        self.skip(2);
+        let names = match self.accept(&["ALL"]) {
+            true => Vec::new(),
+            false => self.comma_separated(Self::name)?,
+        };
+        if !self.accept(&["DEFERRED"]) {
+            self.expect(&["IMMEDIATE"])?;
+        }
+        Ok(Script::SetConstraints(names))
     }
 
     /// `LOCK [TABLE] [ONLY] table, .. [IN .. MODE] [NOWAIT]`.

@@ -54,7 +54,8 @@ impl OutputNames {
         }
     }
 
-    fn of_query(query: &Query) -> Self {
+    /// The names of the columns of a query.
+    pub fn of_query(query: &Query) -> Self {
         projection(&query.body).map_or_else(Self::default, Self::of_items)
     }
 

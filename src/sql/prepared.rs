@@ -136,6 +136,23 @@ impl Planned {
 }
 
 impl Session {
+    /// The names of the columns of a statement; of FETCH and EXECUTE those of the query behind.
+    fn output_names(&self, statement: &Statement) -> OutputNames {
+        let behind = match statement {
+            Statement::Fetch(fetch) => {
+                let cursor = self.inner.cursors.get(&fetch.name).ok();
+                cursor.filter(|_| !fetch.only_moves).map(|c| c.names)
+            }
+            Statement::Execute(execute) => {
+                let named = self.named_statement(&execute.name).ok();
+                let prepared = named.and_then(|named| named.prepared);
+                prepared.map(|prepared| prepared.names.clone())
+            }
+            other => Some(OutputNames::of(other)),
+        };
+        behind.unwrap_or_default()
+    }
+
     /// Plans one statement. It acts when the rows are collected, not before.
     ///
     /// # Errors
@@ -270,7 +287,7 @@ impl Session {
             return Ok(Planned {
                 plan,
                 types: planning.types.clone(),
-                names: OutputNames::of(&statement),
+                names: self.output_names(&statement),
                 state: planning.state_for(&tag),
                 tag,
             });

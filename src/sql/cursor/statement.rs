@@ -16,6 +16,7 @@ use super::store::{Cursor, CursorRow};
 use crate::error::Result;
 use crate::sql::access::requirements::Requirements;
 use crate::sql::command::{CommandNode, Stream, count_schema};
+use crate::sql::output_names::OutputNames;
 use crate::sql::session::{Planning, Session, Tag, done};
 
 /// DECLARE.
@@ -143,6 +144,7 @@ impl Session {
         let pool = Arc::clone(&query.task_ctx().runtime_env().memory_pool);
         let memory = MemoryConsumer::new("cursor").register(&pool);
         let schema = Arc::clone(query.schema().inner());
+        let names = OutputNames::of_query(&declare.query);
         let shown = CursorRow {
             name: declare.name.clone(),
             statement: declare.text.clone(),
@@ -156,7 +158,12 @@ impl Session {
             let block = self.inner.block.lock();
             (block.check_inside("").is_ok(), block.savepoints())
         };
-        let cursor = Cursor::new(shown, schema, rows, is_inside.then_some(savepoints));
+        let cursor = Cursor::new(
+            shown,
+            (schema, names),
+            rows,
+            is_inside.then_some(savepoints),
+        );
         cursors.insert(&declare.name, cursor);
         Ok(())
     }

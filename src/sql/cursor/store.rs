@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::rows::{Rows, Scroll};
 use crate::error::{Error, Result, sqlstate};
+use crate::sql::output_names::OutputNames;
 use crate::sql::session::Session;
 
 /// The most cursors of a session.
@@ -36,6 +37,8 @@ pub struct CursorRow {
 pub(in crate::sql) struct Cursor {
     pub(super) shown: CursorRow,
     pub(super) schema: SchemaRef,
+    /// The names of its columns.
+    pub(in crate::sql) names: OutputNames,
     pub(super) rows: Arc<tokio::sync::Mutex<Rows>>,
     /// Of the block that declared it, how many savepoints it had; `None` when that block has ended.
     savepoints: Option<usize>,
@@ -44,13 +47,14 @@ pub(in crate::sql) struct Cursor {
 impl Cursor {
     pub(super) fn new(
         shown: CursorRow,
-        schema: SchemaRef,
+        (schema, names): (SchemaRef, OutputNames),
         rows: Rows,
         savepoints: Option<usize>,
     ) -> Self {
         Self {
             shown,
             schema,
+            names,
             rows: Arc::new(tokio::sync::Mutex::new(rows)),
             savepoints,
         }
@@ -89,7 +93,7 @@ impl Cursors {
     ///
     /// # Errors
     /// 34000 when there is none.
-    pub(super) fn get(&self, name: &str) -> Result<Cursor> {
+    pub(in crate::sql) fn get(&self, name: &str) -> Result<Cursor> {
         let found = self.open.lock().get(name).cloned();
         found.ok_or_else(|| unknown(name))
     }
@@ -140,7 +144,8 @@ impl Session {
     /// # Errors
     /// 34000 when there is none of that name.
     pub fn cursor_schema(&self, name: &str) -> Result<SchemaRef> {
-        Ok(self.inner.cursors.get(name)?.schema)
+        let cursor = self.inner.cursors.get(name)?;
+        Ok(cursor.names.apply(&cursor.schema))
     }
 }
 

@@ -57,6 +57,25 @@ async fn cursors_work_by_the_extended_protocol() {
 }
 
 #[tokio::test]
+async fn columns_of_fetch_and_execute_are_called_as_those_of_the_query() {
+    let session = session().await;
+    let query = "SELECT count(*), 1::int, 2 + 3, max(x) AS most FROM (VALUES (1)) AS v (x)";
+    run(&session, "BEGIN").await.unwrap();
+    for text in [
+        format!("DECLARE c CURSOR FOR {query}"),
+        format!("PREPARE p AS {query}"),
+    ] {
+        run(&session, &text).await.unwrap();
+    }
+    for text in [query, "FETCH c", "EXECUTE p"] {
+        let prepared = session.prepare(text, &[]).await.unwrap();
+        let schema = prepared.schema();
+        let names: Vec<_> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        assert_eq!(names, ["count", "int4", "?column?", "most"], "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_cursor_that_only_goes_forward_keeps_nothing() {
     let session = session().await;
     let pool = std::sync::Arc::clone(&session.context().runtime_env().memory_pool);

@@ -355,6 +355,9 @@ impl Visitor<'_> {
                 let element = want.clone().and_then(element_of);
                 self.same(args, schema, &element)
             }
+            ("pg_cancel_backend" | "pg_terminate_backend", args) => {
+                self.all(args, schema, &of_type(DataType::Int32))
+            }
             (_, args) => self.arguments(args, &*call.func, schema),
         }
     }

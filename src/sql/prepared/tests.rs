@@ -81,6 +81,7 @@ async fn types_of_parameters_follow_from_their_places() {
         ("SELECT $1 || 'a'", "text"),
         ("SELECT $1 = $2", "text,text"),
         ("SELECT coalesce($1, n) FROM t", "int4"),
+        ("SELECT pg_cancel_backend($1)", "int4"),
         ("SELECT nullif(s, $1) FROM t", "text"),
         ("SELECT CASE WHEN $1 THEN n ELSE $2 END FROM t", "bool,int4"),
         (

@@ -232,7 +232,11 @@ impl Database {
             .with_views(Arc::clone(&views) as _)
             .with_scheduler(self.core.scheduler.clone());
         let builder = SessionStateBuilder::new()
-            .with_config(session_config(&engine).with_extension(Arc::clone(user)))
+            .with_config(
+                session_config(&engine)
+                    .with_extension(Arc::clone(user))
+                    .with_extension(Arc::clone(transaction)),
+            )
             .with_runtime_env(Arc::clone(&self.core.runtime))
             .with_catalog_list(Arc::new(ShelfmarkCatalogList::with_catalog(catalog)))
             .with_default_features()
@@ -357,10 +361,7 @@ impl ViewPlanner for Views {
         let session = self.session.get().and_then(Weak::upgrade);
         let session = session.ok_or_else(|| Error::internal("the session is closed"))?;
         let state = session.read().clone();
-        let snapshot = match self.transaction.get() {
-            Some(transaction) => transaction.snapshot(),
-            None => self.engine.committer.snapshot(),
-        };
+        let snapshot = self.transaction.snapshot(&self.engine);
         let access = snapshot.access(&Object::View(view.name.clone()));
         Ok(plan_view(&state, view, access.owner).await?)
     }

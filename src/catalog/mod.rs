@@ -31,6 +31,7 @@ pub mod stores;
 pub mod string_limit;
 pub mod system;
 pub mod table;
+pub mod temporary;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transaction;

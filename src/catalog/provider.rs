@@ -22,7 +22,7 @@ use crate::compaction::scheduler::Scheduler;
 use crate::error::Error;
 use crate::storage::change::{QualifiedName, View};
 use crate::storage::engine::Engine;
-use crate::storage::snapshot::Snapshot;
+use crate::storage::snapshot::{Snapshot, TEMPORARY_SCHEMA};
 
 /// The name of the catalog with all collections.
 pub const CATALOG: &str = "shelfmark";
@@ -93,10 +93,7 @@ impl ShelfmarkCatalog {
     }
 
     fn snapshot(&self) -> Arc<Snapshot> {
-        match self.transaction.get() {
-            Some(transaction) => transaction.snapshot(),
-            None => self.engine.committer.snapshot(),
-        }
+        self.transaction.snapshot(&self.engine)
     }
 
     fn has_system_schema(&self) -> bool {
@@ -129,10 +126,14 @@ impl CatalogProvider for ShelfmarkCatalog {
             };
             return Some(Arc::new(SystemSchema::new(source)));
         }
-        if let Some(path) = search_path::split(name) {
+        if let Some(mut path) = search_path::split(name) {
+            if search_path::finds_temporary(name) {
+                path.insert(0, TEMPORARY_SCHEMA.to_string());
+            }
             let path = PathSchema::new(&path, |name| self.schema(name));
             return Some(Arc::new(path));
         }
+        let name = search_path::own_name(name);
         if let Some(catalog) = self.system_catalog(name) {
             return Some(Arc::new(catalog));
         }

@@ -11,6 +11,8 @@ use datafusion::common::Result;
 use datafusion::datasource::TableType;
 use datafusion::error::DataFusionError;
 
+use crate::storage::snapshot::TEMPORARY_SCHEMA;
+
 /// The schema of PostgreSQL's own catalog, looked into first unless the path has it elsewhere.
 pub const PG_CATALOG: &str = "pg_catalog";
 
@@ -24,6 +26,27 @@ pub fn join(names: impl IntoIterator<Item = String>) -> String {
     match path.is_empty() {
         true => ",".to_string(),
         false => path,
+    }
+}
+
+/// The schema of temporary tables by the name that every session may use.
+const TEMPORARY_ALIAS: &str = "pg_temp";
+
+/// The same path, in which no temporary tables are found: views mean what they meant when they were made.
+pub fn without_temporary(path: String) -> String {
+    format!(",{path}")
+}
+
+/// Whether names are looked up among temporary tables before they are in the schemas of the path.
+pub fn finds_temporary(path: &str) -> bool {
+    path == "," || !path.starts_with(',')
+}
+
+/// The name of a schema, whose alias may be given.
+pub fn own_name(schema: &str) -> &str {
+    match schema {
+        TEMPORARY_ALIAS => TEMPORARY_SCHEMA,
+        schema => schema,
     }
 }
 

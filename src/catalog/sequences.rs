@@ -7,13 +7,14 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use parking_lot::Mutex;
 
+use super::temporary::Temporary;
 use super::transaction::OpenTransaction;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::Change;
 use crate::storage::engine::Engine;
 use crate::storage::schema::SequenceId;
 use crate::storage::sequence::{Position, Sequence};
-use crate::storage::snapshot::Snapshot;
+use crate::storage::snapshot::{Snapshot, TEMPORARY_SCHEMA};
 use crate::storage::transaction::Transaction;
 
 /// What sequences gave to a session.
@@ -41,6 +42,7 @@ impl Given {
 pub struct SessionSequences {
     engine: Arc<Engine>,
     transaction: Option<Arc<OpenTransaction>>,
+    temporary: Arc<Temporary>,
     given: Arc<Given>,
 }
 
@@ -57,11 +59,13 @@ impl SessionSequences {
     pub fn new(
         engine: Arc<Engine>,
         transaction: Option<Arc<OpenTransaction>>,
+        temporary: Arc<Temporary>,
         given: Arc<Given>,
     ) -> Self {
         Self {
             engine,
             transaction,
+            temporary,
             given,
         }
     }
@@ -136,7 +140,7 @@ impl SessionSequences {
     fn snapshot(&self) -> Arc<Snapshot> {
         match &self.transaction {
             Some(transaction) => transaction.snapshot(),
-            None => self.engine.committer.snapshot(),
+            None => self.temporary.over(self.engine.committer.snapshot()),
         }
     }
 
@@ -169,6 +173,9 @@ impl SessionSequences {
         match &self.transaction {
             Some(transaction) if self.committed(sequence).is_none() => {
                 transaction.define(vec![change])
+            }
+            None if sequence.name.schema == TEMPORARY_SCHEMA => {
+                self.temporary.change_sequence(change)
             }
             _ => {
                 let read = self.engine.committer.snapshot().version();

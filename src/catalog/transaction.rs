@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use super::advisory::HeldLock;
 use super::keys::Removed;
 use super::sink::{SegmentFile, commit_with_files, write_segment};
+use super::temporary::{Became, Temporary};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::adapt::adapt_batch;
 use crate::storage::change::{Append, Change, Replace};
@@ -38,24 +39,40 @@ use crate::storage::transaction::{Durability, Transaction};
 /// Memory that is counted for a change apart from its rows.
 const CHANGE_BYTES: usize = 256;
 
-/// The open transaction of a session, for all who look up names for it.
+/// The open transaction of a session and its temporary tables, for all who look up names for it.
 #[derive(Debug, Default)]
-pub struct CurrentTransaction(Mutex<Option<Arc<OpenTransaction>>>);
+pub struct CurrentTransaction {
+    open: Mutex<Option<Arc<OpenTransaction>>>,
+    temporary: Arc<Temporary>,
+}
 
 impl CurrentTransaction {
     /// The transaction, which `begin` makes where there is none.
     pub fn get_or_begin(&self, begin: impl FnOnce() -> OpenTransaction) -> Arc<OpenTransaction> {
-        Arc::clone(self.0.lock().get_or_insert_with(|| Arc::new(begin())))
+        Arc::clone(self.open.lock().get_or_insert_with(|| Arc::new(begin())))
     }
 
     /// The transaction, if there is one.
     pub fn get(&self) -> Option<Arc<OpenTransaction>> {
-        self.0.lock().clone()
+        self.open.lock().clone()
     }
 
     /// Takes the transaction out, if there is one.
     pub fn take(&self) -> Option<Arc<OpenTransaction>> {
-        self.0.lock().take()
+        self.open.lock().take()
+    }
+
+    /// The temporary tables of the session.
+    pub fn temporary(&self) -> &Arc<Temporary> {
+        &self.temporary
+    }
+
+    /// What a statement reads that begins now: what the transaction sees, or the newest version.
+    pub fn snapshot(&self, engine: &Engine) -> Arc<Snapshot> {
+        match self.get() {
+            Some(transaction) => transaction.snapshot(),
+            None => self.temporary.over(engine.committer.snapshot()),
+        }
     }
 }
 
@@ -76,6 +93,7 @@ pub struct OpenTransaction {
     engine: Arc<Engine>,
     began: DateTime<Utc>,
     base: Arc<Snapshot>,
+    temporary: Arc<Temporary>,
     pending: Mutex<Pending>,
 }
 
@@ -115,8 +133,22 @@ impl fmt::Debug for OpenTransaction {
 
 impl OpenTransaction {
     /// A transaction that reads the newest version; the rows it adds take memory of the pool until they are sealed.
-    pub fn begin(engine: Arc<Engine>, pool: &Arc<dyn MemoryPool>) -> Self {
-        let base = engine.committer.snapshot();
+    pub fn begin(
+        engine: Arc<Engine>,
+        pool: &Arc<dyn MemoryPool>,
+        temporary: Arc<Temporary>,
+    ) -> Self {
+        let base = temporary.over(engine.committer.snapshot());
+        Self::over(engine, pool, temporary, base)
+    }
+
+    /// A transaction that reads `base`.
+    pub fn over(
+        engine: Arc<Engine>,
+        pool: &Arc<dyn MemoryPool>,
+        temporary: Arc<Temporary>,
+        base: Arc<Snapshot>,
+    ) -> Self {
         let pending = Pending {
             snapshot: Arc::clone(&base),
             definitions: Vec::new(),
@@ -133,6 +165,7 @@ impl OpenTransaction {
             engine,
             began: Utc::now(),
             base,
+            temporary,
             pending: Mutex::new(pending),
         }
     }
@@ -169,13 +202,18 @@ impl OpenTransaction {
         let mut pending = self.pending.lock();
         pending.check_open()?;
         let before = Arc::clone(&pending.snapshot);
-        pending.snapshot = Arc::new(before.with_pending(&changes)?);
+        let after = Arc::new(before.with_pending(&changes)?);
+        pending.snapshot = Arc::clone(&after);
         let definitions = pending.definitions.len();
         if changes.iter().any(|c| matches!(c, Change::Truncate(_))) {
             // The place of a row in a segment never changes, so new rows need a new one.
             pending.growing.clear();
         }
-        pending.definitions.extend(changes);
+        // What became of temporary relations is told by the snapshot.
+        let lasts = |c: &Change| !before.is_temporary(c) && !after.is_temporary(c);
+        pending
+            .definitions
+            .extend(changes.into_iter().filter(lasts));
         pending.reserve().inspect_err(|_| {
             pending.definitions.truncate(definitions);
             pending.snapshot = before;
@@ -199,7 +237,12 @@ impl OpenTransaction {
         let mut pending = self.pending.lock();
         pending.check_open()?;
         if let Some(rows) = written.appended {
-            let allocate = || SegmentId(self.engine.committer.allocate_id());
+            let temporary = pending.snapshot.collection_by_id(id);
+            let temporary = temporary.filter(|c| c.is_temporary());
+            // Nobody else adds rows to the segment of a temporary table.
+            let begun = temporary.and_then(|c| c.growing().last()).map(|g| g.id);
+            let allocate =
+                || begun.unwrap_or_else(|| SegmentId(self.engine.committer.allocate_id()));
             let segment = *pending.growing.entry(id).or_insert_with(allocate);
             changes.push(Change::Append(Append {
                 collection: id,
@@ -243,6 +286,8 @@ impl OpenTransaction {
         });
         pending.snapshot = Arc::new(pending.snapshot.with_pending(&[replace])?);
         pending.growing.remove(&id);
+        // Should the segment come back, then without the rows of this transaction.
+        self.engine.keys.remove(growing.id);
         pending.files.push(file);
         pending.reserve()
     }
@@ -286,6 +331,7 @@ impl OpenTransaction {
             pending.keys.truncate(savepoint.keys);
             pending.files.truncate(savepoint.files);
             // Indexes of keys may know rows that are gone: later rows go elsewhere.
+            self.forget_keys(pending);
             pending.growing.clear();
             // Less than before.
             let _ = pending.reserve();
@@ -298,18 +344,39 @@ impl OpenTransaction {
     /// 40001 when a concurrent commit won, 42P07 and the like when it took a name, and the errors of
     /// [`Committer::commit`](crate::storage::committer::Committer::commit).
     pub async fn commit(&self, durability: Durability) -> Result<()> {
-        let (mut transaction, files) = self.close()?;
+        let committed = self.commit_once(durability).await;
+        if committed.is_err() {
+            self.forget_keys(&self.pending.lock());
+        }
+        committed
+    }
+
+    async fn commit_once(&self, durability: Durability) -> Result<()> {
+        let Closed {
+            mut transaction,
+            files,
+            temporary,
+        } = self.close()?;
+        let temporary = temporary.map(|became| (self.base.temporary(), became));
+        if let Some((read, _)) = &temporary {
+            self.temporary.check(read)?;
+        }
         if !transaction.changes.iter().any(Change::defines) {
             transaction.durability = durability;
         }
         commit_with_files(&self.engine, transaction, files)
             .await
-            .map_err(|(error, _files)| error)
+            .map_err(|(error, _files)| error)?;
+        if let Some((read, became)) = temporary {
+            self.temporary.install(&read, became);
+        }
+        Ok(())
     }
 
     /// Drops what it changed, and its files.
     pub fn roll_back(&self) {
         let mut pending = self.pending.lock();
+        self.forget_keys(&pending);
         pending.end();
         pending.snapshot = Arc::clone(&self.base);
         pending.definitions.clear();
@@ -317,25 +384,77 @@ impl OpenTransaction {
         pending.files.clear();
     }
 
-    /// Ends it: what is to be committed, and the files that it names.
-    fn close(&self) -> Result<(Transaction, Vec<SegmentFile>)> {
+    /// Forgets the keys of rows that it added to segments which get others instead: those of temporary tables.
+    fn forget_keys(&self, pending: &Pending) {
+        for (id, segment) in &pending.growing {
+            let seen = [&self.base, &pending.snapshot].into_iter();
+            let mut seen = seen.filter_map(|snapshot| snapshot.collection_by_id(*id));
+            if seen.any(|collection| collection.is_temporary()) {
+                self.engine.keys.remove(*segment);
+            }
+        }
+    }
+
+    /// Ends it: what is to be committed and the files that it names, and what stays with the session.
+    fn close(&self) -> Result<Closed> {
         let mut pending = self.pending.lock();
         let pending = &mut *pending;
         pending.end();
         let touched = std::mem::take(&mut pending.touched);
         let now = std::mem::replace(&mut pending.snapshot, Arc::clone(&self.base));
         let mut changes = std::mem::take(&mut pending.definitions);
-        let rows = row_changes(&self.base, &now, touched)?;
-        let mut files = std::mem::take(&mut pending.files);
-        files.retain(|f| rows.iter().any(|change| names(change, f.segment().id)));
+        let is_temporary = |id: &CollectionId| {
+            let seen = [&self.base, &now].into_iter();
+            let mut seen = seen.filter_map(|snapshot| snapshot.collection_by_id(*id));
+            seen.any(|collection| collection.is_temporary())
+        };
+        let lasting = touched.into_iter().filter(|id| !is_temporary(id));
+        let rows = row_changes(&self.base, &now, lasting)?;
+        let files = std::mem::take(&mut pending.files).into_iter();
+        let is_committed =
+            |f: &SegmentFile| rows.iter().any(|change| names(change, f.segment().id));
+        let (files, own): (Vec<_>, Vec<_>) = files.partition(is_committed);
         changes.extend(rows);
         let mut transaction = Transaction::new(self.base.version(), changes);
-        transaction.keys = joined(std::mem::take(&mut pending.keys));
-        Ok((transaction, files))
+        let mut keys = std::mem::take(&mut pending.keys);
+        keys.retain(|(id, _)| !is_temporary(id));
+        transaction.keys = joined(keys);
+        let temporary = match now.has_temporary_schema() {
+            true => Some(pending.kept(&now, own)?),
+            false => None,
+        };
+        Ok(Closed {
+            transaction,
+            files,
+            temporary,
+        })
     }
 }
 
+/// What is left of a transaction that ends well.
+struct Closed {
+    transaction: Transaction,
+    files: Vec<SegmentFile>,
+    /// `None` where the session has no temporary tables.
+    temporary: Option<Became>,
+}
+
 impl Pending {
+    /// What it made of the temporary tables, with the files that are theirs among those which no commit names.
+    ///
+    /// # Errors
+    /// 53200 when there is no memory for the rows.
+    fn kept(&self, now: &Snapshot, files: Vec<SegmentFile>) -> Result<Became> {
+        let relations = now.temporary();
+        let memory = self.memory.new_empty();
+        memory.try_resize(relations.growing_bytes() as usize)?;
+        Ok(Became {
+            relations,
+            files,
+            memory,
+        })
+    }
+
     fn end(&mut self) {
         self.has_ended = true;
         self.savepoints.clear();

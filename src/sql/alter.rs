@@ -24,6 +24,7 @@ use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{AlterCollection, Change, QualifiedName};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{Check, CollectionSchema, Column, ColumnType, FieldId, IndexId};
+use crate::storage::snapshot::TEMPORARY_SCHEMA;
 use crate::storage::stats::Bound;
 use crate::storage::ttl::{TTL_COLUMN, Ttl};
 use crate::storage::unique::UniqueKey;
@@ -70,6 +71,10 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
     };
     if let Some(name) = &change.name {
         session.check_creates(&planning.snapshot, &name.schema)?;
+        if collection.is_temporary() != (name.schema == TEMPORARY_SCHEMA) {
+            let message = "cannot move objects into or out of temporary schemas";
+            return Err(Error::unsupported(message));
+        }
     }
     let is_same = change.name.is_none() && change.schema.is_none() && change.options.is_none();
     let altered = (!is_same).then_some(Change::AlterCollection(change));

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::dataframe::DataFrame;
+use datafusion::datasource::source_as_provider;
 use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as DataFusionStatement;
@@ -28,16 +30,17 @@ use super::parameters::Types;
 use super::parser::fold;
 use super::sequence::{column_changes, restarts};
 use super::session::{Planning, Session, Tag, done};
-use super::statement::{CreateCollection, CreateView, Drop, DropKind};
+use super::statement::{CreateCollection, CreateView, Drop, DropKind, Persistence};
 use super::unique::Indexes;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::search_path;
+use crate::catalog::table::CollectionTable;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::{Object, Privilege};
 use crate::storage::change::{Change, NewCollection, QualifiedName, View};
 use crate::storage::role::RoleId;
 use crate::storage::schema::{CollectionId, CollectionOptions, CollectionSchema, Column, FieldId};
-use crate::storage::snapshot::{DEFAULT_SCHEMA, Snapshot};
+use crate::storage::snapshot::{DEFAULT_SCHEMA, Snapshot, TEMPORARY_SCHEMA};
 use crate::storage::transaction::Durability;
 use crate::storage::ttl::Ttl;
 
@@ -47,7 +50,15 @@ pub(super) async fn collection(
     create: CreateCollection,
 ) -> Result<(Tag, LogicalPlan)> {
     let session = planning.session.clone();
-    let name = session.search_path().qualify_new(&create.name)?;
+    let path = session.search_path();
+    let name = match create.persistence {
+        Persistence::Temporary(_) => path.qualify_temporary(&create.name)?,
+        _ => path.qualify_new(&create.name)?,
+    };
+    let on_commit = match create.persistence {
+        Persistence::Temporary(rule) => rule,
+        _ => None,
+    };
     check_writable(&name.schema)?;
     let mut options = CollectionOptions::from_settings(&session.inner.core.engine.settings);
     options::set(&session, &mut options, &create.options)?;
@@ -72,7 +83,7 @@ pub(super) async fn collection(
     }
     let of_columns = create.columns.iter().filter_map(|c| c.unique.clone());
     let unique: Arc<[_]> = of_columns.chain(create.unique).collect();
-    if create.unlogged {
+    if create.persistence == Persistence::Unlogged {
         session.notice("the table is logged as any other, and survives a crash");
     }
     let (if_not_exists, counts) = (create.if_not_exists, query.is_some());
@@ -85,12 +96,22 @@ pub(super) async fn collection(
         let query = query.clone();
         async move {
             let _ddl = session.inner.core.ddl.lock().await;
+            if name.schema == TEMPORARY_SCHEMA {
+                session.begin_temporary()?;
+            }
             let snapshot = session.snapshot();
             if if_not_exists && taken(&snapshot, &name) {
                 session.notice(format!("relation \"{name}\" already exists, skipping"));
                 return Ok(0);
             }
             let id = CollectionId(session.inner.core.engine.committer.allocate_id());
+            if let Some(rule) = on_commit {
+                session
+                    .inner
+                    .transaction
+                    .temporary()
+                    .set_on_commit(id, rule);
+            }
             let new = NewCollection {
                 id,
                 name: name.clone(),
@@ -229,6 +250,7 @@ pub(super) async fn view(
     check_writable(&name.schema)?;
     let plan = planning.query(create.query.clone()).await?;
     let columns: Vec<String> = create.columns.iter().map(fold).collect();
+    check_lasting(&plan, &name)?;
     if columns.len() > plan.schema().fields().len() {
         let message = "CREATE VIEW specifies more column names than columns";
         return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
@@ -267,6 +289,27 @@ pub(super) async fn view(
             }
         },
     )
+}
+
+/// That a view is none of temporary tables.
+///
+/// # Errors
+/// 0A000.
+fn check_lasting(plan: &LogicalPlan, name: &QualifiedName) -> Result<()> {
+    let mut reads_temporary = name.schema == TEMPORARY_SCHEMA;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(table) = provider.downcast_ref::<CollectionTable>()
+        {
+            reads_temporary |= table.collection().is_temporary();
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    match reads_temporary {
+        true => Err(Error::unsupported("temporary views are not supported")),
+        false => Ok(()),
+    }
 }
 
 /// How many views may stand in each other.
@@ -313,7 +356,8 @@ async fn plan_view_query(state: &SessionState, view: &View, owner: RoleId) -> Re
     // Names mean what they meant when the view was made, whoever asks: its rights are those of its owner.
     let mut state = state.clone();
     let catalog = &mut state.config_mut().options_mut().catalog;
-    catalog.default_schema = search_path::join(view.search_path.iter().cloned());
+    let path = search_path::join(view.search_path.iter().cloned());
+    catalog.default_schema = search_path::without_temporary(path);
     let DataFusionStatement::Statement(statement) = *statement else {
         return Err(Error::internal(format!("view \"{}\" is none", view.name)));
     };
@@ -345,6 +389,11 @@ pub(super) fn schema(
     let session = session.clone();
     let name = schema_name(name)?;
     check_writable(&name)?;
+    if name.starts_with("pg_") {
+        let message = format!("unacceptable schema name \"{name}\"");
+        return Err(Error::invalid("42939", message)
+            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
+    }
     done(
         "CREATE SCHEMA",
         format!("CreateSchema: {name}"),
@@ -431,7 +480,7 @@ fn drop_schema(
     cascade: bool,
 ) -> Result<Vec<Change>> {
     check_writable(name)?;
-    if name == DEFAULT_SCHEMA {
+    if name == DEFAULT_SCHEMA || name == TEMPORARY_SCHEMA {
         return Err(Error::unsupported(format!(
             "schema \"{name}\" cannot be dropped"
         )));

@@ -8,20 +8,21 @@ use super::parser::{Grammar, fold};
 use super::sequence::{self, SequenceOptions};
 use super::statement::{
     Alter, AlterAction, CheckDefinition, ColumnDefinition, CreateCollection, CreateView, KeyItem,
-    Statement,
+    Persistence, Statement,
 };
 use super::tokens::DIALECT;
 use super::unique;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::sequence::Generates;
+use crate::storage::snapshot::OnCommit;
 
 /// CREATE TABLE, after its first two words.
-pub(super) fn collection(grammar: &mut Grammar<'_>, unlogged: bool) -> Result<Statement> {
+pub(super) fn collection(grammar: &mut Grammar<'_>, persistence: Persistence) -> Result<Statement> {
     let if_not_exists = grammar.if_not_exists();
     let mut create = CreateCollection {
         name: grammar.name()?,
         if_not_exists,
-        unlogged,
+        persistence,
         columns: Vec::new(),
         checks: Vec::new(),
         unique: Vec::new(),
@@ -45,6 +46,8 @@ pub(super) fn collection(grammar: &mut Grammar<'_>, unlogged: bool) -> Result<St
             create.partition_key = Some(names);
         } else if grammar.accept(&["WITH"]) {
             create.options.extend(grammar.options()?);
+        } else if grammar.accept(&["ON", "COMMIT"]) {
+            create.persistence = on_commit(grammar, persistence)?;
         } else {
             break;
         }
@@ -53,6 +56,22 @@ pub(super) fn collection(grammar: &mut Grammar<'_>, unlogged: bool) -> Result<St
         create.query = Some(grammar.parser.parse_query()?);
     }
     Ok(Statement::CreateCollection(Box::new(create)))
+}
+
+/// `PRESERVE ROWS`, `DELETE ROWS` or `DROP`, after ON COMMIT.
+fn on_commit(grammar: &mut Grammar<'_>, persistence: Persistence) -> Result<Persistence> {
+    let rule = if grammar.accept(&["DELETE", "ROWS"]) {
+        Some(OnCommit::DeleteRows)
+    } else if grammar.accept(&["DROP"]) {
+        Some(OnCommit::Drop)
+    } else {
+        grammar.expect(&["PRESERVE", "ROWS"])?;
+        None
+    };
+    match persistence {
+        Persistence::Temporary(_) => Ok(Persistence::Temporary(rule)),
+        _ => Err(definition("ON COMMIT can only be used on temporary tables")),
+    }
 }
 
 fn partition_key(grammar: &mut Grammar<'_>) -> Result<Ident> {

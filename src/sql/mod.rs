@@ -51,6 +51,7 @@ mod scripts;
 mod sequence;
 pub mod session;
 pub mod statement;
+mod temporary;
 mod text_output;
 mod texts;
 pub mod tokens;

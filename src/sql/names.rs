@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::catalog::search_path;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;
-use crate::storage::snapshot::Snapshot;
+use crate::storage::snapshot::{Snapshot, TEMPORARY_SCHEMA};
 
 /// The schemas of a session's search path that exist in one version.
 pub(super) struct SearchPath {
@@ -26,19 +26,34 @@ impl SearchPath {
     pub(super) fn qualify(&self, name: &ObjectName) -> Result<QualifiedName> {
         let (schema, relation) = qualified_parts(name)?;
         if let Some(schema) = schema {
-            return Ok(QualifiedName::new(schema, relation));
+            return Ok(QualifiedName::new(search_path::own_name(&schema), relation));
         }
         let on_path = |schema: &String| QualifiedName::new(schema.as_str(), relation.as_str());
         let exists = |name: &QualifiedName| {
             self.snapshot.collection(name).is_some() || self.snapshot.view(name).is_some()
         };
-        let found = self.schemas.iter().map(on_path).find(exists);
+        let temporary = QualifiedName::new(TEMPORARY_SCHEMA, relation.as_str());
+        let mut candidates = std::iter::once(temporary).chain(self.schemas.iter().map(on_path));
+        let found = candidates.find(exists);
         found
             .or_else(|| self.schemas.first().map(on_path))
             .ok_or_else(|| {
                 let message = format!("relation \"{relation}\" does not exist");
                 Error::not_found(sqlstate::UNDEFINED_TABLE, message)
             })
+    }
+
+    /// What a new temporary relation of that name is called.
+    ///
+    /// # Errors
+    /// As [`SearchPath::qualify`]; 42P16 for a name with another schema.
+    pub(super) fn qualify_temporary(&self, name: &ObjectName) -> Result<QualifiedName> {
+        let (schema, relation) = qualified_parts(name)?;
+        if schema.is_some_and(|schema| search_path::own_name(&schema) != TEMPORARY_SCHEMA) {
+            let message = "cannot create temporary relation in non-temporary schema";
+            return Err(Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message));
+        }
+        Ok(QualifiedName::new(TEMPORARY_SCHEMA, relation))
     }
 
     /// The schemas, in order.
@@ -53,7 +68,7 @@ impl SearchPath {
     pub(super) fn qualify_new(&self, name: &ObjectName) -> Result<QualifiedName> {
         let (schema, relation) = qualified_parts(name)?;
         if let Some(schema) = schema {
-            return Ok(QualifiedName::new(schema, relation));
+            return Ok(QualifiedName::new(search_path::own_name(&schema), relation));
         }
         let Some(first) = self.schemas.first() else {
             let message = "no schema has been selected to create in";

@@ -12,7 +12,7 @@ use super::dialect::BoundedDialect;
 use super::explain::ExplainOptions;
 use super::mend::mend_statement;
 use super::parameters::place_of;
-use super::statement::{Drop, DropKind, Explain, Statement};
+use super::statement::{Drop, DropKind, Explain, Persistence, Statement};
 use super::tokens::{LineIndex, is_blank, tokenize};
 use super::{access, copy, define, dml, export, index, sequence, versions};
 use crate::error::{Error, Result, sqlstate};
@@ -380,6 +380,8 @@ impl Grammar<'_> {
             ["TABLE" | "COLLECTION" | "VIEW" | "SCHEMA", ..]
                 | ["OR", "REPLACE", "VIEW"]
                 | ["UNLOGGED", "TABLE", ..]
+                | ["TEMP" | "TEMPORARY", ..]
+                | ["LOCAL" | "GLOBAL", "TEMP" | "TEMPORARY", ..]
         )
     }
 
@@ -396,9 +398,28 @@ impl Grammar<'_> {
         if self.accept(&["VIEW"]) {
             return define::view(self, or_replace);
         }
-        let unlogged = self.accept(&["UNLOGGED"]);
+        let persistence = self.persistence()?;
         self.skip(1);
-        define::collection(self, unlogged)
+        define::collection(self, persistence)
+    }
+
+    /// `[UNLOGGED | [LOCAL | GLOBAL] {TEMP | TEMPORARY}]` before TABLE.
+    fn persistence(&mut self) -> Result<Persistence> {
+        if self.accept(&["UNLOGGED"]) {
+            return Ok(Persistence::Unlogged);
+        }
+        let _ = self.accept(&["LOCAL"]) || self.accept(&["GLOBAL"]);
+        if !self.accept(&["TEMP"]) && !self.accept(&["TEMPORARY"]) {
+            return Ok(Persistence::Permanent);
+        }
+        match self.word(0).as_str() {
+            "TABLE" | "COLLECTION" => Ok(Persistence::Temporary(None)),
+            kind @ ("VIEW" | "SEQUENCE") => {
+                let message = format!("CREATE TEMPORARY {kind} is not supported");
+                Err(Error::unsupported(message))
+            }
+            _ => Err(self.unexpected("TABLE")),
+        }
     }
 
     fn alter(&mut self) -> Result<Statement> {

@@ -46,6 +46,7 @@ use crate::error::{Error, Result};
 use crate::storage::change::Change;
 use crate::storage::committer::Transaction;
 use crate::storage::snapshot::Snapshot;
+use crate::storage::transaction::Durability;
 
 /// What a statement answers besides rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,10 +257,20 @@ impl Session {
         self.inner.core.engine.committer.snapshot()
     }
 
+    /// The newest version with the temporary tables of the session.
+    pub(super) fn newest_with_temporary(&self) -> Arc<Snapshot> {
+        self.inner.transaction.temporary().over(self.newest())
+    }
+
     /// Commits changes that were made from `snapshot`, or makes them part of the block.
     pub(super) async fn commit(&self, snapshot: &Snapshot, changes: Vec<Change>) -> Result<()> {
         if let Some(transaction) = self.open_transaction() {
             return transaction.define(changes);
+        }
+        if changes.iter().any(|change| snapshot.is_temporary(change)) {
+            let transaction = self.new_transaction();
+            transaction.define(changes)?;
+            return transaction.commit(Durability::Synced).await;
         }
         let transaction = Transaction {
             read_version: snapshot.version(),
@@ -294,7 +305,12 @@ impl Session {
             Arc::clone(&inner.user),
             Arc::clone(&inner.live) as _,
             Arc::clone(&inner.locks),
-            SessionSequences::new(engine, transaction.cloned(), given),
+            SessionSequences::new(
+                engine,
+                transaction.cloned(),
+                Arc::clone(inner.transaction.temporary()),
+                given,
+            ),
             Arc::clone(snapshot),
         )
     }
@@ -313,7 +329,7 @@ impl<'a> Planning<'a> {
     pub(super) fn new(session: &'a Session) -> Self {
         match session.open_transaction() {
             Some(transaction) => Self::within(session, transaction),
-            None => Self::over(session, session.newest(), None),
+            None => Self::over(session, session.newest_with_temporary(), None),
         }
     }
 

@@ -20,6 +20,7 @@ use super::variables::{DiscardKind, SetStatement};
 use crate::settings::ByteSize;
 use crate::storage::schema::JobId;
 use crate::storage::sequence::Generates;
+use crate::storage::snapshot::OnCommit;
 
 /// A statement.
 #[derive(Debug, Clone)]
@@ -150,6 +151,17 @@ pub enum Overriding {
     User,
 }
 
+/// How long a table lasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Persistence {
+    /// For good.
+    Permanent,
+    /// For good: UNLOGGED changes nothing.
+    Unlogged,
+    /// As long as its session; ON COMMIT may say what a transaction ends.
+    Temporary(Option<OnCommit>),
+}
+
 /// CREATE TABLE.
 #[derive(Debug, Clone)]
 pub struct CreateCollection {
@@ -157,8 +169,8 @@ pub struct CreateCollection {
     pub name: ObjectName,
     /// Whether an existing one is fine.
     pub if_not_exists: bool,
-    /// UNLOGGED, which changes nothing.
-    pub unlogged: bool,
+    /// Whether it lasts.
+    pub persistence: Persistence,
     /// Its columns; may be empty with a query.
     pub columns: Vec<ColumnDefinition>,
     /// CHECK constraints that stand by themselves.

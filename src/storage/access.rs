@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::change::QualifiedName;
 use super::role::{Role, RoleId};
 use super::schema::{CollectionId, SequenceId};
-use super::snapshot::{DEFAULT_SCHEMA, Snapshot};
+use super::snapshot::{DEFAULT_SCHEMA, Snapshot, TEMPORARY_SCHEMA};
 
 /// What has an owner and grants.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -205,6 +205,8 @@ impl Object {
             Self::Schema(name) if name == DEFAULT_SCHEMA => {
                 [Privilege::Usage].into_iter().collect()
             }
+            // It is one session's, whoever that is at the moment.
+            Self::Schema(name) if name == TEMPORARY_SCHEMA => self.privileges(),
             _ => Privileges::NONE,
         }
     }

@@ -16,7 +16,7 @@ use super::schema::{
     SequenceId, Version,
 };
 use super::sequence::Sequence;
-use super::snapshot::DEFAULT_SCHEMA;
+use super::snapshot::{DEFAULT_SCHEMA, TEMPORARY_SCHEMA};
 use super::stats::SegmentStats;
 
 /// One step of history. All its changes happen, or none.
@@ -145,7 +145,7 @@ impl QualifiedName {
 
 impl std::fmt::Display for QualifiedName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.schema == DEFAULT_SCHEMA {
+        if [DEFAULT_SCHEMA, TEMPORARY_SCHEMA].contains(&self.schema.as_str()) {
             write!(f, "{}", self.name)
         } else {
             write!(f, "{}.{}", self.schema, self.name)

@@ -1,12 +1,14 @@
 //! The state of the database at one version: an immutable value, the fold of the commits up to it.
 
 mod sequences;
+mod temporary;
 
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
 
+pub use self::temporary::{OnCommit, TEMPORARY_SCHEMA, TemporaryRelations};
 use super::access::{Access, Object};
 use super::authority::{self, Authority};
 use super::change::{

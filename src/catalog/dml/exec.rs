@@ -32,7 +32,7 @@ use super::write::{Changed, Writer};
 use super::{Operation, Target, count_schema};
 use crate::catalog::options::{PinnedSnapshot, ShelfmarkOptions};
 use crate::catalog::scan::CollectionScanExec;
-use crate::catalog::transaction::OpenTransaction;
+use crate::catalog::transaction::{CurrentTransaction, OpenTransaction};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::schema::Version;
 use crate::storage::snapshot::Snapshot;
@@ -273,6 +273,9 @@ impl Statement {
         let config = self.context.session_config();
         match (self.operation, config.get_extension::<OpenTransaction>()) {
             (_, Some(transaction)) => self.join(&transaction).await,
+            (_, None) if self.target.collection.is_temporary() || reads_temporary(&self.input) => {
+                self.alone().await
+            }
             (Operation::Insert, None) if !looks_keys_up(&self.input) => self.insert().await,
             (_, None) => self.change().await,
         }
@@ -287,6 +290,30 @@ impl Statement {
         let Run { changed, answer } = self.rows(&self.input, &transaction.snapshot()).await?;
         changed.new.join(transaction, &changed.removed).await?;
         Ok(answer)
+    }
+
+    /// Temporary tables are in no commit: a statement that names one is a transaction of its own.
+    async fn alone(&self) -> Result<Answer> {
+        let config = self.context.session_config();
+        let engine = Arc::clone(&self.target.engine);
+        let current = config.get_extension::<CurrentTransaction>();
+        let current = current.ok_or_else(|| {
+            Error::unsupported("temporary tables need a session of a shelfmark Database")
+        })?;
+        let base = PinnedSnapshot::or_newest(config, &engine);
+        let temporary = Arc::clone(current.temporary());
+        let pool = self.context.memory_pool();
+        let transaction = OpenTransaction::over(engine, pool, temporary, base);
+        match self.join(&transaction).await {
+            Ok(answer) => {
+                transaction.commit(self.durability()).await?;
+                Ok(answer)
+            }
+            Err(error) => {
+                transaction.roll_back();
+                Err(error)
+            }
+        }
     }
 
     /// Rows that were read once are inserted as they are, however often others commit meanwhile.
@@ -508,6 +535,13 @@ fn slot_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<Slot>> {
 /// Whether what is inserted depends on the keys that are there.
 fn looks_keys_up(plan: &Arc<dyn ExecutionPlan>) -> bool {
     plan.is::<ConflictExec>() || plan.children().into_iter().any(looks_keys_up)
+}
+
+/// Whether a scan is of a temporary table.
+fn reads_temporary(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let scan = plan.downcast_ref::<CollectionScanExec>();
+    scan.is_some_and(|scan| scan.source().collection.is_temporary())
+        || plan.children().into_iter().any(reads_temporary)
 }
 
 /// The versions that the scans of a query read, those aside that are asked for by their number or time.

@@ -10,6 +10,7 @@ use crate::storage::collection::Collection;
 use crate::storage::index::{IndexKey, IndexPart};
 use crate::storage::schema::{CollectionOptions, ColumnType, FieldId};
 use crate::storage::sequence::Generates;
+use crate::storage::snapshot::TEMPORARY_SCHEMA;
 use crate::storage::unique::KeyId;
 
 /// Bytes of what PostgreSQL calls a page.
@@ -46,7 +47,7 @@ pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
                 "relhasindex",
                 collection.is_some_and(|c| has_indexes(c)).into(),
             ),
-            ("relpersistence", "p".into()),
+            ("relpersistence", persistence(relation).into()),
             ("relkind", relation.kind().into()),
             (
                 "relchecks",
@@ -63,6 +64,14 @@ pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
             ),
             ("reloptions", reloptions(relation).into()),
         ]);
+    }
+}
+
+/// `t` for what one session has, `p` for others.
+fn persistence(relation: &Relation) -> &'static str {
+    match relation.schema == TEMPORARY_SCHEMA {
+        true => "t",
+        false => "p",
     }
 }
 

@@ -13,7 +13,7 @@ use crate::catalog::advisory::SessionLocks;
 use crate::catalog::search_path as path;
 use crate::catalog::sequences::SessionSequences;
 use crate::catalog::user::CurrentUser;
-use crate::storage::snapshot::Snapshot;
+use crate::storage::snapshot::{Snapshot, TEMPORARY_SCHEMA};
 
 /// Who runs statements, and where from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,14 +115,16 @@ impl PgContext {
     }
 }
 
-/// The schemas in which a bare name is looked up: PostgreSQL's own come first.
+/// The schemas in which a bare name is looked up: that of temporary tables and PostgreSQL's own come first.
 pub(super) fn search_path(config: &ConfigOptions) -> Vec<String> {
     let user = user_search_path(config);
     let implicit = match user.iter().any(|name| name == "pg_catalog") {
         true => None,
         false => Some("pg_catalog".to_string()),
     };
-    implicit.into_iter().chain(user).collect()
+    let temporary = TEMPORARY_SCHEMA.to_string();
+    let before = std::iter::once(temporary).chain(implicit);
+    before.chain(user).collect()
 }
 
 /// The schemas that the session named.

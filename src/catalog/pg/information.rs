@@ -12,6 +12,7 @@ use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{Check, ColumnType, FieldId};
 use crate::storage::sequence::Generates;
+use crate::storage::snapshot::TEMPORARY_SCHEMA;
 use crate::storage::unique::{KeyId, UniqueKey};
 
 /// What views of one statement are made of.
@@ -65,6 +66,7 @@ impl<'a> Information<'a> {
     pub fn tables(&self, rows: &mut Rows) {
         for relation in self.tables_and_views() {
             let kind = match relation.kind() {
+                "r" if relation.schema == TEMPORARY_SCHEMA => "LOCAL TEMPORARY",
                 "r" => "BASE TABLE",
                 _ => "VIEW",
             };

@@ -49,8 +49,8 @@ pub(in crate::sql) fn create(session: &Session, create: CreateIndex) -> Result<(
     })
 }
 
-/// Commits the definition, and answers of which collection; `None` when there was such an index, which is fine. Segments
-/// written from now on get their filters as they are written.
+/// Commits the definition, and answers of which collection; `None` when there was such an index, which is fine, or nothing
+/// is to be built. Segments written from now on get their filters as they are written.
 async fn commit(session: &Session, create: &CreateIndex) -> Result<Option<CollectionId>> {
     let _ddl = session.inner.core.ddl.lock().await;
     let planning = Planning::new(session);
@@ -79,9 +79,11 @@ async fn commit(session: &Session, create: &CreateIndex) -> Result<Option<Collec
     index.id = IndexId(session.inner.core.engine.committer.allocate_id());
     let made = collection.id;
     let change = Change::CreateIndex(collection.id, index);
+    let is_temporary = collection.is_temporary();
     session.commit(snapshot, vec![change]).await?;
     notices.into_iter().for_each(|n| session.notice(n));
-    Ok(Some(made))
+    // The segments of a temporary table are never written again.
+    Ok((!is_temporary).then_some(made))
 }
 
 /// Gives existing segments their filters. The index is there whatever becomes of them, since to take it away again could

@@ -329,7 +329,7 @@ impl Optimized {
         let transaction = session.open_transaction();
         let snapshot = match &transaction {
             Some(transaction) => transaction.snapshot(),
-            None => session.newest(),
+            None => session.newest_with_temporary(),
         };
         let context = || session.context_over(&snapshot, transaction.as_ref());
         let given = Given {

@@ -97,14 +97,19 @@ impl Session {
     /// A transaction that reads the newest version.
     pub(in crate::sql) fn new_transaction(&self) -> OpenTransaction {
         let core = &self.inner.core;
-        OpenTransaction::begin(Arc::clone(&core.engine), &core.runtime.memory_pool)
+        let temporary = Arc::clone(self.inner.transaction.temporary());
+        OpenTransaction::begin(
+            Arc::clone(&core.engine),
+            &core.runtime.memory_pool,
+            temporary,
+        )
     }
 
     /// What a statement reads: the newest version, or what its block reads.
     pub(in crate::sql) fn snapshot(&self) -> Arc<Snapshot> {
         match self.open_transaction() {
             Some(transaction) => transaction.snapshot(),
-            None => self.newest(),
+            None => self.newest_with_temporary(),
         }
     }
 

@@ -193,6 +193,53 @@ async fn deletes_of_a_block_follow_rows_that_compaction_moves() {
 }
 
 #[tokio::test]
+async fn temporary_tables_are_in_no_commit_and_their_files_go_with_the_session() {
+    let settings = Settings {
+        growing_max_size: "10kB".parse().unwrap(),
+        compaction_auto: false,
+        ..Settings::default()
+    };
+    let database = Database::temporary(settings).await.unwrap();
+    let before = database.engine().committer.snapshot().version();
+    let session = database.session();
+    ok(
+        &session,
+        "CREATE TEMP TABLE t (id BIGINT PRIMARY KEY, note TEXT)",
+    )
+    .await;
+    let insert = |from: i64, to: i64| {
+        format!(
+            "INSERT INTO t SELECT value, repeat('x', 100) FROM generate_series({from}, {to}) AS g(value)"
+        )
+    };
+    ok(&session, &insert(1, 1_000)).await;
+    ok(&session, &insert(1_001, 1_010)).await;
+    assert_eq!((files(&database), ids(&session).await.len()), (1, 1_010));
+    // Rows that were rolled back are no duplicates, sealed or not.
+    for last in [1_015, 1_200] {
+        ok(&session, "BEGIN").await;
+        for from in (1_011..last).step_by(5) {
+            ok(&session, &insert(from, from + 4)).await;
+        }
+        assert_eq!(code(&session, &insert(1_005, 1_005)).await, "23505");
+        ok(&session, "ROLLBACK").await;
+        assert_eq!((files(&database), ids(&session).await.len()), (1, 1_010));
+    }
+    ok(&session, &insert(1_011, 1_020)).await;
+    assert_eq!(code(&session, &insert(1_020, 1_021)).await, "23505");
+    ok(&session, "DELETE FROM t WHERE id <= 5").await;
+    assert_eq!((files(&database), ids(&session).await.len()), (1, 1_015));
+    ok(&session, "TRUNCATE t").await;
+    assert_eq!((files(&database), ids(&session).await.len()), (0, 0));
+    ok(&session, &insert(1, 1_000)).await;
+    assert_eq!((files(&database), ids(&session).await.len()), (1, 1_000));
+    let after = database.engine().committer.snapshot().version();
+    assert_eq!(after, before);
+    drop(session);
+    assert_eq!(files(&database), 0);
+}
+
+#[tokio::test]
 async fn large_rows_of_a_block_are_sealed_and_go_with_it() {
     let settings = Settings {
         growing_max_size: "10kB".parse().unwrap(),

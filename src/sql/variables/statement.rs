@@ -95,16 +95,23 @@ pub fn set_default_modes(session: &Session, modes: Modes) -> Result<(Tag, Logica
 
 /// DISCARD.
 pub fn discard(session: &Session, kind: DiscardKind) -> Result<(Tag, LogicalPlan)> {
-    act(session, kind.tag(), "Discard".to_string(), move |session| {
-        // Plans look at the definitions again anyway; there are no temporary tables.
-        if matches!(kind, DiscardKind::All | DiscardKind::Sequences) {
-            session.inner.given.forget();
+    let session = session.clone();
+    done(kind.tag(), "Discard".to_string(), move || {
+        let session = session.clone();
+        async move {
+            // Plans look at the definitions again anyway.
+            if matches!(kind, DiscardKind::All | DiscardKind::Sequences) {
+                session.inner.given.forget();
+            }
+            if kind == DiscardKind::All {
+                session.inner.locks.unlock_all();
+                session.discard_all();
+            }
+            match kind {
+                DiscardKind::All | DiscardKind::Temp => session.drop_temporary().await,
+                DiscardKind::Plans | DiscardKind::Sequences => Ok(()),
+            }
         }
-        if kind == DiscardKind::All {
-            session.inner.locks.unlock_all();
-            session.discard_all();
-        }
-        Ok(())
     })
 }
 

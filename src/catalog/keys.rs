@@ -9,6 +9,7 @@
 mod columns;
 mod existing;
 mod lookup;
+mod point;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use roaring::RoaringBitmap;
 pub(super) use self::columns::{KeyColumns, one_zero};
 pub(super) use self::existing::Existing;
 use self::lookup::Lookup;
+pub(super) use self::point::{Place, PointKey};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! planned: PartitionStats --predicate--> segments kept, dealt to partitions
+//! planned: values of all columns of a unique key --> the key is looked up
 //! running: segment --dynamic filters--> row groups --both--> pages --deletes--> rows --late filter--> batches
 //! ```
 //! Pruning leaves out only rows that the predicate does not accept, so a FilterExec above gives the same rows with it
@@ -10,6 +11,7 @@
 mod candidates;
 mod covered;
 mod metrics;
+mod point;
 #[cfg(test)]
 mod property;
 mod pruning;
@@ -47,11 +49,12 @@ use datafusion::physical_plan::{
 
 pub use self::candidates::{Candidates, RowGroup, Rows};
 use self::metrics::ScanMetrics;
+use self::point::{BoundKey, Sought};
 use self::pruning::ScanPruning;
 use self::reader::{LateFilter, PartitionReader, ReadPlan};
 pub(super) use self::source::no_collection;
 pub use self::source::{OutputColumn, SEGMENT_COLUMN, ScanSource};
-use self::units::{Unit, deal};
+use self::units::{Unit, deal, latest_first};
 use super::prune::{Pruned, Pruner};
 use crate::storage::collection::Segment;
 use crate::storage::growing::GrowingSegment;
@@ -87,6 +90,9 @@ pub struct CollectionScanExec {
     request: Arc<ScanRequest>,
     /// Filters of operators above that change while they run; their columns are those of the output.
     dynamic: Vec<Arc<dyn PhysicalExpr>>,
+    /// The unique key that the predicate binds, and what it is looked up by once that is known.
+    key: Option<Arc<BoundKey>>,
+    sought: Option<Arc<Sought>>,
     /// Whether every row of what is read is known to pass the predicate.
     is_covered: bool,
     units: Arc<Vec<Vec<Unit>>>,
@@ -110,7 +116,8 @@ struct Summary {
 impl CollectionScanExec {
     /// Chooses the segments to read and deals them to partitions.
     pub fn new(source: Arc<ScanSource>, request: ScanRequest) -> Self {
-        Self::with_properties(source, request, None)
+        let key = BoundKey::of(&source.collection, &request).map(Arc::new);
+        Self::with_properties(source, request, key, None)
     }
 
     /// The same scan of what `snapshot` has, in one partition and without the dynamic filters, its predicate as `bind`
@@ -126,15 +133,19 @@ impl CollectionScanExec {
         };
         let source = self.source.at(snapshot)?;
         let properties = Some(Arc::clone(&self.properties));
-        Ok(Self::with_properties(source, request, properties))
+        let key = self.key.clone();
+        Ok(Self::with_properties(source, request, key, properties))
     }
 
     /// `properties` are those of the same columns and partitions, where they are known.
     fn with_properties(
         source: Arc<ScanSource>,
         request: ScanRequest,
+        key: Option<Arc<BoundKey>>,
         properties: Option<Arc<PlanProperties>>,
     ) -> Self {
+        let sought = key.as_ref().zip(request.predicate.as_ref());
+        let sought = sought.and_then(|(key, p)| key.sought(&source.collection, p));
         let pruned = prune_segments(&source, &request);
         let kept = source.collection.segments().zip(&pruned.kept);
         let sealed: Vec<Arc<Segment>> = kept
@@ -151,7 +162,11 @@ impl CollectionScanExec {
             scanned: sealed.len(),
             growing: growing.len(),
         };
-        let units = deal(growing, &sealed, request.partitions);
+        let units = match &sought {
+            None => deal(growing, &sealed, request.partitions),
+            Some(Sought::Key(_)) => vec![latest_first(growing, &sealed)],
+            Some(Sought::Nothing) => vec![Vec::new()],
+        };
         let properties = properties.unwrap_or_else(|| {
             let schema = source.arrow_schema(&request.columns);
             Arc::new(compute_properties(schema, units.len()))
@@ -164,6 +179,8 @@ impl CollectionScanExec {
             summary: Arc::new(summary),
             request: Arc::new(request),
             dynamic: Vec::new(),
+            key,
+            sought: sought.map(Arc::new),
             is_covered: false,
             statistics: Arc::default(),
             metrics,
@@ -191,8 +208,11 @@ impl CollectionScanExec {
         !self.dynamic.is_empty()
     }
 
-    /// Live rows of the segments that it will open.
+    /// Live rows of the segments that it will open, or about as many as it looks up.
     pub fn rows_planned(&self) -> u64 {
+        if self.sought.is_some() {
+            return self.units.iter().map(|units| units.len() as u64).sum();
+        }
         self.units.iter().flatten().map(Unit::live_rows).sum()
     }
 
@@ -200,6 +220,9 @@ impl CollectionScanExec {
     pub fn rows_visited(&self) -> u64 {
         let metrics = self.metrics.clone_inner();
         let sum = |name| metrics.sum_by_name(name).map_or(0, |v| v.as_usize() as u64);
+        if self.sought.is_some() {
+            return sum("rows_read");
+        }
         let row_groups = sum("row_groups_total").saturating_sub(sum("row_groups_pruned"));
         let collection = &self.source.collection;
         let growing: u64 = collection.growing().iter().map(|g| g.live_rows()).sum();
@@ -222,17 +245,22 @@ impl CollectionScanExec {
     fn read_plan(&self, partition: usize, batch_size: usize) -> ReadPlan {
         let request = &self.request;
         let output = self.schema();
-        let pruning = ScanPruning::new(
-            request.predicate.as_ref(),
-            &request.table,
-            &self.dynamic,
-            &output,
-            &self.source.collection.schema,
-        );
+        let pruning = || {
+            ScanPruning::new(
+                request.predicate.as_ref(),
+                &request.table,
+                &self.dynamic,
+                &output,
+                &self.source.collection.schema,
+            )
+        };
+        // Growing rows have no statistics.
+        let has_sealed = !self.units[partition].iter().all(Unit::is_growing);
         ReadPlan {
             source: Arc::clone(&self.source),
             columns: request.columns.clone(),
-            pruning: pruning.filter(|_| request.prune),
+            pruning: (request.prune && has_sealed).then(pruning).flatten(),
+            sought: self.sought.clone(),
             late: (request.prune && !self.is_covered)
                 .then(|| self.late_filter())
                 .flatten(),
@@ -357,6 +385,8 @@ impl DisplayAs for CollectionScanExec {
         let dynamic = self.dynamic_text();
         parts.extend(dynamic.map(|text| format!("dynamic_filter={text}")));
         parts.extend(self.request.limit.map(|limit| format!("limit={limit}")));
+        let key = self.key.as_ref().filter(|_| self.sought.is_some());
+        parts.extend(key.map(|key| format!("lookup={}", key.name())));
         if self.is_covered {
             parts.push("covered".to_string());
         }

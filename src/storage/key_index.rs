@@ -89,6 +89,12 @@ impl GrowingKeys {
         self.first.get(&hash).into_iter().chain(more).copied()
     }
 
+    /// The rows of a hash, the last one first.
+    pub fn rows_of_latest_first(&self, hash: u64) -> impl Iterator<Item = u32> {
+        let more = self.more.get(&hash).into_iter().flatten().rev();
+        more.chain(self.first.get(&hash)).copied()
+    }
+
     fn bytes(&self) -> usize {
         self.first.len() * 24 + self.more.len() * 48
     }
@@ -234,6 +240,7 @@ mod tests {
         [7, 8, 7, 7].into_iter().for_each(|hash| keys.push(hash));
         assert_eq!(keys.rows_of(7).collect::<Vec<_>>(), [0, 2, 3]);
         assert_eq!(keys.rows_of(9).count(), 0);
+        assert_eq!(keys.rows_of_latest_first(7).collect::<Vec<_>>(), [3, 2, 0]);
     }
 
     #[test]

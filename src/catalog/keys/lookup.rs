@@ -15,7 +15,7 @@ use crate::storage::collection::{Collection, Segment};
 use crate::storage::engine::Engine;
 use crate::storage::fetch::{growing_rows, sealed_rows};
 use crate::storage::growing::GrowingSegment;
-use crate::storage::key_index::SealedKeys;
+use crate::storage::key_index::{GrowingKeys, SealedKeys};
 use crate::storage::schema::{FieldId, SegmentId};
 use crate::storage::segment::{ReadRequest, SegmentReader};
 
@@ -62,18 +62,7 @@ impl Lookup<'_> {
     fn growing_candidates(&self, growing: &GrowingSegment) -> Result<Vec<u32>> {
         let index = self.engine.keys.growing(growing.id, self.columns.number());
         let mut index = index.lock();
-        let mut first = 0;
-        for batch in growing.batches() {
-            let end = first + batch.num_rows() as u64;
-            if end > index.rows() {
-                let known = (index.rows() - first) as usize;
-                let new = batch.slice(known, batch.num_rows() - known);
-                let columns = self.columns.of_rows(&new)?;
-                let hashes = self.columns.hash(&columns)?;
-                hashes.into_iter().for_each(|hash| index.push(short(hash)));
-            }
-            first = end;
-        }
+        index_rows(&mut index, self.columns, growing)?;
         let hashes = self.short.chunk_by(|a, b| a == b).map(|same| same[0]);
         let rows = hashes.flat_map(|hash| index.rows_of(hash));
         // The index may know rows that came after this version.
@@ -320,7 +309,27 @@ fn ascending(mut rows: Vec<u32>) -> Vec<u32> {
     rows
 }
 
-fn growing_row(growing: &GrowingSegment, row: u32) -> Result<RecordBatch> {
+/// Indexes the rows of a growing segment that came since the index was brought up to date.
+pub(super) fn index_rows(
+    index: &mut GrowingKeys,
+    columns: &KeyColumns,
+    growing: &GrowingSegment,
+) -> Result<()> {
+    let mut first = 0;
+    for batch in growing.batches() {
+        let end = first + batch.num_rows() as u64;
+        if end > index.rows() {
+            let known = (index.rows() - first) as usize;
+            let new = batch.slice(known, batch.num_rows() - known);
+            let hashes = columns.hash(&columns.of_rows(&new)?)?;
+            hashes.into_iter().for_each(|hash| index.push(short(hash)));
+        }
+        first = end;
+    }
+    Ok(())
+}
+
+pub(super) fn growing_row(growing: &GrowingSegment, row: u32) -> Result<RecordBatch> {
     let mut first = 0;
     for batch in growing.batches() {
         let end = first + batch.num_rows();

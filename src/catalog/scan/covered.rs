@@ -40,6 +40,10 @@ impl CollectionScanExec {
         if !self.reads_all() || (filter.is_none() && is_filtered) {
             return (self.clone(), taken);
         }
+        let is_sealed = |unit: &Unit| !unit.is_growing();
+        if filter.is_some() && !self.units.iter().flatten().any(is_sealed) {
+            return (self.clone(), taken);
+        }
         let accepted = filter.map(|filter| self.accepted_segments(filter));
         let is_accepted = |unit: &Unit| match (&accepted, unit.segment()) {
             (None, _) => true,

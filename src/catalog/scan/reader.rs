@@ -9,11 +9,14 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::{collect_columns, reassign_expr_columns};
+use parquet::arrow::arrow_reader::RowSelection;
 
 use super::metrics::ScanMetrics;
+use super::point::Sought;
 use super::pruning::ScanPruning;
 use super::source::{OutputColumn, ScanSource};
 use super::units::Unit;
+use crate::catalog::keys::{Place, PointKey};
 use crate::error::Result;
 use crate::storage::adapt::adapt_batch;
 use crate::storage::collection::Segment;
@@ -43,6 +46,8 @@ pub(super) struct ReadPlan {
     pub output: SchemaRef,
     pub pruning: Option<ScanPruning>,
     pub late: Option<LateFilter>,
+    /// The key whose row is wanted, and no other.
+    pub sought: Option<Arc<Sought>>,
     pub batch_size: usize,
     pub metrics: ScanMetrics,
 }
@@ -55,6 +60,13 @@ impl ReadPlan {
             _ => None,
         });
         fields.collect()
+    }
+
+    fn key(&self) -> Option<&PointKey> {
+        match self.sought.as_deref() {
+            Some(Sought::Key(key)) => Some(key),
+            _ => None,
+        }
     }
 
     fn wants_row_numbers(&self) -> bool {
@@ -144,6 +156,8 @@ pub(super) struct PartitionReader {
 
 enum Current {
     Growing(GrowingReader),
+    /// A row that was looked up.
+    Row(Option<RecordBatch>),
     Sealed(Box<SealedReader>),
 }
 
@@ -164,6 +178,7 @@ impl PartitionReader {
         loop {
             let batch = match &mut self.current {
                 Some(Current::Growing(growing)) => growing.next_batch(&self.plan)?,
+                Some(Current::Row(row)) => row.take(),
                 Some(Current::Sealed(sealed)) => sealed.next_batch(&self.plan)?,
                 None => None,
             };
@@ -186,9 +201,9 @@ impl PartitionReader {
         batch.slice(0, rows)
     }
 
-    fn open(&self, unit: Unit) -> Result<Option<Current>> {
+    fn open(&mut self, unit: Unit) -> Result<Option<Current>> {
         match unit {
-            Unit::Growing(segment) => Ok(Some(Current::Growing(GrowingReader::new(segment)))),
+            Unit::Growing(segment) => self.open_growing(segment),
             Unit::Sealed {
                 segment,
                 part,
@@ -196,6 +211,27 @@ impl PartitionReader {
             } => {
                 let sealed = SealedReader::open(&self.plan, segment, part, parts)?;
                 Ok(sealed.map(|s| Current::Sealed(Box::new(s))))
+            }
+        }
+    }
+}
+
+impl PartitionReader {
+    fn open_growing(&mut self, segment: Arc<GrowingSegment>) -> Result<Option<Current>> {
+        let engine = &self.plan.source.engine;
+        let place = match self.plan.key() {
+            Some(key) => key.in_growing(engine, &segment)?,
+            None => Place::Unknown,
+        };
+        let reader = GrowingReader::new(segment);
+        match place {
+            Place::Unknown => Ok(Some(Current::Growing(reader))),
+            Place::Nowhere => Ok(None),
+            Place::Row(row) => {
+                let found = reader.row(&self.plan, row)?;
+                // No other row has the key.
+                self.units = Vec::new().into_iter();
+                Ok(Some(Current::Row(found)))
             }
         }
     }
@@ -271,6 +307,21 @@ impl GrowingReader {
         }
     }
 
+    /// The row at a place, if it is alive.
+    fn row(mut self, plan: &ReadPlan, row: u32) -> Result<Option<RecordBatch>> {
+        for batch in self.segment.batches() {
+            let end = self.first_row + batch.num_rows() as u32;
+            if row < end {
+                let slice = batch.slice((row - self.first_row) as usize, 1);
+                let live = self.live_rows(plan, &slice, row)?;
+                plan.metrics.rows_read.add(live.num_rows());
+                return plan.output_batch(self.segment.id, &live).map(Some);
+            }
+            self.first_row = end;
+        }
+        Ok(None)
+    }
+
     /// The live rows of a slice that begins at place `first`, in today's columns.
     fn live_rows(&self, plan: &ReadPlan, slice: &RecordBatch, first: u32) -> Result<RecordBatch> {
         let schema = &plan.source.collection.schema;
@@ -310,6 +361,8 @@ struct SealedReader {
     /// Statistics of all its row groups, where something prunes.
     stats: Option<PartitionStats>,
     row_groups: std::vec::IntoIter<usize>,
+    /// The rows that are wanted, where they were looked up.
+    only: Option<Vec<u32>>,
     current: Option<SegmentBatches>,
     bytes_counted: u64,
 }
@@ -323,6 +376,12 @@ impl SealedReader {
         parts: usize,
     ) -> Result<Option<Self>> {
         let metrics = &plan.metrics;
+        let indexed = plan
+            .key()
+            .map(|key| key.in_sealed(&plan.source.engine, &segment));
+        if let Some(Some(rows)) = indexed {
+            return Self::open_rows(plan, segment, rows);
+        }
         let pruning = plan.pruning.as_ref();
         let once = usize::from(part == 0);
         if pruning.is_some_and(|p| !p.keeps_segment(&segment)) {
@@ -355,6 +414,29 @@ impl SealedReader {
             reader,
             stats,
             row_groups: row_groups.into_iter(),
+            only: None,
+            current: None,
+            bytes_counted: 0,
+        }))
+    }
+
+    /// A reader of a few rows, which ascend; `None` when there are none.
+    fn open_rows(plan: &ReadPlan, segment: Arc<Segment>, rows: Vec<u32>) -> Result<Option<Self>> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let reader = plan.source.open_segment(segment.id)?;
+        let row_groups = rows.iter().map(|row| reader.row_group_of(*row));
+        let mut row_groups: Vec<usize> = row_groups.collect();
+        row_groups.dedup();
+        plan.metrics.segments_scanned.add(1);
+        plan.metrics.row_groups_total.add(row_groups.len());
+        Ok(Some(Self {
+            segment,
+            reader,
+            stats: None,
+            row_groups: row_groups.into_iter(),
+            only: Some(rows),
             current: None,
             bytes_counted: 0,
         }))
@@ -392,6 +474,11 @@ impl SealedReader {
             return Ok(None);
         }
         let all = self.reader.row_group_range(row_group);
+        if let Some(only) = &self.only {
+            let here = only.iter().filter(|row| all.contains(row));
+            let rows = select_ranges(all.clone(), here.map(|row| *row..*row + 1));
+            return self.read(plan, row_group, Some(rows)).map(Some);
+        }
         let pruning = plan.pruning.as_ref();
         let pages = pruning.and_then(|p| p.page_ranges(&self.reader, &self.segment, row_group));
         let deletes = &self.segment.deletes;
@@ -413,6 +500,15 @@ impl SealedReader {
         if rows.as_ref().is_some_and(|rows| rows.row_count() == 0) {
             return Ok(None);
         }
+        self.read(plan, row_group, rows).map(Some)
+    }
+
+    fn read(
+        &self,
+        plan: &ReadPlan,
+        row_group: usize,
+        rows: Option<RowSelection>,
+    ) -> Result<SegmentBatches> {
         let late = plan.late.as_ref();
         let request = ReadRequest {
             schema: Arc::clone(&plan.source.collection.schema),
@@ -423,7 +519,7 @@ impl SealedReader {
             filter: late.map(|late| (late.fields.clone(), late.row_filter())),
             batch_size: plan.batch_size,
         };
-        self.reader.read(request).map(Some)
+        self.reader.read(request)
     }
 
     fn is_pruned_now(&self, plan: &ReadPlan, row_group: usize) -> bool {

@@ -69,6 +69,17 @@ impl Unit {
     }
 }
 
+/// The segments in the order in which a key is looked for: rows that changed last are in growing segments.
+pub(super) fn latest_first(growing: &[Arc<GrowingSegment>], sealed: &[Arc<Segment>]) -> Vec<Unit> {
+    let growing = growing.iter().rev().map(|g| Unit::Growing(Arc::clone(g)));
+    let sealed = sealed.iter().rev().map(|segment| Unit::Sealed {
+        segment: Arc::clone(segment),
+        part: 0,
+        parts: 1,
+    });
+    growing.chain(sealed).collect()
+}
+
 /// Deals segments to at most `partitions` partitions (at least one), the same number of bytes to each, about.
 /// Within a partition units are in the order of their segments.
 pub(super) fn deal(

@@ -1,6 +1,7 @@
 //! kill -9 of the real program while it inserts, copies, updates, deletes, makes and drops tables, compacts and vacuums,
 //! and while it recovers: whatever it acknowledged is there when the database is opened again, nothing is there twice,
-//! and no statement or transaction is there by half.
+//! and no statement or transaction is there by half. Of what is not waited for (synchronous_commit = off) the last may
+//! be lost: never one before another, and none that came before a statement which was waited for and acknowledged.
 //!
 //! `SHELFMARK_KILL_CYCLES` sets how often, `SHELFMARK_KILL_SEED` the random moments.
 
@@ -25,7 +26,10 @@ const IDS: u64 = 1_000;
 
 /// The collection that is worked on.
 pub(super) const CREATE: &str = "CREATE TABLE event (id BIGINT PRIMARY KEY, batch BIGINT CLUSTERING KEY, edits INT, note TEXT, \
-    place VECTOR(8)) WITH (segment_rows_max = 100);";
+    place VECTOR(8)) WITH (segment_rows_max = 100);
+    CREATE TABLE soon (batch BIGINT, id INT);";
+
+const CHECK_SOON: &str = "SELECT batch, count(*), count(DISTINCT id) FROM soon GROUP BY batch;";
 
 /// Every row is looked at: its note says how often it was changed, its vector begins with the end of its id.
 const CHECK: &str = "SELECT batch, count(*), count(DISTINCT id), min(edits), max(edits), \
@@ -71,6 +75,8 @@ fn acknowledged_statements_survive_kill() {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Act {
     Insert(u64),
+    /// An insert that is acknowledged before it is durable.
+    InsertSoon(u64),
     Copy(u64),
     Update(u64),
     Delete(u64),
@@ -96,6 +102,7 @@ impl Act {
             3 | 10 | 18 => Self::Update(batch.saturating_sub(1)),
             11 => Self::CreateTable(batch % 7),
             21 => Self::DropTable(batch % 7),
+            1 | 7 | 8 | 12 | 15 | 16 => Self::InsertSoon(new()),
             _ => Self::Insert(new()),
         }
     }
@@ -121,6 +128,15 @@ impl Act {
                 format!(
                     "BEGIN;\n{inserts}SAVEPOINT s;\nINSERT INTO event VALUES ({back}, {batch}, 0, 'x', NULL);\n\
                      ROLLBACK TO s;\nCOMMIT;"
+                )
+            }
+            Self::InsertSoon(batch) => {
+                let rows: Vec<String> = (0..INSERT_ROWS)
+                    .map(|id| format!("({batch}, {id})"))
+                    .collect();
+                format!(
+                    "SET synchronous_commit = off;\nINSERT INTO soon VALUES {};\nSET synchronous_commit = on;",
+                    rows.join(", ")
                 )
             }
             Self::Copy(batch) => format!("COPY event FROM '{}';", file(batch, directory).display()),
@@ -160,6 +176,10 @@ pub(super) struct Model {
     rows: BTreeMap<u64, u64>,
     batches: BTreeMap<u64, BTreeSet<Option<u64>>>,
     tables: BTreeMap<u64, BTreeSet<bool>>,
+    /// Batches that the last program inserted and did not wait for, in order, and whether it waited for a later one.
+    soon: Vec<(u64, bool)>,
+    /// Those of earlier programs that were found.
+    soon_kept: BTreeSet<u64>,
     acknowledged: u64,
 }
 
@@ -177,10 +197,18 @@ impl Model {
     /// Takes in what was sent to a program, and the numbers of what it acknowledged.
     pub(super) fn learn(&mut self, sent: &[Act], acknowledged: &BTreeSet<usize>) {
         self.acknowledged += acknowledged.len() as u64;
+        let waited = |n: &usize| matches!(sent[*n], Act::Insert(_) | Act::Copy(_));
+        let waited = acknowledged.iter().copied().filter(waited).max();
+        self.soon.clear();
         for (n, act) in sent.iter().enumerate() {
             let certain = acknowledged.contains(&n);
             match *act {
                 Act::Insert(batch) => self.add(batch, INSERT_ROWS, certain),
+                Act::InsertSoon(batch) => {
+                    self.next_batch = self.next_batch.max(batch + 1);
+                    self.soon
+                        .push((batch, waited.is_some_and(|waited| waited > n)));
+                }
                 Act::Copy(batch) => self.add(batch, COPY_ROWS, certain),
                 Act::Update(batch) => self.change(batch, certain, |edits| edits.map(|n| n + 1)),
                 Act::Delete(batch) => self.change(batch, certain, |_| None),
@@ -243,6 +271,7 @@ impl Model {
             *states = [state].into();
         }
         self.batches.retain(|_, states| !states.contains(&None));
+        self.check_soon(data, context);
         let text = run(data, TABLES);
         let tables: BTreeSet<&str> = text.lines().skip(1).collect();
         for (n, states) in &mut self.tables {
@@ -253,6 +282,39 @@ impl Model {
             );
             *states = [state].into();
         }
+    }
+}
+
+impl Model {
+    /// That of the batches which were not waited for none is lost before one that is there.
+    fn check_soon(&mut self, data: &Path, context: &str) {
+        let mut found = BTreeSet::new();
+        for line in run(data, CHECK_SOON).lines().skip(1) {
+            let cells: Vec<u64> = line.split(',').map(|c| c.parse().unwrap()).collect();
+            let whole = [INSERT_ROWS; 2];
+            assert_eq!(cells[1..], whole, "batch {} of soon, {context}", cells[0]);
+            found.insert(cells[0]);
+        }
+        let lost = self
+            .soon
+            .iter()
+            .position(|(batch, _)| !found.contains(batch));
+        let lost = &self.soon[lost.unwrap_or(self.soon.len())..];
+        for (batch, is_certain) in lost {
+            assert!(!is_certain, "batch {batch} of soon is lost, {context}");
+            assert!(
+                !found.contains(batch),
+                "batches of soon are lost before {batch}, {context}"
+            );
+        }
+        assert!(self.soon_kept.is_subset(&found), "soon, {context}");
+        let sent: BTreeSet<u64> = self.soon.drain(..).map(|(batch, _)| batch).collect();
+        let kept = found.difference(&self.soon_kept);
+        assert!(
+            kept.clone().all(|batch| sent.contains(batch)),
+            "soon, {context}"
+        );
+        self.soon_kept = found;
     }
 }
 

@@ -69,8 +69,8 @@ async fn run(session: &Session, text: &str) -> usize {
 }
 
 /// A session of a database with the rows, clustered by key.
-async fn loaded() -> Session {
-    let database = Database::temporary(Settings::default()).await.unwrap();
+async fn loaded(settings: Settings) -> Session {
+    let database = Database::temporary(settings).await.unwrap();
     let session = database.session();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let file = directory.path().join("rows.parquet");
@@ -105,7 +105,7 @@ fn bench(
 
 fn search(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
-    let session = runtime.block_on(loaded());
+    let session = runtime.block_on(loaded(Settings::default()));
     let query = random(&mut StdRng::seed_from_u64(8), DIMENSIONS);
     let query: Vec<String> = query.iter().map(f32::to_string).collect();
     let query = format!("'[{}]'", query.join(","));
@@ -169,7 +169,7 @@ const QUERIES: usize = 64;
 /// 64 queries as one statement and one after the other, each answered in both.
 fn many(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
-    let session = runtime.block_on(loaded());
+    let session = runtime.block_on(loaded(Settings::default()));
     let mut rng = StdRng::seed_from_u64(9);
     let queries: Vec<String> = (0..QUERIES)
         .map(|_| {
@@ -204,5 +204,26 @@ fn many(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, search, many);
+/// A filter on a column that rows are not sorted by: it is decoded each time, or once.
+fn filtered(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let query = random(&mut StdRng::seed_from_u64(8), DIMENSIONS);
+    let query: Vec<String> = query.iter().map(f32::to_string).collect();
+    let text = format!(
+        "SELECT id FROM t WHERE id < {} ORDER BY e <-> '[{}]' LIMIT 10",
+        ROWS / 100,
+        query.join(",")
+    );
+    let mut group = criterion.benchmark_group("search, filter on another column");
+    group.sample_size(20);
+    for (name, size) in [("decoded each time", "0B"), ("kept decoded", "128MiB")] {
+        let mut settings = Settings::default();
+        settings.set("column_cache.size", size).unwrap();
+        let session = runtime.block_on(loaded(settings));
+        bench(&mut group, &runtime, &session, name, &[], &text);
+    }
+    group.finish();
+}
+
+criterion_group!(benches, search, many, filtered);
 criterion_main!(benches);

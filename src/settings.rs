@@ -183,6 +183,8 @@ settings! {
     checkpoint_commits: u64 = 10_000, Global "checkpoint.commits" in 1..;
     /// The most memory that queries may use together.
     memory_limit: ByteSize = ByteSize::mib(2_048), Global "memory_limit" in ByteSize::mib(16)..;
+    /// The most memory that decoded columns may take which searches are filtered by; 0 keeps none.
+    column_cache_size: ByteSize = ByteSize::mib(128), Global "column_cache.size" in ByteSize(0)..;
     /// The most disk space that the temporary files of queries may take together.
     temp_limit: ByteSize = ByteSize::mib(65_536), Global "temp_limit" in ByteSize(0)..;
     /// The most bytes of a statement's text.

@@ -7,7 +7,7 @@ use super::committer::{Committer, CommitterOptions};
 use super::disk::Files;
 use super::filter_file::FilterCache;
 use super::key_index::KeyIndexes;
-use super::segment::SegmentCache;
+use super::segment::{ColumnCache, SegmentCache};
 use super::sequence::Leases;
 use super::store::Store;
 use super::turns::Turns;
@@ -34,6 +34,8 @@ pub struct Engine {
     pub committer: Committer,
     /// Its open segments.
     pub segments: SegmentCache,
+    /// Columns of its segments that searches were filtered by.
+    pub columns: ColumnCache,
     /// Its primary keys, as far as they were asked for.
     pub keys: KeyIndexes,
     /// Its bloom filters in files of their own, as far as they were asked for.
@@ -67,6 +69,7 @@ impl Engine {
             store,
             committer,
             segments: SegmentCache::new(SEGMENTS_OPEN_MAX, SEGMENT_METADATA_BYTES_MAX),
+            columns: ColumnCache::new(settings.column_cache_size.0 as usize),
             keys: KeyIndexes::new(KEY_INDEX_BYTES_MAX),
             filters: FilterCache::new(FILTER_BYTES_MAX),
             sequences: Leases::default(),
@@ -91,6 +94,7 @@ impl Engine {
         }
         for segment in &vacuumed.segments {
             self.segments.remove(*segment);
+            self.columns.remove(*segment);
             self.keys.remove(*segment);
         }
         for filter in &vacuumed.filters {

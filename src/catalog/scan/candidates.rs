@@ -4,6 +4,7 @@
 //! PartitionStats -> segments -> row groups -> pages -+- certain: all rows are accepted, nothing is decoded
 //!                                                    +- open: the predicate's columns are decoded and evaluated
 //! ```
+//! Decoded columns of numbers are kept for the next predicate, where most pages of a row group are open.
 //! Where rows are sorted by a column that the predicate bounds, only the pages at the ends of the accepted range are
 //! open. Deleted rows are never among the candidates.
 
@@ -142,9 +143,53 @@ impl Candidates {
             },
         };
         let certain = live_ranges(&segment.deletes, accepted.certain);
-        let mut rows = self.open_rows(segment, reader, row_group.index, &accepted.open, filter)?;
+        let (index, open) = (row_group.index, accepted.open.as_slice());
+        let mut rows = match self.kept_rows(segment, reader, index, open, filter)? {
+            Some(rows) => rows,
+            None => self.open_rows(segment, reader, index, open, filter)?,
+        };
         rows.ranges = merged(rows.ranges, certain);
         Ok(rows)
+    }
+
+    /// What [`Self::open_rows`] gives, from columns that are kept decoded; `None` where they are not, or few of their
+    /// rows are asked for.
+    fn kept_rows(
+        &self,
+        segment: &Segment,
+        reader: &Arc<SegmentReader>,
+        row_group: usize,
+        open: &[Range<u32>],
+        filter: &LateFilter,
+    ) -> Result<Option<Rows>> {
+        let all = reader.row_group_range(row_group);
+        let asked: usize = open.iter().map(ExactSizeIterator::len).sum();
+        if asked < all.len() / 2 || asked == 0 {
+            return Ok(None);
+        }
+        let source = self.source.as_ref();
+        let (schema, columns) = (&source.collection.schema, &source.engine.columns);
+        let kept = columns.read(segment.id, reader, row_group, schema, &filter.fields)?;
+        let Some((columns, bytes_read)) = kept else {
+            return Ok(None);
+        };
+        let mut accepted = Vec::new();
+        for range in open {
+            for start in range.clone().step_by(BATCH_ROWS) {
+                let count = BATCH_ROWS.min((range.end - start) as usize);
+                let batch = columns.slice((start - all.start) as usize, count);
+                // It may fail for rows that are deleted, which the other way does not look at.
+                if accepted_rows(filter, &batch, start, &mut accepted).is_err() {
+                    return Ok(None);
+                }
+            }
+        }
+        let live = live_ranges(&segment.deletes, open.iter().cloned());
+        Ok(Some(Rows {
+            evaluated: live.iter().map(|range| range.len() as u64).sum(),
+            ranges: live_ranges(&segment.deletes, accepted),
+            bytes_read,
+        }))
     }
 
     /// The rows of `open` (places in the file, within one row group) that are live and accepted.

@@ -4,6 +4,7 @@ mod blocks;
 mod bloom;
 mod bounds;
 mod cache;
+mod columns;
 mod file;
 mod map;
 mod read;
@@ -12,6 +13,7 @@ mod selection;
 
 pub(super) use blocks::BlockWriter;
 pub use cache::SegmentCache;
+pub use columns::ColumnCache;
 pub(super) use file::{SegmentFile, checked, parquet_error};
 pub use read::{ReadRequest, RowFilter, SegmentBatches};
 pub use reader::SegmentReader;

@@ -1,6 +1,7 @@
 //! What is written comes back, whatever is asked for; what the statistics say holds.
 #![allow(clippy::unwrap_used)]
 
+mod columns;
 mod damage;
 mod random;
 mod read;

@@ -1,0 +1,169 @@
+//! Decoded columns of row groups, for predicates that are evaluated again and again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::datatypes::DataType;
+use parking_lot::Mutex;
+
+use super::{ReadRequest, SegmentReader};
+use crate::error::Result;
+use crate::storage::adapt::projected_schema;
+use crate::storage::schema::{CollectionSchema, FieldId, SegmentId};
+
+/// The most columns of row groups: more are of row groups so small that there is little to decode.
+const COLUMNS_MAX: usize = 4_096;
+/// The part of the memory that the columns of one row group may take.
+const ROW_GROUP_PART: usize = 8;
+
+/// A column of a row group, with the type that the collection gives it.
+type Key = (SegmentId, usize, FieldId, DataType);
+
+/// A bounded cache of decoded columns, the least recently used dropped first. Texts are not kept: how large they are is
+/// not known before they are decoded.
+#[derive(Debug)]
+pub struct ColumnCache {
+    bytes_max: usize,
+    columns: Mutex<Columns>,
+}
+
+#[derive(Debug, Default)]
+struct Columns {
+    /// Counts uses; the greatest is the newest.
+    clock: u64,
+    kept: HashMap<Key, (u64, ArrayRef)>,
+    /// Bytes of memory of all that are kept.
+    bytes: usize,
+}
+
+impl Columns {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some((_, column)) = self.kept.remove(key) {
+            self.bytes -= column.get_array_memory_size();
+        }
+    }
+
+    fn oldest(&self) -> Option<Key> {
+        let oldest = self.kept.iter().min_by_key(|(_, (used, _))| *used);
+        oldest.map(|(key, _)| key.clone())
+    }
+}
+
+impl ColumnCache {
+    /// A cache that takes at most `bytes_max` bytes of memory; with zero it keeps nothing.
+    pub fn new(bytes_max: usize) -> Self {
+        Self {
+            bytes_max,
+            columns: Mutex::default(),
+        }
+    }
+
+    /// Columns of all rows of a row group as the collection has them today, and how many bytes were read for them.
+    /// `None` where they are not kept: they have to be read otherwise.
+    ///
+    /// # Errors
+    /// XX001 when the file is damaged, 58030 when it cannot be read.
+    pub fn read(
+        &self,
+        segment: SegmentId,
+        reader: &Arc<SegmentReader>,
+        row_group: usize,
+        schema: &Arc<CollectionSchema>,
+        fields: &[FieldId],
+    ) -> Result<Option<(RecordBatch, u64)>> {
+        let output = projected_schema(schema, fields)?;
+        let widths = output.fields().iter().map(|field| width(field.data_type()));
+        let row_bytes: Option<usize> = widths.sum();
+        let rows = reader.row_group_rows(row_group) as usize;
+        if row_bytes.is_none_or(|bytes| rows * bytes > self.bytes_max / ROW_GROUP_PART) {
+            return Ok(None);
+        }
+        let key = |place: usize| {
+            let data_type = output.field(place).data_type().clone();
+            (segment, row_group, fields[place], data_type)
+        };
+        let mut columns: Vec<Option<ArrayRef>> = (0..fields.len())
+            .map(|place| self.get(&key(place)))
+            .collect();
+        let missing = columns
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| column.is_none());
+        let missing: Vec<usize> = missing.map(|(place, _)| place).collect();
+        let mut bytes_read = 0;
+        if !missing.is_empty() {
+            let of_missing = missing.iter().map(|place| fields[*place]).collect();
+            let (read, bytes) = decode(reader, row_group, schema, of_missing)?;
+            bytes_read = bytes;
+            for (place, column) in missing.into_iter().zip(read.columns()) {
+                self.insert(key(place), column);
+                columns[place] = Some(Arc::clone(column));
+            }
+        }
+        let columns = columns.into_iter().flatten().collect();
+        Ok(Some((RecordBatch::try_new(output, columns)?, bytes_read)))
+    }
+
+    /// Forgets a segment whose file goes.
+    pub fn remove(&self, id: SegmentId) {
+        let mut columns = self.columns.lock();
+        let of_segment = columns.kept.keys().filter(|(segment, ..)| *segment == id);
+        let of_segment: Vec<Key> = of_segment.cloned().collect();
+        of_segment.iter().for_each(|key| columns.remove(key));
+    }
+
+    fn get(&self, key: &Key) -> Option<ArrayRef> {
+        let mut columns = self.columns.lock();
+        let now = columns.tick();
+        let (used, column) = columns.kept.get_mut(key)?;
+        *used = now;
+        Some(Arc::clone(column))
+    }
+
+    fn insert(&self, key: Key, column: &ArrayRef) {
+        let mut columns = self.columns.lock();
+        let now = columns.tick();
+        // Another may have decoded it meanwhile.
+        columns.remove(&key);
+        columns.bytes += column.get_array_memory_size();
+        columns.kept.insert(key, (now, Arc::clone(column)));
+        while (columns.bytes > self.bytes_max || columns.kept.len() > COLUMNS_MAX)
+            && let Some(oldest) = columns.oldest()
+        {
+            columns.remove(&oldest);
+        }
+    }
+}
+
+/// About the bytes of a value with its validity; `None` for values of any length.
+fn width(data_type: &DataType) -> Option<usize> {
+    match data_type {
+        DataType::Boolean => Some(1),
+        other => other.primitive_width().map(|width| width + 1),
+    }
+}
+
+/// Columns of all rows of a row group, and how many bytes were read for them.
+fn decode(
+    reader: &Arc<SegmentReader>,
+    row_group: usize,
+    schema: &Arc<CollectionSchema>,
+    fields: Vec<FieldId>,
+) -> Result<(RecordBatch, u64)> {
+    let output = projected_schema(schema, &fields)?;
+    let request = ReadRequest {
+        row_groups: vec![row_group],
+        batch_size: reader.row_group_rows(row_group) as usize,
+        ..ReadRequest::all(reader, Arc::clone(schema), fields)
+    };
+    let mut batches = reader.read(request)?;
+    let read: Vec<RecordBatch> = batches.by_ref().collect::<Result<_>>()?;
+    Ok((concat_batches(&output, &read)?, batches.bytes_read()))
+}

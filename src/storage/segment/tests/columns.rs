@@ -1,0 +1,98 @@
+//! Columns that are kept decoded are those that a read gives.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+
+use super::{Fixture, read};
+use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId, SegmentId};
+use crate::storage::segment::{ColumnCache, ReadRequest};
+
+const SEGMENT: SegmentId = SegmentId(1);
+const NUMBER: FieldId = FieldId(1);
+const FLAG: FieldId = FieldId(2);
+const TEXT: FieldId = FieldId(3);
+
+/// Two row groups of 500 rows of a number, a flag and a text.
+fn fixture() -> Fixture {
+    let column = |id, column_type| Column {
+        id,
+        name: format!("c{id}"),
+        column_type,
+        nullable: true,
+        default: None,
+        missing: None,
+    };
+    let schema = CollectionSchema {
+        columns: vec![
+            column(NUMBER, ColumnType::BigInt),
+            column(FLAG, ColumnType::Boolean),
+            column(TEXT, ColumnType::Text),
+        ],
+        primary_key: vec![],
+        clustering_key: vec![],
+        partition_key: None,
+        next_field_id: FieldId(4),
+        checks: Vec::new(),
+        computed_keys: Vec::new(),
+    };
+    let numbers = (0..1_000).map(|i| (i % 7 > 0).then_some(i));
+    let flags = (0..1_000).map(|i| (i % 5 > 0).then_some(i % 2 == 0));
+    let texts = (0..1_000).map(|i| Some(i.to_string()));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter(numbers)),
+        Arc::new(BooleanArray::from_iter(flags)),
+        Arc::new(StringArray::from_iter(texts)),
+    ];
+    let rows = RecordBatch::try_new(schema.arrow_schema(), columns).unwrap();
+    Fixture::write(schema, &[rows], 500)
+}
+
+#[test]
+fn columns_are_decoded_once() {
+    let fixture = fixture();
+    let reader = fixture.open();
+    let cache = ColumnCache::new(1 << 20);
+    let kept = |row_group, fields: &[FieldId]| {
+        let found = cache.read(SEGMENT, &reader, row_group, &fixture.schema, fields);
+        found.unwrap()
+    };
+    let plain = |row_group, fields: &[FieldId]| {
+        let all = ReadRequest::all(&reader, Arc::clone(&fixture.schema), fields.to_vec());
+        let row_groups = vec![row_group];
+        read(&reader, ReadRequest { row_groups, ..all })
+    };
+    for row_group in [0, 1] {
+        let (rows, bytes) = kept(row_group, &[NUMBER]).unwrap();
+        assert_eq!(rows, plain(row_group, &[NUMBER]));
+        assert!(bytes > 0);
+        let both = [FLAG, NUMBER];
+        let (rows, flag_bytes) = kept(row_group, &both).unwrap();
+        assert_eq!(rows, plain(row_group, &both));
+        assert!(flag_bytes > 0);
+        assert_eq!(kept(row_group, &both).unwrap(), (rows, 0));
+    }
+    assert!(kept(0, &[NUMBER, TEXT]).is_none());
+    cache.remove(SEGMENT);
+    assert!(kept(0, &[NUMBER]).unwrap().1 > 0);
+}
+
+#[test]
+fn no_more_is_kept_than_may_be() {
+    let fixture = fixture();
+    let reader = fixture.open();
+    let bytes = |cache: &ColumnCache, segment, row_group| {
+        let segment = SegmentId(segment);
+        let found = cache.read(segment, &reader, row_group, &fixture.schema, &[NUMBER]);
+        found.unwrap().map(|(_, bytes)| bytes)
+    };
+    assert_eq!(bytes(&ColumnCache::new(0), 1, 0), None);
+    // A row group may take an eighth: ten do not fit.
+    let cache = ColumnCache::new(8 * 500 * 9);
+    for segment in 1..11 {
+        assert!(bytes(&cache, segment, 0) > Some(0));
+    }
+    assert_eq!(bytes(&cache, 10, 0), Some(0));
+    assert!(bytes(&cache, 1, 0) > Some(0));
+    assert_eq!(bytes(&cache, 10, 0), Some(0));
+}

@@ -26,6 +26,7 @@ mod fetch;
 pub mod knn;
 mod measure;
 mod metrics;
+mod nearest;
 pub mod node;
 mod order;
 mod pattern;

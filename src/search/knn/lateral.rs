@@ -12,11 +12,9 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::node::KnnJoin;
 use crate::catalog::options::ShelfmarkOptions;
-use crate::search::node::{Distance, with_distance_column};
-use crate::search::order::Order;
+use crate::search::nearest::{Nearest, named};
+use crate::search::node::Distance;
 use crate::search::pattern::{Pattern, below_names};
-use crate::search::rule::{is_search, named_as, needed_columns};
-use crate::search::score::Score;
 
 /// Puts a [`KnnJoin`] in place of a LATERAL join with a search.
 ///
@@ -143,54 +141,37 @@ fn joined(
     (skip, k): Taken,
     keep_all: bool,
 ) -> Result<Option<LogicalPlan>> {
-    let Pattern {
-        outputs,
-        keys,
-        filters,
-        scan,
-    } = pattern;
-    let [first] = keys.as_slice() else {
+    let Some(nearest) = Nearest::of(pattern)?.filter(|nearest| nearest.more.is_empty()) else {
         return Ok(None);
     };
-    let key = first.expr.clone().unalias_nested().data;
-    let distance = Distance::of_queries(&key);
-    if !distance.is_some_and(|d| is_search(&d, Score::of(&key).1, &filters, &scan).unwrap_or(false))
-    {
-        return Ok(None);
+    match Distance::of_queries(&nearest.key) {
+        Some(distance) if nearest.is_search(&distance)? => {}
+        _ => return Ok(None),
     }
-    let outputs = outputs.into_iter().map(|o| with_distance_column(o, &key));
-    let outputs: Vec<Expr> = outputs.collect::<Result<_>>()?;
     let is_column = |output: &Expr| matches!(output, Expr::Column(_));
     // An expression over the NULLs of a query without rows may be something else than NULL.
-    if keep_all && !outputs.iter().all(is_column) {
+    if keep_all && !nearest.outputs.iter().all(is_column) {
         return Ok(None);
     }
-    let queries = renamed(&join.left)?;
-    let needed = needed_columns(outputs.iter());
-    let of_scan = |column: &Column| scan.schema().has_column(column);
-    let columns = needed.into_iter().filter(of_scan).collect();
     let node = KnnJoin {
-        queries: Arc::new(queries),
-        key,
-        filters,
-        order: Order::of(first),
+        queries: Arc::new(renamed(&join.left)?),
+        order: nearest.order(),
         skip,
         k,
         keep_all,
         columns: Vec::new(),
         schema: Arc::new(DFSchema::empty()),
-        scan: Arc::new(scan),
+        key: nearest.key.clone(),
+        filters: nearest.filters.clone(),
+        scan: Arc::new(nearest.scan.clone()),
     };
-    let node = node.with_columns(columns)?;
+    let node = node.with_columns(nearest.needed_columns())?;
     let of_queries = (0..join.left.schema().fields().len()).map(KnnJoin::query_column);
-    let all = of_queries.map(Expr::Column).chain(outputs);
-    let named = all.zip(join.schema.iter());
-    let named = named.map(|(expr, (qualifier, field))| named_as(expr, qualifier, field.name()));
+    let all = of_queries.map(Expr::Column).chain(nearest.outputs);
     let plan = LogicalPlan::Extension(Extension {
         node: Arc::new(node),
     });
-    let projection = Projection::try_new(named.collect(), Arc::new(plan))?;
-    Ok(Some(LogicalPlan::Projection(projection)))
+    named(all, &join.schema, plan).map(Some)
 }
 
 /// The queries with columns that no other relation has.

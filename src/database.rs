@@ -53,7 +53,9 @@ use crate::sql::literal::LiteralPlanner;
 use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
 use crate::sql::vector_search::VectorSearchPlanner;
-use crate::sql::{CopyPlanner, FileAccess, Session, TextOutputRule, ValuesPlanner, plan_view};
+use crate::sql::{
+    CopyPlanner, FileAccess, MultisetRule, Session, TextOutputRule, ValuesPlanner, plan_view,
+};
 use crate::storage::access::Object;
 use crate::storage::change::View;
 use crate::storage::committer::now_ms;
@@ -261,6 +263,7 @@ impl Database {
         let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
         analyzer.rules.insert(0, Arc::new(DecimalLiteralRule));
         analyzer.rules.insert(0, Arc::new(RegTypeRule));
+        analyzer.rules.insert(0, Arc::new(MultisetRule));
         let correlated = CorrelatedRule::new(Arc::clone(&views.session));
         analyzer.rules.insert(0, Arc::new(correlated));
         // Before it, which would run a search for each row.

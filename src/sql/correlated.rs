@@ -21,9 +21,9 @@ use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::async_udf::AsyncScalarUDF;
 use datafusion::logical_expr::expr::Exists;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::utils::{conjunction, merge_schema};
 use datafusion::logical_expr::{
-    Expr, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Signature, Sort, Subquery,
+    Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Signature, Sort, Subquery,
     TypeSignature, Volatility, not,
 };
 use datafusion::optimizer::AnalyzerRule;
@@ -180,12 +180,24 @@ impl CorrelatedRule {
             return Ok(Transformed::no(LogicalPlan::Join(join)));
         }
         const ROWS: &str = "__lateral_rows";
+        let keep_all = join.join_type == JoinType::Left;
         let right = Arc::clone(&join.right);
+        let equal = join.on.into_iter().map(|(l, r)| l.eq(r));
+        let condition = conjunction(equal.chain(join.filter));
+        // A row of the left side stays though none of the right one meets the condition: it is looked at inside.
+        let (right, condition) = match condition {
+            Some(condition) if keep_all => {
+                let inside = as_seen_inside(condition, left)?;
+                let filtered = Filter::try_new(inside, right)?;
+                (Arc::new(LogicalPlan::Filter(filtered)), None)
+            }
+            condition => (right, condition),
+        };
+        let references = free_references(&right);
         let rows = self
             .apply(&right, references, Answer::Rows, left)?
             .alias(ROWS);
         let columns = |schema: &DFSchema| schema.columns().into_iter().map(Expr::Column);
-        let keep_all = join.join_type == JoinType::Left;
         let options = UnnestOptions::new().with_preserve_nulls(keep_all);
         let unnested = LogicalPlanBuilder::from(Arc::unwrap_or_clone(Arc::clone(&join.left)))
             .project(columns(left).chain([rows]))?
@@ -201,8 +213,7 @@ impl CorrelatedRule {
             });
         let fields: Vec<Expr> = fields.collect();
         let mut builder = unnested.project(columns(left).chain(fields))?;
-        let equal = join.on.into_iter().map(|(l, r)| l.eq(r));
-        for condition in equal.chain(join.filter) {
+        if let Some(condition) = condition {
             builder = builder.filter(condition)?;
         }
         Ok(Transformed::yes(builder.build()?))
@@ -219,6 +230,20 @@ impl AnalyzerRule for CorrelatedRule {
     fn name(&self) -> &str {
         "correlated_subqueries"
     }
+}
+
+/// A condition over both sides of a join as the right side reads it: columns of the left one are outer columns.
+fn as_seen_inside(condition: Expr, left: &DFSchema) -> Result<Expr> {
+    let outer = |expr: Expr| {
+        Ok(match expr {
+            Expr::Column(column) if left.has_column(&column) => {
+                let (_, field) = left.qualified_field_from_column(&column)?;
+                Transformed::yes(Expr::OuterReferenceColumn(Arc::clone(field), column))
+            }
+            other => Transformed::no(other),
+        })
+    };
+    Ok(condition.transform(outer)?.data)
 }
 
 /// The name of a field of a row of a LATERAL relation: places, because names may come twice.

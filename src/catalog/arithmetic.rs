@@ -2,14 +2,13 @@
 //!
 //! DataFusion lets integers wrap around and divides doubles by zero. Here both are errors, 22003 and 22012: a wrong
 //! number is worse than none. The operators become functions over arrow's checked kernels once their types are known.
-//! Texts are read as PostgreSQL reads them: `'1e400'::float8` is out of range rather than infinite, and not every text is
-//! JSON.
+//! A cast to a whole number rounds, doubles to the even one and decimals away from zero, where Arrow cuts.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Datum};
 use arrow::compute::kernels::numeric::{add, div, mul, rem, sub};
-use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -17,14 +16,14 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator, ReturnFieldArgs,
+    BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator,
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 
 use super::assign::cast_to;
-use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
+use crate::storage::schema::ColumnType;
 
 /// Makes checked functions of arithmetic operators. It must run after types are coerced.
 #[derive(Debug, Default)]
@@ -64,14 +63,21 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
                 None => Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })),
             }
         }
-        Expr::Cast(Cast { expr, field })
-            if read_type(&field).is_some() && expr.get_type(schema).is_ok_and(|t| is_text(&t)) =>
-        {
-            let reading = Reading {
-                field,
-                signature: Signature::any(1, Volatility::Immutable),
-            };
-            Transformed::yes(Arc::new(ScalarUDF::from(reading)).call(vec![*expr]))
+        Expr::Cast(Cast { expr, field }) => {
+            let rounds = whole_number(field.data_type()).filter(|_| {
+                let from = expr.get_type(schema);
+                from.is_ok_and(|t| t.is_floating() || matches!(t, DataType::Decimal128(..)))
+            });
+            match rounds {
+                Some(target) => {
+                    let target = RoundingFunction {
+                        target,
+                        signature: Signature::any(1, Volatility::Immutable),
+                    };
+                    Transformed::yes(Arc::new(ScalarUDF::from(target)).call(vec![*expr]))
+                }
+                None => Transformed::no(Expr::Cast(Cast { expr, field })),
+            }
         }
         Expr::Negative(inner) => {
             let zero = inner
@@ -146,13 +152,6 @@ fn is_double(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Float32 | DataType::Float64)
 }
 
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
-}
-
 /// Whether a row has a zero divisor; nothing divided by zero is nothing. Either side may be one value for all rows.
 fn divides_by_zero(dividends: &dyn Array, divisors: &dyn Array) -> bool {
     let is_zero = |row: usize| match divisors.data_type() {
@@ -198,26 +197,26 @@ impl ScalarUDFImpl for CheckedFunction {
     }
 }
 
-/// The type of a field whose texts are read by PostgreSQL's rules: Arrow reads them otherwise, or takes any text.
-fn read_type(field: &Field) -> Option<ColumnType> {
-    match (field.data_type(), field.metadata().get(SQL_TYPE_KEY)) {
-        (DataType::Float32, _) => Some(ColumnType::Real),
-        (DataType::Float64, _) => Some(ColumnType::Double),
-        (DataType::Utf8, Some(name)) if name == "json" || name == "jsonb" => Some(ColumnType::Json),
+/// The type of whole numbers that an Arrow type has.
+fn whole_number(data_type: &DataType) -> Option<ColumnType> {
+    match data_type {
+        DataType::Int16 => Some(ColumnType::SmallInt),
+        DataType::Int32 => Some(ColumnType::Integer),
+        DataType::Int64 => Some(ColumnType::BigInt),
         _ => None,
     }
 }
 
-/// Text read as a value of a type.
+/// A number with a fraction rounded to a whole one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Reading {
-    field: FieldRef,
+struct RoundingFunction {
+    target: ColumnType,
     signature: Signature,
 }
 
-impl ScalarUDFImpl for Reading {
+impl ScalarUDFImpl for RoundingFunction {
     fn name(&self) -> &str {
-        "read_text"
+        "rounded_cast"
     }
 
     fn signature(&self) -> &Signature {
@@ -225,24 +224,17 @@ impl ScalarUDFImpl for Reading {
     }
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(self.field.data_type().clone())
-    }
-
-    fn return_field_from_args(&self, _args: ReturnFieldArgs) -> Result<FieldRef> {
-        let field = Field::clone(&self.field);
-        Ok(Arc::new(field.with_name(self.name()).with_nullable(true)))
+        Ok(self.target.arrow_type())
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let target = read_type(&self.field).unwrap_or(ColumnType::Text);
-        let text = args.args[0].to_array(1)?;
-        let read = cast_to(&text, &target).map_err(|e| e.error)?;
-        match &args.args[0] {
-            ColumnarValue::Scalar(_) => {
-                let value = ScalarValue::try_from_array(&read, 0)?;
-                Ok(ColumnarValue::Scalar(value))
+        let round = |numbers: &ArrayRef| cast_to(numbers, &self.target).map_err(|e| e.error);
+        Ok(match &args.args[0] {
+            ColumnarValue::Scalar(number) => {
+                let rounded = round(&number.to_array()?)?;
+                ColumnarValue::Scalar(ScalarValue::try_from_array(&rounded, 0)?)
             }
-            ColumnarValue::Array(_) => Ok(ColumnarValue::Array(read)),
-        }
+            ColumnarValue::Array(numbers) => ColumnarValue::Array(round(numbers)?),
+        })
     }
 }

@@ -15,7 +15,7 @@ mod parse;
 mod tests;
 
 pub use batch::Assignment;
-pub use cast::{assign, cast_to, check_assignable};
+pub use cast::{assign, cast_to, check_assignable, read_text};
 pub use error::RowError;
 pub use output::{json_of, text_of};
 pub use parse::boolean;

@@ -38,3 +38,4 @@ pub mod transaction;
 mod ttl;
 pub mod user;
 pub mod yielding;
+pub mod zone;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{DataType as Arrow, Field, FieldRef, TimeUnit};
 use datafusion::common::Result;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::sql::sqlparser::ast::DataType;
+use datafusion::sql::sqlparser::ast::{DataType, TimezoneInfo};
 
 use crate::catalog::pg::field_of_type;
 
@@ -17,6 +17,15 @@ impl TypePlanner for PgTypePlanner {
     fn plan_type_field(&self, sql_type: &DataType) -> Result<Option<FieldRef>> {
         let field = match sql_type {
             DataType::Regclass => field_of_type("regclass", false),
+            DataType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+                unnamed(Arrow::Time64(TimeUnit::Microsecond))
+            }
+            // In microseconds, as columns are: nanoseconds end in 2262.
+            DataType::Timestamp(_, zone) => {
+                let has_zone = matches!(zone, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone);
+                let zone = has_zone.then(|| "UTC".into());
+                unnamed(Arrow::Timestamp(TimeUnit::Microsecond, zone))
+            }
             DataType::JSON => field_of_type("json", false),
             DataType::JSONB => field_of_type("jsonb", false),
             DataType::CharacterVarying(_) | DataType::CharVarying(_) => {
@@ -33,4 +42,8 @@ impl TypePlanner for PgTypePlanner {
         };
         Ok(field.map(Arc::new))
     }
+}
+
+fn unnamed(data_type: Arrow) -> Option<Field> {
+    Some(Field::new("", data_type, true))
 }

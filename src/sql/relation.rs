@@ -12,7 +12,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF}
 use datafusion::prelude::{cast, ident, lit};
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, TableAlias,
-    TableAliasColumnDef, TableFactor,
+    TableAliasColumnDef, TableFactor, Value,
 };
 
 use crate::catalog::pg::functions::ARRAY_SUBSCRIPTS;
@@ -138,10 +138,23 @@ fn with_column_name(mut relation: TableFactor, function: &str) -> TableFactor {
     relation
 }
 
+/// Whether it is a whole number, or a parameter: DataFusion makes rows of those, and of times only in nanoseconds.
 fn is_literal(expr: &SqlExpr) -> bool {
     match expr {
-        SqlExpr::Value(_) | SqlExpr::Interval(_) | SqlExpr::TypedString(_) => true,
-        SqlExpr::UnaryOp { expr, .. } | SqlExpr::Cast { expr, .. } => is_literal(expr),
+        SqlExpr::Value(value) => !matches!(value.value, Value::SingleQuotedString(_)),
+        SqlExpr::UnaryOp { expr, .. } => is_literal(expr),
+        SqlExpr::Cast {
+            expr, data_type, ..
+        } => {
+            use datafusion::sql::sqlparser::ast::DataType::{
+                BigInt, Int, Int2, Int4, Int8, Integer, SmallInt,
+            };
+            let is_whole = matches!(
+                data_type,
+                BigInt(_) | Int(_) | Int2(_) | Int4(_) | Int8(_) | Integer(_) | SmallInt(_)
+            );
+            is_whole && is_literal(expr)
+        }
         _ => false,
     }
 }

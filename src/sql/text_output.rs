@@ -86,9 +86,12 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
 
 /// Whether Arrow writes values of the type in another way than PostgreSQL.
 fn differs(data_type: &DataType) -> bool {
-    use DataType::{Duration, Float16, Float32, Float64, Interval, Timestamp};
+    use DataType::{
+        Binary, Date32, Duration, Float16, Float32, Float64, Interval, Time64, Timestamp,
+    };
     match data_type {
         Timestamp(..) | Interval(_) | Duration(_) | Float16 | Float32 | Float64 => true,
+        Binary | Date32 | Time64(_) => true,
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
             VectorType::of(data_type).is_none()
         }

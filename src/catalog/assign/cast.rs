@@ -18,6 +18,7 @@ use shelfmark_udfs::{BitType, SparseType, VectorError, to_sparse};
 use super::error::{RowError, shorten};
 use super::number::{cast_or_overflow, to_number};
 use super::{datetime, list, output, parse};
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::{Column, ColumnType};
 
@@ -123,14 +124,14 @@ pub(super) fn to_type(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef
         return Ok(all_null(target, source.len()));
     }
     if source.data_type() == &DataType::Utf8 {
-        return from_text(source.as_string::<i32>(), target);
+        return read_text(source.as_string::<i32>(), target, &Zone::utc());
     }
     use ColumnType as C;
     match target {
         C::Boolean | C::Bit { .. } => Ok(source),
         C::TinyInt | C::SmallInt | C::Integer | C::BigInt => to_number(&source, target),
         C::Real | C::Double | C::Numeric(..) => to_number(&source, target),
-        C::Text | C::Varchar(_) => from_text(&output::text_of(&source)?, target),
+        C::Text | C::Varchar(_) => read_text(&output::text_of(&source)?, target, &Zone::utc()),
         C::Json => Ok(Arc::new(output::json_of(&source)?)),
         C::Bytea => Ok(source),
         C::Uuid => uuid_from_bytes(source.as_binary::<i32>()),
@@ -206,7 +207,15 @@ fn new_zeros<T: ArrowPrimitiveType>(len: usize) -> ArrayRef {
     ))
 }
 
-fn from_text(texts: &StringArray, target: &ColumnType) -> Result<ArrayRef, RowError> {
+/// Texts as values of the type; times without a zone are read on the zone's clock.
+///
+/// # Errors
+/// The SQLSTATE of Postgres for the first text that is no value of the type.
+pub fn read_text(
+    texts: &StringArray,
+    target: &ColumnType,
+    zone: &Zone,
+) -> Result<ArrayRef, RowError> {
     use ColumnType as C;
     let name = target.to_string();
     match target {
@@ -225,12 +234,14 @@ fn from_text(texts: &StringArray, target: &ColumnType) -> Result<ArrayRef, RowEr
         C::Real => each::<Float32Type>(texts, target, parse::real),
         C::Double => each::<Float64Type>(texts, target, parse::double),
         C::Numeric(p, s) => each::<Decimal128Type>(texts, target, |t| parse::decimal(t, *p, *s)),
-        C::Date => each::<Date32Type>(texts, target, datetime::parse_date),
-        C::Time => each::<Time64MicrosecondType>(texts, target, datetime::parse_time),
-        C::Timestamp => each::<TimestampMicrosecondType>(texts, target, datetime::parse_timestamp),
-        C::TimestampTz => {
-            each::<TimestampMicrosecondType>(texts, target, datetime::parse_timestamptz)
+        C::Date => each::<Date32Type>(texts, target, |t| datetime::parse_date(t, zone)),
+        C::Time => each::<Time64MicrosecondType>(texts, target, |t| datetime::parse_time(t, zone)),
+        C::Timestamp => {
+            each::<TimestampMicrosecondType>(texts, target, |t| datetime::parse_timestamp(t, zone))
         }
+        C::TimestampTz => each::<TimestampMicrosecondType>(texts, target, |t| {
+            datetime::parse_timestamptz(t, zone)
+        }),
         C::Text => checked(texts, |_| Ok(())),
         C::Varchar(n) => limited(texts, *n),
         C::Json => checked(texts, parse::json),

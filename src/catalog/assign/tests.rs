@@ -147,7 +147,7 @@ fn bad_text_has_the_code_of_postgres() {
         (C::Text, "a\0b", "22021"),
         (C::Varchar(2), "abc", "22001"),
         (C::Date, "2023-02-29", "22008"),
-        (C::Date, "yesterday", "22007"),
+        (C::Date, "yesterdays", "22007"),
         (C::Time, "25:00", "22008"),
         (C::Timestamp, "2024-01-01 00:61", "22008"),
         (C::TimestampTz, "x", "22007"),

@@ -20,13 +20,12 @@ mod sparse;
 mod style;
 #[cfg(test)]
 mod tests;
-mod zone;
 
 pub use crate::catalog::pg_type::{PgType, field_of_oid, oid, type_of};
-pub use decode::{convert, decode_column, decode_parameter, decode_parameter_of};
+pub use crate::catalog::zone::Zone;
+pub use decode::{convert, decode_column, decode_parameter, decode_parameter_of, read_texts};
 pub use encode::RowEncoder;
 pub use style::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, Style};
-pub use zone::Zone;
 
 use crate::error::{Error, Result, sqlstate};
 

@@ -1,6 +1,6 @@
 //! The settings of a session that text output follows.
 
-use super::zone::Zone;
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 
 /// How dates are written; all read the same.

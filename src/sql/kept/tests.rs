@@ -35,7 +35,7 @@ const STATEMENTS: &[&str] = &[
     "SELECT (SELECT max(k) FROM t WHERE id < $1:bigint), $2:int",
     "SELECT id FROM t WHERE NOT (k < $1:int OR f IS NULL) ORDER BY id DESC LIMIT 7",
     "SELECT DISTINCT k FROM v WHERE k <> $1:int ORDER BY k",
-    "SELECT count(*) FROM t WHERE id < $1:bigint AND now() > '2000-01-01'",
+    "SELECT count(*) FROM t WHERE id < $1:bigint AND now() > '2000-01-01 00:00+00'",
     "SELECT id FROM t WHERE k = $1:int UNION ALL SELECT id FROM t WHERE id = $2:bigint ORDER BY 1",
     "SELECT id, row_number() OVER (ORDER BY id DESC) FROM t WHERE k = $1:int ORDER BY id",
     "SELECT CASE WHEN k > $1:int THEN s ELSE $2:text END FROM t WHERE id < 9 ORDER BY id",
@@ -215,7 +215,7 @@ const STATEMENTS_OF_CHANGE: &[&str] = &[
     "DELETE FROM c WHERE k = $1:bigint RETURNING *",
     "DELETE FROM c WHERE n % 11 = $1:int",
     "INSERT INTO c (k, n) VALUES ($1:bigint, nextval('c_id_seq')) RETURNING id, n",
-    "INSERT INTO c (k, s) VALUES ($1:bigint, (now() > '2000-01-01')::text) RETURNING k, s",
+    "INSERT INTO c (k, s) VALUES ($1:bigint, (now() > '2000-01-01 00:00+00')::text) RETURNING k, s",
 ];
 
 /// Rows of two databases: one executes statements with literals, the other prepared ones.
@@ -371,12 +371,12 @@ async fn plans_are_kept_as_far_up_as_they_may_be() {
         ),
         ("DELETE FROM t WHERE id = $1", vec![Some("1")], "operators"),
         (
-            "SELECT id FROM t WHERE id = $1 AND now() > '2020-01-01'",
+            "SELECT id FROM t WHERE id = $1 AND now() > '2020-01-01 00:00+00'",
             vec![Some("1")],
             "operators",
         ),
         (
-            "INSERT INTO t (id, k) VALUES ($1, (now() > '2000-01-01')::int) ON CONFLICT DO NOTHING RETURNING id",
+            "INSERT INTO t (id, k) VALUES ($1, (now() > '2000-01-01 00:00+00')::int) ON CONFLICT DO NOTHING RETURNING id",
             vec![Some("1")],
             "operators",
         ),

@@ -15,8 +15,9 @@ use shelfmark_udfs::{Element, SparseType, VectorType};
 
 use self::column_type::column_type;
 use super::{Format, PgType, bits, oid, type_of};
-use crate::catalog::assign::{RowError, cast_to};
+use crate::catalog::assign::{RowError, cast_to, read_text};
 use crate::catalog::pg_type::list_element;
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::{ColumnType, LIST_ELEMENT};
 
@@ -78,6 +79,23 @@ pub fn convert(value: &ScalarValue, field: &Field) -> Result<ScalarValue> {
     }
     let array = convert_array(&value.to_array()?, field).map_err(|e| e.error)?;
     Ok(ScalarValue::try_from_array(&array, 0)?)
+}
+
+/// Texts as values of the field's type; times without a zone are read on the zone's clock.
+///
+/// # Errors
+/// As [`decode_parameter_of`].
+pub fn read_texts(texts: &StringArray, field: &Field, zone: &Zone) -> Result<ArrayRef, RowError> {
+    use ColumnType::{Date, Time, Timestamp, TimestampTz};
+    match column_type(field) {
+        Some(moment @ (Date | Time | Timestamp | TimestampTz)) => {
+            exactly(&read_text(texts, &moment, zone)?, field.data_type())
+        }
+        _ => {
+            let texts: ArrayRef = Arc::new(texts.clone());
+            convert_array(&texts, field)
+        }
+    }
 }
 
 fn convert_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef, RowError> {

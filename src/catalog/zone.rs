@@ -2,11 +2,14 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, NaiveDateTime, Offset, TimeZone};
+use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
 
 /// The largest distance from Greenwich that PostgreSQL takes, in seconds: less than a week.
 const OFFSET_MAX: i32 = 167 * 3600 + 59 * 60 + 59;
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 /// A time zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,6 +119,23 @@ impl Zone {
                 .local_minus_utc(),
         }
     }
+
+    /// The instant at which the clock shows a time, both in microseconds. Of a time that comes twice it is the later, and
+    /// one that is left out is read with the offset before.
+    pub fn instant_of(&self, local: i64) -> i64 {
+        let place = match self {
+            Self::Fixed { east, .. } => return local - i64::from(*east) * MICROS_PER_SECOND,
+            Self::Place(place) => place,
+        };
+        let east = match place.offset_from_local_datetime(&instant(local)) {
+            LocalResult::Single(offset) | LocalResult::Ambiguous(_, offset) => {
+                offset.fix().local_minus_utc()
+            }
+            // A gap is never longer than a day.
+            LocalResult::None => self.seconds_at(local - MICROS_PER_DAY),
+        };
+        local - i64::from(east) * MICROS_PER_SECOND
+    }
 }
 
 /// `+0545`: how the time of a place without a name of its own is called.
@@ -188,6 +208,20 @@ mod tests {
         for bad in ["", "Mars/Base", "+1:99", "+200", "+", "1:2:3:4", "+1é"] {
             assert_eq!(Zone::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn times_of_a_clock() {
+        let moscow = Zone::parse("Europe/Moscow").unwrap();
+        let hour = 3_600 * MICROS_PER_SECOND;
+        let at = |days: i64, hours: i64| days * MICROS_PER_DAY + hours * hour;
+        // 2011-03-27: 02:00 is 03:00 by then.
+        assert_eq!(moscow.instant_of(at(15_060, 1)), at(15_059, 22));
+        assert_eq!(moscow.instant_of(at(15_060, 2)), at(15_059, 23));
+        assert_eq!(moscow.instant_of(at(15_060, 3)), at(15_059, 23));
+        // 2014-10-26: 01:00 comes twice.
+        assert_eq!(moscow.instant_of(at(16_369, 1)), at(16_368, 22));
+        assert_eq!(Zone::fixed(7200).instant_of(at(1, 0)), at(0, 22));
     }
 
     #[test]

@@ -49,6 +49,7 @@ use crate::sql::backends::{Backends, Entry, Identity};
 use crate::sql::command::CommandPlanner;
 use crate::sql::correlated::{CorrelatedRule, SessionCell};
 use crate::sql::explain::ExplainPlanner;
+use crate::sql::functions::{self, IntervalPlanner};
 use crate::sql::literal::LiteralPlanner;
 use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
@@ -254,6 +255,7 @@ impl Database {
         let scalar = builder.scalar_functions().get_or_insert_with(Vec::new);
         scalar.extend(pg::functions::all());
         scalar.extend(json::functions().map(Arc::new));
+        scalar.extend(functions::functions().into_iter().map(Arc::new));
         let mut builder = shelfmark_udfs::with_vector_support(builder)
             .with_analyzer_rule(Arc::new(InListRule))
             .with_analyzer_rule(Arc::new(CheckedArithmeticRule))
@@ -262,6 +264,7 @@ impl Database {
         let planners = builder.expr_planners().get_or_insert_with(Vec::new);
         planners.insert(0, Arc::new(LiteralPlanner));
         planners.insert(0, Arc::new(JsonPlanner));
+        planners.insert(0, Arc::new(IntervalPlanner::new()));
         let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
         analyzer.rules.insert(0, Arc::new(DecimalLiteralRule));
         analyzer.rules.insert(0, Arc::new(RegTypeRule));

@@ -19,6 +19,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use self::build::BuildFunction;
 use self::function::{JsonFunction, Kind};
+pub use self::value::{plain as plain_text, read as read_json, write as write_json};
 use crate::storage::schema::SQL_TYPE_KEY;
 
 /// The functions, under the names of both types.

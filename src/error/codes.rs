@@ -92,6 +92,10 @@ const EXECUTION: &[(&[&str], Code)] = &[
         (InvalidInput, s::CARDINALITY_VIOLATION),
     ),
     (
+        &["regex parse error"],
+        (InvalidInput, s::INVALID_REGULAR_EXPRESSION),
+    ),
+    (
         &["square root of a negative"],
         (InvalidInput, s::INVALID_ARGUMENT_FOR_POWER_FUNCTION),
     ),

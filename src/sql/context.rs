@@ -24,7 +24,9 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 
 use datafusion::sql::parser::Statement;
-use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::planner::{
+    ParserOptions, PlannerContext, SqlToRel, object_name_to_table_reference,
+};
 use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
 use shelfmark_udfs::VectorTypePlanner;
@@ -33,6 +35,7 @@ use super::complexity::check_relations;
 use super::parameters::Types;
 use super::vector_search::searched_collections;
 use super::versions;
+use super::whole_row::spell_rows;
 use crate::error::{Error, sqlstate};
 
 /// Plans a statement of DataFusion's whose parameters have the types that are known.
@@ -68,7 +71,7 @@ async fn look_up(
     for (name, table) in versions::resolve(state, &mut statement).boxed().await? {
         tables.insert(resolve_name(state, name), provider_as_source(table));
     }
-    let (statement, references) = references_of(state, statement)?;
+    let (mut statement, references) = references_of(state, statement)?;
     for reference in references {
         if let Entry::Vacant(entry) = tables.entry(resolve_name(state, reference)) {
             let name = entry.key();
@@ -79,6 +82,12 @@ async fn look_up(
             }
         }
     }
+    let columns = |name: &ast::ObjectName| {
+        let reference = object_name_to_table_reference(name.clone(), true).ok()?;
+        let schema = tables.get(&resolve_name(state, reference))?.schema();
+        Some(schema.fields().iter().map(|f| f.name().clone()).collect())
+    };
+    spell_rows(&mut statement, columns);
     Ok((statement, tables))
 }
 

@@ -16,11 +16,13 @@
 //! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`; that of any other calls `like_escape`.
 //! - `B'101'` and `X'1F'` are casts of their texts to `"bit"`; `~x` calls `bitnot`.
 //! - in a column of VALUES with a bit string or a sparse vector, literals are cast to its type.
-//! - `generate_series(..)` in a SELECT list gives rows, as `_pg_expandarray(..)` does.
+//! - `generate_series(..)` in a SELECT list gives rows, as `_pg_expandarray(..)`, `jsonb_each(..)` and their like do.
 //! - `coalesce(x, '{}')` calls a function that gives an empty array where `x` is an array, and that text elsewhere.
 //! - `a.tableoid` of a system relation is its OID, the same for all its rows; `a.xmin` is the newest transaction, since
 //!   which any of them may have changed.
-//! - templates of `to_char`, `to_date` and `to_timestamp` become formats of DataFusion's functions.
+//! - templates of `to_date` and `to_timestamp` become formats of DataFusion's functions.
+//! - `t AT TIME ZONE z` calls `timezone(z, t)`; `(a, b) OVERLAPS (c, d)` compares the ends; an interval that DataFusion
+//!   reads otherwise is a cast of its text.
 //! - `json_agg` and its like are functions over `array_agg`.
 //! - `every`, `gen_random_uuid`, `|/ x`, `||/ x`, `@ x`, `a && b`, `localtimestamp` and `localtime` are DataFusion's
 //!   functions of other names.
@@ -36,6 +38,7 @@
 mod constant;
 mod from;
 mod gather;
+mod moment;
 mod names;
 mod series;
 mod spelling;
@@ -55,6 +58,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use self::constant::{array_of_literal, bits_of_literal, constant_text, mend_escape, share_types};
 use self::from::call_in_from;
 use self::gather::gather;
+use self::moment::{at_time_zone, interval_of_text, overlaps};
 pub(super) use self::names::name_columns;
 use self::names::{keep_names, lasting_names, name_common, name_derived, type_series};
 use self::series::unnest_series;
@@ -288,6 +292,24 @@ impl VisitorMut for Mender {
                     }
                 }
             }
+            Expr::Interval(interval) => {
+                if let Some(cast) = interval_of_text(interval) {
+                    *expr = cast;
+                }
+            }
+            Expr::AtTimeZone {
+                timestamp,
+                time_zone,
+            } => *expr = at_time_zone(timestamp, time_zone),
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::Overlaps,
+                right,
+            } => {
+                if let Some(meets) = overlaps(left, right) {
+                    *expr = meets;
+                }
+            }
             Expr::BinaryOp { left, op, right } => {
                 if let BinaryOperator::PGCustomBinaryOperator(parts) = op
                     && let Some(plain) = parts.last().and_then(|name| operator(name))
@@ -450,7 +472,8 @@ fn argument(expr: Expr) -> FunctionArg {
     FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
 }
 
-fn call(name: &str, arguments: Vec<Expr>) -> Expr {
+/// A plain call of a function.
+pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
     Expr::Function(call_with(name, arguments, Vec::new()))
 }
 
@@ -543,8 +566,16 @@ fn mend_call(function: &Function) -> Option<Expr> {
         ("sign", _) => renamed(function, "signum"),
         ("statement_timestamp" | "transaction_timestamp", _) => renamed(function, "now"),
         ("every", _) => renamed(function, "bool_and"),
+        ("variance", _) => renamed(function, "var_samp"),
+        ("jsonb_contained", _) => match arguments(function)?.as_slice() {
+            [inner, outer] => Some(call(
+                "jsonb_contains",
+                vec![Expr::clone(outer), Expr::clone(inner)],
+            )),
+            _ => None,
+        },
         ("gen_random_uuid", _) => renamed(function, "uuid"),
-        ("to_char" | "to_date" | "to_timestamp", _) => match arguments(function)?.as_slice() {
+        ("to_date" | "to_timestamp", _) => match arguments(function)?.as_slice() {
             [value, template] => {
                 let format = format_of_template(&constant_text(template)?)?;
                 let format = Expr::value(Value::SingleQuotedString(format));

@@ -31,6 +31,7 @@ mod dml;
 pub(crate) mod explain;
 mod export;
 pub mod format;
+pub(crate) mod functions;
 pub mod index;
 mod kept;
 pub(crate) mod literal;
@@ -63,6 +64,7 @@ mod unique;
 mod variables;
 pub(crate) mod vector_search;
 mod versions;
+mod whole_row;
 
 pub use access::{FileAccess, redact};
 pub use complexity::Limits;

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, UnnestOptions};
+use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
@@ -15,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
     TableAliasColumnDef, TableFactor, Value,
 };
 
+use super::functions::gives_rows;
 use crate::catalog::pg::functions::ARRAY_SUBSCRIPTS;
 
 /// Functions that DataFusion has in FROM too, for literals.
@@ -106,6 +108,7 @@ fn what_it_gives(
             (!is_plain).then_some(Gives::Series)
         }
         "generate_subscripts" => Some(Gives::Series),
+        name if gives_rows(name) => Some(Gives::Series),
         name if context
             .context_provider()
             .get_table_function_source(name, Vec::new())
@@ -218,7 +221,8 @@ impl Call {
                     }
                     name => (name, values),
                 };
-                vec![(self.function.clone(), function(name, context)?.call(values))]
+                let column = column_of(&self.function);
+                vec![(column.to_string(), function(name, context)?.call(values))]
             }
             Gives::Value => {
                 let value = function(&self.function, context)?.call(values);
@@ -239,18 +243,22 @@ impl Call {
         let mut builder = LogicalPlanBuilder::empty(true).project(values)?;
         if self.gives != Gives::Value {
             let arrays = (0..columns.len()).map(|i| inner(i).into()).collect();
-            builder = builder.unnest_columns_with_options(arrays, Default::default())?;
+            // No array, no rows.
+            let options = UnnestOptions::new().with_preserve_nulls(false);
+            builder = builder.unnest_columns_with_options(arrays, options)?;
         }
         let alias = self.alias.as_ref();
         let table = alias.map(|a| context.normalize_ident(a.name.clone()));
         let named = alias.map(|a| a.columns.as_slice()).unwrap_or_default();
         let only = columns.len() - usize::from(self.with_ordinality) == 1;
+        let columns = shown(builder.schema(), &columns, inner);
+        let only = only && columns.len() - usize::from(self.with_ordinality) == 1;
         let mut taken = HashSet::new();
-        let outputs = columns.iter().enumerate().map(|(i, (name, _))| {
+        let outputs = columns.into_iter().enumerate().map(|(i, (name, value))| {
             // A function of one column is called as its table is.
             let usual = match &table {
                 Some(table) if i == 0 && only && self.gives != Gives::Expanded => table,
-                _ => name,
+                _ => &name,
             };
             let name = named
                 .get(i)
@@ -260,7 +268,7 @@ impl Call {
             while !taken.insert(name.clone()) {
                 name.push(' ');
             }
-            ident(inner(i)).alias(name)
+            value.alias(name)
         });
         let outputs: Vec<Expr> = outputs.collect();
         let builder = builder.project(outputs)?;
@@ -280,6 +288,36 @@ fn places(arrays: Vec<Expr>, context: &dyn RelationPlannerContext) -> Result<Exp
     let lengths = arrays.into_iter().map(length).collect();
     let longest = function("greatest", context)?.call(lengths);
     Ok(function("generate_series", context)?.call(vec![lit(1_i64), longest]))
+}
+
+/// The name of the column of a function that gives rows, where it is not that of the function.
+fn column_of(function: &str) -> &str {
+    match function.contains("array_elements") {
+        true => "value",
+        false => function,
+    }
+}
+
+/// The columns of the rows: those of elements, and the fields of records in their place.
+fn shown(
+    schema: &DFSchema,
+    columns: &[(String, Expr)],
+    inner: impl Fn(usize) -> String,
+) -> Vec<(String, Expr)> {
+    let shown = columns.iter().enumerate().flat_map(|(i, (name, _))| {
+        let value = ident(inner(i));
+        match schema.fields().get(i).map(|field| field.data_type()) {
+            Some(DataType::Struct(fields)) => fields
+                .iter()
+                .map(|field| {
+                    let part = get_field(value.clone(), field.name().as_str());
+                    (field.name().clone(), part)
+                })
+                .collect(),
+            _ => vec![(name.clone(), value)],
+        }
+    });
+    shown.collect()
 }
 
 pub(super) fn function(name: &str, context: &dyn RelationPlannerContext) -> Result<Arc<ScalarUDF>> {

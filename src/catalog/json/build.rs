@@ -31,6 +31,8 @@ pub(super) enum Made {
     Value,
     /// An object of alternating keys and values.
     Object,
+    /// An object of a row, without blanks.
+    Row,
     /// An array of the arguments.
     Array,
     /// A member of an object: a key and a value.
@@ -54,7 +56,7 @@ pub(super) struct BuildFunction {
 impl BuildFunction {
     /// Every function.
     pub(super) fn all() -> impl Iterator<Item = Self> {
-        use Made::{Array, Gathered, GatheredObject, Member, Object, Value};
+        use Made::{Array, Gathered, GatheredObject, Member, Object, Row, Value};
         let named = [
             ("to_json", Value, false),
             ("to_jsonb", Value, true),
@@ -62,6 +64,7 @@ impl BuildFunction {
             ("row_to_json", Value, false),
             ("json_build_object", Object, false),
             ("jsonb_build_object", Object, true),
+            ("json_row", Row, false),
             ("json_build_array", Array, false),
             ("jsonb_build_array", Array, true),
             ("json_member", Member, false),
@@ -77,7 +80,9 @@ impl BuildFunction {
 
     fn new(name: &'static str, made: Made, binary: bool) -> Self {
         let arguments = match made {
-            Made::Object | Made::Array => vec![TypeSignature::Nullary, TypeSignature::VariadicAny],
+            Made::Object | Made::Row | Made::Array => {
+                vec![TypeSignature::Nullary, TypeSignature::VariadicAny]
+            }
             Made::Member => vec![TypeSignature::Any(2)],
             _ => vec![TypeSignature::Any(1)],
         };
@@ -117,6 +122,16 @@ impl BuildFunction {
                 for (place, pair) in pairs.by_ref().enumerate() {
                     out.push_str(if place > 0 { ", " } else { "" });
                     put_member(&pair[0], &pair[1], row, out)?;
+                }
+                out.push('}');
+            }
+            Made::Row => {
+                out.push('{');
+                for (place, pair) in arguments.chunks_exact(2).enumerate() {
+                    out.push_str(if place > 0 { "," } else { "" });
+                    put_string(text_of(&pair[0].array.slice(row, 1))?.value(0), out);
+                    out.push(':');
+                    pair[1].put(row, out)?;
                 }
                 out.push('}');
             }

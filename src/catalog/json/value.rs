@@ -10,7 +10,7 @@ use crate::error::{Error, Result, sqlstate};
 ///
 /// # Errors
 /// 22P02 for one that is no JSON.
-pub(super) fn read(text: &str) -> Result<Value> {
+pub fn read(text: &str) -> Result<Value> {
     serde_json::from_str(text).map_err(|e| {
         let message = "invalid input syntax for type json";
         Error::invalid(sqlstate::INVALID_TEXT_REPRESENTATION, message).with_detail(e.to_string())
@@ -100,7 +100,7 @@ pub(super) fn kind(value: &Value) -> &'static str {
 }
 
 /// The value as text: a string without quotes; `None` for null.
-pub(super) fn plain(value: &Value) -> Option<String> {
+pub fn plain(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
@@ -109,7 +109,7 @@ pub(super) fn plain(value: &Value) -> Option<String> {
 }
 
 /// The value as JSON.
-pub(super) fn write(value: &Value) -> String {
+pub fn write(value: &Value) -> String {
     let mut text = String::new();
     put(value, &mut text);
     text

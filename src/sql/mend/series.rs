@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Select, SelectItem};
 
 use super::{arguments, call};
 use crate::catalog::pg::functions::ARRAY_PLACES;
+use crate::sql::functions::gives_rows;
 
 /// Unnests the arrays that such functions give in the list.
 pub(super) fn unnest_series(select: &mut Select) {
@@ -25,6 +26,7 @@ fn unnest(expr: &mut Expr) {
             let given = arguments(function).unwrap_or_default();
             let array = match (name.as_str(), given.as_slice()) {
                 ("generate_series", [_, ..]) => expr.clone(),
+                (name, _) if gives_rows(name) => expr.clone(),
                 ("_pg_expandarray", [array]) => call(ARRAY_PLACES, vec![Expr::clone(array)]),
                 _ => return,
             };

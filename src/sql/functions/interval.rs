@@ -1,0 +1,224 @@
+//! Functions of intervals.
+
+use arrow::datatypes::IntervalMonthDayNano;
+use datafusion::common::{Result, ScalarValue};
+
+use super::Group;
+use super::row::{Call, Kind, Overload};
+use crate::error::{Error, sqlstate};
+
+use Kind::{Float8, Int4, Interval};
+
+const HOURS_PER_DAY: i64 = 24;
+const DAYS_PER_MONTH: i32 = 30;
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+const NANOS_PER_HOUR: i64 = 3600 * NANOS_PER_SECOND;
+const NANOS_PER_DAY: i64 = HOURS_PER_DAY * NANOS_PER_HOUR;
+const SECONDS_PER_DAY: f64 = 86_400.0;
+
+/// The function of `interval * number`.
+pub(crate) const INTERVAL_TIMES: &str = "interval_mul";
+/// The function of `interval / number`.
+pub(crate) const INTERVAL_BY: &str = "interval_div";
+
+pub(super) const FUNCTIONS: Group = &[
+    (
+        INTERVAL_TIMES,
+        &[Overload::new(&[Interval, Float8], Interval, |call| {
+            scaled(call, Ok)
+        })],
+    ),
+    (
+        INTERVAL_BY,
+        &[Overload::new(&[Interval, Float8], Interval, |call| {
+            scaled(call, inverse)
+        })],
+    ),
+    (
+        "justify_hours",
+        &[Overload::new(&[Interval], Interval, |call| {
+            justified(call, hours_to_days)
+        })],
+    ),
+    (
+        "justify_days",
+        &[Overload::new(&[Interval], Interval, |call| {
+            justified(call, days_to_months)
+        })],
+    ),
+    (
+        "justify_interval",
+        &[Overload::new(&[Interval], Interval, |call| {
+            justified(call, justify_all)
+        })],
+    ),
+    (
+        "make_interval",
+        &[Overload::new(
+            &[Int4, Int4, Int4, Int4, Int4, Int4, Float8],
+            Interval,
+            make,
+        )
+        .optional(7)],
+    ),
+];
+
+pub(super) fn out_of_range() -> Error {
+    Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, "interval out of range")
+}
+
+fn some(interval: IntervalMonthDayNano) -> ScalarValue {
+    ScalarValue::IntervalMonthDayNano(Some(interval))
+}
+
+fn inverse(by: f64) -> Result<f64> {
+    if by == 0.0 {
+        return Err(Error::invalid(sqlstate::DIVISION_BY_ZERO, "division by zero").into());
+    }
+    Ok(1.0 / by)
+}
+
+/// The interval of an argument times a factor made of the other.
+fn scaled(call: &Call<'_>, factor: fn(f64) -> Result<f64>) -> Result<ScalarValue> {
+    let Some((interval, by)) = call.interval(0).zip(call.float(1)) else {
+        return call.null();
+    };
+    let factor = factor(by)?;
+    Ok(some(times(interval, factor).ok_or_else(out_of_range)?))
+}
+
+/// A fraction of a month becomes days of which it has thirty, one of a day becomes time (PostgreSQL's `interval_mul`).
+fn times(interval: IntervalMonthDayNano, factor: f64) -> Option<IntervalMonthDayNano> {
+    // Seconds, without what binary fractions add below a microsecond.
+    let rounded = |seconds: f64| (seconds * 1e6).round() / 1e6;
+    let months = f64::from(interval.months) * factor;
+    let days = f64::from(interval.days) * factor;
+    let days_of_months = rounded(months.fract() * f64::from(DAYS_PER_MONTH));
+    let mut seconds = rounded((days.fract() + days_of_months.fract()) * SECONDS_PER_DAY);
+    let mut whole_days = days.trunc() + days_of_months.trunc();
+    if seconds.abs() >= SECONDS_PER_DAY {
+        whole_days += (seconds / SECONDS_PER_DAY).trunc();
+        seconds %= SECONDS_PER_DAY;
+    }
+    let micros = (interval.nanoseconds / 1000) as f64 * factor + seconds * 1e6;
+    Some(IntervalMonthDayNano {
+        months: whole(months.trunc())?,
+        days: whole(whole_days)?,
+        nanoseconds: (micros.round().abs() < i64::MAX as f64 / 1000.0)
+            .then_some(micros.round() as i64 * 1000)?,
+    })
+}
+
+fn whole(number: f64) -> Option<i32> {
+    let range = f64::from(i32::MIN)..=f64::from(i32::MAX);
+    range.contains(&number).then_some(number as i32)
+}
+
+fn justified(
+    call: &Call<'_>,
+    justify: fn(IntervalMonthDayNano) -> Option<IntervalMonthDayNano>,
+) -> Result<ScalarValue> {
+    match call.interval(0) {
+        Some(interval) => Ok(some(justify(interval).ok_or_else(out_of_range)?)),
+        None => call.null(),
+    }
+}
+
+/// Twenty-four hours become a day, both of one sign.
+fn hours_to_days(interval: IntervalMonthDayNano) -> Option<IntervalMonthDayNano> {
+    let mut days = i64::from(interval.days) + interval.nanoseconds / NANOS_PER_DAY;
+    let mut time = interval.nanoseconds % NANOS_PER_DAY;
+    if days > 0 && time < 0 {
+        (days, time) = (days - 1, time + NANOS_PER_DAY);
+    } else if days < 0 && time > 0 {
+        (days, time) = (days + 1, time - NANOS_PER_DAY);
+    }
+    Some(IntervalMonthDayNano {
+        days: i32::try_from(days).ok()?,
+        nanoseconds: time,
+        ..interval
+    })
+}
+
+/// Thirty days become a month, both of one sign.
+fn days_to_months(interval: IntervalMonthDayNano) -> Option<IntervalMonthDayNano> {
+    let mut months = interval
+        .months
+        .checked_add(interval.days / DAYS_PER_MONTH)?;
+    let mut days = interval.days % DAYS_PER_MONTH;
+    if months > 0 && days < 0 {
+        (months, days) = (months - 1, days + DAYS_PER_MONTH);
+    } else if months < 0 && days > 0 {
+        (months, days) = (months + 1, days - DAYS_PER_MONTH);
+    }
+    Some(IntervalMonthDayNano {
+        months,
+        days,
+        ..interval
+    })
+}
+
+/// Both, and all three parts of one sign.
+fn justify_all(interval: IntervalMonthDayNano) -> Option<IntervalMonthDayNano> {
+    let days = i64::from(interval.days) + interval.nanoseconds / NANOS_PER_DAY;
+    let mut time = interval.nanoseconds % NANOS_PER_DAY;
+    let month_days = i64::from(DAYS_PER_MONTH);
+    let mut months = i64::from(interval.months) + days / month_days;
+    let mut days = days % month_days;
+    if months > 0 && (days < 0 || (days == 0 && time < 0)) {
+        (months, days) = (months - 1, days + month_days);
+    } else if months < 0 && (days > 0 || (days == 0 && time > 0)) {
+        (months, days) = (months + 1, days - month_days);
+    }
+    if days > 0 && time < 0 {
+        (days, time) = (days - 1, time + NANOS_PER_DAY);
+    } else if days < 0 && time > 0 {
+        (days, time) = (days + 1, time - NANOS_PER_DAY);
+    }
+    Some(IntervalMonthDayNano {
+        months: i32::try_from(months).ok()?,
+        days: i32::try_from(days).ok()?,
+        nanoseconds: time,
+    })
+}
+
+/// `make_interval(years, months, weeks, days, hours, mins, secs)`.
+fn make(call: &Call<'_>) -> Result<ScalarValue> {
+    let part = |place| call.int(place).unwrap_or(0);
+    let seconds = call.float(6).unwrap_or(0.0);
+    let made = || {
+        let time = (part(4) * 60 + part(5)).checked_mul(60 * NANOS_PER_SECOND)?;
+        let nanoseconds = (seconds * 1e6).round() * 1000.0;
+        let nanoseconds = (nanoseconds.abs() < i64::MAX as f64).then_some(nanoseconds as i64)?;
+        Some(IntervalMonthDayNano {
+            months: i32::try_from(part(0) * 12 + part(1)).ok()?,
+            days: i32::try_from(part(2) * 7 + part(3)).ok()?,
+            nanoseconds: time.checked_add(nanoseconds)?,
+        })
+    };
+    Ok(some(made().ok_or_else(out_of_range)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn interval(months: i32, days: i32, hours: i64) -> IntervalMonthDayNano {
+        IntervalMonthDayNano::new(months, days, hours * NANOS_PER_HOUR)
+    }
+
+    #[test]
+    fn fractions_go_down_to_smaller_units() {
+        assert_eq!(times(interval(1, 0, 0), 0.5), Some(interval(0, 15, 0)));
+        assert_eq!(times(interval(0, 1, 0), 2.5), Some(interval(0, 2, 12)));
+        assert_eq!(times(interval(1, 1, 1), -2.0), Some(interval(-2, -2, -2)));
+        assert_eq!(times(interval(i32::MAX, 0, 0), 2.0), None);
+    }
+
+    #[test]
+    fn units_become_larger_ones_of_one_sign() {
+        assert_eq!(hours_to_days(interval(0, 1, 30)), Some(interval(0, 2, 6)));
+        assert_eq!(days_to_months(interval(0, 35, 0)), Some(interval(1, 5, 0)));
+        assert_eq!(justify_all(interval(1, 0, -1)), Some(interval(0, 29, 23)));
+    }
+}

@@ -1,0 +1,74 @@
+//! Functions of PostgreSQL that DataFusion does not have, or that answer otherwise there.
+//!
+//! | group | functions |
+//! |---|---|
+//! | [`regex`] | `regexp_matches`, `regexp_split_to_array`, `regexp_substr` and their like |
+//! | [`interval`] | `justify_*`, `make_interval`, intervals times numbers |
+//! | [`moment`] | `age`, `isfinite`, `make_timestamp`, `AT TIME ZONE`, the clock |
+//! | [`number`] | `width_bucket`, `div`, `scale`, `to_number`, `num_nulls` |
+//! | [`numeral`] | `to_char` of numbers |
+//! | [`calendar`] | `to_char` of dates, times and intervals |
+//! | [`text`] | `format`, `string_to_table`, `concat` |
+//! | [`array`] | `array_remove`, `array_positions`, `trim_array` |
+//! | [`json`] | `jsonb_each`, `jsonb_array_elements`, `jsonb_object_keys` |
+//!
+//! A function is a list of [`Overload`]s, each a plain function of a row's values; [`RowFunction`] makes a scalar function
+//! of DataFusion of it. A function that gives rows gives an array here; FROM and SELECT lists unnest it ([`gives_rows`]).
+
+mod array;
+mod calendar;
+mod interval;
+mod json;
+mod moment;
+mod number;
+mod numeral;
+mod operators;
+mod pattern;
+mod regex;
+mod row;
+mod text;
+
+use datafusion::logical_expr::ScalarUDF;
+
+pub(crate) use self::operators::IntervalPlanner;
+use self::row::{Overload, RowFunction};
+
+/// The functions of a group, under their names.
+type Group = &'static [(&'static str, &'static [Overload])];
+
+const GROUPS: [Group; 9] = [
+    array::FUNCTIONS,
+    calendar::FUNCTIONS,
+    interval::FUNCTIONS,
+    json::FUNCTIONS,
+    moment::FUNCTIONS,
+    number::FUNCTIONS,
+    numeral::FUNCTIONS,
+    regex::FUNCTIONS,
+    text::FUNCTIONS,
+];
+
+/// Every function. Overloads of one name may be in several groups.
+pub(crate) fn functions() -> Vec<ScalarUDF> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for (name, _) in GROUPS.into_iter().flatten() {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
+    names.into_iter().map(function).collect()
+}
+
+/// The function of a name that is known to be there.
+fn function(name: &'static str) -> ScalarUDF {
+    let overloads = GROUPS.into_iter().flatten();
+    let overloads = overloads.filter(|(known, _)| *known == name);
+    let overloads = overloads.flat_map(|(_, overloads)| overloads.iter());
+    ScalarUDF::new_from_impl(RowFunction::new(name, overloads.collect()))
+}
+
+/// Whether a function of the name gives rows: the elements of the array that it makes.
+pub(crate) fn gives_rows(name: &str) -> bool {
+    let sets = [json::SETS, regex::SETS, text::SETS];
+    sets.into_iter().flatten().any(|set| *set == name)
+}

@@ -1,0 +1,87 @@
+//! Expressions of dates and times: `t AT TIME ZONE z`, `(a, b) OVERLAPS (c, d)`, `interval '1.5 weeks'`.
+
+use arrow::array::StringArray;
+use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
+use arrow::datatypes::{DataType, Field, IntervalMonthDayNanoType, IntervalUnit};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr};
+
+use arrow::array::AsArray;
+
+use super::constant::constant_text;
+use super::{call, cast};
+use crate::catalog::zone::Zone;
+use crate::sql::format::read_texts;
+
+/// An interval that DataFusion reads otherwise than PostgreSQL, as a cast of its text; within a window's frame it must stay.
+pub(super) fn interval_of_text(interval: &ast::Interval) -> Option<Expr> {
+    let text = constant_text(&interval.value)?;
+    if interval.leading_field.is_some() || interval.last_field.is_some() {
+        return None;
+    }
+    let field = Field::new("", DataType::Interval(IntervalUnit::MonthDayNano), true);
+    let texts = StringArray::from(vec![text.as_str()]);
+    let own = read_texts(&texts, &field, &Zone::utc()).ok();
+    let own = own.map(|read| read.as_primitive::<IntervalMonthDayNanoType>().value(0));
+    match parse_interval_month_day_nano(&text).ok() {
+        theirs if theirs == own => None,
+        _ => Some(cast(interval.value.as_ref().clone(), "interval")),
+    }
+}
+
+/// `timezone(zone, time)`
+pub(super) fn at_time_zone(time: &Expr, zone: &Expr) -> Expr {
+    call("timezone", vec![zone.clone(), time.clone()])
+}
+
+/// Whether two spans have a time in common: each begins before the other ends, or both begin at once.
+pub(super) fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
+    let (one_start, one_end) = span(left)?;
+    let (two_start, two_end) = span(right)?;
+    let first = |a: &Expr, b: &Expr| call("least", vec![a.clone(), b.clone()]);
+    let last = |a: &Expr, b: &Expr| call("greatest", vec![a.clone(), b.clone()]);
+    let compare = |left: Expr, op: BinaryOperator, right: Expr| Expr::BinaryOp {
+        left: Box::new(left),
+        op,
+        right: Box::new(right),
+    };
+    let before = |a: Expr, b: Expr| compare(a, BinaryOperator::Lt, b);
+    let (one, two) = (first(&one_start, &one_end), first(&two_start, &two_end));
+    let meet = compare(
+        before(one.clone(), last(&two_start, &two_end)),
+        BinaryOperator::And,
+        before(two.clone(), last(&one_start, &one_end)),
+    );
+    let together = compare(one, BinaryOperator::Eq, two);
+    let either = compare(meet, BinaryOperator::Or, together);
+    Some(Expr::Nested(Box::new(either)))
+}
+
+/// The two ends of `(start, end)` or `(start, length)`.
+fn span(tuple: &Expr) -> Option<(Expr, Expr)> {
+    let Expr::Tuple(parts) = tuple else {
+        return None;
+    };
+    let [start, end] = parts.as_slice() else {
+        return None;
+    };
+    let end = match is_interval(end) {
+        true => Expr::Nested(Box::new(Expr::BinaryOp {
+            left: Box::new(start.clone()),
+            op: BinaryOperator::Plus,
+            right: Box::new(end.clone()),
+        })),
+        false => end.clone(),
+    };
+    Some((start.clone(), end))
+}
+
+fn is_interval(expr: &Expr) -> bool {
+    match expr {
+        Expr::Interval(_) => true,
+        Expr::Cast { data_type, .. } => {
+            let name = data_type.to_string();
+            name.to_ascii_lowercase().starts_with("interval")
+        }
+        _ => false,
+    }
+}

@@ -12,6 +12,8 @@ use proptest::prelude::*;
 use crate::sql::Session;
 use crate::{Database, Settings};
 
+mod point;
+
 type Rows = Vec<(i64, i64)>;
 type Model = BTreeMap<i64, i64>;
 

@@ -479,7 +479,11 @@ impl ExecutionPlan for CollectionScanExec {
                 && self.dynamic.is_empty();
             let columns = &self.request.columns;
             let stats = statistics::of_scan(&self.source, &self.units, columns);
-            Arc::new(if exact { stats } else { stats.to_inexact() })
+            Arc::new(if exact {
+                stats
+            } else {
+                statistics::without_bounds(stats)
+            })
         });
         Ok(Arc::clone(all))
     }

@@ -11,10 +11,8 @@ use arrow::compute::kernels::numeric::{add, div, mul, rem, sub};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator,
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -23,6 +21,7 @@ use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 
 use super::assign::cast_to;
+use super::expressions::rewrite_expressions;
 use crate::storage::schema::ColumnType;
 
 /// Makes checked functions of arithmetic operators. It must run after types are coerced.
@@ -35,20 +34,12 @@ impl AnalyzerRule for CheckedArithmeticRule {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|node| {
-            let mut schema = merge_schema(&node.inputs());
-            if let LogicalPlan::TableScan(scan) = &node {
-                schema.merge(&scan.projected_schema);
-            }
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let rewritten = expr.transform_up(|e| Ok(rewrite(e, &schema)))?;
-                Ok(rewritten.update_data(|e| name.restore(e)))
-            })
-        })?;
-        Ok(rewritten.data)
+        rewrite_expressions(plan, concerns, rewrite)
     }
+}
+
+fn concerns(expr: &Expr) -> bool {
+    matches!(expr, Expr::BinaryExpr(_) | Expr::Cast(_))
 }
 
 fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

@@ -5,13 +5,13 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Between, InList};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
 use datafusion::optimizer::analyzer::AnalyzerRule;
+
+use super::expressions::rewrite_expressions;
 
 /// The most digits of a decimal.
 const DIGITS_MAX: usize = 38;
@@ -26,20 +26,15 @@ impl AnalyzerRule for DecimalLiteralRule {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|node| {
-            let mut schema = merge_schema(&node.inputs());
-            if let LogicalPlan::TableScan(scan) = &node {
-                schema.merge(&scan.projected_schema);
-            }
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let rewritten = expr.transform_up(|e| Ok(rewrite(e, &schema)))?;
-                Ok(rewritten.update_data(|e| name.restore(e)))
-            })
-        })?;
-        Ok(rewritten.data)
+        rewrite_expressions(plan, concerns, rewrite)
     }
+}
+
+fn concerns(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::BinaryExpr(_) | Expr::Between(_) | Expr::InList(_)
+    )
 }
 
 fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

@@ -5,13 +5,14 @@
 //!   first and forgets its NULL: NULL leaves the list, as `x NOT IN (2) AND NULL` or `x IN (2) OR NULL`.
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::prelude::lit;
 use half::f16;
+
+use super::expressions::rewrite_expressions;
 
 /// Rewrites lists of literals so that zeros and NULLs in them mean what SQL says.
 #[derive(Debug, Default)]
@@ -23,16 +24,12 @@ impl AnalyzerRule for InListRule {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|node| {
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let rewritten = expr.transform_up(|e| Ok(rewrite(e)))?;
-                Ok(rewritten.update_data(|e| name.restore(e)))
-            })
-        })?;
-        Ok(rewritten.data)
+        rewrite_expressions(plan, concerns, |expr, _| rewrite(expr))
     }
+}
+
+fn concerns(expr: &Expr) -> bool {
+    matches!(expr, Expr::InList(_))
 }
 
 fn rewrite(expr: Expr) -> Transformed<Expr> {

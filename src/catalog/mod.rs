@@ -12,6 +12,7 @@ pub mod decimal_literal;
 pub mod dml;
 #[cfg(test)]
 mod equivalence;
+pub(crate) mod expressions;
 pub mod in_list;
 pub mod index_definition;
 pub mod json;

@@ -10,10 +10,8 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -22,6 +20,7 @@ use datafusion::optimizer::AnalyzerRule;
 use shelfmark_udfs::VectorType;
 
 use super::format::{oid, read_texts, type_of};
+use crate::catalog::expressions::rewrite_expressions;
 use crate::catalog::zone::Zone;
 
 /// Makes a function of each cast from text that Arrow would carry out otherwise. It must run after types are coerced.
@@ -34,33 +33,12 @@ impl AnalyzerRule for TextInputRule {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|node| {
-            if !has_cast(&node)? {
-                return Ok(Transformed::no(node));
-            }
-            let mut schema = merge_schema(&node.inputs());
-            if let LogicalPlan::TableScan(scan) = &node {
-                schema.merge(&scan.projected_schema);
-            }
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let rewritten = expr.transform_up(|e| Ok(rewrite(e, &schema)))?;
-                Ok(rewritten.update_data(|e| name.restore(e)))
-            })
-        })?;
-        Ok(rewritten.data)
+        rewrite_expressions(plan, is_cast, rewrite)
     }
 }
 
-/// Most plans have none, and a schema costs more than a look at the expressions.
-fn has_cast(node: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    node.apply_expressions(|expr| {
-        found |= expr.exists(|e| Ok(matches!(e, Expr::Cast(cast) if is_read(&cast.field))))?;
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(found)
+fn is_cast(expr: &Expr) -> bool {
+    matches!(expr, Expr::Cast(cast) if is_read(&cast.field))
 }
 
 fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

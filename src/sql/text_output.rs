@@ -6,10 +6,8 @@ use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use bytes::BytesMut;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -18,6 +16,7 @@ use datafusion::optimizer::AnalyzerRule;
 use shelfmark_udfs::VectorType;
 
 use super::format::{Format, RowEncoder, Style, Zone};
+use crate::catalog::expressions::rewrite_expressions;
 use crate::error::Error;
 
 /// Makes a function of each cast to text that Arrow would carry out in other words. It must run after types are coerced.
@@ -30,34 +29,12 @@ impl AnalyzerRule for TextOutputRule {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        let rewritten = plan.transform_up_with_subqueries(|node| {
-            if !has_cast(&node)? {
-                return Ok(Transformed::no(node));
-            }
-            let mut schema = merge_schema(&node.inputs());
-            if let LogicalPlan::TableScan(scan) = &node {
-                schema.merge(&scan.projected_schema);
-            }
-            let names = NamePreserver::new(&node);
-            node.map_expressions(|expr| {
-                let name = names.save(&expr);
-                let rewritten = expr.transform_up(|e| Ok(rewrite(e, &schema)))?;
-                Ok(rewritten.update_data(|e| name.restore(e)))
-            })
-        })?;
-        Ok(rewritten.data)
+        rewrite_expressions(plan, is_cast, rewrite)
     }
 }
 
-/// Most plans have none, and a schema costs more than a look at the expressions.
-fn has_cast(node: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    node.apply_expressions(|expr| {
-        found |=
-            expr.exists(|e| Ok(matches!(e, Expr::Cast(cast) if is_plain_text(&cast.field))))?;
-        Ok(datafusion::common::tree_node::TreeNodeRecursion::Continue)
-    })?;
-    Ok(found)
+fn is_cast(expr: &Expr) -> bool {
+    matches!(expr, Expr::Cast(cast) if is_plain_text(&cast.field))
 }
 
 /// A type of text with a name of its own, as JSON, is read by its rules.

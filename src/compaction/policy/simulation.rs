@@ -14,6 +14,7 @@ use roaring::RoaringBitmap;
 use super::due::{Clustered, Round, clustering_due};
 use super::*;
 use crate::compaction::depth::{Depth, depth_of};
+use crate::compaction::scheduler::new_record;
 use crate::storage::change::{
     Change, Commit, JobRecord, JobState, NewCollection, NewSegment, QualifiedName, Replace,
 };
@@ -221,7 +222,7 @@ impl World {
             outputs,
         };
         self.commit(vec![Change::Replace(replace)]);
-        let record = self.record(job, request.kind, work.reason);
+        let record = self.record(job, request, work.reason);
         self.commit(vec![Change::Job(record)]);
         true
     }
@@ -240,31 +241,15 @@ impl World {
         keys
     }
 
-    fn record(&self, id: JobId, kind: JobKind, reason: String) -> JobRecord {
+    fn record(&self, id: JobId, request: &Request, reason: String) -> JobRecord {
         JobRecord {
-            id,
-            collection: COLLECTION,
-            collection_name: "book".into(),
-            kind,
             state: JobState::Succeeded,
             created_ms: self.now_ms,
             started_ms: Some(self.now_ms),
             finished_ms: Some(self.now_ms),
-            segments_in: 0,
-            segments_out: 0,
-            rows_in: 0,
-            rows_out: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-            depth_before: None,
             depth_after: Some(self.depth().average_depth),
-            overlaps_before: None,
-            overlaps_after: None,
-            deletes_rebased: 0,
-            peak_memory_bytes: None,
-            spilled_bytes: None,
-            sqlstate: None,
             reason,
+            ..new_record(id, self.collection(), request)
         }
     }
 

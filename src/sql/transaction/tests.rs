@@ -192,14 +192,25 @@ async fn deletes_of_a_block_follow_rows_that_compaction_moves() {
     assert_eq!(found, [2, 4]);
 }
 
-#[tokio::test]
-async fn temporary_tables_are_in_no_commit_and_their_files_go_with_the_session() {
+/// A database in which more than 10 kB of rows become a file.
+async fn sealing_early() -> Database {
     let settings = Settings {
         growing_max_size: "10kB".parse().unwrap(),
         compaction_auto: false,
         ..Settings::default()
     };
-    let database = Database::temporary(settings).await.unwrap();
+    Database::temporary(settings).await.unwrap()
+}
+
+fn insert(from: i64, to: i64) -> String {
+    format!(
+        "INSERT INTO t SELECT value, repeat('x', 100) FROM generate_series({from}, {to}) AS g(value)"
+    )
+}
+
+#[tokio::test]
+async fn temporary_tables_are_in_no_commit_and_their_files_go_with_the_session() {
+    let database = sealing_early().await;
     let before = database.engine().committer.snapshot().version();
     let session = database.session();
     ok(
@@ -207,11 +218,6 @@ async fn temporary_tables_are_in_no_commit_and_their_files_go_with_the_session()
         "CREATE TEMP TABLE t (id BIGINT PRIMARY KEY, note TEXT)",
     )
     .await;
-    let insert = |from: i64, to: i64| {
-        format!(
-            "INSERT INTO t SELECT value, repeat('x', 100) FROM generate_series({from}, {to}) AS g(value)"
-        )
-    };
     ok(&session, &insert(1, 1_000)).await;
     ok(&session, &insert(1_001, 1_010)).await;
     assert_eq!((files(&database), ids(&session).await.len()), (1, 1_010));
@@ -241,23 +247,13 @@ async fn temporary_tables_are_in_no_commit_and_their_files_go_with_the_session()
 
 #[tokio::test]
 async fn large_rows_of_a_block_are_sealed_and_go_with_it() {
-    let settings = Settings {
-        growing_max_size: "10kB".parse().unwrap(),
-        compaction_auto: false,
-        ..Settings::default()
-    };
-    let database = Database::temporary(settings).await.unwrap();
+    let database = sealing_early().await;
     let session = database.session();
     ok(
         &session,
         "CREATE TABLE t (id BIGINT PRIMARY KEY, note TEXT)",
     )
     .await;
-    let insert = |from: i64, to: i64| {
-        format!(
-            "INSERT INTO t SELECT value, repeat('x', 100) FROM generate_series({from}, {to}) AS g(value)"
-        )
-    };
     ok(&session, "BEGIN").await;
     ok(&session, &insert(1, 1_000)).await;
     assert_eq!(files(&database), 1);

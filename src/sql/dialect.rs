@@ -6,8 +6,9 @@
 
 use std::any::TypeId;
 use std::cell::Cell;
+use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, visit_expressions};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -42,6 +43,66 @@ impl BoundedDialect {
     pub fn with_versions(mut self, has_versions: bool) -> Self {
         self.has_versions = has_versions;
         self
+    }
+
+    /// A step for each part of what is about to be written twice: such copies within copies grow without bounds.
+    fn copy(&self, expr: &Expr) -> Result<(), ParserError> {
+        let stepped = visit_expressions(expr, |_| match self.step() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(exhausted) => ControlFlow::Break(exhausted),
+        });
+        match stepped {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(exhausted) => Err(exhausted),
+        }
+    }
+
+    /// `x [NOT] BETWEEN {SYMMETRIC | ASYMMETRIC} a AND b`, after `x`; none where something else follows.
+    ///
+    /// With SYMMETRIC the bounds may stand in any order: `x BETWEEN a AND b OR x BETWEEN b AND a`.
+    fn between(&self, parser: &mut Parser, expr: &Expr) -> Result<Option<Expr>, ParserError> {
+        let word = |n: usize| match &parser.peek_nth_token_ref(n).token {
+            Token::Word(word) if word.quote_style.is_none() => word.value.to_uppercase(),
+            _ => String::new(),
+        };
+        let negated = word(0) == "NOT";
+        let at = usize::from(negated);
+        if word(at) != "BETWEEN" {
+            return Ok(None);
+        }
+        let is_symmetric = match word(at + 1).as_str() {
+            "SYMMETRIC" => true,
+            "ASYMMETRIC" => false,
+            _ => return Ok(None),
+        };
+        for _ in 0..at + 2 {
+            parser.next_token();
+        }
+        let precedence = DIALECT.prec_value(Precedence::Between);
+        let low = parser.parse_subexpr(precedence)?;
+        parser.expect_keyword_is(Keyword::AND)?;
+        let high = parser.parse_subexpr(precedence)?;
+        let within = |low: &Expr, high: &Expr| Expr::Between {
+            expr: Box::new(expr.clone()),
+            negated,
+            low: Box::new(low.clone()),
+            high: Box::new(high.clone()),
+        };
+        if !is_symmetric {
+            return Ok(Some(within(&low, &high)));
+        }
+        for copied in [expr, &low, &high] {
+            self.copy(copied)?;
+        }
+        let op = match negated {
+            true => BinaryOperator::And,
+            false => BinaryOperator::Or,
+        };
+        Ok(Some(Expr::Nested(Box::new(Expr::BinaryOp {
+            left: Box::new(within(&low, &high)),
+            op,
+            right: Box::new(within(&high, &low)),
+        }))))
     }
 
     fn step(&self) -> Result<(), ParserError> {
@@ -88,7 +149,7 @@ impl Dialect for BoundedDialect {
         expr: &Expr,
         _precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
-        between(parser, expr).transpose()
+        self.between(parser, expr).transpose()
     }
 
     /// `f(name => value)` has a word before the arrow, never an expression; to look for one reads every argument twice.
@@ -138,49 +199,4 @@ impl Dialect for BoundedDialect {
         supports_xml_expressions() -> bool;
         supports_comment_optimizer_hint() -> bool;
     }
-}
-
-/// `x [NOT] BETWEEN {SYMMETRIC | ASYMMETRIC} a AND b`, after `x`; none where something else follows.
-///
-/// With SYMMETRIC the bounds may stand in any order: `x BETWEEN a AND b OR x BETWEEN b AND a`.
-fn between(parser: &mut Parser, expr: &Expr) -> Result<Option<Expr>, ParserError> {
-    let word = |n: usize| match &parser.peek_nth_token_ref(n).token {
-        Token::Word(word) if word.quote_style.is_none() => word.value.to_uppercase(),
-        _ => String::new(),
-    };
-    let negated = word(0) == "NOT";
-    let at = usize::from(negated);
-    if word(at) != "BETWEEN" {
-        return Ok(None);
-    }
-    let is_symmetric = match word(at + 1).as_str() {
-        "SYMMETRIC" => true,
-        "ASYMMETRIC" => false,
-        _ => return Ok(None),
-    };
-    for _ in 0..at + 2 {
-        parser.next_token();
-    }
-    let precedence = DIALECT.prec_value(Precedence::Between);
-    let low = parser.parse_subexpr(precedence)?;
-    parser.expect_keyword_is(Keyword::AND)?;
-    let high = parser.parse_subexpr(precedence)?;
-    let within = |low: &Expr, high: &Expr| Expr::Between {
-        expr: Box::new(expr.clone()),
-        negated,
-        low: Box::new(low.clone()),
-        high: Box::new(high.clone()),
-    };
-    if !is_symmetric {
-        return Ok(Some(within(&low, &high)));
-    }
-    let op = match negated {
-        true => BinaryOperator::And,
-        false => BinaryOperator::Or,
-    };
-    Ok(Some(Expr::Nested(Box::new(Expr::BinaryOp {
-        left: Box::new(within(&low, &high)),
-        op,
-        right: Box::new(within(&high, &low)),
-    }))))
 }

@@ -19,6 +19,7 @@ const CHAINS: &[(&str, &str, &str, usize)] = &[
     ("SELECT true", " AND true", "", 20_000),
     ("SELECT true", " OR true", "", 20_000),
     ("SELECT 1", " IS NULL", "", 20_000),
+    ("SELECT 1", " BETWEEN SYMMETRIC 0 AND 2", "", 40),
     ("SELECT 'a'", " || 'a'", "", 20_000),
     ("SELECT 'a'", " COLLATE \"C\"", "", 20_000),
     ("SELECT ARRAY[1]", "[1]", "", 20_000),

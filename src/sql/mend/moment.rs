@@ -1,9 +1,11 @@
 //! Expressions of dates and times: `t AT TIME ZONE z`, `(a, b) OVERLAPS (c, d)`, `interval '1.5 weeks'`.
 
+use std::ops::ControlFlow;
+
 use arrow::array::StringArray;
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNanoType, IntervalUnit};
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, visit_expressions};
 
 use arrow::array::AsArray;
 
@@ -11,6 +13,9 @@ use super::constant::constant_text;
 use super::{call, cast};
 use crate::catalog::zone::Zone;
 use crate::sql::format::read_texts;
+
+/// The most parts of both spans of an OVERLAPS.
+const COPIED_PARTS_MAX: usize = 1_000;
 
 /// An interval that DataFusion reads otherwise than PostgreSQL, as a cast of its text; within a window's frame it must stay.
 pub(super) fn interval_of_text(interval: &ast::Interval) -> Option<Expr> {
@@ -33,8 +38,19 @@ pub(super) fn at_time_zone(time: &Expr, zone: &Expr) -> Expr {
     call("timezone", vec![zone.clone(), time.clone()])
 }
 
-/// Whether two spans have a time in common: each begins before the other ends, or both begin at once.
+/// Whether two spans have a time in common: each begins before the other ends, or both begin at once. `None` where the
+/// spans are too large to be written several times, which one within another would multiply.
 pub(super) fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
+    let mut parts = 0;
+    for copied in [left, right] {
+        let _ = visit_expressions(copied, |_| {
+            parts += 1;
+            ControlFlow::<()>::Continue(())
+        });
+    }
+    if parts > COPIED_PARTS_MAX {
+        return None;
+    }
     let (one_start, one_end) = span(left)?;
     let (two_start, two_end) = span(right)?;
     let first = |a: &Expr, b: &Expr| call("least", vec![a.clone(), b.clone()]);

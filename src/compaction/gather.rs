@@ -11,6 +11,7 @@ use arrow::datatypes::{DataType, SchemaRef, UInt32Type};
 use parquet::arrow::arrow_reader::RowSelection;
 
 use super::input::{Input, Narrow};
+use super::jobs::Task;
 use crate::error::{Error, Result};
 use crate::storage::adapt::adapt_batch;
 use crate::storage::schema::{CollectionSchema, FieldId};
@@ -27,6 +28,8 @@ enum Slot {
 /// Makes whole rows of narrow ones.
 pub struct Gatherer {
     inputs: Arc<Vec<Input>>,
+    /// Whose bytes are read.
+    task: Task,
     schema: Arc<CollectionSchema>,
     arrow: SchemaRef,
     slots: Vec<Slot>,
@@ -36,7 +39,12 @@ pub struct Gatherer {
 
 impl Gatherer {
     /// A gatherer for the narrow rows of the inputs.
-    pub fn new(inputs: Arc<Vec<Input>>, schema: Arc<CollectionSchema>, narrow: &Narrow) -> Self {
+    pub fn new(
+        inputs: Arc<Vec<Input>>,
+        schema: Arc<CollectionSchema>,
+        narrow: &Narrow,
+        task: Task,
+    ) -> Self {
         let slots = schema.columns.iter().map(|c| match narrow.index_of(c.id) {
             Some(index) => Slot::Narrow(index),
             None => Slot::Vector(c.id),
@@ -45,6 +53,7 @@ impl Gatherer {
             slots: slots.collect(),
             arrow: schema.arrow_schema(),
             inputs,
+            task,
             schema,
             input_index: narrow.input_index(),
             row_index: narrow.row_index(),
@@ -132,6 +141,7 @@ impl Gatherer {
             let target = buffer.as_slice_mut();
             let nulls = match input {
                 Input::Sealed(sealed) => {
+                    self.task.moved(target.len() as u64)?;
                     self.read_file(&sealed.reader()?, field, &rows, target, matrix.stride)?
                 }
                 Input::Growing(growing) => {

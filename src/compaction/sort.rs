@@ -234,7 +234,12 @@ pub fn sorted(
     let batch_bytes_max = limits.batch_bytes;
     let schema = Arc::clone(order.narrow.collection_schema());
     let source = Arc::new(Source {
-        gatherer: Arc::new(Gatherer::new(Arc::clone(inputs), schema, &order.narrow)),
+        gatherer: Arc::new(Gatherer::new(
+            Arc::clone(inputs),
+            schema,
+            &order.narrow,
+            task.clone(),
+        )),
         inputs: Arc::clone(inputs),
         order: Arc::clone(order),
         batch_rows: batch_rows(inputs, order.narrow.vector_bytes(), batch_bytes_max),

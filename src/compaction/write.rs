@@ -148,7 +148,7 @@ impl GroupWriter {
         let weights = inputs.iter().map(Input::weight);
         let planned = weights.fold(Weight::default(), Weight::plus);
         let schema = Arc::clone(&collection.schema);
-        let gatherer = Gatherer::new(Arc::clone(&inputs), schema, order.narrow());
+        let gatherer = Gatherer::new(Arc::clone(&inputs), schema, order.narrow(), task.clone());
         let most = target.rows_before + planned.rows;
         let maps = inputs.iter().map(|input| Places::new(input.rows(), most));
         Ok(Self {
@@ -254,8 +254,6 @@ impl GroupWriter {
         }
         self.task.check()?;
         let rows = self.gatherer.gather(narrow)?;
-        let vector_bytes = self.order.narrow().vector_bytes();
-        self.task.moved(vector_bytes * narrow.num_rows() as u64)?;
         if self.open.is_none() {
             self.open = Some(self.begin_segment()?);
         }

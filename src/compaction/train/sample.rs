@@ -58,6 +58,7 @@ pub(super) fn sample(
         Arc::clone(inputs),
         Arc::clone(schema),
         &Narrow::try_new(schema)?,
+        task.clone(),
     );
     let mut vectors = Vec::new();
     let places = chosen(inputs, step);

@@ -1,10 +1,5 @@
 //! How much of its budget a job may use beside the sort, which has all of it.
 
-use super::input::Input;
-use super::ranges::Weight;
-use super::sort::SortOrder;
-use crate::storage::collection::Collection;
-
 /// The most rows that are gathered at once: a few megabytes of vectors.
 const GATHER_ROWS_MAX: u64 = 2_048;
 /// The fewest: a column's vectors are read one file after the other.
@@ -31,39 +26,14 @@ pub(super) struct Shares {
     pub gather_rows: u64,
 }
 
-/// What a group of inputs needs memory for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Needs {
-    /// Bytes of a row in memory, its vectors included.
-    pub row_bytes: u64,
-    /// Bytes of a row's vectors.
-    pub vector_bytes: u64,
-    /// The most rows of a row group.
-    pub row_group_rows: u64,
-}
-
-impl Needs {
-    /// Those of inputs of a collection.
-    pub fn of(collection: &Collection, inputs: &[Input], order: &SortOrder) -> Self {
-        let weights = inputs.iter().map(Input::weight);
-        let live = weights.fold(Weight::default(), Weight::plus);
-        Self {
-            row_bytes: live.bytes / live.rows.max(1),
-            vector_bytes: order.narrow().vector_bytes(),
-            row_group_rows: collection.options.row_group_rows_max,
-        }
-    }
-}
-
 impl Shares {
-    /// The parts of `budget` bytes for such needs.
-    pub fn of(budget: u64, needs: Needs) -> Self {
-        let whole = needs.row_group_rows.saturating_mul(needs.row_bytes);
-        let gathered_row = (GATHER_COPIES * needs.vector_bytes).max(1);
+    /// The parts of `budget` bytes where a row's vectors have so many.
+    pub fn of(budget: u64, vector_bytes: u64) -> Self {
+        let gathered_row = (GATHER_COPIES * vector_bytes).max(1);
         let gather_rows = budget / GATHER_PART / gathered_row;
         Self {
             batch: (budget / BATCH_PART).clamp(1, BATCH_BYTES),
-            row_group: whole.min(budget / ROW_GROUP_PART).max(1),
+            row_group: (budget / ROW_GROUP_PART).max(1),
             gather_rows: gather_rows.clamp(GATHER_ROWS_MIN, GATHER_ROWS_MAX),
         }
     }
@@ -73,22 +43,19 @@ impl Shares {
 mod tests {
     use super::*;
 
-    const WIDE: Needs = Needs {
-        row_bytes: 3_100,
-        vector_bytes: 3_072,
-        row_group_rows: 16_384,
-    };
+    /// Those of 768 dimensions.
+    const VECTOR_BYTES: u64 = 3_072;
 
     #[test]
     fn parts_are_of_the_budget_up_to_what_is_of_use() {
-        let usual = Shares::of(512 << 20, WIDE);
+        let usual = Shares::of(512 << 20, VECTOR_BYTES);
         assert_eq!(usual.gather_rows, GATHER_ROWS_MAX);
-        assert_eq!(usual.row_group, 16_384 * 3_100);
+        assert_eq!(usual.row_group, 128 << 20);
         assert_eq!(usual.batch, BATCH_BYTES);
-        let small = Shares::of(16 << 20, WIDE);
+        let small = Shares::of(16 << 20, VECTOR_BYTES);
         assert_eq!((small.row_group, small.batch), (4 << 20, 512 << 10));
-        assert!(small.gather_rows * GATHER_COPIES * WIDE.vector_bytes <= 1 << 20);
-        let none = Shares::of(0, WIDE);
+        assert!(small.gather_rows * GATHER_COPIES * VECTOR_BYTES <= 1 << 20);
+        let none = Shares::of(0, VECTOR_BYTES);
         assert_eq!((none.row_group, none.batch), (1, 1));
         assert_eq!(none.gather_rows, GATHER_ROWS_MIN);
     }

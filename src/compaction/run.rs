@@ -10,7 +10,7 @@ use super::depth::{Depth, depth_of};
 use super::expire::delete_expired;
 use super::input::Input;
 use super::jobs::{Inputs, Phase, Task};
-use super::memory::{Needs, Shares};
+use super::memory::Shares;
 use super::policy::{Choice, Request, Run, Work, choose, limits};
 use super::ranges::Limits;
 use super::sort::{SortLimits, SortOrder, Sorted, sorted, spilled_bytes};
@@ -219,7 +219,7 @@ async fn write_group(
     task.enter(Phase::Sorting);
     let order = Arc::new(SortOrder::try_new(collection)?);
     let budget = memory_budget(job.kind, &engine.settings);
-    let shares = Shares::of(budget, Needs::of(collection, &inputs, &order));
+    let shares = Shares::of(budget, order.narrow().vector_bytes());
     let limits = SortLimits {
         memory_bytes: budget,
         batch_bytes: shares.batch,

@@ -157,7 +157,8 @@ struct CellNotes {
     column: usize,
     rows_min: u32,
     done: Vec<Cell>,
-    leaf: u32,
+    /// That of the first vector.
+    leaf: Option<u32>,
     rows: u32,
     radius: f64,
 }
@@ -173,7 +174,7 @@ impl CellNotes {
             column: schema.index_of(field)?,
             rows_min: (CELL_BYTES_MIN / vector_bytes.max(1)).max(CELL_ROWS_MIN) as u32,
             done: Vec::new(),
-            leaf: 0,
+            leaf: None,
             rows: 0,
             radius: 0.0,
         })
@@ -200,15 +201,13 @@ impl CellNotes {
         values: &[f32],
     ) {
         if let Some(leaf) = leaf {
-            if self.rows >= self.rows_min && leaf != self.leaf {
+            if self.rows >= self.rows_min && self.leaf.is_some_and(|own| own != leaf) {
                 self.end_cell();
             }
-            if self.rows == 0 {
-                self.leaf = leaf;
-            }
+            let own = *self.leaf.get_or_insert(leaf);
             let dimensions = codebook.dimensions();
             let vectors = &values[rows.start * dimensions..rows.end * dimensions];
-            let radius = match codebook.leaf(self.leaf) {
+            let radius = match codebook.leaf(own) {
                 Some(centroid) => radius_of(vectors.iter().copied(), centroid),
                 None => f64::INFINITY,
             };
@@ -219,9 +218,10 @@ impl CellNotes {
 
     fn end_cell(&mut self) {
         if self.rows > 0 {
-            self.done.push(Cell::new(self.leaf, self.rows, self.radius));
+            let leaf = self.leaf.unwrap_or_default();
+            self.done.push(Cell::new(leaf, self.rows, self.radius));
         }
-        (self.rows, self.radius) = (0, 0.0);
+        (self.leaf, self.rows, self.radius) = (None, 0, 0.0);
     }
 
     fn finish(mut self) -> Vec<Cell> {

@@ -279,10 +279,12 @@ impl GroupWriter {
 
     /// Writes the commits that nobody waits for.
     pub(super) fn write_unwritten(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let _unless_done = FailedByPanic(&shared);
         let Some(unwritten) = self.unwritten.take() else {
             return;
         };
-        let (newest, commits) = (self.shared.snapshot(), unwritten.commits);
+        let (newest, commits) = (shared.snapshot(), unwritten.commits);
         // Of a failure the next commit tells.
         if let Ok(bytes) = self.write(unwritten, newest.version()) {
             self.checkpoint_if_due(&newest, commits, bytes);

@@ -105,7 +105,6 @@ impl Worker {
                 Unit::Growing(segment) => self.search_growing(unit, &segment),
                 Unit::Sealed(_) => self.open(unit),
             },
-            // The bound has fallen since: nothing in the segment is near enough any more.
             Task::Find(opened, row_group) => self.find(opened, row_group),
             Task::Measure(opened, pieces) => self.measure_all(&opened, &pieces),
         }

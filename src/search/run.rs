@@ -85,7 +85,7 @@ impl Run {
         let target = |vector| Target::new(&search, vector, &units, &cells, accepts_null, limit);
         let targets: Vec<Target> = queries.into_iter().map(target).collect();
         let mut nearest: Vec<u32> = (0..units.len() as u32).collect();
-        nearest.sort_by_cached_key(|unit| targets.iter().map(|t| t.least(*unit)).min());
+        nearest.sort_by_cached_key(|unit| targets.iter().map(|t| t.least(*unit, None)).min());
         Ok(Self {
             targets,
             element,
@@ -110,8 +110,8 @@ impl Run {
         let cells = self.cells[unit as usize].as_ref();
         let cells = cells.map_or(0..0, |cells| cells.meeting(rows));
         let of_target = |target: &Target| {
-            let least = cells.clone().map(|cell| target.least_of_cell(unit, cell));
-            least.min().unwrap_or(target.least(unit))
+            let least = cells.clone().map(|cell| target.least(unit, Some(cell)));
+            least.min().unwrap_or(target.least(unit, None))
         };
         self.targets.iter().map(of_target).min().unwrap_or(0)
     }
@@ -133,10 +133,8 @@ impl Run {
             return vec![Piece { cell, rows }];
         };
         let mut pieces = cells.pieces(&ranges);
-        pieces.sort_by_cached_key(|piece| match (piece.rows.first(), piece.rows.last()) {
-            (Some(first), Some(last)) => self.least(unit, &(first.start..last.end)),
-            _ => 0,
-        });
+        let least = |piece: &Piece| self.targets.iter().map(|t| t.least(unit, piece.cell)).min();
+        pieces.sort_by_cached_key(least);
         pieces
     }
 

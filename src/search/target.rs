@@ -47,24 +47,15 @@ impl Target {
         }
     }
 
-    /// A key that no row of a segment is below.
-    pub fn least(&self, unit: u32) -> u64 {
-        self.least[unit as usize]
-    }
-
-    /// A key that no row of a cell of a segment is below.
-    pub fn least_of_cell(&self, unit: u32, cell: usize) -> u64 {
-        let of_cell = self.cells[unit as usize].get(cell);
-        self.least(unit).max(of_cell.copied().unwrap_or(0))
+    /// A key that no row of a segment, or of a cell of it, is below.
+    pub fn least(&self, unit: u32, cell: Option<usize>) -> u64 {
+        let of_cell = cell.and_then(|cell| self.cells[unit as usize].get(cell));
+        self.least[unit as usize].max(of_cell.copied().unwrap_or(0))
     }
 
     /// Whether no row of a segment, or of a cell of it, can be among the winners any more.
     pub fn is_far(&self, unit: u32, cell: Option<usize>) -> bool {
-        let least = match cell {
-            Some(cell) => self.least_of_cell(unit, cell),
-            None => self.least(unit),
-        };
-        least > self.bound.get()
+        self.least(unit, cell) > self.bound.get()
     }
 }
 

@@ -22,8 +22,10 @@ pub(super) use self::columns::{KeyColumns, one_zero};
 pub(super) use self::existing::Existing;
 use self::lookup::Lookup;
 pub(super) use self::point::{Place, PointKey};
+use crate::compaction::expire::expired_rows;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
+use crate::storage::committer::now_ms;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{FieldId, SegmentId};
 use crate::storage::unique::KeyId;
@@ -228,6 +230,18 @@ pub async fn look_up<T: Send + 'static>(
     }
     let looked = tokio::task::spawn_blocking(look).await;
     looked.map_err(|e| Error::internal(format!("the search for keys ended: {e}")))?
+}
+
+/// The rows of a collection that have expired, whose keys are free; `None` where rows do not expire.
+///
+/// # Errors
+/// Those of reading them.
+pub async fn expired(
+    engine: &Arc<Engine>,
+    collection: &Arc<Collection>,
+) -> Result<Option<Removed>> {
+    let (engine, collection) = (Arc::clone(engine), Arc::clone(collection));
+    look_up(false, move || expired_rows(&engine, &collection, now_ms())).await
 }
 
 /// The sorted hashes by which the committer finds transactions that insert one of the same keys.

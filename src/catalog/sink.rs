@@ -12,13 +12,11 @@ use tokio::task::JoinHandle;
 pub(super) use self::segment_file::{SegmentFile, commit_with_files, write_segment};
 use super::assign::Assignment;
 use super::checks::Checks;
-use super::keys::{NewKeys, Removed, hashes, look_up};
+use super::keys::{NewKeys, Removed, expired, hashes, look_up};
 use super::transaction::{OpenTransaction, Written};
-use crate::compaction::expire::expired_rows;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Append, Change};
 use crate::storage::collection::Collection;
-use crate::storage::committer::now_ms;
 use crate::storage::engine::Engine;
 use crate::storage::growing::batch_bytes;
 use crate::storage::schema::{SegmentId, Version};
@@ -272,9 +270,7 @@ impl NewRows {
             Err(error) if error.sqlstate() == sqlstate::UNIQUE_VIOLATION => error,
             checked => return checked.map(|()| Arc::clone(removed)),
         };
-        let (engine, collection) = (Arc::clone(&self.engine), Arc::clone(current));
-        let find = move || expired_rows(&engine, &collection, now_ms());
-        let expired = look_up(false, find).await?.ok_or(error)?;
+        let expired = expired(&self.engine, current).await?.ok_or(error)?;
         let mut all = Removed::clone(removed);
         for (segment, rows) in expired {
             *all.entry(segment).or_default() |= rows;

@@ -76,7 +76,9 @@ impl Zone {
             return offset(east).map(Self::fixed);
         }
         let same = |zone: &&Tz| zone.name().eq_ignore_ascii_case(text);
-        TZ_VARIANTS.iter().find(same).map(|zone| Self::Place(*zone))
+        let exact = text.parse::<Tz>().ok();
+        let zone = exact.or_else(|| TZ_VARIANTS.iter().find(same).copied());
+        zone.map(Self::Place)
     }
 
     /// The name as SHOW TimeZone writes it.

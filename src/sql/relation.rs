@@ -250,9 +250,8 @@ impl Call {
         let alias = self.alias.as_ref();
         let table = alias.map(|a| context.normalize_ident(a.name.clone()));
         let named = alias.map(|a| a.columns.as_slice()).unwrap_or_default();
-        let only = columns.len() - usize::from(self.with_ordinality) == 1;
         let columns = shown(builder.schema(), &columns, inner);
-        let only = only && columns.len() - usize::from(self.with_ordinality) == 1;
+        let only = columns.len() - usize::from(self.with_ordinality) == 1;
         let mut taken = HashSet::new();
         let outputs = columns.into_iter().enumerate().map(|(i, (name, value))| {
             // A function of one column is called as its table is.

@@ -26,11 +26,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Operation, Target, check_input, extension};
 use crate::catalog::assign::Assignment;
-use crate::catalog::keys::{Existing, NewKeys, Removed, look_up};
-use crate::compaction::expire::expired_rows;
+use crate::catalog::keys::{Existing, NewKeys, Removed, expired, look_up};
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
-use crate::storage::committer::now_ms;
 use crate::storage::engine::Engine;
 use crate::storage::growing::batch_bytes;
 use crate::storage::schema::{CollectionId, FieldId, Version};
@@ -474,9 +472,7 @@ impl Lookup {
             return Ok((brought, existing));
         }
         // Rows that have expired give their keys up.
-        let (engine, collection) = (Arc::clone(engine), Arc::clone(collection));
-        let find = move || expired_rows(&engine, &collection, now_ms());
-        match look_up(false, find).await? {
+        match expired(engine, collection).await? {
             Some(expired) if !expired.is_empty() => {
                 Ok((brought, self.existing(&keys, expired, false).await?))
             }

@@ -445,10 +445,11 @@ impl ScalarUDFImpl for RowFunction {
             return Ok(ColumnarValue::Scalar(evaluate(&constants)?));
         }
         let rows = args.number_rows;
-        let arrays = args.args.iter().map(|arg| arg.to_array(rows));
-        let arrays: Vec<ArrayRef> = arrays.collect::<Result<_>>()?;
         let row = |row: usize| {
-            let values = arrays.iter().map(|a| ScalarValue::try_from_array(a, row));
+            let values = args.args.iter().map(|arg| match arg {
+                ColumnarValue::Scalar(value) => Ok(value.clone()),
+                ColumnarValue::Array(values) => ScalarValue::try_from_array(values, row),
+            });
             evaluate(&values.collect::<Result<Vec<_>>>()?)
         };
         let values: Vec<ScalarValue> = (0..rows).map(row).collect::<Result<_>>()?;

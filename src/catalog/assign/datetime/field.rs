@@ -114,16 +114,14 @@ fn alphabetic<'a>(text: &'a str, fields: &mut Vec<Field<'a>>) -> &'a str {
     }
     let in_place = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
     let (place, rest) = run(text, in_place);
-    if place.contains('/') || (place.len() > word.len() && word.len() >= 3 && !is_era(word)) {
+    if place.contains('/')
+        || (place.len() > word.len() && word.len() >= 3 && super::moment::month(word).is_none())
+    {
         fields.push(Field::Place(place));
         return rest;
     }
     fields.push(Field::Word(word));
     after
-}
-
-fn is_era(word: &str) -> bool {
-    super::moment::month(word).is_some()
 }
 
 fn signed<'a>(text: &'a str, fields: &mut Vec<Field<'a>>) -> Result<&'a str, Fault> {

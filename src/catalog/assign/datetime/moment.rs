@@ -109,7 +109,8 @@ impl Moment {
         };
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let now = i64::try_from(now.as_micros()).ok()?;
-        let local = now + i64::from(zone.seconds_at(now)) * MICROS_PER_SECOND;
+        let east = i64::from(zone.seconds_at(now));
+        let local = now + east * MICROS_PER_SECOND;
         let time = match has_time {
             true => local.rem_euclid(MICROS_PER_DAY),
             false => 0,
@@ -117,7 +118,8 @@ impl Moment {
         Some(Self {
             days: Some(local.div_euclid(MICROS_PER_DAY) + plus),
             micros: Some(time),
-            clock: None,
+            // In the hour that comes twice a year the time alone does not say which it is.
+            clock: has_time.then_some(Clock::East(east)),
         })
     }
 }

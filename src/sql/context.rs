@@ -32,7 +32,7 @@ use futures::FutureExt;
 use shelfmark_udfs::VectorTypePlanner;
 
 use super::complexity::check_relations;
-use super::parameters::Types;
+use super::parameters::{ArrayElements, Types};
 use super::vector_search::searched_collections;
 use super::versions;
 use super::whole_row::spell_rows;
@@ -52,10 +52,13 @@ pub(super) async fn statement_to_plan(
 ) -> Result<LogicalPlan> {
     // Views nest: what stays on the stack while one of them is planned is kept small.
     let (statement, tables) = look_up(state, statement).boxed().await?;
+    let elements: Arc<dyn ExprPlanner> = Arc::new(ArrayElements::new(parameters));
+    let others = state.expr_planners().iter().cloned();
     let names = Names {
         state,
         types,
         tables,
+        expr_planners: std::iter::once(elements).chain(others).collect(),
     };
     plan(&names, statement, parameters)
 }
@@ -120,6 +123,7 @@ struct Names<'a> {
     state: &'a SessionState,
     types: &'a Arc<dyn TypePlanner>,
     tables: Tables,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
 }
 
 impl Names<'_> {
@@ -143,7 +147,7 @@ fn resolve_name(state: &SessionState, name: TableReference) -> ResolvedTableRefe
 
 impl ContextProvider for Names<'_> {
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        self.state.expr_planners()
+        &self.expr_planners
     }
 
     fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {

@@ -1,5 +1,6 @@
 //! Parameters of statements: their types, inferred as Postgres does, and their values, put into plans.
 
+mod array;
 mod infer;
 
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use shelfmark_udfs::{VectorType, coerce_to_vector};
 use crate::catalog::pg::reg_type_of;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::FIELD_ID_KEY;
+
+pub(super) use self::array::ArrayElements;
 
 /// The most parameters of a statement: the wire protocol counts them in 16 bits.
 pub(super) const PARAMETERS_MAX: usize = u16::MAX as usize;

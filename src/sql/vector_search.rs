@@ -2,11 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::common::{DFSchema, Result, ScalarValue, TableReference};
-use datafusion::logical_expr::Expr;
+use datafusion::common::{DFSchema, Result, TableReference};
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
+use datafusion::logical_expr::{Expr, lit};
 use datafusion::sql::sqlparser::ast::{
     Expr as SqlExpr, FunctionArg, FunctionArgExpr, Statement, TableFactor, Value, Visit, Visitor,
 };
@@ -59,7 +59,7 @@ impl RelationPlanner for VectorSearchPlanner {
             collection: (collection, source),
             column: text(column).ok_or_else(usage)?.to_string(),
             queries,
-            k: rows(&k)?,
+            k: number_of_rows(k)?,
             metric: metric.map_or(Ok(Metric::L2), named_metric)?,
             subscripts: function(ARRAY_SUBSCRIPTS, context)?,
         };
@@ -164,20 +164,20 @@ fn collection_name(expr: &SqlExpr) -> Option<TableReference> {
     text(expr).map(|name| TableReference::parse_str(name.trim()))
 }
 
-/// How many rows an argument asks for.
-fn rows(k: &Expr) -> Result<usize> {
-    let number = match k {
-        Expr::Literal(value, _) => value.cast_to(&arrow::datatypes::DataType::Int64).ok(),
-        _ => {
-            let message = "how many rows vector_search finds has to be a number in the statement";
-            return Err(Error::unsupported(message).into());
-        }
+/// How many rows an argument asks for: a number or a parameter, which may be cast as LIMIT's may.
+fn number_of_rows(k: Expr) -> Result<Expr> {
+    let bare = match &k {
+        Expr::Cast(cast) => cast.expr.as_ref(),
+        other => other,
     };
-    match number {
-        Some(ScalarValue::Int64(Some(k))) if k > 0 => Ok(k as usize),
+    match (bare, &k) {
+        (Expr::Literal(value, _), Expr::Cast(cast)) => {
+            Ok(lit(value.cast_to(cast.field.data_type())?))
+        }
+        (Expr::Literal(..) | Expr::Placeholder(_), _) => Ok(k),
         _ => {
-            let message = "vector_search finds one row or more of each query";
-            Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).into())
+            let message = "how many rows vector_search finds has to be a number or a parameter";
+            Err(Error::unsupported(message).into())
         }
     }
 }

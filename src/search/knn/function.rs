@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 use shelfmark_udfs::{DistanceFunction, Metric, VectorType};
 
 use super::lateral::renamed;
-use super::node::KnnJoin;
+use super::node::{KnnJoin, rows_of};
 use crate::catalog::table::CollectionTable;
 use crate::error::{Error, sqlstate};
 use crate::search::order::Order;
@@ -30,8 +30,8 @@ pub struct VectorSearch {
     pub column: String,
     /// An array of vectors, or of their texts.
     pub queries: Expr,
-    /// How many rows of each query, at least one.
-    pub k: usize,
+    /// How many rows of each query: a number of one or more, or a parameter.
+    pub k: Expr,
     /// How vectors are compared; the smallest results come first.
     pub metric: Metric,
     /// The function that gives the places of an array's elements, from 1 on.
@@ -43,9 +43,12 @@ impl VectorSearch {
     ///
     /// # Errors
     /// 42703 for a column that does not exist, 42804 for one that has no vectors of one dimension and for queries that
-    /// are no array, 42701 when a column
+    /// are no array, 22023 for less than one row, 42701 when a column
     /// of the collection has the name of one of the function's, 0A000 for a table that is no collection.
     pub fn plan(self) -> Result<LogicalPlan> {
+        if matches!(self.k, Expr::Literal(..)) {
+            rows_of(&self.k)?;
+        }
         let (name, source) = self.collection;
         let provider = source_as_provider(&source)?;
         if provider.downcast_ref::<CollectionTable>().is_none() {

@@ -6,7 +6,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::{
-    Expr, Extension, FetchType, Join, JoinType, Limit, LogicalPlan, Projection, SkipType,
+    Expr, Extension, FetchType, Join, JoinType, Limit, LogicalPlan, Projection, SkipType, lit,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -157,7 +157,7 @@ fn joined(
         queries: Arc::new(renamed(&join.left)?),
         order: nearest.order(),
         skip,
-        k,
+        k: lit(k as i64),
         keep_all,
         columns: Vec::new(),
         schema: Arc::new(DFSchema::empty()),

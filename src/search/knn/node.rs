@@ -6,10 +6,12 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Column, DFSchema, DFSchemaRef, Result, TableReference, plan_err};
+use datafusion::common::{
+    Column, DFSchema, DFSchemaRef, Result, ScalarValue, TableReference, plan_err,
+};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 
-use crate::error::Error;
+use crate::error::{Error, sqlstate};
 use crate::search::node::{Distance, VectorTopK, metric_name};
 use crate::search::order::Order;
 use crate::search::score::Score;
@@ -32,8 +34,8 @@ pub struct KnnJoin {
     pub(super) order: Order,
     /// How many of the first rows of each query are left out.
     pub(super) skip: usize,
-    /// How many rows of each query come after them, at least one.
-    pub(super) k: usize,
+    /// How many rows of each query come after them: a number, or a parameter of which it comes.
+    pub(super) k: Expr,
     /// Whether a query without rows comes out once, with NULLs for them.
     pub(super) keep_all: bool,
     /// The columns of the scan that come out, between those of the queries and the key.
@@ -46,7 +48,7 @@ type Identity<'a> = (
     &'a Expr,
     &'a [Expr],
     Order,
-    (usize, usize),
+    (usize, &'a Expr),
     bool,
     &'a [Column],
 );
@@ -86,15 +88,65 @@ impl KnnJoin {
         Ok(self)
     }
 
+    /// How many rows of each query come out.
+    pub fn k(&self) -> &Expr {
+        &self.k
+    }
+
+    /// How many rows of each query come out, as a number.
+    ///
+    /// # Errors
+    /// 22023 when it is NULL or less than one, XX000 while it is not known.
+    pub(super) fn rows(&self) -> Result<usize> {
+        rows_of(&self.k)
+    }
+
+    /// For each column of the queries the field that its values are like, if they are compared with the vectors.
+    pub fn fields_of_queries(&self) -> Vec<Option<FieldRef>> {
+        let distance = Distance::of_queries(&self.key);
+        let compared = distance.and_then(|distance| {
+            let vectors = self
+                .scan
+                .schema()
+                .qualified_field_from_column(distance.column);
+            Some((distance.query.column_refs(), Arc::clone(vectors.ok()?.1)))
+        });
+        let places = 0..self.queries.schema().fields().len();
+        let field = |place| {
+            let (columns, vectors) = compared.as_ref()?;
+            let is_compared = columns.contains(&Self::query_column(place));
+            is_compared.then(|| Arc::clone(vectors))
+        };
+        places.map(field).collect()
+    }
+
     fn identity(&self) -> Identity<'_> {
         (
             &self.key,
             &self.filters,
             self.order,
-            (self.skip, self.k),
+            (self.skip, &self.k),
             self.keep_all,
             &self.columns,
         )
+    }
+}
+
+/// The number of rows that an expression asks for.
+///
+/// # Errors
+/// 22023 when it is NULL or less than one, XX000 when it is no constant.
+pub(super) fn rows_of(k: &Expr) -> Result<usize> {
+    let Expr::Literal(value, _) = k else {
+        let message = format!("{k} rows of each query is no number");
+        return Err(Error::internal(message).into());
+    };
+    match value.cast_to(&DataType::Int64) {
+        Ok(ScalarValue::Int64(Some(k))) if k > 0 => Ok(k as usize),
+        _ => {
+            let message = "vector_search finds one row or more of each query";
+            Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).into())
+        }
     }
 }
 
@@ -155,14 +207,17 @@ impl UserDefinedLogicalNodeCore for KnnJoin {
         &self.schema
     }
 
-    /// The key, then the filters.
+    /// The key, the number of rows, then the filters.
     fn expressions(&self) -> Vec<Expr> {
-        let key = std::iter::once(&self.key);
-        key.chain(&self.filters).cloned().collect()
+        let first = [&self.key, &self.k];
+        first.into_iter().chain(&self.filters).cloned().collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "KnnJoin: k={}", self.k)?;
+        match rows_of(&self.k) {
+            Ok(k) => write!(f, "KnnJoin: k={k}")?,
+            Err(_) => write!(f, "KnnJoin: k={}", self.k)?,
+        }
         if self.skip > 0 {
             write!(f, ", skip={}", self.skip)?;
         }
@@ -180,8 +235,10 @@ impl UserDefinedLogicalNodeCore for KnnJoin {
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         // Rules that coerce types keep the names that expressions had, which say nothing here.
         let mut exprs = exprs.into_iter().map(|expr| expr.unalias_nested().data);
-        let (Some(key), Ok([queries, scan])) = (exprs.next(), <[_; 2]>::try_from(inputs)) else {
-            return plan_err!("KnnJoin has a key and two inputs");
+        let (Some(key), Some(k), Ok([queries, scan])) =
+            (exprs.next(), exprs.next(), <[_; 2]>::try_from(inputs))
+        else {
+            return plan_err!("KnnJoin has a key, a number of rows and two inputs");
         };
         if Distance::of_queries(&key).is_none() {
             let message = format!("{key} is no distance of a column from a query any more");
@@ -191,6 +248,7 @@ impl UserDefinedLogicalNodeCore for KnnJoin {
             queries: Arc::new(queries),
             scan: Arc::new(scan),
             key,
+            k,
             filters: exprs.collect(),
             ..self.clone()
         };

@@ -53,7 +53,7 @@ impl ExtensionPlanner for KnnJoinPlanner {
             queries: of_queries.schema(),
             filters: &node.filters,
             order: node.order,
-            k: node.skip.saturating_add(node.k),
+            k: node.skip.saturating_add(node.rows()?),
             ties: false,
             columns: &node.columns,
             output: found,

@@ -12,7 +12,8 @@ use datafusion::datasource::source_as_provider;
 use datafusion::functions::datetime::now::NowFunc;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{
-    Expr, ExprSchemable, LogicalPlan, TableScan, Volatility, WindowFunctionDefinition, cast,
+    Expr, ExprSchemable, Extension, LogicalPlan, TableScan, Volatility, WindowFunctionDefinition,
+    cast,
 };
 
 use super::parameter::reads_session;
@@ -158,15 +159,22 @@ fn is_now(expr: &Expr) -> bool {
     matches!(expr, Expr::ScalarFunction(call) if call.func.inner().is::<NowFunc>())
 }
 
-/// Whether LIMIT or OFFSET has a parameter.
+/// Whether LIMIT or OFFSET has a parameter, or how many rows a search finds is one.
 pub(super) fn has_open_limit(plan: &LogicalPlan) -> Result<bool> {
     let mut open = false;
     plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::Limit(_) = node {
-            node.apply_expressions(|expr| {
-                open = open || has_parameter(expr)?;
-                Ok(TreeNodeRecursion::Continue)
-            })?;
+        match node {
+            LogicalPlan::Limit(_) => {
+                node.apply_expressions(|expr| {
+                    open = open || has_parameter(expr)?;
+                    Ok(TreeNodeRecursion::Continue)
+                })?;
+            }
+            LogicalPlan::Extension(Extension { node }) => {
+                let join = node.as_any().downcast_ref::<KnnJoin>();
+                open = open || join.map_or(Ok(false), |join| has_parameter(join.k()))?;
+            }
+            _ => {}
         }
         Ok(TreeNodeRecursion::Continue)
     })?;

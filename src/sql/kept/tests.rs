@@ -40,6 +40,8 @@ const STATEMENTS: &[&str] = &[
     "SELECT id, row_number() OVER (ORDER BY id DESC) FROM t WHERE k = $1:int ORDER BY id",
     "SELECT CASE WHEN k > $1:int THEN s ELSE $2:text END FROM t WHERE id < 9 ORDER BY id",
     "SELECT id FROM t WHERE f = $1:double precision ORDER BY id",
+    "SELECT id FROM t WHERE id = ANY(ARRAY[$1:bigint, $2:bigint]) ORDER BY id",
+    "SELECT query, distance FROM vector_search('t', 'e', ARRAY[$1:vector(3), $2:vector(3)], $3:bigint) ORDER BY 1, 2",
 ];
 
 const BEFORE: &[&str] = &[
@@ -103,7 +105,7 @@ impl Random {
 fn split(statement: &str) -> (String, Vec<String>) {
     let mut types: Vec<String> = Vec::new();
     let mut text = statement.to_string();
-    for place in 1..=2 {
+    for place in 1..=3 {
         let mark = format!("${place}:");
         while let Some(at) = text.find(&mark) {
             let rest = &text[at + mark.len()..];
@@ -137,6 +139,7 @@ async fn rows(outcome: Result<Outcome, Error>) -> Result<String, &'static str> {
     let batches = batches.map_err(|e| match e.sqlstate() {
         "2201W" => "2201W",
         "2201X" => "2201X",
+        "22023" => "22023",
         other => panic!("{other}: {e}"),
     })?;
     Ok(lines(&batches))

@@ -12,7 +12,7 @@ use datafusion::logical_expr::type_coercion::functions::{UDFCoercionExt, fields_
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Case, Distinct, Expr, ExprSchemable, Extension, Limit, LogicalPlan,
-    Operator, Projection, Sort, Values, WindowFunctionDefinition,
+    Operator, Projection, Sort, Unnest, Values, WindowFunctionDefinition,
 };
 use datafusion::optimizer::AnalyzerRule;
 use shelfmark_udfs::VectorCastRule;
@@ -20,6 +20,7 @@ use shelfmark_udfs::VectorCastRule;
 use super::{Types, place_of};
 use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode, Operation};
 use crate::error::Result;
+use crate::search::knn::KnnJoin;
 use crate::storage::collection::Collection;
 
 /// What a plan says about its parameters.
@@ -69,8 +70,12 @@ impl Visitor<'_> {
             // PREPARE has parameters of its own.
             LogicalPlan::Statement(_) => Ok(()),
             LogicalPlan::Extension(Extension { node }) => {
-                self.others(plan, &column_wants(node.as_any()))
+                match node.as_any().downcast_ref::<KnnJoin>() {
+                    Some(join) => self.knn_join(join, plan),
+                    None => self.others(plan, &column_wants(node.as_any())),
+                }
             }
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest, wants),
             LogicalPlan::Projection(projection) => self.projection(projection, wants),
             LogicalPlan::Values(values) => self.values(values, wants),
             LogicalPlan::Limit(limit) => self.limit(limit, wants),
@@ -140,6 +145,33 @@ impl Visitor<'_> {
             self.expr(expr, limit.input.schema(), &of_type(DataType::Int64))?;
         }
         self.plan(&limit.input, wants)
+    }
+
+    /// Visits a join of queries, which are compared with vectors, with so many of their nearest rows each.
+    fn knn_join(&mut self, join: &KnnJoin, plan: &LogicalPlan) -> Result<()> {
+        self.expr(join.k(), &DFSchema::empty(), &of_type(DataType::Int64))?;
+        // Its other expressions read columns alone.
+        let [queries, scan] = plan.inputs()[..] else {
+            return Ok(());
+        };
+        self.plan(queries, &join.fields_of_queries())?;
+        self.plan(scan, &[])
+    }
+
+    /// Visits arrays whose elements go to places that want `wants`.
+    fn unnest(&mut self, unnest: &Unnest, wants: &[Want]) -> Result<()> {
+        let mut below = vec![None; unnest.input.schema().fields().len()];
+        for (want, place) in wants.iter().zip(&unnest.dependency_indices) {
+            let is_list = unnest
+                .list_type_columns
+                .iter()
+                .any(|(list, _)| list == place);
+            below[*place] = match is_list {
+                true => want.clone().map(list_of),
+                false => want.clone(),
+            };
+        }
+        self.plan(&unnest.input, &below)
     }
 
     fn sort(&mut self, sort: &Sort, wants: &[Want]) -> Result<()> {

@@ -49,9 +49,10 @@ fn measure_block(
 ) {
     let (groups, rest) = queries.as_chunks::<QUERIES>();
     let (out_groups, out_rest) = out.as_chunks_mut::<QUERIES>();
-    let norms = groups
-        .first()
-        .map(|[first, ..]| first.row_norms(rows, taken.len()));
+    let norms = match groups {
+        [[first, ..], ..] => first.row_norms(rows, taken.len()),
+        [] => [0.0; BLOCK],
+    };
     for (queries, out) in groups.iter().zip(out_groups) {
         let mut out = out.each_mut().map(|out| &mut out[taken.clone()]);
         queries[0].set().query_group(
@@ -61,9 +62,7 @@ fn measure_block(
             &mut out,
         );
         for (query, out) in queries.iter().zip(out) {
-            for (slot, norm) in out.iter_mut().zip(norms.iter().flatten()) {
-                *slot = query.finish([*slot, *norm]);
-            }
+            query.finish(out, &norms);
         }
     }
     for (query, out) in rest.iter().zip(out_rest) {

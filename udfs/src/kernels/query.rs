@@ -4,7 +4,6 @@ use ::half::f16;
 
 use super::rows::Rows;
 use super::set::{InstructionSet, Sum};
-use super::sums::Sums;
 
 /// A way to measure two vectors; all results are `f64`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -160,11 +159,13 @@ impl<'a> Query<'a> {
         for (block, out) in out.chunks_mut(BLOCK).enumerate() {
             let rows = rows.slice(row_bytes, block * BLOCK, out.len());
             let mut sums = [[0.0; 2]; BLOCK];
+            let mut norms = [0.0; BLOCK];
             let sums = &mut sums[..out.len()];
             self.kernels.one_query(self.sum(), self.values, rows, sums);
-            for (slot, sums) in out.iter_mut().zip(sums) {
-                *slot = self.finish(*sums);
+            for ((slot, norm), sums) in out.iter_mut().zip(&mut norms).zip(sums) {
+                [*slot, *norm] = *sums;
             }
+            self.finish(out, &norms);
         }
     }
 
@@ -172,7 +173,10 @@ impl<'a> Query<'a> {
         let mut sums = [[0.0; 2]];
         self.kernels
             .one_query(self.sum(), self.values, row, &mut sums);
-        self.finish(sums[0])
+        let [[sum, norm]] = sums;
+        let mut distance = [sum];
+        self.finish(&mut distance, &[norm]);
+        distance[0]
     }
 
     pub(super) fn values(&self) -> &'a [f32] {
@@ -205,7 +209,7 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// What [`Query::finish`] wants to know of each of at most [`BLOCK`] rows beside the first sum.
+    /// The inner product with itself of each of at most [`BLOCK`] rows, where [`Query::finish`] needs it.
     pub(super) fn row_norms(&self, rows: Rows, count: usize) -> [f64; BLOCK] {
         let mut sums = [[0.0; 2]; BLOCK];
         if self.metric == Metric::Cosine {
@@ -215,22 +219,44 @@ impl<'a> Query<'a> {
         sums.map(|[norm, _]| norm)
     }
 
-    /// The distance, from the sums over the elements.
-    #[inline]
-    pub(super) fn finish(&self, [sum, row_norm_squared]: Sums) -> f64 {
-        canonical(match self.metric {
-            Metric::L2 => sum.sqrt(),
-            Metric::L2Squared | Metric::InnerProduct | Metric::L1 => sum,
-            Metric::NegativeInnerProduct => -sum,
-            Metric::Cosine => {
-                let similarity = sum / (row_norm_squared * self.norm_squared).sqrt();
-                1.0 - similarity.clamp(-1.0, 1.0)
+    /// Makes distances of the first sums; `row_norms` has as many numbers at least.
+    pub(super) fn finish(&self, sums: &mut [f64], row_norms: &[f64]) {
+        self.kernels
+            .finish(self.metric, self.norm_squared, sums, row_norms);
+    }
+}
+
+/// From the first sums of rows to their distances, in place. The rows' inner products with themselves are needed for
+/// the cosine alone.
+#[inline(always)]
+pub(super) fn finish(metric: Metric, norm_squared: f64, sums: &mut [f64], row_norms: &[f64]) {
+    match metric {
+        Metric::L2 => {
+            for sum in sums {
+                *sum = canonical(sum.sqrt());
             }
-        })
+        }
+        Metric::L2Squared | Metric::InnerProduct | Metric::L1 => {
+            for sum in sums {
+                *sum = canonical(*sum);
+            }
+        }
+        Metric::NegativeInnerProduct => {
+            for sum in sums {
+                *sum = canonical(-*sum);
+            }
+        }
+        Metric::Cosine => {
+            for (sum, row_norm) in sums.iter_mut().zip(row_norms) {
+                let similarity = *sum / (row_norm * norm_squared).sqrt();
+                *sum = canonical(1.0 - similarity.clamp(-1.0, 1.0));
+            }
+        }
     }
 }
 
 /// One NaN, which sorts last, and one zero: results are compared bit for bit by Arrow's total order.
+#[inline(always)]
 fn canonical(distance: f64) -> f64 {
     if distance.is_nan() {
         f64::NAN

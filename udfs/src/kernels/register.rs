@@ -68,4 +68,18 @@ pub(super) trait Register: Copy {
 
     /// `self * factor + addend`.
     unsafe fn multiply_add(self, factor: Self, addend: Self) -> Self;
+
+    /// The sum of half of the lanes of a sum, to which the other half was added; in the order of [`super`].
+    #[inline(always)]
+    unsafe fn total(lanes: &[f32; LANES / 2]) -> f64 {
+        // Loops: what the standard library does not inline has no target features.
+        let mut sums = [0_f64; 8];
+        for i in 0..8 {
+            sums[i] = f64::from(lanes[i]) + f64::from(lanes[i + 8]);
+        }
+        for i in 0..4 {
+            sums[i] += sums[i + 4];
+        }
+        (sums[0] + sums[2]) + (sums[1] + sums[3])
+    }
 }

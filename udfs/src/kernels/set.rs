@@ -7,6 +7,7 @@ use super::bits;
 #[cfg(target_arch = "aarch64")]
 use super::neon::Neon;
 use super::portable::Portable;
+use super::query::{self, Metric};
 use super::rows::Rows;
 use super::sums::{
     self, CosineParts, Element, InnerProduct, L1, Measure, Norm, QUERIES, SquaredL2, Sums,
@@ -16,6 +17,7 @@ use super::x86::{Avx2, Avx512};
 
 type OneQuery = unsafe fn(&[f32], *const u8, &mut [Sums]);
 type QueryGroup = unsafe fn([&[f32]; QUERIES], *const u8, usize, &mut [&mut [f64]; QUERIES]);
+type Finish = unsafe fn(Metric, f64, &mut [f64], &[f64]);
 type CountBits = unsafe fn(&[u8], &[u8], &mut [bits::Counts]);
 
 /// What is added up; the places of [`Kernels::one_query`].
@@ -34,6 +36,7 @@ struct Kernels {
     one_query: [[OneQuery; 2]; 5],
     /// Of the sums that do not come in pairs.
     query_group: [[QueryGroup; 2]; 3],
+    finish: Finish,
     hamming: CountBits,
     jaccard: CountBits,
 }
@@ -92,6 +95,18 @@ impl InstructionSet {
         let kernel = self.0.query_group[sum as usize][rows.width() as usize];
         // SAFETY: the processor has the instruction set; all lengths are checked.
         unsafe { kernel(queries, rows.bytes().as_ptr(), count, results) }
+    }
+
+    /// Makes distances of sums, as [`query::finish`] does.
+    pub(super) fn finish(
+        self,
+        metric: Metric,
+        norm_squared: f64,
+        sums: &mut [f64],
+        row_norms: &[f64],
+    ) {
+        // SAFETY: the processor has the instruction set.
+        unsafe { (self.0.finish)(metric, norm_squared, sums, row_norms) }
     }
 
     /// Counts the bits of `query XOR row` of rows as long as the query.
@@ -168,6 +183,7 @@ macro_rules! kernels {
                     [query_group::<InnerProduct, f32>, query_group::<InnerProduct, u16>],
                     [query_group::<L1, f32>, query_group::<L1, u16>],
                 ],
+                finish,
                 hamming: count_bits::<false>,
                 jaccard: count_bits::<true>,
             };
@@ -208,6 +224,18 @@ macro_rules! kernels {
                         results,
                     )
                 }
+            }
+
+            /// # Safety
+            /// Only on a processor with the features.
+            $(#[$features])*
+            unsafe fn finish(
+                metric: Metric,
+                norm_squared: f64,
+                sums: &mut [f64],
+                row_norms: &[f64],
+            ) {
+                query::finish(metric, norm_squared, sums, row_norms);
             }
 
             /// # Safety

@@ -164,7 +164,7 @@ unsafe fn one_row<V: Register, M: Measure, E: Element, const GROUPS: usize>(
                 add::<V, M, GROUPS>(&mut sums, group, x, y);
             }
         }
-        sums.map(|lanes| total(lanes))
+        [total(sums[0]), total(sums[1])]
     }
 }
 
@@ -211,15 +211,8 @@ unsafe fn total<V: Register, const GROUPS: usize>(groups: Lanes<V, GROUPS>) -> f
             sum.store(lanes.as_mut_ptr().add(group * V::WIDTH));
         }
     }
-    add_up(&lanes)
-}
-
-#[inline(always)]
-fn add_up(lanes: &[f32; LANES / 2]) -> f64 {
-    let wide: [f64; 16] = lanes.map(f64::from);
-    let eight: [f64; 8] = std::array::from_fn(|i| wide[i] + wide[i + 8]);
-    let four: [f64; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);
-    (four[0] + four[2]) + (four[1] + four[3])
+    // SAFETY: as the caller's.
+    unsafe { V::total(&lanes) }
 }
 
 /// A tile of the product of queries and rows: `QUERIES` times `ROWS` pairs, each in one register,
@@ -255,7 +248,12 @@ pub(super) unsafe fn tile<
             }
         }
     }
-    lanes.map(|lanes| lanes.map(|lanes| add_up(&lanes)))
+    let mut sums = [[0_f64; ROWS]; QUERIES];
+    for (sums, lanes) in sums.as_flattened_mut().iter_mut().zip(lanes.as_flattened()) {
+        // SAFETY: as the caller's.
+        *sums = unsafe { V::total(lanes) };
+    }
+    sums
 }
 
 /// One group of the lanes of a tile.
@@ -282,7 +280,10 @@ unsafe fn tile_group<
     unsafe {
         let mut sums = [[V::zero(); ROWS]; QUERIES];
         for _ in 0..whole {
-            let xs: [V; ROWS] = std::array::from_fn(|row| E::load(rows.add(row * dimension + at)));
+            let mut xs = [V::zero(); ROWS];
+            for (row, x) in xs.iter_mut().enumerate() {
+                *x = E::load(rows.add(row * dimension + at));
+            }
             for (sums, query) in sums.iter_mut().zip(queries) {
                 let y = V::load(query.add(at));
                 for (sum, x) in sums.iter_mut().zip(xs) {

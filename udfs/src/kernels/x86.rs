@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::register::Register;
+use super::register::{LANES, Register};
 
 /// A register of AVX2.
 #[derive(Clone, Copy)]
@@ -76,6 +76,18 @@ impl Register for Avx2 {
         // SAFETY: see above.
         unsafe { Self(_mm256_fmadd_ps(self.0, factor.0, addend.0)) }
     }
+
+    #[inline(always)]
+    unsafe fn total(lanes: &[f32; LANES / 2]) -> f64 {
+        let from = lanes.as_ptr();
+        // SAFETY: see above; the 16 lanes are read in fours.
+        unsafe {
+            let four = |at: usize| _mm256_cvtps_pd(_mm_loadu_ps(from.add(at)));
+            let low = _mm256_add_pd(four(0), four(8));
+            let high = _mm256_add_pd(four(4), four(12));
+            total_of_four(_mm256_add_pd(low, high))
+        }
+    }
 }
 
 impl Register for Avx512 {
@@ -142,6 +154,35 @@ impl Register for Avx512 {
     unsafe fn multiply_add(self, factor: Self, addend: Self) -> Self {
         // SAFETY: see above.
         unsafe { Self(_mm512_fmadd_ps(self.0, factor.0, addend.0)) }
+    }
+
+    #[inline(always)]
+    unsafe fn total(lanes: &[f32; LANES / 2]) -> f64 {
+        let from = lanes.as_ptr();
+        // SAFETY: see above; the 16 lanes are read in eights.
+        unsafe {
+            let low = _mm512_cvtps_pd(_mm256_loadu_ps(from));
+            let high = _mm512_cvtps_pd(_mm256_loadu_ps(from.add(8)));
+            let eight = _mm512_add_pd(low, high);
+            let four = _mm512_extractf64x4_pd::<1>(eight);
+            total_of_four(_mm256_add_pd(_mm512_castpd512_pd256(eight), four))
+        }
+    }
+}
+
+/// The lanes 0 and 2, and 1 and 3, added up.
+///
+/// # Safety
+/// As [`Register`].
+#[inline(always)]
+unsafe fn total_of_four(four: __m256d) -> f64 {
+    // SAFETY: as the caller's.
+    unsafe {
+        let two = _mm_add_pd(
+            _mm256_castpd256_pd128(four),
+            _mm256_extractf128_pd::<1>(four),
+        );
+        _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
     }
 }
 

@@ -25,6 +25,7 @@ mod bit_type;
 mod cast;
 mod coerce;
 mod compare;
+mod decimal;
 mod distance;
 mod error;
 mod functions;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use half::f16;
 
+use crate::decimal::read_decimal;
 use crate::error::VectorError;
 use crate::types::{DIMENSION_MAX, Element, VectorType};
 
@@ -49,12 +50,8 @@ pub(crate) fn parse(text: &str, target: VectorType) -> Result<Vec<f32>, VectorEr
         if values.len() == DIMENSION_MAX {
             return Err(VectorError::too_many_dimensions(target.element));
         }
-        rest = skip_blanks(rest);
-        let end = rest
-            .find(|c| matches!(c, ',' | ']') || is_blank(c))
-            .ok_or_else(syntax)?;
-        let (number, after) = rest.split_at(end);
-        values.push(parse_number(number, target.element, syntax)?);
+        let (value, after) = read_number(skip_blanks(rest), target.element, syntax)?;
+        values.push(value);
         let after = skip_blanks(after);
         if let Some(next) = after.strip_prefix(',') {
             rest = next;
@@ -70,6 +67,24 @@ pub(crate) fn parse(text: &str, target: VectorType) -> Result<Vec<f32>, VectorEr
     }
     check_dimension(target, values.len())?;
     Ok(values)
+}
+
+/// The number at the start of a text, and what follows it.
+fn read_number(
+    text: &str,
+    element: Element,
+    syntax: impl Fn() -> VectorError,
+) -> Result<(f32, &str), VectorError> {
+    let ends = |byte: u8| matches!(byte, b',' | b']') || is_blank(byte);
+    if element == Element::Single
+        && let Some((value, bytes)) = read_decimal(text.as_bytes())
+        && text.as_bytes().get(bytes).copied().is_some_and(ends)
+    {
+        return Ok((value, &text[bytes..]));
+    }
+    let end = text.bytes().position(ends).ok_or_else(&syntax)?;
+    let (number, after) = text.split_at(end);
+    Ok((parse_number(number, element, syntax)?, after))
 }
 
 fn parse_number(
@@ -90,12 +105,13 @@ fn parse_number(
 }
 
 /// What pgvector calls white space.
-fn is_blank(c: char) -> bool {
-    matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c')
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0b' | b'\x0c')
 }
 
 fn skip_blanks(text: &str) -> &str {
-    text.trim_start_matches(is_blank)
+    let blanks = text.bytes().take_while(|byte| is_blank(*byte)).count();
+    &text[blanks..]
 }
 
 /// Refuses what no vector may hold.

@@ -116,6 +116,33 @@ impl Best {
     }
 }
 
+/// A key that those of some distances are not below: the least of them, but zero where one is NaN. Keys only rise or
+/// only fall with the distance, and no distance is the negative zero.
+pub(super) fn least_key_of(distances: &[f64], key: impl Fn(f64) -> u64) -> u64 {
+    const LANES: usize = 8;
+    let (mut least, mut greatest) = ([f64::INFINITY; LANES], [f64::NEG_INFINITY; LANES]);
+    let mut nans = 0;
+    // Lanes do not depend on each other, so that the processor compares several at once.
+    for distances in distances.chunks(LANES) {
+        let lanes = least.iter_mut().zip(&mut greatest);
+        for ((least, greatest), distance) in lanes.zip(distances) {
+            *least = if distance < least { *distance } else { *least };
+            *greatest = if distance > greatest {
+                *distance
+            } else {
+                *greatest
+            };
+            nans += u32::from(distance.is_nan());
+        }
+    }
+    if nans > 0 {
+        return 0;
+    }
+    let least = least.into_iter().fold(f64::INFINITY, f64::min);
+    let greatest = greatest.into_iter().fold(f64::NEG_INFINITY, f64::max);
+    key(least).min(key(greatest))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -125,6 +152,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::search::order::Order;
 
     fn reservation(bytes: usize) -> MemoryReservation {
         let pool: Arc<dyn MemoryPool> = Arc::new(GreedyMemoryPool::new(bytes));
@@ -139,6 +167,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_key_is_below_the_least(
+            distances in prop::collection::vec(
+                prop_oneof![9 => -9f64..9.0, 1 => Just(0.0), 1 => Just(f64::NAN), 1 => Just(f64::INFINITY)],
+                1..40,
+            ),
+            descending in any::<bool>(),
+        ) {
+            let order = Order { descending, nulls_first: false };
+            let key = |distance| order.key(Some(distance));
+            let least = distances.iter().map(|d| key(*d)).min().unwrap();
+            let expected = if distances.iter().any(|d| d.is_nan()) { 0 } else { least };
+            prop_assert_eq!(least_key_of(&distances, key), expected);
+        }
+
         #[test]
         fn workers_together_keep_what_a_sort_keeps(
             keys in prop::collection::vec(0u64..40, 0..1_000),

@@ -9,7 +9,7 @@ use datafusion::common::Result;
 use datafusion::execution::memory_pool::MemoryReservation;
 use shelfmark_udfs::{Element, Query, Rows as Vectors, VectorType, distances_many};
 
-use super::best::{Address, Best, Bound};
+use super::best::{Address, Best, Bound, least_key_of};
 use super::exec::Search;
 use super::pool::{Opened, Piece, Task, Unit};
 use super::run::Run;
@@ -30,6 +30,8 @@ const DISTANCES_MAX: usize = 64 << 10;
 const TASK_QUERIES: usize = 32;
 /// Rows of a batch where vectors have to be decoded.
 const BATCH_ROWS: usize = 1_024;
+/// Rows that are offered or passed over together.
+const CHUNK_ROWS: usize = 16;
 
 /// One of those who do the work of a search.
 pub(super) struct Worker {
@@ -401,14 +403,13 @@ impl Worker {
         run.metrics.distances.add(self.distances.len());
         for (place, distances) in near.places.iter().zip(self.distances.chunks(rows.len())) {
             let (best, bound) = (&mut self.best[*place], &run.targets[*place].bound);
-            let measured = rows.iter().copied().zip(distances.iter().copied());
             if run.search.distance_filter.is_some() {
+                let measured = rows.iter().copied().zip(distances.iter().copied());
                 offer_accepted(best, bound, &run.search, unit, measured)?;
                 continue;
             }
-            for (row, distance) in measured {
-                let address = Address { unit, row };
-                best.offer(run.search.key(Some(distance)), address, bound)?;
+            for (rows, distances) in rows.chunks(CHUNK_ROWS).zip(distances.chunks(CHUNK_ROWS)) {
+                offer_chunk(best, bound, &run.search, unit, rows, distances)?;
             }
         }
         Ok(())
@@ -437,6 +438,25 @@ impl Worker {
         }
         Ok(())
     }
+}
+
+/// Offers a few rows of a segment. Almost all are too far, which the nearest of them tells.
+fn offer_chunk(
+    best: &mut Best,
+    bound: &Bound,
+    search: &Search,
+    unit: u32,
+    rows: &[u32],
+    distances: &[f64],
+) -> Result<()> {
+    let key = |distance: f64| search.key(Some(distance));
+    if least_key_of(distances, key) > bound.get() {
+        return Ok(());
+    }
+    for (row, distance) in rows.iter().zip(distances) {
+        best.offer(key(*distance), Address { unit, row: *row }, bound)?;
+    }
+    Ok(())
 }
 
 /// Offers the rows of a segment whose distances the filter on the distance accepts.

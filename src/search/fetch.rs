@@ -14,7 +14,7 @@ use super::run::Run;
 use crate::catalog::scan::OutputColumn;
 use crate::error::{Error, Result};
 use crate::storage::adapt::projected_schema;
-use crate::storage::fetch::{growing_rows, sealed_rows};
+use crate::storage::fetch::{growing_rows, sealed_rows_kept};
 use crate::storage::schema::FieldId;
 
 impl Run {
@@ -87,7 +87,9 @@ impl Run {
                 Unit::Growing(segment) => growing_rows(segment, collection, fields, &rows)?,
                 Unit::Sealed(segment) => {
                     let reader = self.source.open_segment(segment.id)?;
-                    let (batch, bytes) = sealed_rows(&reader, collection, fields, &rows)?;
+                    let kept = &self.source.engine.columns;
+                    let (batch, bytes) =
+                        sealed_rows_kept(kept, segment.id, &reader, collection, fields, &rows)?;
                     self.metrics.other_bytes.add(bytes as usize);
                     batch
                 }

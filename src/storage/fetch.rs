@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::compute::{concat, concat_batches, take, take_record_batch};
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 
 use super::adapt::{adapt_batch, projected_schema};
 use super::growing::GrowingSegment;
-use super::schema::{CollectionSchema, FieldId};
-use super::segment::{ReadRequest, SegmentReader, select_ranges};
+use super::schema::{CollectionSchema, FieldId, SegmentId};
+use super::segment::{ColumnCache, ReadRequest, SegmentReader, select_ranges};
 use crate::error::Result;
 
 /// Columns of rows of a growing segment. The rows ascend.
@@ -69,4 +69,64 @@ pub fn sealed_rows(
     })?;
     let parts: Vec<RecordBatch> = batches.by_ref().collect::<Result<_>>()?;
     Ok((concat_batches(&schema, &parts)?, batches.bytes_read()))
+}
+
+/// What [`sealed_rows`] gives, with the columns that are kept decoded taken from memory.
+///
+/// # Errors
+/// Those of [`sealed_rows`].
+pub fn sealed_rows_kept(
+    kept: &ColumnCache,
+    segment: SegmentId,
+    reader: &Arc<SegmentReader>,
+    collection: &Arc<CollectionSchema>,
+    fields: &[FieldId],
+    rows: &[u32],
+) -> Result<(RecordBatch, u64)> {
+    let mut bytes_read = 0;
+    let mut columns: Vec<Option<ArrayRef>> = Vec::with_capacity(fields.len());
+    for field in fields {
+        let mut column = |row_group| {
+            let found = kept.read_again(segment, reader, row_group, collection, *field)?;
+            Ok(found.map(|(column, bytes)| {
+                bytes_read += bytes;
+                column
+            }))
+        };
+        columns.push(rows_of_column(reader, rows, &mut column)?);
+    }
+    let missing = fields.iter().zip(&columns);
+    let missing = missing.filter(|(_, column)| column.is_none());
+    let missing: Vec<FieldId> = missing.map(|(field, _)| *field).collect();
+    if !missing.is_empty() {
+        let (read, bytes) = sealed_rows(reader, collection, &missing, rows)?;
+        bytes_read += bytes;
+        let mut read = read.columns().iter();
+        for column in columns.iter_mut().filter(|column| column.is_none()) {
+            *column = read.next().cloned();
+        }
+    }
+    let columns = columns.into_iter().flatten().collect();
+    let schema = projected_schema(collection, fields)?;
+    Ok((RecordBatch::try_new(schema, columns)?, bytes_read))
+}
+
+/// Rows of a column of which `column` gives whole row groups; `None` where it does not.
+fn rows_of_column(
+    reader: &SegmentReader,
+    rows: &[u32],
+    column: &mut dyn FnMut(usize) -> Result<Option<ArrayRef>>,
+) -> Result<Option<ArrayRef>> {
+    let mut parts = Vec::new();
+    for of_group in rows.chunk_by(|a, b| reader.row_group_of(*a) == reader.row_group_of(*b)) {
+        let row_group = reader.row_group_of(of_group[0]);
+        let Some(column) = column(row_group)? else {
+            return Ok(None);
+        };
+        let first = reader.row_group_range(row_group).start;
+        let places = UInt32Array::from_iter_values(of_group.iter().map(|row| row - first));
+        parts.push(take(&column, &places, None)?);
+    }
+    let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+    Ok(Some(concat(&parts)?))
 }

@@ -1,11 +1,13 @@
 //! Decoded columns of row groups, for predicates that are evaluated again and again.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::{ReadRequest, SegmentReader};
@@ -15,6 +17,8 @@ use crate::storage::schema::{CollectionSchema, FieldId, SegmentId};
 
 /// The most columns of row groups: more are of row groups so small that there is little to decode.
 const COLUMNS_MAX: usize = 4_096;
+/// How many columns of row groups are remembered that somebody wanted a few rows of.
+const WANTED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
 /// The part of the memory that the columns of one row group may take.
 const ROW_GROUP_PART: usize = 8;
 
@@ -29,16 +33,27 @@ pub struct ColumnCache {
     columns: Mutex<Columns>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Columns {
     /// Counts uses; the greatest is the newest.
     clock: u64,
     kept: HashMap<Key, (u64, ArrayRef)>,
     /// Bytes of memory of all that are kept.
     bytes: usize,
+    /// What was wanted for a few rows and is not kept.
+    wanted: LruCache<Key, ()>,
 }
 
 impl Columns {
+    fn new() -> Self {
+        Self {
+            clock: 0,
+            kept: HashMap::new(),
+            bytes: 0,
+            wanted: LruCache::new(WANTED_MAX),
+        }
+    }
+
     fn tick(&mut self) -> u64 {
         self.clock += 1;
         self.clock
@@ -61,7 +76,7 @@ impl ColumnCache {
     pub fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
-            columns: Mutex::default(),
+            columns: Mutex::new(Columns::new()),
         }
     }
 
@@ -107,8 +122,34 @@ impl ColumnCache {
                 columns[place] = Some(Arc::clone(column));
             }
         }
-        let columns = columns.into_iter().flatten().collect();
+        let columns: Vec<ArrayRef> = columns.into_iter().flatten().collect();
+        let output = with_nulls(&output, &columns);
         Ok(Some((RecordBatch::try_new(output, columns)?, bytes_read)))
+    }
+
+    /// As [`ColumnCache::read`] one column, for who wants a few of its rows: they are worth decoding all of them when
+    /// the column was wanted before, not long ago.
+    ///
+    /// # Errors
+    /// Those of [`ColumnCache::read`].
+    pub fn read_again(
+        &self,
+        segment: SegmentId,
+        reader: &Arc<SegmentReader>,
+        row_group: usize,
+        schema: &Arc<CollectionSchema>,
+        field: FieldId,
+    ) -> Result<Option<(ArrayRef, u64)>> {
+        let fields = [field];
+        let data_type = projected_schema(schema, &fields)?
+            .field(0)
+            .data_type()
+            .clone();
+        if width(&data_type).is_none() || !self.was_wanted((segment, row_group, field, data_type)) {
+            return Ok(None);
+        }
+        let read = self.read(segment, reader, row_group, schema, &fields)?;
+        Ok(read.map(|(columns, bytes)| (Arc::clone(columns.column(0)), bytes)))
     }
 
     /// Forgets a segment whose file goes.
@@ -117,6 +158,12 @@ impl ColumnCache {
         let of_segment = columns.kept.keys().filter(|(segment, ..)| *segment == id);
         let of_segment: Vec<Key> = of_segment.cloned().collect();
         of_segment.iter().for_each(|key| columns.remove(key));
+    }
+
+    /// Whether the column is kept or was wanted before; remembers that it is wanted now.
+    fn was_wanted(&self, key: Key) -> bool {
+        let mut columns = self.columns.lock();
+        columns.kept.contains_key(&key) || columns.wanted.put(key, ()).is_some()
     }
 
     fn get(&self, key: &Key) -> Option<ArrayRef> {
@@ -150,18 +197,39 @@ fn width(data_type: &DataType) -> Option<usize> {
     }
 }
 
+/// The schema of columns, which may have NULLs where the collection's have none: in rows that were deleted.
+fn with_nulls(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
+    let fields = schema.fields().iter().zip(columns);
+    let has_nulls =
+        |(field, column): (&Arc<Field>, &ArrayRef)| !field.is_nullable() && column.null_count() > 0;
+    if !fields.clone().any(has_nulls) {
+        return Arc::clone(schema);
+    }
+    let nullable = fields.map(|(field, column)| {
+        let nullable = field.is_nullable() || column.null_count() > 0;
+        Field::clone(field).with_nullable(nullable)
+    });
+    Arc::new(Schema::new(nullable.collect::<Vec<Field>>()))
+}
+
 /// Columns of all rows of a row group, and how many bytes were read for them.
 fn decode(
     reader: &Arc<SegmentReader>,
     row_group: usize,
-    schema: &Arc<CollectionSchema>,
+    schema: &CollectionSchema,
     fields: Vec<FieldId>,
 ) -> Result<(RecordBatch, u64)> {
-    let output = projected_schema(schema, &fields)?;
+    // Deleted rows come too, whatever they have.
+    let mut schema = schema.clone();
+    for column in &mut schema.columns {
+        column.nullable = true;
+    }
+    let schema = Arc::new(schema);
+    let output = projected_schema(&schema, &fields)?;
     let request = ReadRequest {
         row_groups: vec![row_group],
         batch_size: reader.row_group_rows(row_group) as usize,
-        ..ReadRequest::all(reader, Arc::clone(schema), fields)
+        ..ReadRequest::all(reader, schema, fields)
     };
     let mut batches = reader.read(request)?;
     let read: Vec<RecordBatch> = batches.by_ref().collect::<Result<_>>()?;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
 
 use super::{Fixture, read};
+use crate::storage::fetch::{sealed_rows, sealed_rows_kept};
 use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId, SegmentId};
 use crate::storage::segment::{ColumnCache, ReadRequest};
 
@@ -95,4 +96,49 @@ fn no_more_is_kept_than_may_be() {
     assert_eq!(bytes(&cache, 10, 0), Some(0));
     assert!(bytes(&cache, 1, 0) > Some(0));
     assert_eq!(bytes(&cache, 10, 0), Some(0));
+}
+
+#[test]
+fn a_column_is_decoded_for_few_rows_when_it_is_wanted_again() {
+    let fixture = fixture();
+    let reader = fixture.open();
+    let cache = ColumnCache::new(1 << 20);
+    let fields = [NUMBER, TEXT, FLAG];
+    let mut bytes = Vec::new();
+    for rows in [
+        vec![3, 499, 500, 999],
+        vec![0, 7, 501],
+        vec![7, 8],
+        vec![3, 999],
+    ] {
+        let (plain, _) = sealed_rows(&reader, &fixture.schema, &fields, &rows).unwrap();
+        let of_cache = sealed_rows_kept(&cache, SEGMENT, &reader, &fixture.schema, &fields, &rows);
+        let (found, read) = of_cache.unwrap();
+        assert_eq!(found, plain);
+        bytes.push(read);
+    }
+    // Texts are always read; numbers and flags are decoded at the second time.
+    let (_, text) = sealed_rows(&reader, &fixture.schema, &[TEXT], &[7, 8]).unwrap();
+    assert!(bytes[0] > text && bytes[1] > text, "{bytes:?}");
+    assert_eq!(bytes[2], text);
+}
+
+/// A column that became NOT NULL when the rows without a value were deleted.
+#[test]
+fn deleted_rows_may_have_nulls_where_none_may_be() {
+    let fixture = fixture();
+    let reader = fixture.open();
+    let mut schema = CollectionSchema::clone(&fixture.schema);
+    schema.columns[0].nullable = false;
+    let schema = Arc::new(schema);
+    let cache = ColumnCache::new(1 << 20);
+    let (all, _) = cache
+        .read(SEGMENT, &reader, 0, &schema, &[NUMBER])
+        .unwrap()
+        .unwrap();
+    assert_eq!((all.num_rows(), all.column(0).null_count()), (500, 72));
+    let rows = [1, 499];
+    let kept = sealed_rows_kept(&cache, SEGMENT, &reader, &schema, &[NUMBER], &rows).unwrap();
+    let (plain, _) = sealed_rows(&reader, &schema, &[NUMBER], &rows).unwrap();
+    assert_eq!(kept, (plain, 0));
 }

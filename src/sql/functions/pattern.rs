@@ -4,17 +4,28 @@
 //! looking ahead (`(?=..)`). POSIX prefers the longest of several alternatives, this engine the first (`a|ab`).
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use lru::LruCache;
 use regex::{Captures, Regex, RegexBuilder};
 
 use crate::error::{Error, Result, sqlstate};
 
-/// The patterns that a call has compiled.
-#[derive(Default)]
+/// How many patterns are kept: a column of patterns has as many as rows, each of them up to some MiB.
+const PATTERNS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(15);
+
+/// The patterns that a call has compiled, those that were used last.
 pub(super) struct Patterns {
-    known: RefCell<HashMap<(String, String), Arc<Pattern>>>,
+    known: RefCell<LruCache<(String, String), Arc<Pattern>>>,
+}
+
+impl Default for Patterns {
+    fn default() -> Self {
+        Self {
+            known: RefCell::new(LruCache::new(PATTERNS_MAX)),
+        }
+    }
 }
 
 impl Patterns {
@@ -24,13 +35,10 @@ impl Patterns {
     /// 2201B for a text that is no pattern, 22023 for an option that there is none of.
     pub(super) fn get(&self, pattern: &str, options: &str) -> Result<Arc<Pattern>> {
         let key = (pattern.to_string(), options.to_string());
-        if let Some(known) = self.known.borrow().get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        let compiled = Arc::new(Pattern::compile(pattern, options)?);
         let mut known = self.known.borrow_mut();
-        known.insert(key, Arc::clone(&compiled));
-        Ok(compiled)
+        let found =
+            known.try_get_or_insert(key, || Pattern::compile(pattern, options).map(Arc::new));
+        found.map(Arc::clone)
     }
 }
 

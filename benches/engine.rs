@@ -40,6 +40,7 @@ use shelfmark::storage::writer::{SegmentLayout, SegmentWriter, WrittenSegment};
 use shelfmark::{Database, Session};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::Barrier;
 
 /// On the disk of the build directory: `/tmp` may be memory.
 fn directory() -> TempDir {
@@ -473,6 +474,66 @@ fn prepared(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// `sessions` sessions that each insert `rounds` rows of `statement`'s table, one commit a row.
+fn insert_prepared_for(runtime: &Runtime, sessions: usize, rounds: u64) -> Duration {
+    runtime.block_on(async {
+        let directory = directory();
+        let database = Database::open(directory.path(), Settings::default())
+            .await
+            .unwrap();
+        let create = "CREATE TABLE event (id BIGINT, title TEXT)";
+        database
+            .session()
+            .sql(create)
+            .await
+            .unwrap()
+            .collect()
+            .await
+            .unwrap();
+        let ready = Arc::new(Barrier::new(sessions + 1));
+        let running: Vec<_> = (0..sessions)
+            .map(|_| {
+                let (session, ready) = (database.session(), Arc::clone(&ready));
+                tokio::spawn(async move {
+                    let insert = "INSERT INTO event VALUES ($1, $2)";
+                    let statement = session.prepare(insert, &[]).await.unwrap();
+                    ready.wait().await;
+                    for round in 0..rounds {
+                        let values = vec![
+                            ScalarValue::Int64(Some(round as i64)),
+                            ScalarValue::from("a book of the library"),
+                        ];
+                        let outcome = session.execute(&statement, values).await.unwrap();
+                        black_box(collect(outcome.stream).await.unwrap());
+                    }
+                })
+            })
+            .collect();
+        ready.wait().await;
+        let start = Instant::now();
+        for task in running {
+            task.await.unwrap();
+        }
+        start.elapsed()
+    })
+}
+
+/// `INSERT` of one row, prepared, by sessions of the embedded database, beside what the disk alone takes.
+fn insert(criterion: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = criterion.benchmark_group("insert");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("fdatasync alone", |b| b.iter_custom(sync_for));
+    for sessions in [1, 8, 64] {
+        group.throughput(Throughput::Elements(sessions as u64));
+        group.bench_function(format!("one row, {sessions} sessions"), |b| {
+            b.iter_custom(|rounds| insert_prepared_for(&runtime, sessions, rounds));
+        });
+    }
+    group.finish();
+}
+
 fn with_literals(text: &str, values: &[ScalarValue]) -> String {
     let mut text = text.to_string();
     for (i, value) in values.iter().enumerate() {
@@ -481,5 +542,5 @@ fn with_literals(text: &str, values: &[ScalarValue]) -> String {
     text
 }
 
-criterion_group!(benches, log_append, seal, prune, cluster, prepared);
+criterion_group!(benches, log_append, seal, prune, cluster, prepared, insert);
 criterion_main!(benches);

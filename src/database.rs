@@ -55,8 +55,8 @@ use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
 use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
-    CopyPlanner, FileAccess, MultisetRule, Session, TextInputRule, TextOutputRule, ValuesPlanner,
-    plan_view,
+    ClockRule, CopyPlanner, FileAccess, MultisetRule, Session, TextInputRule, TextOutputRule,
+    ValuesPlanner, plan_view,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -259,6 +259,7 @@ impl Database {
         let mut builder = shelfmark_udfs::with_vector_support(builder)
             .with_analyzer_rule(Arc::new(InListRule))
             .with_analyzer_rule(Arc::new(CheckedArithmeticRule))
+            .with_analyzer_rule(Arc::new(ClockRule))
             .with_analyzer_rule(Arc::new(TextInputRule))
             .with_analyzer_rule(Arc::new(TextOutputRule));
         let planners = builder.expr_planners().get_or_insert_with(Vec::new);

@@ -22,6 +22,7 @@ use datafusion::physical_expr_common::datum::apply;
 
 use super::assign::cast_to;
 use super::expressions::rewrite_expressions;
+use super::zone::Zone;
 use crate::storage::schema::ColumnType;
 
 /// Makes checked functions of arithmetic operators. It must run after types are coerced.
@@ -219,7 +220,8 @@ impl ScalarUDFImpl for RoundingFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let round = |numbers: &ArrayRef| cast_to(numbers, &self.target).map_err(|e| e.error);
+        let round =
+            |numbers: &ArrayRef| cast_to(numbers, &self.target, &Zone::utc()).map_err(|e| e.error);
         Ok(match &args.args[0] {
             ColumnarValue::Scalar(number) => {
                 let rounded = round(&number.to_array()?)?;

@@ -8,6 +8,7 @@ mod cast;
 mod datetime;
 mod error;
 mod list;
+mod moment;
 mod number;
 mod output;
 mod parse;

@@ -45,6 +45,7 @@ pub use self::exec::{Again, DmlExec};
 use super::assign::{Assignment, check_assignable};
 use super::checks::Checks;
 use super::options::PinnedSnapshot;
+use super::zone::Zone;
 use crate::error::{Error, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -310,7 +311,12 @@ fn check_input(
     input: &Schema,
 ) -> crate::error::Result<()> {
     if operation == Operation::Insert {
-        return Assignment::new(&collection.name, Arc::clone(&collection.schema)).check(input);
+        return Assignment::new(
+            &collection.name,
+            Arc::clone(&collection.schema),
+            Zone::utc(),
+        )
+        .check(input);
     }
     let (fields, columns) = (input.fields(), &collection.schema.columns);
     let types: Vec<_> = fields.iter().map(|f| f.data_type()).take(2).collect();

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 pub(crate) fn rewrite_expressions(
     plan: LogicalPlan,
     concerns: fn(&Expr) -> bool,
-    rewrite: fn(Expr, &DFSchema) -> Transformed<Expr>,
+    rewrite: impl Fn(Expr, &DFSchema) -> Transformed<Expr>,
 ) -> Result<LogicalPlan> {
     let rewritten = plan.transform_up_with_subqueries(|node| {
         if !holds(&node, concerns)? {

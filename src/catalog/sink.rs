@@ -14,6 +14,7 @@ use super::assign::Assignment;
 use super::checks::Checks;
 use super::keys::{NewKeys, Removed, expired, hashes, look_up};
 use super::transaction::{OpenTransaction, Written};
+use super::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Append, Change};
 use crate::storage::collection::Collection;
@@ -48,7 +49,7 @@ struct Waiting {
 }
 
 impl Sink {
-    /// A sink for rows of the collection as it is now, which must pass its checks.
+    /// A sink for rows of the collection as it is now, which must pass its checks; times are told by the clock of the zone.
     ///
     /// # Errors
     /// 0A000 for a unique key of a type that has no order.
@@ -56,10 +57,11 @@ impl Sink {
         engine: Arc<Engine>,
         collection: Arc<Collection>,
         checks: Option<Arc<Checks>>,
+        zone: Zone,
     ) -> Result<Self> {
         let schema = Arc::clone(&collection.schema);
         Ok(Self {
-            assignment: Assignment::new(&collection.name, schema),
+            assignment: Assignment::new(&collection.name, schema, zone),
             keys: NewKeys::all(&collection)?,
             checks,
             engine,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
+use datafusion::common::config::ConfigOptions;
 
 /// The largest distance from Greenwich that PostgreSQL takes, in seconds: less than a week.
 const OFFSET_MAX: i32 = 167 * 3600 + 59 * 60 + 59;
@@ -12,7 +13,7 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 /// A time zone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Zone {
     /// Always as far from Greenwich.
     Fixed {
@@ -32,6 +33,17 @@ impl Zone {
             east: 0,
             name: "UTC".to_string(),
         }
+    }
+
+    /// The zone of a session.
+    pub fn of(options: &ConfigOptions) -> Self {
+        let name = options.execution.time_zone.as_deref();
+        name.and_then(Self::parse).unwrap_or_else(Self::utc)
+    }
+
+    /// Whether its clock shows universal time.
+    pub fn is_utc(&self) -> bool {
+        matches!(self, Self::Fixed { east: 0, .. })
     }
 
     /// A zone that is so many seconds east of Greenwich, named as PostgreSQL does after `SET TIME ZONE 5.5`.
@@ -122,11 +134,18 @@ impl Zone {
         }
     }
 
+    /// What the clock shows at an instant, both in microseconds.
+    pub fn clock_at(&self, micros: i64) -> i64 {
+        micros.saturating_add(i64::from(self.seconds_at(micros)) * MICROS_PER_SECOND)
+    }
+
     /// The instant at which the clock shows a time, both in microseconds. Of a time that comes twice it is the later, and
     /// one that is left out is read with the offset before.
     pub fn instant_of(&self, local: i64) -> i64 {
         let place = match self {
-            Self::Fixed { east, .. } => return local - i64::from(*east) * MICROS_PER_SECOND,
+            Self::Fixed { east, .. } => {
+                return local.saturating_sub(i64::from(*east) * MICROS_PER_SECOND);
+            }
             Self::Place(place) => place,
         };
         let east = match place.offset_from_local_datetime(&instant(local)) {
@@ -134,9 +153,9 @@ impl Zone {
                 offset.fix().local_minus_utc()
             }
             // A gap is never longer than a day.
-            LocalResult::None => self.seconds_at(local - MICROS_PER_DAY),
+            LocalResult::None => self.seconds_at(local.saturating_sub(MICROS_PER_DAY)),
         };
-        local - i64::from(east) * MICROS_PER_SECOND
+        local.saturating_sub(i64::from(east) * MICROS_PER_SECOND)
     }
 }
 

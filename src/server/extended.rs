@@ -21,7 +21,7 @@ use super::respond;
 use super::running::{Answer, End, Rows, resume, start};
 use super::transport::Gone;
 use crate::error::{Error, Result, sqlstate};
-use crate::sql::format::{Format, decode_parameter, field_of_oid};
+use crate::sql::format::{Format, Zone, decode_parameter, field_of_oid};
 use crate::sql::{Named, Prepared, split};
 
 /// OIDs of parameters that leave the type to the server: unspecified, and `unknown`.
@@ -166,7 +166,13 @@ impl Connection {
                 message,
             ));
         }
-        let parameters = decode_parameters(&bound, statement, formats, parameters)?;
+        let parameters = decode_parameters(
+            &bound,
+            statement,
+            formats,
+            parameters,
+            &self.session.style().zone,
+        )?;
         let results = results.iter().map(|f| Format::from_code(*f));
         let mut results = results.collect::<Result<Vec<_>>>()?;
         if let Some(prepared) = answering(&bound) {
@@ -331,11 +337,13 @@ fn answering(statement: &Statement) -> Option<&Arc<Prepared>> {
     prepared.filter(|prepared| prepared.tag().answers_rows())
 }
 
+/// The values of Bind; times without a zone are read on the zone's clock.
 fn decode_parameters(
     statement: &Statement,
     name: &str,
     formats: &[i16],
     values: &[Option<Bytes>],
+    zone: &Zone,
 ) -> Result<Vec<ScalarValue>> {
     let fields = statement
         .prepared
@@ -364,7 +372,7 @@ fn decode_parameters(
     };
     let values = values.iter().zip(fields).enumerate();
     values
-        .map(|(i, (value, field))| decode_parameter(field, format(i), value.as_deref()))
+        .map(|(i, (value, field))| decode_parameter(field, format(i), value.as_deref(), zone))
         .collect()
 }
 

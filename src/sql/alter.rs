@@ -244,7 +244,7 @@ async fn add(
     };
     if let Some(text) = &column.default {
         let value = planning.evaluate(text).await?;
-        let array = assign(&value.to_array()?, column).map_err(|e| e.error)?;
+        let array = assign(&value.to_array()?, column, &planning.zone()).map_err(|e| e.error)?;
         let value = ScalarValue::try_from_array(&array, 0)?;
         column.missing = Bound::from_scalar(&value);
         if column.missing.is_none() && !value.is_null() {

@@ -14,6 +14,7 @@ use shelfmark_udfs::{Element, parse_halfvec, parse_vector, vector_type_of_sql};
 use super::tokens::{DIALECT, is_blank, tokenize};
 use super::types::column_type;
 use crate::catalog::assign::cast_to;
+use crate::catalog::zone::Zone;
 use crate::error::Error;
 
 /// Longer statements are not searched.
@@ -91,7 +92,7 @@ impl<'a> Literal<'a> {
         }
         let column_type = column_type(&without_length(&self.data_type)).ok()?;
         let text: ArrayRef = Arc::new(StringArray::from(vec![self.text]));
-        let of_text = cast_to(&text, &column_type).err()?;
+        let of_text = cast_to(&text, &column_type, &Zone::utc()).err()?;
         alike(&of_text.error).then_some(self.place)
     }
 }

@@ -14,6 +14,7 @@ mod alter;
 pub mod backends;
 mod backup;
 mod check;
+mod clock;
 pub mod command;
 mod compaction;
 mod complexity;
@@ -67,6 +68,7 @@ mod versions;
 mod whole_row;
 
 pub use access::{FileAccess, redact};
+pub(crate) use clock::ClockRule;
 pub use complexity::Limits;
 pub(crate) use copy::CopyPlanner;
 pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};

@@ -14,7 +14,9 @@ use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use shelfmark_udfs::{VectorType, coerce_to_vector};
 
 use crate::catalog::pg::reg_type_of;
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
+use crate::sql::format::convert;
 use crate::storage::schema::FIELD_ID_KEY;
 
 pub(super) use self::array::ArrayElements;
@@ -159,11 +161,15 @@ pub(super) fn place_of(id: &str) -> Result<usize> {
     }
 }
 
-/// The values as the types of their parameters.
+/// The values as the types of their parameters; texts are read, times without a zone on the zone's clock.
 ///
 /// # Errors
 /// 08P01 for another number of values, and whatever the casts refuse.
-pub(super) fn coerce(fields: &[FieldRef], values: Vec<ScalarValue>) -> Result<Vec<ScalarValue>> {
+pub(super) fn coerce(
+    fields: &[FieldRef],
+    values: Vec<ScalarValue>,
+    zone: &Zone,
+) -> Result<Vec<ScalarValue>> {
     if fields.len() != values.len() {
         let message = format!(
             "bind message supplies {} parameters, but the prepared statement requires {}",
@@ -173,10 +179,12 @@ pub(super) fn coerce(fields: &[FieldRef], values: Vec<ScalarValue>) -> Result<Ve
         return Err(Error::invalid(sqlstate::PROTOCOL_VIOLATION, message));
     }
     let values = fields.iter().zip(values);
-    values.map(|(field, value)| cast(field, value)).collect()
+    values
+        .map(|(field, value)| cast(field, value, zone))
+        .collect()
 }
 
-fn cast(field: &Field, value: ScalarValue) -> Result<ScalarValue> {
+fn cast(field: &Field, value: ScalarValue, zone: &Zone) -> Result<ScalarValue> {
     let target = field.data_type();
     if value.data_type() == *target {
         return Ok(value);
@@ -191,6 +199,10 @@ fn cast(field: &Field, value: ScalarValue) -> Result<ScalarValue> {
                 Expr::Literal(value, _) => Ok(value),
                 _ => Err(Error::internal("the text of a vector is no constant")),
             }
+        }
+        (None, Some(_)) => convert(&value, field, zone),
+        _ if value.data_type().is_temporal() && target.is_temporal() => {
+            convert(&value, field, zone)
         }
         _ => Ok(value.cast_to(target)?),
     }

@@ -251,7 +251,7 @@ impl Session {
         parameters: Vec<ScalarValue>,
     ) -> Result<Outcome> {
         self.admit(&prepared.statement)?;
-        let values = coerce(&prepared.parameters, parameters)?;
+        let values = coerce(&prepared.parameters, parameters, &self.style().zone)?;
         if let Some(kept) = prepared.kept(self).await? {
             let rows = kept.start(self, values).await?;
             return Ok(Outcome {
@@ -327,7 +327,7 @@ impl Planning<'_> {
         prepared: &Prepared,
         values: Vec<ScalarValue>,
     ) -> Result<(Tag, LogicalPlan)> {
-        let values = coerce(&prepared.parameters, values)?;
+        let values = coerce(&prepared.parameters, values, &self.zone())?;
         if let Some(kept) = prepared.kept(self.session).await? {
             return Ok((kept.tag().clone(), kept.bound(&values)?));
         }

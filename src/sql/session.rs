@@ -41,6 +41,7 @@ use crate::catalog::pg::{PgContext, SessionFacts, show_names, small_literals};
 use crate::catalog::sequences::{Given, SessionSequences};
 use crate::catalog::transaction::{CurrentTransaction, OpenTransaction};
 use crate::catalog::user::CurrentUser;
+use crate::catalog::zone::Zone;
 use crate::database::Core;
 use crate::error::{Error, Result};
 use crate::storage::change::Change;
@@ -331,6 +332,11 @@ impl<'a> Planning<'a> {
             Some(transaction) => Self::within(session, transaction),
             None => Self::over(session, session.newest_with_temporary(), None),
         }
+    }
+
+    /// The zone whose clock tells times.
+    pub(super) fn zone(&self) -> Zone {
+        Zone::of(self.state.config_options())
     }
 
     /// The planning of a statement that is part of a transaction.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
@@ -32,8 +32,9 @@ impl AnalyzerRule for TextInputRule {
         "text_input"
     }
 
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite_expressions(plan, is_cast, rewrite)
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let zone = Zone::of(config);
+        rewrite_expressions(plan, is_cast, |expr, schema| rewrite(expr, schema, &zone))
     }
 }
 
@@ -41,12 +42,12 @@ fn is_cast(expr: &Expr) -> bool {
     matches!(expr, Expr::Cast(cast) if is_read(&cast.field))
 }
 
-fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+fn rewrite(expr: Expr, schema: &DFSchema, zone: &Zone) -> Transformed<Expr> {
     match expr {
         Expr::Cast(Cast { expr, field })
             if is_read(&field) && expr.get_type(schema).is_ok_and(|t| is_text(&t)) =>
         {
-            let input = ScalarUDF::from(TextInput::new(field, &expr));
+            let input = ScalarUDF::from(TextInput::new(field, &expr, zone));
             Transformed::yes(Arc::new(input).call(vec![*expr]))
         }
         other => Transformed::no(other),
@@ -80,30 +81,22 @@ fn is_plain(element: &Field) -> bool {
     !is_text(element.data_type()) && is_read(element)
 }
 
-/// Whether the value follows the session's time zone, or the time of now (`'today'::date`). A text that is not written
-/// in the statement is no such word.
-fn is_stable(data_type: &DataType, text: &Expr) -> bool {
-    let literal = match text {
-        Expr::Literal(value, _) => value.try_as_str().flatten(),
-        _ => None,
+/// Whether the value follows the time of now (`'today'::date`). A text that is not written in the statement is no such
+/// word.
+fn is_stable(field: &Field, text: &Expr) -> bool {
+    let Expr::Literal(text, _) = text else {
+        return false;
     };
-    match (data_type, literal) {
-        (DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(_, None), Some(text)) => {
-            let words = ["now", "today", "tomorrow", "yesterday"];
-            words
-                .iter()
-                .any(|word| text.trim().eq_ignore_ascii_case(word))
-        }
-        (DataType::Timestamp(_, Some(_)), Some(text)) => {
-            let on = |zone: Zone| {
-                let texts = StringArray::from(vec![text]);
-                let field = Field::new("", data_type.clone(), true);
-                Some(read_texts(&texts, &field, &zone).ok()?.to_data())
-            };
-            on(Zone::utc()) != on(Zone::fixed(3600))
-        }
-        (DataType::Timestamp(_, Some(_)), None) => true,
-        (DataType::List(element), _) => is_stable(element.data_type(), text),
+    let text = text.try_as_str().flatten().unwrap_or_default();
+    let text = text.to_ascii_lowercase();
+    let words = ["now", "today", "tomorrow", "yesterday"];
+    is_moment(field.data_type()) && words.iter().any(|word| text.contains(word))
+}
+
+fn is_moment(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Date32 | DataType::Time64(_) | DataType::Timestamp(..) => true,
+        DataType::List(element) => is_moment(element.data_type()),
         _ => false,
     }
 }
@@ -112,17 +105,21 @@ fn is_stable(data_type: &DataType, text: &Expr) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct TextInput {
     field: FieldRef,
+    /// Whose clock tells times without a zone. It is the session's of when the plan is made: a plan with another is
+    /// another, and this one says the same at any time.
+    zone: Zone,
     signature: Signature,
 }
 
 impl TextInput {
-    fn new(field: FieldRef, text: &Expr) -> Self {
-        let volatility = match is_stable(field.data_type(), text) {
+    fn new(field: FieldRef, text: &Expr, zone: &Zone) -> Self {
+        let volatility = match is_stable(&field, text) {
             true => Volatility::Stable,
             false => Volatility::Immutable,
         };
         Self {
             field,
+            zone: zone.clone(),
             signature: Signature::any(1, volatility),
         }
     }
@@ -147,11 +144,9 @@ impl ScalarUDFImpl for TextInput {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let zone = args.config_options.execution.time_zone.as_deref();
-        let zone = zone.and_then(Zone::parse).unwrap_or_else(Zone::utc);
         let read = |texts: &ArrayRef| -> Result<ArrayRef> {
             let texts = cast(texts, &DataType::Utf8)?;
-            let values = read_texts(texts.as_string::<i32>(), &self.field, &zone);
+            let values = read_texts(texts.as_string::<i32>(), &self.field, &self.zone);
             Ok(values.map_err(|e| e.error)?)
         };
         Ok(match &args.args[0] {

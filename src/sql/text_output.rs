@@ -28,8 +28,9 @@ impl AnalyzerRule for TextOutputRule {
         "text_output"
     }
 
-    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite_expressions(plan, is_cast, rewrite)
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let zone = Zone::of(config);
+        rewrite_expressions(plan, is_cast, |expr, schema| rewrite(expr, schema, &zone))
     }
 }
 
@@ -45,15 +46,15 @@ fn is_plain_text(field: &Field) -> bool {
     ) && field.metadata().is_empty()
 }
 
-fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+fn rewrite(expr: Expr, schema: &DFSchema, zone: &Zone) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Transformed::no(expr);
     };
-    let from = inner.get_type(schema).ok().filter(differs);
-    let Some(from) = from.filter(|_| is_plain_text(field)) else {
+    let from = inner.get_type(schema);
+    if !is_plain_text(field) || !from.is_ok_and(|from| differs(&from)) {
         return Transformed::no(expr);
-    };
-    let function = ScalarUDF::new_from_impl(TextOutput::of(&from));
+    }
+    let function = ScalarUDF::new_from_impl(TextOutput::new(zone));
     let text = function.call(vec![inner.as_ref().clone()]);
     Transformed::yes(match field.data_type() {
         DataType::Utf8 => text,
@@ -76,31 +77,19 @@ fn differs(data_type: &DataType) -> bool {
     }
 }
 
-/// Whether the text follows the session's time zone.
-fn has_zone(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Timestamp(_, zone) => zone.is_some(),
-        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
-            has_zone(item.data_type())
-        }
-        _ => false,
-    }
-}
-
 /// `text_output(value)`: the value's text.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct TextOutput {
+    /// Whose clock tells times: the session's of when the plan is made.
+    zone: Zone,
     signature: Signature,
 }
 
 impl TextOutput {
-    fn of(from: &DataType) -> Self {
-        let volatility = match has_zone(from) {
-            true => Volatility::Stable,
-            false => Volatility::Immutable,
-        };
+    fn new(zone: &Zone) -> Self {
         Self {
-            signature: Signature::any(1, volatility),
+            zone: zone.clone(),
+            signature: Signature::any(1, Volatility::Immutable),
         }
     }
 }
@@ -127,7 +116,10 @@ impl ScalarUDFImpl for TextOutput {
         let [value] = args.args.as_slice() else {
             return Err(Error::internal("text_output takes one value").into());
         };
-        let style = style_of(&args.config_options);
+        let style = Style {
+            zone: self.zone.clone(),
+            ..Style::default()
+        };
         let field = &args.arg_fields[0];
         match value {
             ColumnarValue::Scalar(scalar) => {
@@ -136,14 +128,6 @@ impl ScalarUDFImpl for TextOutput {
             }
             ColumnarValue::Array(array) => Ok(texts(array, field, &style)?.into()),
         }
-    }
-}
-
-fn style_of(config: &ConfigOptions) -> Style {
-    let zone = config.execution.time_zone.as_deref().and_then(Zone::parse);
-    Style {
-        zone: zone.unwrap_or_else(Zone::utc),
-        ..Style::default()
     }
 }
 

@@ -7,6 +7,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::cast::{assign, check_assignable};
 use super::error::RowError;
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;
 use crate::storage::schema::{CollectionSchema, Column};
@@ -17,15 +18,17 @@ pub struct Assignment {
     relation: String,
     schema: Arc<CollectionSchema>,
     arrow: SchemaRef,
+    zone: Zone,
 }
 
 impl Assignment {
-    /// The assignment of rows to all columns of the collection.
-    pub fn new(relation: &QualifiedName, schema: Arc<CollectionSchema>) -> Self {
+    /// The assignment of rows to all columns of the collection, by the clock of the session's zone.
+    pub fn new(relation: &QualifiedName, schema: Arc<CollectionSchema>, zone: Zone) -> Self {
         Self {
             relation: relation.name.clone(),
             arrow: schema.arrow_schema(),
             schema,
+            zone,
         }
     }
 
@@ -68,7 +71,7 @@ impl Assignment {
     pub fn batch(&self, source: &RecordBatch) -> Result<RecordBatch, RowError> {
         let mut arrays = Vec::with_capacity(self.schema.columns.len());
         for (column, array) in self.schema.columns.iter().zip(source.columns()) {
-            let array = assign(array, column)?;
+            let array = assign(array, column, &self.zone)?;
             self.check_not_null(column, &array)?;
             arrays.push(array);
         }

@@ -10,25 +10,24 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, Time64MicrosecondType, TimeUnit, TimestampMicrosecondType,
-    TimestampNanosecondType,
+    Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
 };
 use shelfmark_udfs::{BitType, SparseType, VectorError, to_sparse};
 
 use super::error::{RowError, shorten};
-use super::number::{cast_or_overflow, to_number};
-use super::{datetime, list, output, parse};
+use super::number::to_number;
+use super::{datetime, list, moment, output, parse};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::{Column, ColumnType};
 
-/// The array as the column stores it; NULLs pass, see [`super::Assignment`] for NOT NULL.
+/// The array as the column stores it, by the clock of the zone; NULLs pass, see [`super::Assignment`] for NOT NULL.
 ///
 /// # Errors
 /// The SQLSTATE of Postgres for the first value that does not fit; 42804 when no value of the type can.
-pub fn assign(source: &ArrayRef, column: &Column) -> Result<ArrayRef, RowError> {
+pub fn assign(source: &ArrayRef, column: &Column, zone: &Zone) -> Result<ArrayRef, RowError> {
     check_assignable(source.data_type(), column)?;
-    to_type(source, &column.column_type).map_err(|e| RowError {
+    to_type(source, &column.column_type, zone).map_err(|e| RowError {
         row: e.row,
         error: in_column(e.error, column),
     })
@@ -105,43 +104,49 @@ fn is_bytes(data_type: &DataType) -> bool {
     )
 }
 
-/// The array as the type, for a value of no column.
+/// The array as the type, by the clock of the zone, for a value of no column.
 ///
 /// # Errors
 /// The SQLSTATE of Postgres for the first value that does not fit; 42846 when no value of the array's type can.
-pub fn cast_to(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, RowError> {
+pub fn cast_to(source: &ArrayRef, target: &ColumnType, zone: &Zone) -> Result<ArrayRef, RowError> {
     if !is_assignable(source.data_type(), target) {
         let message = format!("cannot cast type {} to {target}", source.data_type());
         return Err(Error::invalid(sqlstate::CANNOT_COERCE, message).into());
     }
-    to_type(source, target)
+    to_type(source, target, zone)
 }
 
 /// The array as the type; the caller has checked that the types go together.
-pub(super) fn to_type(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, RowError> {
+pub(super) fn to_type(
+    source: &ArrayRef,
+    target: &ColumnType,
+    zone: &Zone,
+) -> Result<ArrayRef, RowError> {
     let source = plain(source)?;
     if source.data_type().is_null() {
         return Ok(all_null(target, source.len()));
     }
     if source.data_type() == &DataType::Utf8 {
-        return read_text(source.as_string::<i32>(), target, &Zone::utc());
+        return read_text(source.as_string::<i32>(), target, zone);
     }
     use ColumnType as C;
     match target {
         C::Boolean | C::Bit { .. } => Ok(source),
         C::TinyInt | C::SmallInt | C::Integer | C::BigInt => to_number(&source, target),
         C::Real | C::Double | C::Numeric(..) => to_number(&source, target),
-        C::Text | C::Varchar(_) => read_text(&output::text_of(&source)?, target, &Zone::utc()),
+        C::Text | C::Varchar(_) => read_text(&output::text_of(&source)?, target, zone),
         C::Json => Ok(Arc::new(output::json_of(&source)?)),
         C::Bytea => Ok(source),
         C::Uuid => uuid_from_bytes(source.as_binary::<i32>()),
-        C::Date | C::Time | C::Timestamp | C::TimestampTz => to_moment(&source, target),
+        C::Date | C::Time | C::Timestamp | C::TimestampTz => {
+            moment::to_moment(&source, target, zone)
+        }
         C::SparseVec(dimension) => {
             let dimension = *dimension;
             Ok(Arc::new(to_sparse(&source, SparseType { dimension })?))
         }
         C::Vector(_) | C::HalfVec(_) => list::to_vector(&source, target),
-        C::Array(inner) => list::to_array(&source, inner),
+        C::Array(inner) => list::to_array(&source, inner, zone),
     }
 }
 
@@ -272,7 +277,7 @@ pub fn read_text(
             spelled(texts, |text| Ok(target.read(text)?.to_string()))
         }
         C::Vector(_) | C::HalfVec(_) => list::vector_from_text(texts, target),
-        C::Array(inner) => list::array_from_text(texts, inner),
+        C::Array(inner) => list::array_from_text(texts, inner, zone),
     }
 }
 
@@ -358,72 +363,6 @@ fn uuid_from_bytes(bytes: &BinaryArray) -> Result<ArrayRef, RowError> {
         builder.append_value(uuid.hyphenated().to_string());
     }
     Ok(Arc::new(builder.finish()))
-}
-
-/// Dates and times from one another; a zone that is not written is UTC.
-fn to_moment(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, RowError> {
-    let overflow = |name: &'static str| {
-        move || {
-            let message = format!("{name} out of range");
-            Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message)
-        }
-    };
-    let name = match target {
-        ColumnType::Date => "date",
-        ColumnType::Time => "time",
-        _ => "timestamp",
-    };
-    check_days(source, overflow(name))?;
-    let source = in_micros(source, overflow(name))?;
-    let cast = cast_or_overflow(&source, &target.arrow_type(), overflow(name))?;
-    match cast.data_type() {
-        DataType::Date32 => check_days(&cast, overflow(name))?,
-        DataType::Timestamp(..) => {
-            let micros = cast.as_primitive::<TimestampMicrosecondType>();
-            let outside = |v: &i64| !(datetime::MICROS_MIN..=datetime::MICROS_MAX).contains(v);
-            let mut values = micros.values().iter().enumerate();
-            if let Some((row, _)) = values.find(|(row, v)| outside(v) && !micros.is_null(*row)) {
-                return Err(RowError::new(row, overflow(name)()));
-            }
-        }
-        _ => {}
-    }
-    Ok(cast)
-}
-
-/// Timestamps in microseconds without a zone, rounded down (Arrow rounds towards 1970).
-fn in_micros(source: &ArrayRef, overflow: impl Fn() -> Error) -> Result<ArrayRef, RowError> {
-    match source.data_type() {
-        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
-            let nanos = source.as_primitive::<TimestampNanosecondType>();
-            let micros = nanos.unary::<_, TimestampMicrosecondType>(|v| v.div_euclid(1000));
-            Ok(Arc::new(micros))
-        }
-        DataType::Timestamp(unit, _) => {
-            let local = cast_or_overflow(source, &DataType::Timestamp(*unit, None), &overflow)?;
-            let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-            cast_or_overflow(&local, &micros, overflow)
-        }
-        DataType::Date64 => {
-            let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-            cast_or_overflow(source, &micros, overflow)
-        }
-        _ => Ok(Arc::clone(source)),
-    }
-}
-
-/// Dates that Arrow can neither print nor turn into microseconds are refused.
-fn check_days(dates: &ArrayRef, overflow: impl Fn() -> Error) -> Result<(), RowError> {
-    if dates.data_type() != &DataType::Date32 {
-        return Ok(());
-    }
-    let dates = dates.as_primitive::<Date32Type>();
-    let range = datetime::DAYS_MIN..=datetime::DAYS_MAX;
-    let bad = |(row, v): &(usize, &i32)| !range.contains(&i64::from(**v)) && !dates.is_null(*row);
-    match dates.values().iter().enumerate().find(bad) {
-        Some((row, _)) => Err(RowError::new(row, overflow())),
-        None => Ok(()),
-    }
 }
 
 /// The field of an array's elements.

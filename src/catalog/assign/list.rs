@@ -13,6 +13,7 @@ use shelfmark_udfs::{parse_halfvec, parse_vector};
 
 use super::cast::{element_field, to_type};
 use super::error::{RowError, syntax};
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::ColumnType;
 
@@ -274,10 +275,14 @@ pub(super) fn vector_from_text(
 }
 
 /// Lists as `inner[]`, element by element.
-pub(super) fn to_array(source: &ArrayRef, inner: &ColumnType) -> Result<ArrayRef, RowError> {
+pub(super) fn to_array(
+    source: &ArrayRef,
+    inner: &ColumnType,
+    zone: &Zone,
+) -> Result<ArrayRef, RowError> {
     let lists = Lists::of(source);
-    let elements =
-        to_type(&lists.elements, inner).map_err(|e| e.moved(|element| lists.row_of(element)))?;
+    let elements = to_type(&lists.elements, inner, zone)
+        .map_err(|e| e.moved(|element| lists.row_of(element)))?;
     list_array(inner, &lists.offsets, elements, lists.nulls)
 }
 
@@ -301,6 +306,7 @@ fn list_array(
 pub(super) fn array_from_text(
     texts: &StringArray,
     inner: &ColumnType,
+    zone: &Zone,
 ) -> Result<ArrayRef, RowError> {
     let mut elements: Vec<Option<String>> = Vec::new();
     let mut offsets = vec![0];
@@ -314,7 +320,7 @@ pub(super) fn array_from_text(
     }
     let row_of = |element| offsets.partition_point(|o| *o <= element) - 1;
     let source: ArrayRef = Arc::new(StringArray::from(elements));
-    let elements = to_type(&source, inner).map_err(|e| e.moved(row_of))?;
+    let elements = to_type(&source, inner, zone).map_err(|e| e.moved(row_of))?;
     list_array(inner, &offsets, elements, texts.nulls().cloned())
 }
 

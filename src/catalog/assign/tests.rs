@@ -17,6 +17,7 @@ use arrow::datatypes::{
 use half::f16;
 
 use super::*;
+use crate::catalog::zone::Zone;
 use crate::storage::change::QualifiedName;
 use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId};
 
@@ -33,7 +34,7 @@ fn column(column_type: ColumnType) -> Column {
 
 fn to(source: impl Array + 'static, target: ColumnType) -> Result<ArrayRef, RowError> {
     let source: ArrayRef = Arc::new(source);
-    let stored = assign(&source, &column(target.clone()))?;
+    let stored = assign(&source, &column(target.clone()), &Zone::utc())?;
     assert_eq!(stored.data_type(), &target.arrow_type());
     assert_eq!(stored.len(), source.len());
     stored.to_data().validate_full().unwrap();
@@ -123,7 +124,7 @@ fn text_is_read_by_the_type_of_the_column() {
         assert_eq!(nothing, vec![None, None], "{target}");
         // What was stored can be stored again, and reads back from its own text.
         let array = to(StringArray::from(source()), target.clone()).unwrap();
-        let again = assign(&array, &column(target.clone())).unwrap();
+        let again = assign(&array, &column(target.clone()), &Zone::utc()).unwrap();
         assert_eq!(&again, &array, "{target}");
         let read = to(text_of(&array).unwrap(), target.clone()).unwrap();
         assert_eq!(&read, &array, "{target}");
@@ -266,7 +267,7 @@ fn types_that_do_not_go_together_are_refused() {
         (&float, C::Array(Box::new(C::Double))),
     ];
     for (source, target) in cases {
-        let e = assign(source, &column(target.clone())).unwrap_err();
+        let e = assign(source, &column(target.clone()), &Zone::utc()).unwrap_err();
         assert_eq!(e.error.sqlstate(), "42804", "{target}");
     }
     assert_eq!(
@@ -327,14 +328,14 @@ fn lists_of_any_width_become_vectors() {
         ] {
             let source = cast(&list, &target).unwrap();
             for vector in [C::Vector(2), C::HalfVec(2)] {
-                let got = assign(&source, &column(vector.clone())).unwrap();
+                let got = assign(&source, &column(vector.clone()), &Zone::utc()).unwrap();
                 assert_eq!(got.data_type(), &vector.arrow_type(), "{target}");
                 got.to_data().validate_full().unwrap();
                 let texts = text_of(&got).unwrap();
                 let texts: Vec<_> = texts.iter().map(|t| t.map(str::to_string)).collect();
                 assert_eq!(texts, expected, "{target}");
                 // A part of the rows is those rows.
-                let part = assign(&source.slice(1, 2), &column(vector)).unwrap();
+                let part = assign(&source.slice(1, 2), &column(vector), &Zone::utc()).unwrap();
                 assert_eq!(&part, &got.slice(1, 2), "{target}");
             }
         }
@@ -460,7 +461,7 @@ fn batches_match_by_place_and_keep_not_null() {
         computed_keys: Vec::new(),
     });
     let name = QualifiedName::new("public", "book");
-    let assignment = Assignment::new(&name, Arc::clone(&schema));
+    let assignment = Assignment::new(&name, Arc::clone(&schema), Zone::utc());
     let rows = |ids: Vec<Option<i32>>| {
         let texts = vec!["x"; ids.len()];
         RecordBatch::try_from_iter([

@@ -27,6 +27,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Operation, Target, check_input, extension};
 use crate::catalog::assign::Assignment;
 use crate::catalog::keys::{Existing, NewKeys, Removed, expired, look_up};
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -332,11 +333,12 @@ impl ExecutionPlan for ConflictExec {
         let memory = MemoryConsumer::new("ON CONFLICT").register(context.memory_pool());
         let gathered = memory.new_empty();
         let collection = &self.target.collection;
+        let zone = Zone::of(context.session_config().options());
         let lookups = Lookups {
             rows: execute_stream(Arc::clone(&self.input), context)?,
             lookup: Lookup {
                 target: self.target.clone(),
-                assignment: Assignment::new(&collection.name, Arc::clone(&collection.schema)),
+                assignment: Assignment::new(&collection.name, Arc::clone(&collection.schema), zone),
                 key: self.key,
                 fields: self.existing_fields(),
                 columns: Arc::clone(&self.columns),

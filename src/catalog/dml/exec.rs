@@ -33,6 +33,7 @@ use super::{Operation, Target, count_schema};
 use crate::catalog::options::{PinnedSnapshot, ShelfmarkOptions};
 use crate::catalog::scan::CollectionScanExec;
 use crate::catalog::transaction::{CurrentTransaction, OpenTransaction};
+use crate::catalog::zone::Zone;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::schema::Version;
 use crate::storage::snapshot::Snapshot;
@@ -285,6 +286,11 @@ impl Statement {
         ShelfmarkOptions::durability_of(self.context.session_config().options())
     }
 
+    /// The zone whose clock tells times.
+    fn zone(&self) -> Zone {
+        Zone::of(self.context.session_config().options())
+    }
+
     /// The transaction has read what it read: a statement in it is not run again.
     async fn join(&self, transaction: &OpenTransaction) -> Result<Answer> {
         let Run { changed, answer } = self.rows(&self.input, &transaction.snapshot()).await?;
@@ -448,7 +454,7 @@ impl Statement {
     /// Runs the query: the rows that come, the addresses of those that go, and what RETURNING makes of them.
     async fn rows(&self, plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Run> {
         let collection = self.target.current(snapshot)?;
-        let mut writer = Writer::try_new(&self.target, self.operation, collection)?;
+        let mut writer = Writer::try_new(&self.target, self.operation, collection, self.zone())?;
         let mut answer = Answer::new(self.context.memory_pool());
         let plan = &self.take_whole(plan, &mut writer)?;
         let mut rows = execute_stream(Arc::clone(plan), Arc::clone(&self.context))?;

@@ -12,6 +12,7 @@ use super::{Action, Merge, Operation, Target};
 use crate::catalog::assign::Assignment;
 use crate::catalog::keys::{KeyColumns, Removed};
 use crate::catalog::sink::{NewRows, Sink};
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::schema::SegmentId;
@@ -45,7 +46,7 @@ pub(super) struct Changed {
 }
 
 impl Writer {
-    /// A writer of rows of the collection as it is now.
+    /// A writer of rows of the collection as it is now, by the clock of the zone.
     ///
     /// # Errors
     /// Those of [`Sink::try_new`].
@@ -53,11 +54,12 @@ impl Writer {
         target: &Target,
         operation: Operation,
         collection: Arc<Collection>,
+        zone: Zone,
     ) -> Result<Self> {
         let schema = Arc::clone(&collection.schema);
         Ok(Self {
             operation,
-            assignment: Assignment::new(&collection.name, schema),
+            assignment: Assignment::new(&collection.name, schema, zone.clone()),
             proposed: match operation {
                 Operation::Merge(Merge {
                     by_key: Some(key), ..
@@ -68,6 +70,7 @@ impl Writer {
                 Arc::clone(&target.engine),
                 Arc::clone(&collection),
                 target.checks.clone(),
+                zone,
             )?,
             collection,
             removed: Removed::new(),

@@ -7,7 +7,7 @@ use chrono::{Datelike, NaiveDateTime, Timelike};
 use datafusion::common::{Result, ScalarValue};
 
 use super::Group;
-use super::moment::{civil, local};
+use super::moment::civil;
 use super::row::{Call, Kind, Overload, text};
 
 use Kind::{Date, Interval, Text, Timestamp, Timestamptz};
@@ -54,7 +54,7 @@ fn of_instant(call: &Call<'_>) -> Result<ScalarValue> {
         seconds: i64::from(seconds),
         name: name.into_owned(),
     };
-    of_moment(call, local(instant, &zone), offset)
+    of_moment(call, zone.clock_at(instant), offset)
 }
 
 /// What a template may show.

@@ -119,15 +119,10 @@ fn at_zone(call: &Call<'_>, zone: &Zone) -> Result<ScalarValue> {
     Ok(match &call.values[1] {
         ScalarValue::TimestampMicrosecond(Some(micros), None) => instant(zone.instant_of(*micros)),
         ScalarValue::TimestampMicrosecond(Some(micros), Some(_)) => {
-            ScalarValue::TimestampMicrosecond(Some(local(*micros, zone)), None)
+            ScalarValue::TimestampMicrosecond(Some(zone.clock_at(*micros)), None)
         }
         _ => return call.null(),
     })
-}
-
-/// What the zone's clock shows at an instant, in microseconds.
-pub(super) fn local(micros: i64, zone: &Zone) -> i64 {
-    micros + i64::from(zone.seconds_at(micros)) * MICROS_PER_SECOND
 }
 
 /// The calendar's reading of microseconds since 1970.
@@ -158,7 +153,7 @@ fn age_of_instants(call: &Call<'_>) -> Result<ScalarValue> {
     let (Some(later), Some(earlier)) = (call.moment(0), call.moment(1)) else {
         return call.null();
     };
-    between(local(later, &zone), local(earlier, &zone))
+    between(zone.clock_at(later), zone.clock_at(earlier))
 }
 
 fn age_of_today(call: &Call<'_>) -> Result<ScalarValue> {
@@ -167,10 +162,10 @@ fn age_of_today(call: &Call<'_>) -> Result<ScalarValue> {
     };
     let zone = call.zone();
     let earlier = match &call.values[0] {
-        ScalarValue::TimestampMicrosecond(_, Some(_)) => local(earlier, &zone),
+        ScalarValue::TimestampMicrosecond(_, Some(_)) => zone.clock_at(earlier),
         _ => earlier,
     };
-    let now = local(Utc::now().timestamp_micros(), &zone);
+    let now = zone.clock_at(Utc::now().timestamp_micros());
     between(now - now.rem_euclid(MICROS_PER_DAY), earlier)
 }
 
@@ -251,7 +246,7 @@ fn made(call: &Call<'_>) -> Result<i64> {
 fn time_of_day(call: &Call<'_>) -> Result<ScalarValue> {
     let zone = call.zone();
     let now = Utc::now().timestamp_micros();
-    let clock = civil(local(now, &zone))?;
+    let clock = civil(zone.clock_at(now))?;
     let (_, short) = zone.offset_at(now);
     Ok(text(format!(
         "{} {short}",

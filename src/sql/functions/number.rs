@@ -8,6 +8,7 @@ use datafusion::common::{Result, ScalarValue};
 use super::Group;
 use super::row::{Call, Kind, NUMBER, Overload};
 use crate::catalog::assign::cast_to;
+use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
 use crate::storage::schema::ColumnType;
 
@@ -150,7 +151,8 @@ fn to_number(call: &Call<'_>) -> Result<ScalarValue> {
     }
     let texts: ArrayRef = Arc::new(StringArray::from(vec![number]));
     let (precision, scale) = NUMBER;
-    let read = cast_to(&texts, &ColumnType::Numeric(precision, scale)).map_err(|e| e.error)?;
+    let read = cast_to(&texts, &ColumnType::Numeric(precision, scale), &Zone::utc())
+        .map_err(|e| e.error)?;
     ScalarValue::try_from_array(&read, 0)
 }
 

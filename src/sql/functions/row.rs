@@ -310,8 +310,7 @@ impl Call<'_> {
 
     /// The session's time zone.
     pub(super) fn zone(&self) -> Zone {
-        let zone = self.config.execution.time_zone.as_deref();
-        zone.and_then(Zone::parse).unwrap_or_else(Zone::utc)
+        Zone::of(self.config)
     }
 
     /// NULL of the result's type.

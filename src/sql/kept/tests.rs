@@ -404,6 +404,11 @@ async fn plans_are_kept_as_far_up_as_they_may_be() {
             "analyzed",
         ),
         (
+            "SELECT timestamptz '2024-01-01'::text, $1::timestamptz::date",
+            vec![Some("2024-01-01")],
+            "operators",
+        ),
+        (
             "SELECT current_setting('TimeZone'), $1::int",
             vec![Some("1")],
             "analyzed",

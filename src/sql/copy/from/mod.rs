@@ -135,7 +135,13 @@ type Stream = Arc<dyn PartitionStream>;
 impl Source<'_> {
     fn client(&self, dialect: Dialect, targets: &[usize]) -> Result<Stream> {
         let lines = dialect.lines().cloned();
-        let intake = Intake::new(self.collection, targets, lines, self.check_nulls);
+        let intake = Intake::new(
+            self.collection,
+            targets,
+            lines,
+            self.check_nulls,
+            self.planning.zone(),
+        );
         // What is wrong with FORCE options is said before any bytes are asked for.
         intake.check_forced()?;
         Ok(self.rows(intake, Origin::Client(dialect)))
@@ -161,6 +167,7 @@ impl Source<'_> {
         if of_rows == 0 {
             let progress = self.planning.session.copy_progress();
             let source = FileSource::open(self.collection, files, wanted, self.named)?
+                .with_zone(self.planning.zone())
                 .with_progress(progress);
             let targets = source.targets().to_vec();
             return Ok((Arc::new(source), targets));
@@ -173,7 +180,13 @@ impl Source<'_> {
         let targets = self.targets_of(&files[0], &options, wanted)?;
         let dialect = options.file_dialect(&files[0].path, Direction::From)?;
         let lines = dialect.lines().cloned();
-        let intake = Intake::new(self.collection, &targets, lines, self.check_nulls);
+        let intake = Intake::new(
+            self.collection,
+            &targets,
+            lines,
+            self.check_nulls,
+            self.planning.zone(),
+        );
         intake.check_forced()?;
         let origin = Origin::Files(files, Box::new(options));
         Ok((self.rows(intake, origin), targets))

@@ -17,6 +17,7 @@ use super::json::{JsonReader, json_text};
 use super::matching::{Matching, position};
 use super::rows::{Rows, TextRows};
 use crate::catalog::assign::assign;
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::copy::bad_file;
 use crate::sql::copy::files::InputFile;
@@ -38,6 +39,8 @@ pub(super) struct FileSource {
     columns: Vec<Column>,
     targets: Vec<usize>,
     schema: SchemaRef,
+    /// Whose clock tells times.
+    zone: Zone,
     progress: Arc<CopyProgress>,
 }
 
@@ -75,8 +78,15 @@ impl FileSource {
             columns,
             targets,
             schema,
+            zone: Zone::utc(),
             progress: Arc::default(),
         })
+    }
+
+    /// The same source, whose times are told by the clock of the zone.
+    pub(super) fn with_zone(mut self, zone: Zone) -> Self {
+        self.zone = zone;
+        self
     }
 
     /// The same source, which tells `progress` how far it is.
@@ -98,7 +108,7 @@ impl FileSource {
     ) -> Result<RecordBatch> {
         let mut cast = Vec::with_capacity(columns.len());
         for (array, column) in columns.iter().zip(&self.columns) {
-            let array = assign(array, column).map_err(|e| {
+            let array = assign(array, column, &self.zone).map_err(|e| {
                 let error = e.error.context(format!("column \"{}\"", column.name));
                 match e.row {
                     Some(row) => error.context(place(row)),
@@ -268,6 +278,7 @@ impl PartitionStream for FileSource {
             columns: self.columns.clone(),
             targets: self.targets.clone(),
             schema: Arc::clone(&self.schema),
+            zone: self.zone.clone(),
             progress: Arc::clone(&self.progress),
         };
         let bytes = source.files.iter().map(InputFile::bytes).sum();

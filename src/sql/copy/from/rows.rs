@@ -8,6 +8,7 @@ use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use bytes::BytesMut;
 
 use crate::catalog::assign::{RowError, cast_to};
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::copy::dialect::LineFormat;
 use crate::sql::copy::encode::put_line;
@@ -109,6 +110,8 @@ pub(super) struct Intake {
     /// How lines are written; `None` for binary.
     lines: Option<LineFormat>,
     schema: SchemaRef,
+    /// Whose clock tells times.
+    zone: Zone,
 }
 
 impl Intake {
@@ -119,6 +122,7 @@ impl Intake {
         targets: &[usize],
         lines: Option<LineFormat>,
         check_nulls: bool,
+        zone: Zone,
     ) -> Self {
         let all = &collection.schema.columns;
         let columns: Vec<Column> = targets.iter().map(|at| all[*at].clone()).collect();
@@ -136,6 +140,7 @@ impl Intake {
             columns,
             lines,
             schema,
+            zone,
         }
     }
 
@@ -149,6 +154,7 @@ impl Intake {
             whole: self.whole,
             lines: lines.cloned(),
             schema: Arc::clone(&self.schema),
+            zone: self.zone.clone(),
         }
     }
 
@@ -209,10 +215,16 @@ impl Intake {
 
     fn values(&self, source: &ArrayRef, column: usize) -> Result<ArrayRef, RowError> {
         if self.lines.is_some() {
-            return cast_to(source, &self.columns[column].column_type);
+            return cast_to(source, &self.columns[column].column_type, &self.zone);
         }
         let cells: Vec<Option<&[u8]>> = source.as_binary::<i32>().iter().collect();
-        decode_column(0, self.schema.field(column), Format::Binary, &cells)
+        decode_column(
+            0,
+            self.schema.field(column),
+            Format::Binary,
+            &cells,
+            &self.zone,
+        )
     }
 
     fn check_nulls(&self, rows: &Rows, complete: usize) -> Result<()> {

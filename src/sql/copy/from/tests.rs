@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::decoder::Decoder;
 use super::rows::{Intake, Rows};
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result};
 use crate::sql::copy::dialect::Dialect;
 use crate::sql::copy::options::{CopyOptions, Direction};
@@ -69,6 +70,7 @@ fn intake(dialect: &Dialect) -> Arc<Intake> {
         &[0, 1, 2],
         dialect.lines().cloned(),
         true,
+        Zone::utc(),
     ))
 }
 

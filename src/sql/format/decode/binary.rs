@@ -14,6 +14,7 @@ use arrow::datatypes::{
 use super::column_type::column_type;
 use super::list;
 use crate::catalog::assign::{RowError, cast_to};
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::format::number::{invalid, numeric_text};
 use crate::sql::format::sparse;
@@ -205,8 +206,10 @@ fn numerics(field: &Field, cells: &[Cell<'_>]) -> Result<ArrayRef, RowError> {
     match column_type(field) {
         Some(
             ColumnType::TinyInt | ColumnType::SmallInt | ColumnType::Integer | ColumnType::BigInt,
-        ) => cast_to(&texts, &ColumnType::Numeric(38, 0)),
-        Some(ColumnType::Real | ColumnType::Double) => cast_to(&texts, &ColumnType::Double),
+        ) => cast_to(&texts, &ColumnType::Numeric(38, 0), &Zone::utc()),
+        Some(ColumnType::Real | ColumnType::Double) => {
+            cast_to(&texts, &ColumnType::Double, &Zone::utc())
+        }
         _ => Ok(texts),
     }
 }

@@ -15,13 +15,13 @@ use shelfmark_udfs::{Element, SparseType, VectorType};
 
 use self::column_type::column_type;
 use super::{Format, PgType, bits, oid, type_of};
-use crate::catalog::assign::{RowError, cast_to, read_text};
+use crate::catalog::assign::{RowError, cast_to};
 use crate::catalog::pg_type::list_element;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::{ColumnType, LIST_ELEMENT};
 
-/// A parameter's value; its bytes are of the field's own type.
+/// A parameter's value; its bytes are of the field's own type, and times without a zone are read on the zone's clock.
 ///
 /// # Errors
 /// 22P02 and 22007 for text that is no value of the type, 22P03 for such bytes, 22003 and 22008 for values out of
@@ -30,8 +30,9 @@ pub fn decode_parameter(
     field: &Field,
     format: Format,
     bytes: Option<&[u8]>,
+    zone: &Zone,
 ) -> Result<ScalarValue> {
-    decode_parameter_of(0, field, format, bytes)
+    decode_parameter_of(0, field, format, bytes, zone)
 }
 
 /// A parameter's value; its bytes are of the type that the client declared (0 for none), the value is of the field's.
@@ -43,8 +44,9 @@ pub fn decode_parameter_of(
     field: &Field,
     format: Format,
     bytes: Option<&[u8]>,
+    zone: &Zone,
 ) -> Result<ScalarValue> {
-    let array = decode_column(declared, field, format, &[bytes]).map_err(|e| e.error)?;
+    let array = decode_column(declared, field, format, &[bytes], zone).map_err(|e| e.error)?;
     Ok(ScalarValue::try_from_array(&array, 0)?)
 }
 
@@ -57,6 +59,7 @@ pub fn decode_column(
     field: &Field,
     format: Format,
     cells: &[Option<&[u8]>],
+    zone: &Zone,
 ) -> Result<ArrayRef, RowError> {
     let oid = match declared {
         0 | oid::UNKNOWN => type_of(field).oid,
@@ -66,18 +69,18 @@ pub fn decode_column(
         Format::Text => binary::texts(cells)?,
         Format::Binary => binary::values(oid, field, cells)?,
     };
-    convert_array(&array, field)
+    convert_array(&array, field, zone)
 }
 
 /// The value as the field's type, by assignment: text is read, lists of numbers become vectors.
 ///
 /// # Errors
 /// As [`decode_parameter_of`].
-pub fn convert(value: &ScalarValue, field: &Field) -> Result<ScalarValue> {
+pub fn convert(value: &ScalarValue, field: &Field, zone: &Zone) -> Result<ScalarValue> {
     if value.data_type() == *field.data_type() {
         return Ok(value.clone());
     }
-    let array = convert_array(&value.to_array()?, field).map_err(|e| e.error)?;
+    let array = convert_array(&value.to_array()?, field, zone).map_err(|e| e.error)?;
     Ok(ScalarValue::try_from_array(&array, 0)?)
 }
 
@@ -86,19 +89,11 @@ pub fn convert(value: &ScalarValue, field: &Field) -> Result<ScalarValue> {
 /// # Errors
 /// As [`decode_parameter_of`].
 pub fn read_texts(texts: &StringArray, field: &Field, zone: &Zone) -> Result<ArrayRef, RowError> {
-    use ColumnType::{Date, Time, Timestamp, TimestampTz};
-    match column_type(field) {
-        Some(moment @ (Date | Time | Timestamp | TimestampTz)) => {
-            exactly(&read_text(texts, &moment, zone)?, field.data_type())
-        }
-        _ => {
-            let texts: ArrayRef = Arc::new(texts.clone());
-            convert_array(&texts, field)
-        }
-    }
+    let texts: ArrayRef = Arc::new(texts.clone());
+    convert_array(&texts, field, zone)
 }
 
-fn convert_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef, RowError> {
+fn convert_array(array: &ArrayRef, field: &Field, zone: &Zone) -> Result<ArrayRef, RowError> {
     let target = field.data_type();
     let same = array.data_type() == target;
     // Text of a type kept as text must still be checked.
@@ -108,10 +103,10 @@ fn convert_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef, RowError> 
     let told = type_of(field);
     if let Some(column_type) = column_type(field) {
         if matches!(told.oid, oid::BIT | oid::VARBIT | oid::SPARSEVEC) {
-            let texts = cast_to(array, &column_type)?;
+            let texts = cast_to(array, &column_type, zone)?;
             return exactly(&kept_as_text(&texts, told)?, target);
         }
-        return exactly(&cast_to(array, &column_type)?, target);
+        return exactly(&cast_to(array, &column_type, zone)?, target);
     }
     if same {
         return Ok(Arc::clone(array));
@@ -121,7 +116,7 @@ fn convert_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef, RowError> 
         return exactly(&vectors, target);
     }
     if let Some(element) = list_element(target) {
-        return exactly(&convert_list(array, element)?, target);
+        return exactly(&convert_list(array, element, zone)?, target);
     }
     match (array.data_type(), target) {
         (_, DataType::Null) => Ok(Arc::clone(array)),
@@ -140,9 +135,12 @@ fn convert_array(array: &ArrayRef, field: &Field) -> Result<ArrayRef, RowError> 
 }
 
 /// Lists of a type that columns cannot have, element by element.
-fn convert_list(array: &ArrayRef, element: &Field) -> Result<ArrayRef, RowError> {
+fn convert_list(array: &ArrayRef, element: &Field, zone: &Zone) -> Result<ArrayRef, RowError> {
     let array = match array.data_type() {
-        DataType::Utf8 => cast_to(array, &ColumnType::Array(Box::new(ColumnType::Text)))?,
+        DataType::Utf8 => {
+            let texts = ColumnType::Array(Box::new(ColumnType::Text));
+            cast_to(array, &texts, zone)?
+        }
         _ => Arc::clone(array),
     };
     let Some(list) = array.as_list_opt::<i32>() else {
@@ -151,7 +149,7 @@ fn convert_list(array: &ArrayRef, element: &Field) -> Result<ArrayRef, RowError>
     };
     let offsets = list.offsets();
     let row_of = |place: usize| offsets.partition_point(|o| *o as usize <= place) - 1;
-    let elements = convert_array(list.values(), element).map_err(|e| RowError {
+    let elements = convert_array(list.values(), element, zone).map_err(|e| RowError {
         row: e.row.map(row_of),
         error: e.error,
     })?;

@@ -54,7 +54,7 @@ impl<'a> Case<'a> {
         let told = type_of(&field);
         same("type", &(told.oid, told.typmod), &(self.oid, self.typmod))?;
         let decode = |format, bytes: &[u8]| {
-            let value = decode_parameter(&field, format, Some(bytes));
+            let value = decode_parameter(&field, format, Some(bytes), &Zone::utc());
             value.map_err(|e| format!("{format:?} is refused: {e}"))
         };
         let value = decode(Format::Text, self.input.as_bytes())?;

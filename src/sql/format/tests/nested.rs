@@ -46,8 +46,10 @@ fn vectors_are_read_from_all_that_clients_send() {
     let any = field_of(oid::VECTOR, -1, 1);
     let bytes = unhex("000300003f80000040200000c0400000");
     for field in [&three, &any] {
-        let from_binary = decode_parameter(field, Format::Binary, Some(&bytes)).unwrap();
-        let from_text = decode_parameter(field, Format::Text, Some(b" [1, 2.5,-3]")).unwrap();
+        let from_binary =
+            decode_parameter(field, Format::Binary, Some(&bytes), &Zone::utc()).unwrap();
+        let from_text =
+            decode_parameter(field, Format::Text, Some(b" [1, 2.5,-3]"), &Zone::utc()).unwrap();
         assert_eq!(from_binary, from_text);
         for (element, values) in [
             (oid::FLOAT8_ARRAY, "{1,2.5,-3}"),
@@ -56,12 +58,22 @@ fn vectors_are_read_from_all_that_clients_send() {
         ] {
             let list = field_of(element, -1, 1);
             let list_value =
-                decode_parameter(&list, Format::Text, Some(values.as_bytes())).unwrap();
-            assert_eq!(convert(&list_value, field).unwrap(), from_text);
+                decode_parameter(&list, Format::Text, Some(values.as_bytes()), &Zone::utc())
+                    .unwrap();
+            assert_eq!(
+                convert(&list_value, field, &Zone::utc()).unwrap(),
+                from_text
+            );
             let array = list_value.to_array().unwrap();
             let sent = encode(&array, &list, Format::Binary, &Style::default()).unwrap();
-            let received =
-                decode_parameter_of(element, field, Format::Binary, sent[0].as_deref()).unwrap();
+            let received = decode_parameter_of(
+                element,
+                field,
+                Format::Binary,
+                sent[0].as_deref(),
+                &Zone::utc(),
+            )
+            .unwrap();
             assert_eq!(received, from_text);
         }
     }
@@ -70,13 +82,20 @@ fn vectors_are_read_from_all_that_clients_send() {
 #[test]
 fn arrays_of_vectors_quote_them() {
     let field = field_of(oid::VECTOR_ARRAY, 2, 1);
-    let value = decode_parameter(&field, Format::Text, Some(b"{\"[1,2]\",NULL}")).unwrap();
+    let value = decode_parameter(
+        &field,
+        Format::Text,
+        Some(b"{\"[1,2]\",NULL}"),
+        &Zone::utc(),
+    )
+    .unwrap();
     let array = value.to_array().unwrap();
     let style = Style::default();
     let written = encode(&array, &field, Format::Text, &style).unwrap();
     assert_eq!(written[0].as_deref().unwrap(), b"{\"[1,2]\",NULL}");
     let sent = encode(&array, &field, Format::Binary, &style).unwrap();
-    let received = decode_parameter(&field, Format::Binary, sent[0].as_deref()).unwrap();
+    let received =
+        decode_parameter(&field, Format::Binary, sent[0].as_deref(), &Zone::utc()).unwrap();
     assert_eq!(received, value);
 }
 

@@ -44,13 +44,13 @@ const TYPES: [(u32, i32); 30] = [
 fn round(field: &Field, value: &ScalarValue, format: Format) -> Result<ScalarValue> {
     let array = value.to_array()?;
     let rows = encode(&array, field, format, &Style::default())?;
-    decode_parameter(field, format, rows[0].as_deref())
+    decode_parameter(field, format, rows[0].as_deref(), &Zone::utc())
 }
 
 /// Reads a value from text or PostgreSQL's binary format, and back from both.
 fn check(oid: u32, typmod: i32, format: Format, bytes: &[u8]) {
     let field = field_of(oid, typmod, 1);
-    let value = decode_parameter(&field, format, Some(bytes)).unwrap();
+    let value = decode_parameter(&field, format, Some(bytes), &Zone::utc()).unwrap();
     for format in [Format::Text, Format::Binary] {
         assert_eq!(
             round(&field, &value, format).unwrap(),
@@ -171,7 +171,7 @@ proptest! {
             let field = field_of(oid, typmod, 1);
             for format in [Format::Text, Format::Binary] {
                 for bytes in [&bytes[..], text.as_bytes()] {
-                    if let Ok(value) = decode_parameter(&field, format, Some(bytes)) {
+                    if let Ok(value) = decode_parameter(&field, format, Some(bytes), &Zone::utc()) {
                         // What was read can be written, if only as text.
                         round(&field, &value, Format::Text).unwrap();
                     }
@@ -194,7 +194,7 @@ proptest! {
         bytes.extend(cells);
         for oid in [oid::INT4_ARRAY, oid::TEXT_ARRAY, oid::TEXT] {
             let field = field_of(oid, -1, 1);
-            let _ = decode_parameter_of(oid::INT4_ARRAY, &field, Format::Binary, Some(&bytes));
+            let _ = decode_parameter_of(oid::INT4_ARRAY, &field, Format::Binary, Some(&bytes), &Zone::utc());
         }
     }
 }
@@ -204,7 +204,7 @@ fn nulls_of_every_type_come_back() {
     for (oid, typmod) in TYPES {
         let field = field_of(oid, typmod, 1);
         for format in [Format::Text, Format::Binary] {
-            let null = decode_parameter(&field, format, None).unwrap();
+            let null = decode_parameter(&field, format, None, &Zone::utc()).unwrap();
             assert!(null.is_null(), "{oid}");
             assert_eq!(null.data_type(), *field.data_type());
             assert_eq!(round(&field, &null, format).unwrap(), null);
@@ -216,19 +216,19 @@ fn nulls_of_every_type_come_back() {
 fn columns_keep_the_place_of_a_bad_value() {
     let field = field_of(oid::INT4, -1, 1);
     let cells = [Some(&b"1"[..]), None, Some(&b"x"[..])];
-    let error = decode_column(0, &field, Format::Text, &cells).unwrap_err();
+    let error = decode_column(0, &field, Format::Text, &cells, &Zone::utc()).unwrap_err();
     assert_eq!(error.row, Some(2));
-    let good = decode_column(0, &field, Format::Text, &cells[..2]).unwrap();
+    let good = decode_column(0, &field, Format::Text, &cells[..2], &Zone::utc()).unwrap();
     assert_eq!(good.len(), 2);
     assert!(good.is_null(1));
     let lists = field_of(oid::INT4_ARRAY, -1, 1);
     let cells = [Some(&b"{1,2}"[..]), Some(&b"{3,x}"[..])];
-    let error = decode_column(0, &lists, Format::Text, &cells).unwrap_err();
+    let error = decode_column(0, &lists, Format::Text, &cells, &Zone::utc()).unwrap_err();
     assert_eq!(error.row, Some(1));
     let texts: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
     let plain = Field::new("c", texts.data_type().clone(), true);
     assert_eq!(
-        convert(&ScalarValue::from("a"), &plain).unwrap(),
+        convert(&ScalarValue::from("a"), &plain, &Zone::utc()).unwrap(),
         ScalarValue::try_from_array(&texts, 0).unwrap()
     );
 }

@@ -4,7 +4,7 @@ use super::*;
 
 fn code(oid: u32, typmod: i32, format: Format, bytes: &[u8]) -> &'static str {
     let field = field_of(oid, typmod, 1);
-    match decode_parameter(&field, format, Some(bytes)) {
+    match decode_parameter(&field, format, Some(bytes), &Zone::utc()) {
         Ok(value) => panic!("{bytes:?} as {oid} is {value:?}"),
         Err(error) => error.sqlstate(),
     }
@@ -132,7 +132,8 @@ fn formats_must_fit_the_columns() {
 fn other_types_convert_as_assignments_do() {
     let sent = |declared: u32, text: &str| {
         let field = field_of(declared, -1, 1);
-        let value = decode_parameter(&field, Format::Text, Some(text.as_bytes())).unwrap();
+        let value =
+            decode_parameter(&field, Format::Text, Some(text.as_bytes()), &Zone::utc()).unwrap();
         let array = value.to_array().unwrap();
         let mut rows = encode(&array, &field, Format::Binary, &Style::default()).unwrap();
         rows.remove(0)
@@ -164,7 +165,13 @@ fn other_types_convert_as_assignments_do() {
     ] {
         let field = field_of(wanted, typmod, 1);
         let bytes = sent(declared, text);
-        let value = decode_parameter_of(declared, &field, Format::Binary, bytes.as_deref());
+        let value = decode_parameter_of(
+            declared,
+            &field,
+            Format::Binary,
+            bytes.as_deref(),
+            &Zone::utc(),
+        );
         let written = value.map(|value| {
             let array = value.to_array().unwrap();
             let rows = encode(&array, &field, Format::Text, &Style::default()).unwrap();

@@ -78,6 +78,7 @@ fn book(id: CollectionId) -> NewCollection {
             next_field_id: FieldId(3),
             checks: Vec::new(),
             computed_keys: Vec::new(),
+            foreign_keys: Vec::new(),
         },
         options: CollectionOptions::default(),
     }

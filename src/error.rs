@@ -75,6 +75,7 @@ pub mod sqlstate {
     pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
     pub const BAD_COPY_FILE_FORMAT: &str = "22P04";
     pub const NOT_NULL_VIOLATION: &str = "23502";
+    pub const FOREIGN_KEY_VIOLATION: &str = "23503";
     pub const UNIQUE_VIOLATION: &str = "23505";
     pub const CHECK_VIOLATION: &str = "23514";
     pub const INVALID_TRANSACTION_STATE: &str = "25000";
@@ -103,6 +104,7 @@ pub mod sqlstate {
     pub const DUPLICATE_OBJECT: &str = "42710";
     pub const GROUPING_ERROR: &str = "42803";
     pub const DATATYPE_MISMATCH: &str = "42804";
+    pub const INVALID_FOREIGN_KEY: &str = "42830";
     pub const WRONG_OBJECT_TYPE: &str = "42809";
     pub const WINDOWING_ERROR: &str = "42P20";
     pub const CANNOT_COERCE: &str = "42846";

@@ -21,6 +21,7 @@ use roaring::RoaringBitmap;
 pub(super) use self::columns::{KeyColumns, one_zero};
 pub(super) use self::existing::Existing;
 use self::lookup::Lookup;
+pub(super) use self::lookup::open_segment;
 pub(super) use self::point::{Place, PointKey};
 use crate::compaction::expire::expired_rows;
 use crate::error::{Error, Result, sqlstate};
@@ -68,7 +69,8 @@ impl NewKeys {
         Ok(Self::new(KeyColumns::of(collection, key)?))
     }
 
-    fn new(columns: KeyColumns) -> Self {
+    /// No keys yet, of these columns.
+    pub(super) fn new(columns: KeyColumns) -> Self {
         Self {
             columns,
             hashes: Vec::new(),
@@ -110,12 +112,27 @@ impl NewKeys {
         Ok(())
     }
 
-    /// That the statement does not bring a key twice. `rows` are those of the statement as far as they are at hand.
+    /// Of which unique key of the collection.
+    pub(super) fn key(&self) -> KeyId {
+        self.columns.key()
+    }
+
+    /// Makes [`NewKeys::has`] and [`NewKeys::present`] possible.
+    pub(super) fn sort(&mut self) {
+        self.hashes.sort_unstable();
+    }
+
+    /// Whether one of the keys, which are sorted, has the hash.
+    pub(super) fn has(&self, hash: u128) -> bool {
+        self.hashes.binary_search(&hash).is_ok()
+    }
+
+    /// That the statement does not bring a key twice; sorts them. `rows` are those of the statement as far as they are at hand.
     ///
     /// # Errors
     /// 23505 naming the key where it is at hand.
     pub fn check_unique(&mut self, rows: &[RecordBatch]) -> Result<()> {
-        self.hashes.sort_unstable();
+        self.sort();
         let twice = self.hashes.windows(2).find(|pair| pair[0] == pair[1]);
         let Some(hash) = twice.map(|pair| pair[0]) else {
             return Ok(());
@@ -141,18 +158,30 @@ impl NewKeys {
         collection: &Collection,
         removed: &Removed,
     ) -> Result<()> {
-        let Some((least, greatest)) = &self.range else {
-            return Ok(());
-        };
-        let lookup = self.lookup(engine, collection, &self.hashes, removed);
-        let found = lookup.in_growing()?;
-        let found = match found {
-            Some(key) => Some(key),
-            None => lookup.in_sealed(least, greatest)?,
-        };
-        match found {
+        match self.present(engine, collection, removed)? {
             Some(key) => Err(self.duplicate(Some(key))),
             None => Ok(()),
+        }
+    }
+
+    /// The text of one of the keys, which are sorted, that a live row of the collection has, those of `removed` apart.
+    /// Reads files.
+    ///
+    /// # Errors
+    /// XX001 or 58030 for segments that cannot be read.
+    pub(super) fn present(
+        &self,
+        engine: &Engine,
+        collection: &Collection,
+        removed: &Removed,
+    ) -> Result<Option<String>> {
+        let Some((least, greatest)) = &self.range else {
+            return Ok(None);
+        };
+        let lookup = self.lookup(engine, collection, &self.hashes, removed);
+        match lookup.in_growing()? {
+            Some(key) => Ok(Some(key)),
+            None => lookup.in_sealed(least, greatest),
         }
     }
 
@@ -217,6 +246,19 @@ impl NewKeys {
     }
 }
 
+/// Whether all of the keys are looked up in memory alone, and soon.
+///
+/// # Errors
+/// None in practice.
+pub fn are_at_hand(keys: &[NewKeys], engine: &Engine, collection: &Collection) -> Result<bool> {
+    for keys in keys {
+        if !keys.are_at_hand(engine, collection)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Looks keys up: at once when they are at hand, else where threads wait for files.
 ///
 /// # Errors
@@ -255,6 +297,6 @@ pub fn hashes(keys: &[NewKeys]) -> Arc<Vec<u64>> {
 }
 
 /// The part of a hash that indexes keep. Sorted hashes have sorted parts.
-fn short(hash: u128) -> u64 {
+pub(super) fn short(hash: u128) -> u64 {
     (hash >> 64) as u64
 }

@@ -13,6 +13,7 @@ pub mod dml;
 #[cfg(test)]
 mod equivalence;
 pub(crate) mod expressions;
+pub mod foreign_keys;
 pub mod in_list;
 pub mod index_definition;
 pub mod json;

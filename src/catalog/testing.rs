@@ -55,6 +55,7 @@ pub fn clustered(columns: Vec<Column>) -> CollectionSchema {
         next_field_id: FieldId(columns.len() as u32 + 1),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
         columns,
     }
 }

@@ -34,7 +34,7 @@ use crate::storage::pending::row_changes;
 use crate::storage::schema::{CollectionId, FieldId, SegmentId};
 use crate::storage::sequence::Sequence;
 use crate::storage::snapshot::Snapshot;
-use crate::storage::transaction::{Durability, Transaction};
+use crate::storage::transaction::{Durability, KeyUse, KeyUseLengths, Transaction};
 
 /// Memory that is counted for a change apart from its rows.
 const CHANGE_BYTES: usize = 256;
@@ -82,8 +82,8 @@ pub(super) struct Written<'a> {
     pub removed: &'a Removed,
     pub appended: Option<RecordBatch>,
     pub files: Vec<SegmentFile>,
-    /// Sorted hashes of the unique keys that come.
-    pub keys: Option<Arc<Vec<u64>>>,
+    /// The unique keys that it has to do with.
+    pub keys: KeyUse,
 }
 
 /// A transaction that is not committed. When it is dropped, nothing is left of it.
@@ -101,7 +101,7 @@ struct Pending {
     snapshot: Arc<Snapshot>,
     /// Changes that are not of rows, and truncations.
     definitions: Vec<Change>,
-    keys: Vec<(CollectionId, Arc<Vec<u64>>)>,
+    keys: KeyUse,
     files: Vec<SegmentFile>,
     /// The collections whose rows changed.
     touched: BTreeSet<CollectionId>,
@@ -119,7 +119,7 @@ struct Pending {
 struct Savepoint {
     snapshot: Arc<Snapshot>,
     definitions: usize,
-    keys: usize,
+    keys: KeyUseLengths,
     files: usize,
 }
 
@@ -152,7 +152,7 @@ impl OpenTransaction {
         let pending = Pending {
             snapshot: Arc::clone(&base),
             definitions: Vec::new(),
-            keys: Vec::new(),
+            keys: KeyUse::default(),
             files: Vec::new(),
             touched: BTreeSet::new(),
             growing: HashMap::new(),
@@ -253,8 +253,8 @@ impl OpenTransaction {
         let before = Arc::clone(&pending.snapshot);
         pending.snapshot = Arc::new(before.with_pending(&changes)?);
         pending.touched.insert(id);
-        let keys = pending.keys.len();
-        pending.keys.extend(written.keys.map(|keys| (id, keys)));
+        let keys = pending.keys.lengths();
+        pending.keys.append(written.keys);
         if let Err(error) = pending.reserve() {
             pending.snapshot = before;
             pending.keys.truncate(keys);
@@ -309,7 +309,7 @@ impl OpenTransaction {
         let savepoint = Savepoint {
             snapshot: Arc::clone(&pending.snapshot),
             definitions: pending.definitions.len(),
-            keys: pending.keys.len(),
+            keys: pending.keys.lengths(),
             files: pending.files.len(),
         };
         pending.savepoints.push(savepoint);
@@ -380,7 +380,7 @@ impl OpenTransaction {
         pending.end();
         pending.snapshot = Arc::clone(&self.base);
         pending.definitions.clear();
-        pending.keys.clear();
+        pending.keys = KeyUse::default();
         pending.files.clear();
     }
 
@@ -417,8 +417,8 @@ impl OpenTransaction {
         changes.extend(rows);
         let mut transaction = Transaction::new(self.base.version(), changes);
         let mut keys = std::mem::take(&mut pending.keys);
-        keys.retain(|(id, _)| !is_temporary(id));
-        transaction.keys = joined(keys);
+        keys.retain(|id| !is_temporary(id));
+        transaction.keys = keys.joined();
         let temporary = match now.has_temporary_schema() {
             true => Some(pending.kept(&now, own)?),
             false => None,
@@ -483,9 +483,9 @@ impl Pending {
         let growing = self.touched.iter().filter_map(own);
         let growing = growing.filter_map(|(c, segment)| c.growing_segment(*segment));
         let rows: u64 = growing.map(|growing| growing.bytes).sum();
-        let keys: usize = self.keys.iter().map(|(_, keys)| keys.len() * 8).sum();
-        let changes = (self.keys.len() + self.definitions.len()) * CHANGE_BYTES;
-        Ok(self.memory.try_resize(rows as usize + keys + changes)?)
+        let changes = (self.keys.lists() + self.definitions.len()) * CHANGE_BYTES;
+        let bytes = rows as usize + self.keys.hashes() * 8 + changes;
+        Ok(self.memory.try_resize(bytes)?)
     }
 }
 
@@ -505,23 +505,4 @@ fn seal(
 
 fn names(change: &Change, id: SegmentId) -> bool {
     matches!(change, Change::AddSegments(_, segments) if segments.iter().any(|s| s.id == id))
-}
-
-/// One sorted list for each collection.
-fn joined(keys: Vec<(CollectionId, Arc<Vec<u64>>)>) -> Vec<(CollectionId, Arc<Vec<u64>>)> {
-    let mut by_collection = HashMap::<CollectionId, Vec<Arc<Vec<u64>>>>::new();
-    for (collection, keys) in keys {
-        by_collection.entry(collection).or_default().push(keys);
-    }
-    let join = |mut lists: Vec<Arc<Vec<u64>>>| match lists.len() {
-        1 => lists.remove(0),
-        _ => {
-            let mut all: Vec<u64> = lists.iter().flat_map(|l| l.iter().copied()).collect();
-            all.sort_unstable();
-            all.dedup();
-            Arc::new(all)
-        }
-    };
-    let lists = by_collection.into_iter();
-    lists.map(|(id, lists)| (id, join(lists))).collect()
 }

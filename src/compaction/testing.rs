@@ -108,6 +108,7 @@ impl Shelf {
             partition_key: None,
             next_field_id: FieldId(6),
             checks: Vec::new(),
+            foreign_keys: Vec::new(),
             computed_keys: computed.collect(),
         };
         let new = NewCollection {

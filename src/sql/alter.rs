@@ -1,5 +1,6 @@
 //! ALTER TABLE: a new schema for the same segments.
 
+mod foreign_keys;
 mod identity;
 
 use std::sync::Arc;
@@ -96,7 +97,7 @@ struct Next {
 
 async fn apply(
     planning: &Planning<'_>,
-    collection: &Collection,
+    collection: &Arc<Collection>,
     next: &mut Next,
     action: &AlterAction,
 ) -> Result<()> {
@@ -117,23 +118,28 @@ async fn apply(
                 let relation = &collection.name.name;
                 constraint::add(planning, relation, &mut next.schema, check)?;
             }
-            if let Some(key) = &column.references {
-                planning.foreign_key(&old_name(), &next.schema, key)?;
-            }
             if let Some(wanted) = &column.sequence {
                 identity::add(planning, collection, next, &name, wanted)?;
             }
-            match &column.unique {
-                Some(definition) => add_unique(planning, collection, next, definition).await,
+            if let Some(definition) = &column.unique {
+                add_unique(planning, collection, next, definition).await?;
+            }
+            match &column.references {
+                Some(key) => foreign_keys::add(planning, collection, next, key).await,
                 None => Ok(()),
             }
         }
-        AlterAction::DropColumn { name, if_exists } => {
+        AlterAction::DropColumn {
+            name,
+            if_exists,
+            cascade,
+        } => {
             if *if_exists && next.schema.column(&fold(name)).is_none() {
                 let text = format!("column \"{}\" does not exist, skipping", fold(name));
                 planning.session.notice(text);
                 return Ok(());
             }
+            foreign_keys::release_column(planning, collection, next, name, *cascade)?;
             drop(next, name)
         }
         AlterAction::AddCheck { check, not_valid } => {
@@ -155,8 +161,19 @@ async fn apply(
         AlterAction::AddPrimaryKey(names) => {
             add_primary_key(planning, collection, &mut next.schema, names).await
         }
-        AlterAction::AddForeignKey(key) => planning.foreign_key(&old_name(), &next.schema, key),
-        AlterAction::DropConstraint { name, if_exists } => {
+        AlterAction::AddForeignKey(key) => foreign_keys::add(planning, collection, next, key).await,
+        AlterAction::ValidateConstraint(name) => {
+            foreign_keys::validate(planning, collection, next, name).await
+        }
+        AlterAction::SetTiming(name, timing) => {
+            foreign_keys::set_timing(collection, next, name, *timing)
+        }
+        AlterAction::DropConstraint {
+            name,
+            if_exists,
+            cascade,
+        } => {
+            foreign_keys::release_constraint(planning, collection, next, name, *cascade)?;
             drop_constraint(planning, collection, next, name, *if_exists)
         }
         AlterAction::RenameConstraint(from, to) => rename_constraint(collection, next, from, to),
@@ -310,6 +327,7 @@ fn drop(next: &mut Next, name: &Ident) -> Result<()> {
     }
     schema.columns.retain(|c| c.id != id);
     schema.checks.retain(|c| !c.columns.contains(&id));
+    schema.foreign_keys.retain(|k| !k.columns.contains(&id));
     Ok(())
 }
 
@@ -446,9 +464,10 @@ fn drop_constraint(
         return Ok(());
     }
     let schema = &mut next.schema;
-    let before = schema.checks.len();
+    let before = schema.checks.len() + schema.foreign_keys.len();
     schema.checks.retain(|c| c.name != name);
-    if schema.checks.len() < before {
+    schema.foreign_keys.retain(|key| key.name != name);
+    if schema.checks.len() + schema.foreign_keys.len() < before {
         return Ok(());
     }
     if !schema.primary_key.is_empty() && name == format!("{}_pkey", collection.name.name) {
@@ -485,14 +504,22 @@ fn rename_constraint(
         return Ok(());
     }
     let schema = &mut next.schema;
-    if schema.checks.iter().any(|c| c.name == to) {
+    if schema.checks.iter().any(|c| c.name == to) || schema.foreign_key(&to).is_some() {
         let relation = &collection.name.name;
         let message = format!("constraint \"{to}\" for relation \"{relation}\" already exists");
         return Err(Error::exists(sqlstate::DUPLICATE_OBJECT, message));
     }
-    let found = schema.checks.iter_mut().find(|c| c.name == from);
-    found.ok_or_else(|| no_constraint(collection, &from))?.name = to;
+    let mut checks = schema.checks.iter_mut();
+    let mut references = schema.foreign_keys.iter_mut();
+    if let Some(check) = checks.find(|c| c.name == from) {
+        check.name = to;
+    } else if let Some(key) = references.find(|key| key.name == from) {
+        key.name = to;
+    } else {
+        return Err(no_constraint(collection, &from));
+    }
     schema.checks.sort_by(|a, b| a.name.cmp(&b.name));
+    schema.foreign_keys.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(())
 }
 

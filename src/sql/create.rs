@@ -1,5 +1,6 @@
 //! CREATE, DROP and TRUNCATE as commands.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, UInt64Array};
@@ -24,6 +25,7 @@ use super::ddl::{
     qualify, schema_name, with_keys,
 };
 use super::dml::insert_plan;
+use super::foreign_key::{Child, Released, referring, releases};
 use super::mend::name_columns;
 use super::options;
 use super::parameters::Types;
@@ -43,6 +45,7 @@ use crate::storage::schema::{CollectionId, CollectionOptions, CollectionSchema, 
 use crate::storage::snapshot::{DEFAULT_SCHEMA, Snapshot, TEMPORARY_SCHEMA};
 use crate::storage::transaction::Durability;
 use crate::storage::ttl::Ttl;
+use crate::storage::unique::UniqueKey;
 
 /// CREATE TABLE, with or without AS.
 pub(super) async fn collection(
@@ -77,10 +80,8 @@ pub(super) async fn collection(
     }
     Ttl::check(&schema, &options)?;
     check_defaults(planning, &schema)?;
-    let references = create.columns.iter().filter_map(|c| c.references.as_ref());
-    for key in references.chain(&create.foreign_keys) {
-        planning.foreign_key(&name, &schema, key)?;
-    }
+    let references = create.columns.iter().filter_map(|c| c.references.clone());
+    let references: Arc<[_]> = references.chain(create.foreign_keys).collect();
     let of_columns = create.columns.iter().filter_map(|c| c.unique.clone());
     let unique: Arc<[_]> = of_columns.chain(create.unique).collect();
     if create.persistence == Persistence::Unlogged {
@@ -91,6 +92,7 @@ pub(super) async fn collection(
     let definitions = Arc::new(create.columns);
     let act = move || {
         let (definitions, unique) = (Arc::clone(&definitions), Arc::clone(&unique));
+        let references = Arc::clone(&references);
         let (session, name) = (session.clone(), name.clone());
         let (schema, options) = (schema.clone(), options.clone());
         let query = query.clone();
@@ -112,15 +114,8 @@ pub(super) async fn collection(
                     .temporary()
                     .set_on_commit(id, rule);
             }
-            let new = NewCollection {
-                id,
-                name: name.clone(),
-                schema,
-                options,
-            };
             session.check_creates(&snapshot, &name.schema)?;
-            let schema = new.schema.clone();
-            let mut changes = vec![Change::CreateCollection(new)];
+            let mut schema = schema;
             let indexes = Indexes {
                 session: &session,
                 snapshot: &snapshot,
@@ -128,10 +123,24 @@ pub(super) async fn collection(
                 name: &name,
                 schema: &schema,
             };
-            for definition in unique.iter() {
-                let index = indexes.create(definition, &changes)?;
-                changes.push(index);
+            let indexes = indexes.create_all(&unique)?;
+            let child = Child {
+                session: &session,
+                snapshot: &snapshot,
+                id,
+                name: &name,
+                keys: &unique_keys(&name, &schema, &indexes),
+            };
+            for definition in references.iter() {
+                child.add(&mut schema, definition)?;
             }
+            let mut changes = vec![Change::CreateCollection(NewCollection {
+                id,
+                name: name.clone(),
+                schema: schema.clone(),
+                options,
+            })];
+            changes.extend(indexes);
             changes.extend(session.ownership(Object::Collection(id)));
             for (column, definition) in schema.columns.iter().zip(definitions.iter()) {
                 if let Some(wanted) = &definition.sequence {
@@ -190,6 +199,20 @@ async fn fill(
         .iter()
         .map(|batch| batch.column(0).as_primitive::<UInt64Type>());
     Ok(counts.filter_map(arrow::compute::sum).sum())
+}
+
+/// The unique keys of a collection that is made with these indexes.
+fn unique_keys(
+    name: &QualifiedName,
+    schema: &CollectionSchema,
+    indexes: &[Change],
+) -> Vec<UniqueKey> {
+    let primary = (!schema.primary_key.is_empty()).then(|| UniqueKey::primary(&name.name, schema));
+    let others = indexes.iter().filter_map(|change| match change {
+        Change::CreateIndex(_, index) => Some(UniqueKey::of(index)),
+        _ => None,
+    });
+    primary.into_iter().chain(others).collect()
 }
 
 fn taken(snapshot: &Snapshot, name: &QualifiedName) -> bool {
@@ -439,9 +462,34 @@ pub(super) fn drop(session: &Session, drop: Drop) -> Result<(Tag, LogicalPlan)> 
             if changes.is_empty() {
                 return Ok(());
             }
+            changes.extend(releases_of(&session, &snapshot, &changes, drop.cascade)?);
             session.commit(&snapshot, changes).await
         }
     })
+}
+
+/// The changes that take away the foreign keys to collections which `changes` drop.
+fn releases_of(
+    session: &Session,
+    snapshot: &Snapshot,
+    changes: &[Change],
+    cascade: bool,
+) -> Result<Vec<Change>> {
+    let dropped = changes.iter().filter_map(|change| match change {
+        Change::DropCollection(id) => Some(*id),
+        _ => None,
+    });
+    let dropped: HashSet<CollectionId> = dropped.collect();
+    let parents = dropped
+        .iter()
+        .filter_map(|id| snapshot.collection_by_id(*id));
+    let released: Vec<Released<'_>> = parents
+        .map(|parent| Released {
+            parent,
+            by: &|_| true,
+        })
+        .collect();
+    releases(session, snapshot, &released, &dropped, cascade)
 }
 
 fn drop_one(
@@ -509,6 +557,7 @@ pub(super) fn truncate(
     session: &Session,
     names: Vec<ObjectName>,
     restart: bool,
+    cascade: bool,
 ) -> Result<(Tag, LogicalPlan)> {
     let session = session.clone();
     let path = session.search_path();
@@ -525,8 +574,10 @@ pub(super) fn truncate(
             async move {
                 let snapshot = session.snapshot();
                 let mut changes = Vec::new();
-                for name in &names {
-                    let collection = find_collection(&snapshot, name)?;
+                let named = names.iter();
+                let named = named.map(|name| find_collection(&snapshot, name).cloned());
+                let named = named.collect::<Result<Vec<_>>>()?;
+                for collection in &referring(&session, &snapshot, named, cascade)? {
                     session.check_may(&snapshot, collection, Privilege::Truncate)?;
                     changes.push(Change::Truncate(collection.id));
                     if restart {

@@ -124,6 +124,7 @@ fn empty_schema() -> CollectionSchema {
         next_field_id: FieldId(1),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
     }
 }
 

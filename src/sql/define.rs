@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::foreign_key;
 use super::parser::{Grammar, fold};
 use super::sequence::{self, SequenceOptions};
 use super::statement::{
@@ -114,7 +115,8 @@ fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<(
             Ok(())
         }
         ("FOREIGN", "KEY") if listed(grammar, 2) => {
-            create.foreign_keys.push(unique::foreign_key(grammar)?);
+            let key = foreign_key::foreign_key(grammar, name)?;
+            create.foreign_keys.push(key);
             Ok(())
         }
         ("EXCLUDE", _) => Err(unsupported_constraint(grammar)),
@@ -175,7 +177,7 @@ fn column(
             column.unique = Some(unique::unique(grammar, constraint, Some(&name))?);
         } else if grammar.word(0) == "REFERENCES" {
             let columns = vec![column.name.clone()];
-            column.references = Some(unique::references(grammar, columns)?);
+            column.references = Some(foreign_key::references(grammar, constraint, columns)?);
         } else if grammar.accept(&["NOT", "NULL"]) {
             column.not_null = true;
         } else if grammar.accept(&["NULL"]) {
@@ -340,9 +342,13 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
         grammar.accept(&["COLUMN"]);
         let if_exists = grammar.if_exists();
         let name = grammar.parser.parse_identifier()?;
-        // Nothing depends on a column: views find the columns of now.
-        let _ = grammar.accept(&["RESTRICT"]) || grammar.accept(&["CASCADE"]);
-        return Ok(AlterAction::DropColumn { name, if_exists });
+        // Views find the columns of now: foreign keys alone depend on one.
+        let cascade = grammar.cascades();
+        return Ok(AlterAction::DropColumn {
+            name,
+            if_exists,
+            cascade,
+        });
     }
     if grammar.accept(&["RENAME", "TO"]) {
         return Ok(AlterAction::Rename(grammar.parser.parse_identifier()?));
@@ -398,8 +404,8 @@ fn constraint_action(grammar: &mut Grammar<'_>) -> Result<Option<AlterAction>> {
                 AlterAction::AddPrimaryKey(grammar.names_in_parentheses()?)
             }
             "FOREIGN" => {
-                let key = unique::foreign_key(grammar)?;
-                grammar.accept(&["NOT", "VALID"]);
+                let mut key = foreign_key::foreign_key(grammar, name)?;
+                key.is_validated = !grammar.accept(&["NOT", "VALID"]);
                 AlterAction::AddForeignKey(key)
             }
             _ => return Err(unsupported_constraint(grammar)),
@@ -408,8 +414,21 @@ fn constraint_action(grammar: &mut Grammar<'_>) -> Result<Option<AlterAction>> {
     if grammar.accept(&["DROP", "CONSTRAINT"]) {
         let if_exists = grammar.if_exists();
         let name = grammar.parser.parse_identifier()?;
-        let _ = grammar.accept(&["RESTRICT"]) || grammar.accept(&["CASCADE"]);
-        return Ok(Some(AlterAction::DropConstraint { name, if_exists }));
+        let cascade = grammar.cascades();
+        return Ok(Some(AlterAction::DropConstraint {
+            name,
+            if_exists,
+            cascade,
+        }));
+    }
+    if grammar.accept(&["VALIDATE", "CONSTRAINT"]) {
+        let name = grammar.parser.parse_identifier()?;
+        return Ok(Some(AlterAction::ValidateConstraint(name)));
+    }
+    if grammar.accept(&["ALTER", "CONSTRAINT"]) {
+        let name = grammar.parser.parse_identifier()?;
+        let timing = foreign_key::timing(grammar)?;
+        return Ok(Some(AlterAction::SetTiming(name, timing)));
     }
     if grammar.accept(&["RENAME", "CONSTRAINT"]) {
         let from = grammar.parser.parse_identifier()?;

@@ -457,9 +457,21 @@ impl Grammar<'_> {
         if !restart {
             self.accept(&["CONTINUE", "IDENTITY"]);
         }
-        // Nothing refers to a collection, so both mean the same.
-        let _ = self.accept(&["CASCADE"]) || self.accept(&["RESTRICT"]);
-        Ok(Statement::Truncate { names, restart })
+        let cascade = self.cascades();
+        Ok(Statement::Truncate {
+            names,
+            restart,
+            cascade,
+        })
+    }
+
+    /// `[CASCADE | RESTRICT]`.
+    pub(super) fn cascades(&mut self) -> bool {
+        let cascade = self.accept(&["CASCADE"]);
+        if !cascade {
+            self.accept(&["RESTRICT"]);
+        }
+        cascade
     }
 
     pub(super) fn comma_separated<T>(

@@ -437,7 +437,11 @@ impl<'a> Planning<'a> {
                 if_not_exists,
             } => create::schema(session, &name, if_not_exists),
             Statement::Drop(drop) => create::drop(session, drop),
-            Statement::Truncate { names, restart } => create::truncate(session, names, restart),
+            Statement::Truncate {
+                names,
+                restart,
+                cascade,
+            } => create::truncate(session, names, restart, cascade),
             Statement::Alter(alter) => super::alter::plan(session, *alter),
             Statement::CreateIndex(create) => index::create(session, *create),
             Statement::DropIndex(drop) => index::drop(session, drop),

@@ -10,14 +10,16 @@ use super::cursor::{Declare, Fetch};
 use super::dml::MergeStatement;
 use super::explain::ExplainOptions;
 use super::export::ExportStatement;
+use super::foreign_key::ForeignKeyDefinition;
 use super::index::{CreateIndex, DropIndex, RenameIndex};
 use super::named::{Execute, Prepare};
 use super::scripts::Script;
 use super::sequence::{ColumnSequence, SequenceOptions, SequenceStatement};
 use super::transaction::{Modes, TransactionStatement};
-use super::unique::{ForeignKey, UniqueDefinition};
+use super::unique::UniqueDefinition;
 use super::variables::{DiscardKind, SetStatement};
 use crate::settings::ByteSize;
+use crate::storage::foreign_key::Timing;
 use crate::storage::schema::JobId;
 use crate::storage::sequence::Generates;
 use crate::storage::snapshot::OnCommit;
@@ -52,6 +54,8 @@ pub enum Statement {
         names: Vec<ObjectName>,
         /// Whether the sequences of their columns begin again: RESTART IDENTITY.
         restart: bool,
+        /// Whether those that refer to them are emptied too.
+        cascade: bool,
     },
     /// ALTER TABLE or ALTER COLLECTION.
     Alter(Box<Alter>),
@@ -177,8 +181,8 @@ pub struct CreateCollection {
     pub checks: Vec<CheckDefinition>,
     /// UNIQUE constraints that stand by themselves.
     pub unique: Vec<UniqueDefinition>,
-    /// FOREIGN KEY constraints, of columns too.
-    pub foreign_keys: Vec<ForeignKey>,
+    /// FOREIGN KEY constraints that stand by themselves.
+    pub foreign_keys: Vec<ForeignKeyDefinition>,
     /// The primary key's columns, in whichever place they were named.
     pub primary_key: Vec<Ident>,
     /// The items of the clustering key.
@@ -218,7 +222,7 @@ pub struct ColumnDefinition {
     /// UNIQUE.
     pub unique: Option<UniqueDefinition>,
     /// REFERENCES.
-    pub references: Option<ForeignKey>,
+    pub references: Option<ForeignKeyDefinition>,
     /// The sequence of a SERIAL or identity column.
     pub sequence: Option<Box<ColumnSequence>>,
 }
@@ -309,6 +313,8 @@ pub enum AlterAction {
         name: Ident,
         /// Whether a missing one is fine.
         if_exists: bool,
+        /// Whether foreign keys that depend on it go as well.
+        cascade: bool,
     },
     /// ADD CONSTRAINT .. CHECK (..).
     AddCheck {
@@ -322,7 +328,11 @@ pub enum AlterAction {
     /// ADD CONSTRAINT .. PRIMARY KEY (..).
     AddPrimaryKey(Vec<Ident>),
     /// ADD CONSTRAINT .. FOREIGN KEY (..).
-    AddForeignKey(ForeignKey),
+    AddForeignKey(ForeignKeyDefinition),
+    /// VALIDATE CONSTRAINT.
+    ValidateConstraint(Ident),
+    /// ALTER CONSTRAINT .. DEFERRABLE and the like.
+    SetTiming(Ident, Timing),
     /// ALTER COLUMN .. TYPE ..
     SetType(Ident, ast::DataType),
     /// DROP CONSTRAINT.
@@ -331,6 +341,8 @@ pub enum AlterAction {
         name: Ident,
         /// Whether a missing one is fine.
         if_exists: bool,
+        /// Whether foreign keys that depend on it go as well.
+        cascade: bool,
     },
     /// RENAME CONSTRAINT a TO b.
     RenameConstraint(Ident, Ident),

@@ -1,20 +1,20 @@
-//! UNIQUE and FOREIGN KEY: their grammar, the index behind a UNIQUE constraint, and whether rows that exist suit it.
+//! UNIQUE: its grammar, the index behind the constraint, and whether rows that exist suit it.
 
 use std::collections::HashSet;
 
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::prelude::{Expr, ident, lit};
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::ast::Ident;
 
-use super::ddl::qualify;
 use super::default_name::{first_free, joined};
+use super::foreign_key::timing;
 use super::parser::{Grammar, fold};
 use super::session::{Planning, Session};
 use crate::catalog::assign::text_of;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Change, QualifiedName};
 use crate::storage::collection::Collection;
+use crate::storage::foreign_key::Timing;
 use crate::storage::index::{Index, IndexKey, IndexPart};
 use crate::storage::schema::{CollectionId, CollectionSchema, Column, FieldId, IndexId};
 use crate::storage::snapshot::Snapshot;
@@ -31,17 +31,6 @@ pub struct UniqueDefinition {
     pub include: Vec<Ident>,
     /// NULLS NOT DISTINCT.
     pub nulls_equal: bool,
-}
-
-/// A FOREIGN KEY constraint.
-#[derive(Debug, Clone)]
-pub struct ForeignKey {
-    /// Its columns.
-    pub columns: Vec<Ident>,
-    /// The collection whose rows they name.
-    pub table: ObjectName,
-    /// Its columns; its primary key where there are none.
-    pub referred: Vec<Ident>,
 }
 
 /// `UNIQUE [NULLS [NOT] DISTINCT] [(a, b)] [INCLUDE (c)]`; without columns it is of `column`.
@@ -63,10 +52,10 @@ pub(super) fn unique(
     if column.is_none() && grammar.accept(&["WITH"]) {
         grammar.options()?;
     }
-    if let Some(timing) = timing(grammar)? {
-        return Err(Error::unsupported(format!(
-            "{timing} UNIQUE constraints are not supported: a statement keeps them when it ends"
-        )));
+    if timing(grammar)? != Timing::Immediate {
+        return Err(Error::unsupported(
+            "DEFERRABLE UNIQUE constraints are not supported: a statement keeps them when it ends",
+        ));
     }
     Ok(UniqueDefinition {
         name,
@@ -84,66 +73,6 @@ pub(super) fn nulls_equal(grammar: &mut Grammar<'_>) -> Result<bool> {
     let equal = grammar.accept(&["NOT"]);
     grammar.expect(&["DISTINCT"])?;
     Ok(equal)
-}
-
-/// `FOREIGN KEY (a, b) REFERENCES ..`.
-pub(super) fn foreign_key(grammar: &mut Grammar<'_>) -> Result<ForeignKey> {
-    grammar.expect(&["FOREIGN", "KEY"])?;
-    let columns = grammar.names_in_parentheses()?;
-    references(grammar, columns)
-}
-
-/// `REFERENCES table [(columns)] [MATCH FULL] [ON DELETE action] [ON UPDATE action] [DEFERRABLE ..]`.
-pub(super) fn references(grammar: &mut Grammar<'_>, columns: Vec<Ident>) -> Result<ForeignKey> {
-    grammar.expect(&["REFERENCES"])?;
-    let table = grammar.name()?;
-    let referred = match grammar.parser.peek_token().token == Token::LParen {
-        true => grammar.names_in_parentheses()?,
-        false => Vec::new(),
-    };
-    loop {
-        if grammar.accept(&["MATCH"]) {
-            grammar.skip(1);
-        } else if grammar.accept(&["ON", "DELETE"]) || grammar.accept(&["ON", "UPDATE"]) {
-            referential_action(grammar)?;
-        } else {
-            break;
-        }
-    }
-    timing(grammar)?;
-    Ok(ForeignKey {
-        columns,
-        table,
-        referred,
-    })
-}
-
-fn referential_action(grammar: &mut Grammar<'_>) -> Result<()> {
-    if grammar.accept(&["SET", "NULL"]) || grammar.accept(&["SET", "DEFAULT"]) {
-        if grammar.parser.peek_token().token == Token::LParen {
-            grammar.names_in_parentheses()?;
-        }
-        return Ok(());
-    }
-    let known = [&["NO", "ACTION"][..], &["RESTRICT"], &["CASCADE"]];
-    match known.iter().any(|words| grammar.accept(words)) {
-        true => Ok(()),
-        false => Err(grammar.unexpected("NO ACTION, RESTRICT, CASCADE or SET")),
-    }
-}
-
-/// `[NOT DEFERRABLE | DEFERRABLE] [INITIALLY IMMEDIATE | INITIALLY DEFERRED]`: the word, where it asks for a later check.
-fn timing(grammar: &mut Grammar<'_>) -> Result<Option<&'static str>> {
-    let mut asked = None;
-    loop {
-        if grammar.accept(&["NOT", "DEFERRABLE"]) || grammar.accept(&["INITIALLY", "IMMEDIATE"]) {
-            continue;
-        } else if grammar.accept(&["DEFERRABLE"]) || grammar.accept(&["INITIALLY", "DEFERRED"]) {
-            asked = Some("DEFERRABLE");
-        } else {
-            return Ok(asked);
-        }
-    }
 }
 
 /// The indexes of UNIQUE constraints of a collection, one after another.
@@ -209,6 +138,18 @@ impl Indexes<'_> {
             predicate: None,
         };
         Ok(Change::CreateIndex(self.collection, index))
+    }
+
+    /// The changes that make the indexes of several constraints.
+    ///
+    /// # Errors
+    /// As of [`Indexes::create`].
+    pub fn create_all(&self, definitions: &[UniqueDefinition]) -> Result<Vec<Change>> {
+        let mut changes = Vec::with_capacity(definitions.len());
+        for definition in definitions {
+            changes.push(self.create(definition, &changes)?);
+        }
+        Ok(changes)
     }
 
     fn column(&self, name: &Ident) -> Result<&Column> {
@@ -306,39 +247,4 @@ async fn duplicate(
     }
     let (names, values) = (names.join(", "), values.join(", "));
     Ok(Some(format!("({names})=({values})")))
-}
-
-impl Planning<'_> {
-    /// Says of a foreign key that nothing keeps it, after a look at what it names.
-    ///
-    /// # Errors
-    /// 42P01 for a collection that does not exist, 42703 for a missing column.
-    pub(super) fn foreign_key(
-        &self,
-        relation: &QualifiedName,
-        own: &CollectionSchema,
-        key: &ForeignKey,
-    ) -> Result<()> {
-        let table = qualify(&key.table, &self.session.search_path())?;
-        let found = self.snapshot.collection(&table);
-        let schema = match found {
-            _ if table == *relation => own,
-            Some(found) => &*found.schema,
-            None => {
-                let message = format!("relation \"{table}\" does not exist");
-                return Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message));
-            }
-        };
-        let own = key.columns.iter().map(|name| (own, fold(name)));
-        let referred = key.referred.iter().map(|name| (schema, fold(name)));
-        if let Some((_, name)) = own.chain(referred).find(|(of, n)| of.column(n).is_none()) {
-            let message =
-                format!("column \"{name}\" referenced in foreign key constraint does not exist");
-            return Err(Error::not_found(sqlstate::UNDEFINED_COLUMN, message));
-        }
-        self.session.notice(format!(
-            "the foreign key to \"{table}\" is not kept: nothing checks that the rows it names are there"
-        ));
-        Ok(())
-    }
 }

@@ -128,6 +128,7 @@ mod tests {
             next_field_id: FieldId(100),
             checks: Vec::new(),
             computed_keys: Vec::new(),
+            foreign_keys: Vec::new(),
             columns,
             primary_key: vec![],
             clustering_key: vec![],

@@ -4,7 +4,8 @@
 //! file = "SHELFCKP" | format u32 | crc32c u32 of what follows | record*     checkpoint/<version, 20 digits>.ckpt
 //! ```
 //! The records (`codec`) are one head, then schemas, views, sequences, jobs, roles, accesses, and per collection its
-//! models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
+//! models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database. Format 2 had no
+//! foreign keys.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -31,7 +32,7 @@ use super::store::{Store, io, remove, sync_directory};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SHELFCKP";
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// The oldest format that can be read.
 const FORMAT_MIN: u32 = 1;
 const HEADER_BYTES: usize = 16;

@@ -14,6 +14,9 @@
 //! | alter, train | train | 40001 |
 //! | alter that constrains rows, unique index | append, add segments | 40001 |
 //! | add filters | replace of the segment, drop of the index | 40001 |
+//! | rows that refer by a foreign key | delete or other key of a row that they refer to | 40001 |
+//! | delete or other key of a row | rows that refer to it by a foreign key, a new foreign key | 40001 |
+//! | alter that brings a foreign key | delete of rows that it may refer to | 40001 |
 //!
 //! Everything else that meets fits: appends meet appends, a truncate or drop meets anything before it.
 
@@ -21,23 +24,24 @@ mod definitions;
 mod prepared;
 mod rebased;
 mod recent_keys;
+mod references;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use self::definitions::{check_authority, check_schema};
 pub(super) use self::prepared::Prepared;
 use self::rebased::Rebased;
 use self::recent_keys::RecentKeys;
+use self::references::References;
 use super::change::{Append, Change};
 use super::codec::Record;
 use super::collection::Collection;
 use super::deletes::Replaced;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::snapshot::Snapshot;
-use super::transaction::RowMap;
+use super::transaction::{KeyUse, RowMap};
 use super::unique::Arrivals;
 use crate::error::{Error, Result};
 
@@ -56,7 +60,7 @@ pub(super) struct Judged {
 #[derive(Debug)]
 pub(super) struct Evidence {
     row_maps: Vec<RowMap>,
-    keys: Vec<(CollectionId, Arc<Vec<u64>>)>,
+    keys: KeyUse,
 }
 
 impl Judged {
@@ -73,6 +77,7 @@ pub(super) struct Judge {
     replaced: Replaced,
     keys: RecentKeys,
     arrivals: Arrivals,
+    references: References,
 }
 
 impl Judge {
@@ -83,6 +88,7 @@ impl Judge {
             replaced: Replaced::default(),
             keys: RecentKeys::new(opened),
             arrivals: Arrivals::default(),
+            references: References::new(opened),
         }
     }
 
@@ -105,9 +111,12 @@ impl Judge {
             let message = format!("version {} was read before it was", prepared.read_version);
             return Err(Error::internal(message));
         }
-        for (collection, keys) in &prepared.keys {
-            self.keys.check(*collection, keys, prepared.read_version)?;
+        let read = prepared.read_version;
+        for (collection, keys) in &prepared.keys.inserted {
+            let what = "a key was inserted";
+            self.keys.check(*collection, keys, read, what)?;
         }
+        self.references.check_keys(&prepared.keys, read)?;
         let mut rebased = Rebased::new(current, &prepared)?;
         let mut judged = Judged {
             changes: Vec::with_capacity(prepared.changes.len()),
@@ -119,10 +128,10 @@ impl Judge {
         };
         let mut chosen = HashMap::new();
         for (change, record) in prepared.changes {
-            check_schema(current, &change, prepared.read_version)?;
-            check_authority(current, &change, prepared.read_version)?;
-            self.arrivals
-                .check(current, &change, prepared.read_version)?;
+            check_schema(current, &change, read)?;
+            check_authority(current, &change, read)?;
+            self.arrivals.check(current, &change, read)?;
+            self.references.check(current, &change, read)?;
             match change {
                 Change::Append(append) => {
                     let before = append.segment;
@@ -184,9 +193,11 @@ impl Judge {
                 self.frozen.remove(input);
             }
         }
-        for (collection, keys) in evidence.keys {
+        let mut keys = evidence.keys;
+        for (collection, keys) in std::mem::take(&mut keys.inserted) {
             self.keys.record(version, collection, keys);
         }
+        self.references.record(version, changes, keys);
     }
 
     /// Chooses the growing segment of an append that leaves the choice.

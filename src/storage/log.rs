@@ -20,8 +20,8 @@ use super::store::{Store, io};
 use crate::error::{Error, Result, sqlstate};
 
 pub(super) const MAGIC: &[u8; 8] = b"SHELFLOG";
-/// The format that is written. 2 added roles, owners and grants.
-pub(super) const FORMAT: u32 = 2;
+/// The format that is written. 2 added roles, owners and grants, 3 foreign keys.
+pub(super) const FORMAT: u32 = 3;
 /// The oldest format that can be read.
 pub(super) const FORMAT_MIN: u32 = 1;
 pub(super) const FILE_HEADER_BYTES: usize = 32;

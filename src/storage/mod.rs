@@ -20,6 +20,7 @@ pub mod engine;
 pub mod export;
 pub mod fetch;
 pub mod filter_file;
+pub mod foreign_key;
 mod group_writer;
 pub mod growing;
 mod history;

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use shelfmark_udfs::{BitType, SparseType};
 
+use super::foreign_key::ForeignKey;
 use super::key_model::ComputedKey;
 pub use super::options::CollectionOptions;
 use super::stats::Bound;
@@ -265,6 +266,9 @@ pub struct CollectionSchema {
     /// The items of the clustering key that are no columns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub computed_keys: Vec<ComputedKey>,
+    /// To which rows of which collections rows must refer, in the order of their names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub foreign_keys: Vec<ForeignKey>,
 }
 
 /// A CHECK constraint.

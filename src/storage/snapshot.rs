@@ -1,12 +1,13 @@
 //! The state of the database at one version: an immutable value, the fold of the commits up to it.
 
+mod references;
 mod sequences;
 mod temporary;
 
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
-use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync};
+use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 
 pub use self::temporary::{OnCommit, TEMPORARY_SCHEMA, TemporaryRelations};
 use super::access::{Access, Object};
@@ -46,6 +47,8 @@ pub struct Snapshot {
     sequences: RedBlackTreeMapSync<SequenceId, Arc<Sequence>>,
     /// The sequences that belong to columns.
     owned: RedBlackTreeMapSync<(CollectionId, FieldId), SequenceId>,
+    /// Parents with their children: each child has a foreign key to the parent.
+    references: RedBlackTreeSetSync<(CollectionId, CollectionId)>,
     jobs: RedBlackTreeMapSync<JobId, Arc<JobRecord>>,
     authority: Authority,
     /// The version below changes that are not committed: whoever reads this needs the files of that.
@@ -72,6 +75,7 @@ impl Snapshot {
             views: RedBlackTreeMapSync::new_sync(),
             sequences: RedBlackTreeMapSync::new_sync(),
             owned: RedBlackTreeMapSync::new_sync(),
+            references: RedBlackTreeSetSync::new_sync(),
             jobs: RedBlackTreeMapSync::new_sync(),
             authority: Authority::new(),
             base: None,
@@ -112,7 +116,7 @@ impl Snapshot {
     pub(super) fn put_collection(&mut self, collection: Arc<Collection>) {
         self.names
             .insert_mut(collection.name.clone(), collection.id);
-        self.collections.insert_mut(collection.id, collection);
+        self.insert_collection(collection);
     }
 
     pub(super) fn put_role(&mut self, role: Role) {
@@ -248,6 +252,7 @@ impl Snapshot {
         for change in &commit.changes {
             next.apply_change(change)?;
         }
+        next.check_references(&commit.changes)?;
         if commit.changes.iter().any(Change::defines) {
             next.definitions = Some(commit.version);
         }
@@ -265,6 +270,7 @@ impl Snapshot {
         for change in changes {
             next.apply_change(change)?;
         }
+        next.check_references(changes)?;
         if changes.iter().any(Change::defines) {
             next.definitions = None;
         }
@@ -384,14 +390,15 @@ impl Snapshot {
         self.check_free(&new.name)?;
         self.use_id(new.id.0);
         self.names.insert_mut(new.name.clone(), new.id);
-        self.collections
-            .insert_mut(new.id, Arc::new(Collection::new(new, self.version)));
+        self.insert_collection(Arc::new(Collection::new(new, self.version)));
         Ok(())
     }
 
     fn drop_collection(&mut self, id: CollectionId) -> Result<()> {
         let collection = self.collections.get(&id).ok_or_else(gone)?;
-        self.names.remove_mut(&collection.name);
+        let name = collection.name.clone();
+        self.forget_references(id);
+        self.names.remove_mut(&name);
         self.collections.remove_mut(&id);
         self.authority.forget(&Object::Collection(id));
         self.drop_owned(id, |_| true);
@@ -518,7 +525,7 @@ impl Snapshot {
     ) -> Result<()> {
         let mut collection = Collection::clone(self.collections.get(&id).ok_or_else(gone)?);
         change(&mut collection, self.version)?;
-        self.collections.insert_mut(id, Arc::new(collection));
+        self.insert_collection(Arc::new(collection));
         Ok(())
     }
 }

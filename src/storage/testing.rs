@@ -35,6 +35,7 @@ pub(crate) fn schema() -> CollectionSchema {
         next_field_id: FieldId(2),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
     }
 }
 

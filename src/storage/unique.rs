@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::change::Change;
 use super::collection::Collection;
 use super::index::{Index, IndexPart};
@@ -10,7 +12,8 @@ use super::snapshot::Snapshot;
 use crate::error::{Error, Result};
 
 /// The identity of a unique key within its collection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum KeyId {
     /// The primary key.
     Primary,
@@ -117,6 +120,7 @@ fn constrains(current: &Snapshot, id: CollectionId, schema: &CollectionSchema) -
     };
     let before = &collection.schema;
     let is_new_check = |check| !before.checks.contains(check);
+    let is_new_reference = |key| !before.foreign_keys.contains(key);
     let requires = |id| {
         let column = before.column_by_id(id);
         column.is_some_and(|column| column.nullable)
@@ -128,6 +132,7 @@ fn constrains(current: &Snapshot, id: CollectionId, schema: &CollectionSchema) -
     let mut required = schema.columns.iter().filter(|column| !column.nullable);
     schema.primary_key != before.primary_key
         || schema.checks.iter().any(is_new_check)
+        || schema.foreign_keys.iter().any(is_new_reference)
         || schema.columns.iter().any(has_new_type)
         || required.any(|column| requires(column.id))
 }

@@ -459,6 +459,7 @@ fn batches_match_by_place_and_keep_not_null() {
         next_field_id: FieldId(3),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
     });
     let name = QualifiedName::new("public", "book");
     let assignment = Assignment::new(&name, Arc::clone(&schema), Zone::utc());

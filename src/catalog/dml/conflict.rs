@@ -26,7 +26,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Operation, Target, check_input, extension};
 use crate::catalog::assign::Assignment;
-use crate::catalog::keys::{Existing, NewKeys, Removed, expired, look_up};
+use crate::catalog::keys::{Existing, NewKeys, Removed, are_at_hand, expired, look_up};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
@@ -463,11 +463,8 @@ impl Lookup {
             Some(key) => vec![NewKeys::of(collection, key)?],
             None => NewKeys::all(collection)?,
         };
-        let mut are_at_hand = true;
-        for keys in &mut keys {
-            keys.add(&brought)?;
-            are_at_hand &= keys.are_at_hand(engine, collection)?;
-        }
+        keys.iter_mut().try_for_each(|keys| keys.add(&brought))?;
+        let are_at_hand = are_at_hand(&keys, engine, collection)?;
         let keys = Arc::new(keys);
         let existing = self.existing(&keys, Removed::new(), are_at_hand).await?;
         if Ttl::of(collection).is_none() || existing.iter().all(Existing::is_empty) {

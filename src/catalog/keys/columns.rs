@@ -78,6 +78,17 @@ impl KeyColumns {
         &self.unique.name
     }
 
+    /// The same columns, described under these names.
+    pub fn under_names(mut self, names: Vec<String>) -> Self {
+        self.names = names;
+        self
+    }
+
+    /// Of which unique key they are.
+    pub fn key(&self) -> KeyId {
+        self.unique.id
+    }
+
     /// A number of these columns, another one for other columns of the collection.
     pub fn number(&self) -> u64 {
         self.number

@@ -3,6 +3,7 @@
 use super::fixed::{FUNCTIONS, TYPES, lines, named_type};
 use super::objects::{Attribute, Objects, Relation, Source, attribute_number};
 use super::oid;
+use super::references::linked;
 use super::roles::OWNER;
 use super::rows::{Rows, Value};
 use crate::catalog::pg_type::{self, PgType};
@@ -23,6 +24,7 @@ pub(super) fn bytes_of(collection: &Collection) -> u64 {
 }
 
 pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
+    let linked = linked(objects);
     for relation in &objects.relations {
         let collection = relation.collection();
         let is_view = relation.kind() == "v";
@@ -57,6 +59,7 @@ pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
             ),
             ("relnatts", (relation.columns.len() as i64).into()),
             ("relhasrules", is_view.into()),
+            ("relhastriggers", linked.contains(&relation.oid).into()),
             ("relispopulated", true.into()),
             (
                 "relreplident",

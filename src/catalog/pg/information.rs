@@ -21,7 +21,7 @@ pub(super) struct Information<'a> {
     pub objects: &'a Objects,
 }
 
-fn yes(value: bool) -> Value {
+pub(super) fn yes(value: bool) -> Value {
     Value::from(if value { "YES" } else { "NO" })
 }
 
@@ -35,7 +35,7 @@ fn table_of(relation: &Relation, database: &str) -> Vec<(&'static str, Value)> {
 }
 
 impl<'a> Information<'a> {
-    fn database(&self) -> &'a str {
+    pub(super) fn database(&self) -> &'a str {
         &self.context.facts.database
     }
 
@@ -209,7 +209,11 @@ impl<'a> Information<'a> {
         })
     }
 
-    fn constraint_of(&self, relation: &Relation, name: &str) -> Vec<(&'static str, Value)> {
+    pub(super) fn constraint_of(
+        &self,
+        relation: &Relation,
+        name: &str,
+    ) -> Vec<(&'static str, Value)> {
         let mut cells = table_of(relation, self.database());
         cells.extend([
             ("constraint_catalog", self.database().into()),
@@ -219,8 +223,17 @@ impl<'a> Information<'a> {
         cells
     }
 
-    /// `table_constraints`, and `constraint_table_usage`, which has some of its columns.
     pub fn table_constraints(&self, rows: &mut Rows) {
+        self.keys_and_checks(rows);
+        self.foreign_keys(rows);
+    }
+
+    pub fn constraint_table_usage(&self, rows: &mut Rows) {
+        self.keys_and_checks(rows);
+        self.referred_tables(rows);
+    }
+
+    fn keys_and_checks(&self, rows: &mut Rows) {
         let keys = self.keys().map(|(relation, _, key)| match key.id {
             KeyId::Primary => (relation, key.name, "PRIMARY KEY"),
             KeyId::Index(_) => (relation, key.name, "UNIQUE"),
@@ -261,8 +274,17 @@ impl<'a> Information<'a> {
         }
     }
 
-    /// `key_column_usage`, and `constraint_column_usage`, which has some of its columns.
     pub fn key_column_usage(&self, rows: &mut Rows) {
+        self.key_columns(rows);
+        self.referring_columns(rows);
+    }
+
+    pub fn constraint_column_usage(&self, rows: &mut Rows) {
+        self.key_columns(rows);
+        self.referred_columns(rows);
+    }
+
+    fn key_columns(&self, rows: &mut Rows) {
         for (relation, collection, key) in self.keys() {
             let fields = key.fields.iter();
             let columns = fields.filter_map(|id| collection.schema.column_by_id(*id));

@@ -19,6 +19,7 @@ mod information;
 mod live;
 mod objects;
 mod oid;
+mod references;
 mod relation;
 mod roles;
 mod rows;

@@ -18,7 +18,7 @@ use super::live::LiveRelation;
 use super::objects::{Objects, Source};
 use super::relation::{self, SystemRelation};
 use super::rows::Rows;
-use super::{class, fixed, global, oid, roles, views};
+use super::{class, fixed, global, oid, references, roles, views};
 use crate::catalog::provider::ViewPlanner;
 
 /// `pg_catalog` or `information_schema`.
@@ -145,7 +145,10 @@ fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objec
         "pg_attribute" => class::pg_attribute(rows, objects),
         "pg_attrdef" => class::pg_attrdef(rows, objects),
         "pg_index" => class::pg_index(rows, objects),
-        "pg_constraint" => class::pg_constraint(rows, objects),
+        "pg_constraint" => {
+            class::pg_constraint(rows, objects);
+            references::pg_constraint(rows, objects);
+        }
         "pg_sequence" => class::pg_sequence(rows, objects),
         "pg_sequences" => views::pg_sequences(rows, context, objects),
         "pg_rewrite" => class::pg_rewrite(rows, objects),
@@ -196,8 +199,11 @@ fn fill_information(rows: &mut Rows, state: &dyn Session, information: &Informat
         "views" => information.views(rows),
         "columns" => information.columns(rows),
         "check_constraints" => information.check_constraints(rows),
-        "table_constraints" | "constraint_table_usage" => information.table_constraints(rows),
-        "key_column_usage" | "constraint_column_usage" => information.key_column_usage(rows),
+        "table_constraints" => information.table_constraints(rows),
+        "constraint_table_usage" => information.constraint_table_usage(rows),
+        "key_column_usage" => information.key_column_usage(rows),
+        "constraint_column_usage" => information.constraint_column_usage(rows),
+        "referential_constraints" => information.referential_constraints(rows),
         "sequences" => information.sequences(rows),
         "table_privileges" | "role_table_grants" => information.table_privileges(rows),
         "column_privileges" | "role_column_grants" => information.column_privileges(rows),

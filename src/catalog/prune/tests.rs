@@ -44,6 +44,7 @@ pub(super) fn schema() -> CollectionSchema {
         next_field_id: FieldId(10),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
     }
 }
 

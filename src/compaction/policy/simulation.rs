@@ -94,6 +94,7 @@ impl World {
             next_field_id: FieldId(1),
             checks: Vec::new(),
             computed_keys: Vec::new(),
+            foreign_keys: Vec::new(),
         };
         let options = CollectionOptions {
             segment_rows_max: SEGMENT_ROWS,

@@ -46,6 +46,7 @@ impl Builder {
             next_field_id: FieldId(1),
             checks: Vec::new(),
             computed_keys: Vec::new(),
+            foreign_keys: Vec::new(),
         };
         let options = CollectionOptions {
             segment_rows_max: 1_000,

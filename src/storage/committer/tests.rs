@@ -352,7 +352,7 @@ async fn the_same_key_twice_is_a_conflict_and_later_it_is_not() {
     let read = committer.snapshot().version();
     let insert = |read, keys: Vec<u64>| {
         let mut transaction = Transaction::new(read, vec![append(1, &[1])]);
-        transaction.keys = vec![(CollectionId(1), Arc::new(keys))];
+        transaction.keys.inserted = vec![(CollectionId(1), Arc::new(keys))];
         committer.commit(transaction)
     };
     insert(read, vec![1, 5, 9]).await.unwrap();

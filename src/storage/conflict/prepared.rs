@@ -1,14 +1,12 @@
 //! Transactions on their way to the one that judges them.
 
-use std::sync::Arc;
-
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Change, Replace};
 use crate::storage::codec::Record;
 use crate::storage::deletes::{Starts, check_map};
 use crate::storage::log::FRAME_BYTES_MAX;
-use crate::storage::schema::{CollectionId, SegmentId, Version};
-use crate::storage::transaction::{Durability, RowMap, Transaction};
+use crate::storage::schema::{SegmentId, Version};
+use crate::storage::transaction::{Durability, KeyUse, RowMap, Transaction};
 
 /// The most bytes that one transaction may bring: half a frame, so that those it is grouped with fit too.
 const COMMIT_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
@@ -19,7 +17,7 @@ pub(in crate::storage) struct Prepared {
     pub(super) read_version: Version,
     pub(super) changes: Vec<(Change, Record)>,
     pub(super) row_maps: Vec<RowMap>,
-    pub(super) keys: Vec<(CollectionId, Arc<Vec<u64>>)>,
+    pub(super) keys: KeyUse,
     pub(in crate::storage) durability: Durability,
     /// About how many bytes it takes in the log.
     pub(in crate::storage) bytes: usize,

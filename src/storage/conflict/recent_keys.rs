@@ -1,4 +1,4 @@
-//! The unique keys that recent commits inserted.
+//! The unique keys that recent commits inserted, needed or removed.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::storage::schema::{CollectionId, Version};
 
-/// Hashes of inserted keys that are kept to find transactions that insert the same.
+/// Hashes of one use of keys that are kept to find transactions that it concerns.
 const KEYS_MAX: usize = 8 << 20;
 
-/// Hashes of the unique keys that recent commits inserted.
+/// Hashes of the unique keys that recent commits had to do with in one way.
 #[derive(Debug)]
 pub(super) struct RecentKeys {
     commits: VecDeque<(Version, CollectionId, Arc<Vec<u64>>)>,
@@ -27,6 +27,7 @@ impl RecentKeys {
         }
     }
 
+    /// Remembers the keys of a commit.
     pub(super) fn record(
         &mut self,
         version: Version,
@@ -44,20 +45,25 @@ impl RecentKeys {
         }
     }
 
+    /// That no commit since `read` did `what` with one of the keys.
+    ///
+    /// # Errors
+    /// 40001 when one did, or may have.
     pub(super) fn check(
         &self,
         collection: CollectionId,
         keys: &[u64],
         read: Version,
+        what: &str,
     ) -> Result<()> {
         if read < self.forgotten {
-            let message = format!("too many keys were inserted since version {read} was read");
+            let message = format!("too many keys came or went since version {read} was read");
             return Err(Error::conflict(message));
         }
         let later = self.commits.iter().rev().take_while(|c| c.0 > read);
-        for (version, _, inserted) in later.filter(|c| c.1 == collection) {
-            if intersect(keys, inserted) {
-                let message = format!("a key was inserted by concurrent commit {version}");
+        for (version, _, theirs) in later.filter(|c| c.1 == collection) {
+            if intersect(keys, theirs) {
+                let message = format!("{what} by concurrent commit {version}");
                 return Err(Error::conflict(message));
             }
         }

@@ -124,6 +124,7 @@ mod tests {
             next_field_id: FieldId(1),
             checks: Vec::new(),
             computed_keys: Vec::new(),
+            foreign_keys: Vec::new(),
         };
         let layout = SegmentLayout {
             schema: &schema,

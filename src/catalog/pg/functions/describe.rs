@@ -7,6 +7,7 @@ use crate::catalog::pg::definition::{
 };
 use crate::catalog::pg::fixed::{self, lines, named_function};
 use crate::catalog::pg::oid;
+use crate::catalog::pg::references::references;
 use crate::catalog::pg::views::definition;
 use datafusion::common::Result;
 
@@ -92,6 +93,9 @@ fn constraint(call: &Call<'_>) -> Result<Value> {
     };
     if let Some(index) = index_of_constraint(objects, wanted) {
         return Ok(key_definition(index).into());
+    }
+    if let Some(found) = references(objects).find(|reference| reference.oid() == wanted) {
+        return Ok(found.definition().into());
     }
     let collections = call.context.snapshot().collections();
     let mut checks = collections.flat_map(|c| c.schema.checks.iter().map(|check| (c.id, check)));

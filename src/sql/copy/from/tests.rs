@@ -40,6 +40,7 @@ fn collection() -> Collection {
         next_field_id: FieldId(4),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
     };
     let new = NewCollection {
         id: CollectionId(1),

@@ -36,6 +36,7 @@ fn fixture() -> Fixture {
         next_field_id: FieldId(4),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
     };
     let numbers = (0..1_000).map(|i| (i % 7 > 0).then_some(i));
     let flags = (0..1_000).map(|i| (i % 5 > 0).then_some(i % 2 == 0));

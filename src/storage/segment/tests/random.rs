@@ -97,6 +97,7 @@ impl Random {
             next_field_id: FieldId(20),
             checks: Vec::new(),
             computed_keys: Vec::new(),
+            foreign_keys: Vec::new(),
         }
     }
 

@@ -143,6 +143,7 @@ fn columns_renamed_added_and_dropped_are_matched_by_field_id() {
         next_field_id: FieldId(3),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
     };
     let rows = Random(1).batch(&old, 100);
     let fixture = Fixture::write(old.clone(), &[rows], 30);
@@ -207,6 +208,7 @@ fn a_narrow_read_reads_few_bytes() {
         next_field_id: FieldId(3),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
     };
     let rows = random.batch(&schema, 5_000);
     let fixture = Fixture::write(schema, &[rows], 4_000);

@@ -231,6 +231,7 @@ fn statistics_are_tight_for_plain_numbers() {
         next_field_id: FieldId(2),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
     };
     let values: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values(0..10_000));
     let rows = RecordBatch::try_new(schema.arrow_schema(), vec![values]).unwrap();

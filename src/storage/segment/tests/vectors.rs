@@ -29,6 +29,7 @@ fn vector_schema(column_type: ColumnType, nullable: bool) -> CollectionSchema {
         next_field_id: FieldId(3),
         checks: Vec::new(),
         computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
     }
 }
 

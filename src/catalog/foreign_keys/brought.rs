@@ -1,0 +1,130 @@
+//! The keys that rows on their way into a collection refer to by a foreign key.
+
+use std::collections::HashSet;
+
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow::compute::{concat, filter};
+
+use crate::catalog::keys::KeyColumns;
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::collection::Collection;
+use crate::storage::foreign_key::ForeignKey;
+use crate::storage::unique::UniqueKey;
+
+/// The distinct keys that rows refer to by one foreign key. Rows with a NULL among its columns refer to nothing.
+#[derive(Debug)]
+pub struct Brought {
+    key: ForeignKey,
+    table: String,
+    columns: KeyColumns,
+    seen: HashSet<u128>,
+    /// The columns of the keys, batch after batch.
+    keys: Vec<Vec<ArrayRef>>,
+}
+
+impl Brought {
+    /// None yet, for each foreign key of a collection.
+    ///
+    /// # Errors
+    /// None in practice: the columns can be keys.
+    pub fn all(collection: &Collection) -> Result<Vec<Self>> {
+        let keys = collection.schema.foreign_keys.iter();
+        keys.map(|key| Self::of(collection, key)).collect()
+    }
+
+    /// None yet, for one foreign key of a collection.
+    ///
+    /// # Errors
+    /// None in practice: the columns can be keys.
+    pub fn of(collection: &Collection, key: &ForeignKey) -> Result<Self> {
+        Ok(Self {
+            columns: referring_columns(collection, key)?,
+            table: collection.name.name.clone(),
+            key: key.clone(),
+            seen: HashSet::new(),
+            keys: Vec::new(),
+        })
+    }
+
+    /// By which foreign key.
+    pub fn key(&self) -> &ForeignKey {
+        &self.key
+    }
+
+    /// Whether the rows refer to nothing.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Takes the keys of rows of the collection.
+    ///
+    /// # Errors
+    /// 23503 for a row with some NULLs where MATCH FULL is asked for.
+    pub fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        let columns = self.columns.of_rows(rows)?;
+        let hashes = self.columns.hash(&columns)?;
+        let mut is_new = Vec::with_capacity(hashes.len());
+        for (row, hash) in hashes.into_iter().enumerate() {
+            let nulls = columns.iter().filter(|column| column.is_null(row)).count();
+            if nulls > 0 && nulls < columns.len() && self.key.match_full {
+                let detail = "MATCH FULL does not allow mixing of null and nonnull key values.";
+                return Err(self.violation().with_detail(detail));
+            }
+            is_new.push(nulls == 0 && self.seen.insert(hash));
+        }
+        let is_new = BooleanArray::from(is_new);
+        if is_new.has_true() {
+            let new = columns.iter().map(|column| Ok(filter(column, &is_new)?));
+            self.keys.push(new.collect::<Result<_>>()?);
+        }
+        Ok(())
+    }
+
+    /// The keys, each once: the columns in the order of the foreign key.
+    ///
+    /// # Errors
+    /// None in practice.
+    pub(super) fn values(&self) -> Result<Vec<ArrayRef>> {
+        let columns = 0..self.key.columns.len();
+        let column = |place: usize| {
+            let parts: Vec<&dyn Array> = self.keys.iter().map(|k| k[place].as_ref()).collect();
+            Ok(concat(&parts)?)
+        };
+        columns.map(column).collect()
+    }
+
+    /// The error for rows that refer to a key, which the parent does not have.
+    pub(super) fn missing(&self, values: &[ArrayRef], row: usize, parent: &Collection) -> Error {
+        match self.columns.describe(values, row) {
+            Ok(key) => {
+                let parent = &parent.name.name;
+                let detail = format!("Key {key} is not present in table \"{parent}\".");
+                self.violation().with_detail(detail)
+            }
+            Err(error) => error,
+        }
+    }
+
+    fn violation(&self) -> Error {
+        let (table, name) = (&self.table, &self.key.name);
+        let message = format!(
+            "insert or update on table \"{table}\" violates foreign key constraint \"{name}\""
+        );
+        Error::invalid(sqlstate::FOREIGN_KEY_VIOLATION, message)
+    }
+}
+
+/// The columns of a collection by which it refers to another, as if they were a key of it.
+///
+/// # Errors
+/// None in practice: the columns can be keys.
+pub(super) fn referring_columns(collection: &Collection, key: &ForeignKey) -> Result<KeyColumns> {
+    let unique = UniqueKey {
+        id: key.key,
+        name: key.name.clone(),
+        is_constraint: true,
+        fields: key.columns.clone(),
+        nulls_equal: false,
+    };
+    KeyColumns::try_new(collection, unique)
+}

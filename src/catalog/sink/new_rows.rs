@@ -1,0 +1,181 @@
+//! The rows of a statement, ready to be committed.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use roaring::RoaringBitmap;
+
+use super::segment_file::{SegmentFile, commit_with_files};
+use crate::catalog::foreign_keys::{Brought, Links};
+use crate::catalog::keys::{NewKeys, Removed, are_at_hand, expired, hashes, look_up};
+use crate::catalog::transaction::{OpenTransaction, Written};
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::change::{Append, Change};
+use crate::storage::collection::Collection;
+use crate::storage::engine::Engine;
+use crate::storage::schema::{SegmentId, Version};
+use crate::storage::snapshot::Snapshot;
+use crate::storage::transaction::{Durability, KeyUse, Transaction};
+
+/// The rows of a statement, ready to be committed.
+pub struct NewRows {
+    pub(super) engine: Arc<Engine>,
+    pub(super) collection: Arc<Collection>,
+    pub(super) rows: u64,
+    pub(super) appended: Option<RecordBatch>,
+    pub(super) files: Vec<SegmentFile>,
+    pub(super) keys: Arc<[NewKeys]>,
+    /// The keys that foreign keys of the rows refer to.
+    pub(super) brought: Arc<[Brought]>,
+}
+
+impl NewRows {
+    /// How many rows.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Commits the rows, and the removal of others, as of `snapshot`. After a conflict it can be tried again with a
+    /// newer snapshot; after other errors there is nothing left of it.
+    ///
+    /// # Errors
+    /// 23505 when a live row has one of the keys, 23503 when a foreign key would refer to nothing, 40001 when a concurrent commit won (kind `Conflict`) or altered the
+    /// collection (kind `InvalidInput`), 42P01 when one dropped it, and the errors of [`Committer::commit`](crate::storage::committer::Committer::commit).
+    pub async fn commit(
+        &mut self,
+        snapshot: &Snapshot,
+        removed: &Arc<Removed>,
+        durability: Durability,
+    ) -> Result<()> {
+        let removed = self.check_keys(self.current(snapshot)?, removed).await?;
+        let keys = self.key_use(snapshot, &removed).await?;
+        let mut transaction = self.transaction(snapshot.version(), &removed);
+        transaction.keys = keys;
+        transaction.durability = durability;
+        let files = std::mem::take(&mut self.files);
+        let committed = commit_with_files(&self.engine, transaction, files).await;
+        committed.map_err(|(error, files)| {
+            self.files = files;
+            error
+        })
+    }
+
+    /// Makes the rows, and the removal of others, part of a transaction.
+    ///
+    /// # Errors
+    /// 23505 when a live row has one of the keys, 23503 when a foreign key would refer to nothing, 42P01 when the transaction dropped the collection, 53200 when there
+    /// is no memory for the rows, 58030 or 53100 for what the disk says.
+    pub async fn join(
+        mut self,
+        transaction: &OpenTransaction,
+        removed: &Arc<Removed>,
+    ) -> Result<()> {
+        let snapshot = transaction.snapshot();
+        let removed = &self.check_keys(self.current(&snapshot)?, removed).await?;
+        let keys = self.key_use(&snapshot, removed).await?;
+        transaction.write(Written {
+            collection: self.collection.id,
+            removed,
+            appended: self.appended.take(),
+            files: std::mem::take(&mut self.files),
+            keys,
+        })?;
+        transaction.seal_if_large(self.collection.id).await
+    }
+
+    /// The collection with the columns for which the rows were made.
+    fn current<'a>(&self, snapshot: &'a Snapshot) -> Result<&'a Arc<Collection>> {
+        let name = &self.collection.name;
+        // Neither gets better by trying again.
+        let current = snapshot.collection_by_id(self.collection.id);
+        let current = current.ok_or_else(|| {
+            let message = format!("relation \"{name}\" was dropped by a concurrent commit");
+            Error::not_found(sqlstate::UNDEFINED_TABLE, message)
+        })?;
+        let known = self.collection.unique_keys();
+        let mut keys = current.unique_keys().into_iter();
+        if current.schema != self.collection.schema || keys.any(|key| !known.contains(&key)) {
+            let message = format!("\"{name}\" was altered by a concurrent commit");
+            return Err(Error::invalid(sqlstate::SERIALIZATION_FAILURE, message)
+                .with_hint("Run the statement again."));
+        }
+        Ok(current)
+    }
+
+    /// That the keys are free. Rows that have expired give theirs up: the answer has them too among those to be removed.
+    async fn check_keys(
+        &self,
+        current: &Arc<Collection>,
+        removed: &Arc<Removed>,
+    ) -> Result<Arc<Removed>> {
+        let error = match self.check_absent(current, removed).await {
+            Err(error) if error.sqlstate() == sqlstate::UNIQUE_VIOLATION => error,
+            checked => return checked.map(|()| Arc::clone(removed)),
+        };
+        let expired = expired(&self.engine, current).await?.ok_or(error)?;
+        let mut all = Removed::clone(removed);
+        for (segment, rows) in expired {
+            *all.entry(segment).or_default() |= rows;
+        }
+        let all = Arc::new(all);
+        self.check_absent(current, &all).await?;
+        Ok(all)
+    }
+
+    async fn check_absent(&self, current: &Arc<Collection>, removed: &Arc<Removed>) -> Result<()> {
+        if self.keys.is_empty() || self.rows == 0 {
+            return Ok(());
+        }
+        let are_at_hand = are_at_hand(&self.keys, &self.engine, current)?;
+        let keys = Arc::clone(&self.keys);
+        let (engine, current) = (Arc::clone(&self.engine), Arc::clone(current));
+        let removed = Arc::clone(removed);
+        let check = move || {
+            let mut keys = keys.iter();
+            keys.try_for_each(|keys| keys.check_absent(&engine, &current, &removed))
+        };
+        look_up(are_at_hand, check).await
+    }
+
+    fn transaction(&self, read_version: Version, removed: &Removed) -> Transaction {
+        let id = self.collection.id;
+        let mut deletes: Vec<(SegmentId, &RoaringBitmap)> = removed
+            .iter()
+            .map(|(segment, rows)| (*segment, rows))
+            .collect();
+        deletes.sort_unstable_by_key(|(segment, _)| *segment);
+        let deletes = deletes.into_iter();
+        let mut changes: Vec<Change> = deletes
+            .map(|(segment, rows)| Change::Delete(id, segment, rows.clone()))
+            .collect();
+        if !self.files.is_empty() {
+            let segments = self.files.iter().map(|f| f.segment().clone()).collect();
+            changes.push(Change::AddSegments(id, segments));
+        }
+        if let Some(rows) = &self.appended {
+            changes.push(Change::Append(Append {
+                collection: id,
+                segment: SegmentId(0),
+                rows: rows.clone(),
+            }));
+        }
+        Transaction::new(read_version, changes)
+    }
+
+    /// The keys that it has to do with, when those that its rows refer to are there, and nothing refers to those that it
+    /// takes.
+    async fn key_use(&self, snapshot: &Snapshot, removed: &Arc<Removed>) -> Result<KeyUse> {
+        let links = Links {
+            engine: Arc::clone(&self.engine),
+            keys: Arc::clone(&self.keys),
+            brought: Arc::clone(&self.brought),
+            removed: Arc::clone(removed),
+        };
+        let mut keys = links.check(self.current(snapshot)?, snapshot).await?;
+        if self.rows > 0 && !self.keys.is_empty() {
+            let inserted = (self.collection.id, hashes(&self.keys));
+            keys.inserted.push(inserted);
+        }
+        Ok(keys)
+    }
+}

@@ -9,7 +9,7 @@
 
 mod expansion;
 
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -26,6 +26,9 @@ pub(super) const BRACKETS_MAX: usize = 128;
 const FILTERS_MAX: usize = 4;
 /// How deep rows may nest, as in `(1, (2, (3, 4)))`: DataFusion's planner takes twice as long for each level.
 const TUPLES_MAX: usize = 8;
+/// How deep subqueries in expressions may nest: DataFusion's checks and its optimizer take twice as long for each level.
+/// Queries in FROM do not count.
+const SUBQUERIES_MAX: usize = 12;
 /// The most relations of a statement once its CTEs and views stand where they are named: each naming is planned by itself.
 pub(super) const RELATIONS_MAX: usize = 1_000;
 
@@ -89,11 +92,14 @@ impl Default for Limits {
     }
 }
 
-/// That the views in a plan, each where it is named, do not make it too large.
+/// That the CTEs and views in a plan, each where it is named, do not make it too large or too deep.
 ///
 /// # Errors
 /// 54001.
 pub(super) fn check_relations(plan: &LogicalPlan) -> Result<()> {
+    if !nests_within(plan, SUBQUERIES_MAX)? {
+        return Err(too_complex("its subqueries nest too deeply"));
+    }
     let mut relations = 0;
     plan.apply_with_subqueries(|node| {
         relations += usize::from(node.inputs().is_empty());
@@ -106,6 +112,21 @@ pub(super) fn check_relations(plan: &LogicalPlan) -> Result<()> {
         true => Err(too_complex("its views read too many relations")),
         false => Ok(()),
     }
+}
+
+/// Whether subqueries in expressions are at most so deep.
+fn nests_within(plan: &LogicalPlan, levels: usize) -> Result<bool> {
+    let mut fits = true;
+    plan.apply(|node| {
+        node.apply_subqueries(|subquery| {
+            fits = fits && levels > 0 && nests_within(subquery, levels - 1)?;
+            Ok(match fits {
+                true => TreeNodeRecursion::Continue,
+                false => TreeNodeRecursion::Stop,
+            })
+        })
+    })?;
+    Ok(fits)
 }
 
 /// 54001.
@@ -130,6 +151,10 @@ struct Row {
     tuples: usize,
     /// How many FILTER clauses are around it.
     filters: usize,
+    /// Whether a relation stands in it, as a query in FROM.
+    is_relation: bool,
+    /// How many subqueries in expressions are around it, itself included.
+    subqueries: usize,
     /// Whether commas separate relations.
     in_from: bool,
     operators: usize,
@@ -163,6 +188,8 @@ struct Nesting {
     rows: Vec<Row>,
     after_distinct: bool,
     after_filter: bool,
+    /// Whether a relation may come next.
+    before_relation: bool,
     /// The word before, if there was one right before.
     after: Option<Keyword>,
 }
@@ -173,6 +200,7 @@ impl Default for Nesting {
             rows: vec![Row::default()],
             after_distinct: false,
             after_filter: false,
+            before_relation: false,
             after: None,
         }
     }
@@ -188,10 +216,12 @@ impl Nesting {
     fn open(&mut self, is_case: bool) {
         let around = self.row();
         let (below, filters) = (around.depth() + 1, around.filters);
+        let subqueries = around.subqueries;
         let after_filter = std::mem::take(&mut self.after_filter);
         self.rows.push(Row {
             below,
             is_case,
+            subqueries,
             filters: filters + usize::from(after_filter),
             ..Row::default()
         });
@@ -219,6 +249,9 @@ impl Nesting {
         if row.filters > FILTERS_MAX {
             return Some("FILTER clauses nest too deeply");
         }
+        if row.subqueries > SUBQUERIES_MAX {
+            return Some("subqueries nest too deeply");
+        }
         if row.tuples > TUPLES_MAX {
             return Some("rows of rows nest too deeply");
         }
@@ -230,6 +263,7 @@ impl Nesting {
 
     fn take(&mut self, token: &Token) {
         let after_distinct = std::mem::take(&mut self.after_distinct);
+        let before_relation = std::mem::take(&mut self.before_relation);
         let after = self.after.take();
         match token {
             Token::Word(word) if word.quote_style.is_none() => {
@@ -243,6 +277,8 @@ impl Nesting {
                 let row = self.row();
                 row.is_tuple = after == Some(Keyword::ROW);
                 row.is_call = after.is_some() && !row.is_tuple;
+                row.is_relation = before_relation;
+                self.before_relation = before_relation;
             }
             Token::LBracket => {
                 // a[1][2].. is as deep as it is long.
@@ -255,6 +291,7 @@ impl Nesting {
                 row.next_expression();
                 row.is_tuple = true;
                 row.relations += usize::from(row.in_from);
+                self.before_relation = row.in_from;
             }
             Token::SemiColon => self.rows.truncate(1),
             Token::Word(_) | Token::Number(..) | Token::Placeholder(_) | Token::Period => {}
@@ -294,7 +331,9 @@ impl Nesting {
                 let row = self.row();
                 row.next_clause(true);
                 row.relations += 1;
+                self.before_relation = true;
             }
+            K::LATERAL => self.before_relation = true,
             K::UNION | K::INTERSECT | K::EXCEPT | K::MINUS => {
                 let row = self.row();
                 row.next_clause(false);
@@ -303,9 +342,17 @@ impl Nesting {
             }
             // x IS DISTINCT FROM y
             K::FROM if after_distinct => {}
-            K::FROM => self.row().next_clause(true),
-            K::SELECT => {
+            K::FROM => {
                 let row = self.row();
+                row.next_clause(true);
+                // There is also extract(year FROM x).
+                self.before_relation = row.is_query;
+            }
+            K::SELECT => {
+                let is_outermost = self.rows.len() == 1;
+                let row = self.row();
+                let is_subquery = !is_outermost && !row.is_relation && !row.is_query;
+                row.subqueries += usize::from(is_subquery);
                 row.is_query = true;
                 row.next_clause(false);
             }

@@ -62,6 +62,17 @@ const NESTED: &[(&str, &str, &str)] = &[
     ("SELECT ", "NOT (", "true"),
     ("SELECT ", "ROW(", "1"),
     ("SELECT ", "(1, ", "1"),
+    (
+        "SELECT 1 FROM t WHERE ",
+        "EXISTS (SELECT 1 FROM t WHERE ",
+        "true",
+    ),
+    (
+        "SELECT 1 FROM t WHERE 1 IN ",
+        "(SELECT 1 FROM t WHERE 1 IN ",
+        "(1)",
+    ),
+    ("SELECT ", "(SELECT ", "1"),
 ];
 
 fn bombs() -> Vec<String> {
@@ -74,7 +85,13 @@ fn bombs() -> Vec<String> {
     });
     let doubling: String = doubling.collect();
     let common = format!("WITH c0 AS (SELECT 1 AS x){doubling} SELECT count(*) FROM c39");
-    chains.chain([common]).collect()
+    let nesting = (1..40).map(|n| {
+        let below = n - 1;
+        format!(", c{n} AS (SELECT 1 AS x FROM t WHERE EXISTS (SELECT 1 FROM c{below}))")
+    });
+    let nesting: String = nesting.collect();
+    let subqueries = format!("WITH c0 AS (SELECT 1 AS x){nesting} SELECT count(*) FROM c39");
+    chains.chain([common, subqueries]).collect()
 }
 
 async fn still_works(client: &Client) {

@@ -97,8 +97,47 @@ fn rows_of_rows_are_refused_before_they_are_planned() {
     assert_eq!(code(&left), Some("54001"));
     let calls = format!("SELECT {}1{}", "f(1, ".repeat(15), ")".repeat(15));
     assert_eq!(code(&calls), None);
-    let queries = format!("SELECT {}1{}", "(SELECT 1, ".repeat(15), ")".repeat(15));
+    let queries = format!("SELECT {}1{}", "(SELECT 1, ".repeat(10), ")".repeat(10));
     assert_eq!(code(&queries), None);
+}
+
+#[test]
+fn subqueries_in_expressions_are_refused_before_they_are_planned() {
+    for (begin, middle, end) in [
+        (
+            "SELECT 1 FROM t WHERE ",
+            "EXISTS (SELECT 1 FROM t WHERE ",
+            "true",
+        ),
+        (
+            "SELECT 1 FROM t WHERE 1 IN ",
+            "(SELECT 1 FROM t WHERE 1 IN ",
+            "(1)",
+        ),
+        ("SELECT ", "(SELECT ", "1"),
+        ("SELECT ", "extract(year FROM (SELECT ", "now()"),
+        (
+            "SELECT * FROM t JOIN t ON ",
+            "(SELECT a FROM t JOIN t ON ",
+            "true",
+        ),
+    ] {
+        let text = |times: usize| {
+            let close = middle.matches('(').count() * times;
+            format!("{begin}{}{end}{}", middle.repeat(times), ")".repeat(close))
+        };
+        assert_eq!(code(&text(3)), None, "{middle}");
+        assert_eq!(code(&text(13)), Some("54001"), "{middle}");
+    }
+    for derived in [
+        "SELECT * FROM (",
+        "SELECT * FROM t, (",
+        "SELECT * FROM t JOIN LATERAL ((",
+    ] {
+        let close = derived.matches('(').count() * 4;
+        let text = format!("{}SELECT 1{}", derived.repeat(4), ")".repeat(close));
+        assert_eq!(code(&text), None, "{derived}");
+    }
 }
 
 #[test]

@@ -4,10 +4,10 @@ use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::common::{Result, ScalarValue};
 
 use super::Group;
-use super::row::{Call, Kind, Overload};
+use super::row::{Call, Kind, NUMBER, Overload};
 use crate::error::{Error, sqlstate};
 
-use Kind::{Float8, Int4, Interval};
+use Kind::{Float8, Int4, Interval, Number};
 
 const HOURS_PER_DAY: i64 = 24;
 const DAYS_PER_MONTH: i32 = 30;
@@ -20,6 +20,8 @@ const SECONDS_PER_DAY: f64 = 86_400.0;
 pub(crate) const INTERVAL_TIMES: &str = "interval_mul";
 /// The function of `interval / number`.
 pub(crate) const INTERVAL_BY: &str = "interval_div";
+/// The function whose values intervals are compared by.
+pub(crate) const INTERVAL_LENGTH: &str = "interval_length";
 
 pub(super) const FUNCTIONS: Group = &[
     (
@@ -33,6 +35,10 @@ pub(super) const FUNCTIONS: Group = &[
         &[Overload::new(&[Interval, Float8], Interval, |call| {
             scaled(call, inverse)
         })],
+    ),
+    (
+        INTERVAL_LENGTH,
+        &[Overload::new(&[Interval], Number, length)],
     ),
     (
         "justify_hours",
@@ -69,6 +75,18 @@ pub(super) fn out_of_range() -> Error {
 
 fn some(interval: IntervalMonthDayNano) -> ScalarValue {
     ScalarValue::IntervalMonthDayNano(Some(interval))
+}
+
+/// Nanoseconds, a month having thirty days and a day 24 hours (PostgreSQL's `interval_cmp_value`).
+fn length(call: &Call<'_>) -> Result<ScalarValue> {
+    let Some(interval) = call.interval(0) else {
+        return call.null();
+    };
+    let days = i128::from(interval.months) * i128::from(DAYS_PER_MONTH) + i128::from(interval.days);
+    let nanos = days * i128::from(NANOS_PER_DAY) + i128::from(interval.nanoseconds);
+    let unit = 10_i128.pow(u32::from(NUMBER.1.unsigned_abs()));
+    let value = Some(nanos * unit);
+    Ok(ScalarValue::Decimal128(value, NUMBER.0, NUMBER.1))
 }
 
 fn inverse(by: f64) -> Result<f64> {

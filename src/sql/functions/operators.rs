@@ -1,21 +1,54 @@
-//! Operators that DataFusion does not have: intervals times numbers.
+//! Operators of intervals that DataFusion does not have, or that answer otherwise there.
+//!
+//! - `interval * number`, `number * interval` and `interval / number` are functions.
+//! - Intervals are compared by their lengths: DataFusion compares months, then days, then the rest, so that 25 hours are
+//!   less than a day.
+//! - A date with an interval added is a timestamp: DataFusion's is a date, without the hours.
 
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result};
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{Cast, Placeholder};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, ScalarUDF, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use super::function;
-use super::interval::{INTERVAL_BY, INTERVAL_TIMES};
+use super::interval::{INTERVAL_BY, INTERVAL_LENGTH, INTERVAL_TIMES};
 
-/// Plans `interval * number`, `number * interval` and `interval / number`.
+const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+/// Plans the operators of intervals.
 #[derive(Debug)]
 pub(crate) struct IntervalPlanner {
     times: Arc<ScalarUDF>,
     by: Arc<ScalarUDF>,
+    length: Arc<ScalarUDF>,
+}
+
+/// What an operand is, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Operand {
+    Interval,
+    Date,
+    /// A text or a parameter that becomes what is beside it.
+    Open,
+    Other,
+}
+
+impl Operand {
+    fn of(expr: &Expr, schema: &DFSchema) -> Self {
+        let is_untyped = matches!(expr, Expr::Placeholder(Placeholder { field: None, .. }));
+        match expr.get_type(schema) {
+            _ if is_untyped => Self::Open,
+            Ok(DataType::Interval(_) | DataType::Duration(_)) => Self::Interval,
+            Ok(DataType::Date32) => Self::Date,
+            Ok(DataType::Utf8 | DataType::Null) if matches!(expr, Expr::Literal(..)) => Self::Open,
+            _ => Self::Other,
+        }
+    }
 }
 
 impl IntervalPlanner {
@@ -25,7 +58,16 @@ impl IntervalPlanner {
         Self {
             times: named(INTERVAL_TIMES),
             by: named(INTERVAL_BY),
+            length: named(INTERVAL_LENGTH),
         }
+    }
+
+    fn length_of(&self, expr: Expr, operand: Operand) -> Expr {
+        let interval = match operand {
+            Operand::Open => cast(expr, INTERVAL),
+            _ => expr,
+        };
+        self.length.call(vec![interval])
     }
 }
 
@@ -35,21 +77,64 @@ impl ExprPlanner for IntervalPlanner {
         expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
-        let is_division = match expr.op {
-            BinaryOperator::Multiply => false,
-            BinaryOperator::Divide => true,
-            _ => return Ok(PlannerResult::Original(expr)),
+        use BinaryOperator as B;
+        use Operand::{Date, Interval, Open, Other};
+        let RawBinaryExpr { op, left, right } = expr;
+        let operands = (Operand::of(&left, schema), Operand::of(&right, schema));
+        let (left, right) = match (&op, operands) {
+            (B::Multiply, (Interval, Open | Other)) => {
+                return Ok(PlannerResult::Planned(self.times.call(vec![left, right])));
+            }
+            (B::Multiply, (Open | Other, Interval)) => {
+                return Ok(PlannerResult::Planned(self.times.call(vec![right, left])));
+            }
+            (B::Divide, (Interval, Open | Other)) => {
+                return Ok(PlannerResult::Planned(self.by.call(vec![left, right])));
+            }
+            (B::Plus | B::Minus, (Date, Interval)) => (cast(left, TIMESTAMP), right),
+            (B::Plus, (Interval, Date)) => (left, cast(right, TIMESTAMP)),
+            (op, (Interval, Interval | Open) | (Open, Interval)) if compares(op) => (
+                self.length_of(left, operands.0),
+                self.length_of(right, operands.1),
+            ),
+            (op, (Date, Other)) if compares(op) => (left, as_date(right, schema)),
+            (op, (Other, Date)) if compares(op) => (as_date(left, schema), right),
+            _ => (left, right),
         };
-        let is_interval = |e: &Expr| {
-            let data_type = e.get_type(schema);
-            data_type.is_ok_and(|t| matches!(t, DataType::Interval(_) | DataType::Duration(_)))
-        };
-        let call = match (is_interval(&expr.left), is_interval(&expr.right)) {
-            (true, false) if is_division => self.by.call(vec![expr.left, expr.right]),
-            (true, false) => self.times.call(vec![expr.left, expr.right]),
-            (false, true) if !is_division => self.times.call(vec![expr.right, expr.left]),
-            _ => return Ok(PlannerResult::Original(expr)),
-        };
-        Ok(PlannerResult::Planned(call))
+        Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
     }
+}
+
+fn compares(op: &BinaryOperator) -> bool {
+    use BinaryOperator as B;
+    matches!(
+        op,
+        B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq | B::Spaceship
+    )
+}
+
+/// A date to which whole days were added, beside another date: compared as dates the two answer the same, and a filter
+/// on a column is pruned by its bounds.
+fn as_date(expr: Expr, schema: &DFSchema) -> Expr {
+    date_of(&expr, schema).unwrap_or(expr)
+}
+
+fn date_of(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
+    match expr {
+        Expr::Cast(Cast { expr, field }) if field.data_type() == &TIMESTAMP => {
+            let is_date = Operand::of(expr, schema) == Operand::Date;
+            is_date.then(|| (**expr).clone())
+        }
+        Expr::BinaryExpr(BinaryExpr { left, op, right })
+            if matches!(op, Operator::Plus | Operator::Minus) && is_whole_days(right) =>
+        {
+            let date = Box::new(date_of(left, schema)?);
+            Some(Expr::BinaryExpr(BinaryExpr::new(date, *op, right.clone())))
+        }
+        _ => None,
+    }
+}
+
+fn is_whole_days(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::IntervalMonthDayNano(Some(by)), _) if by.nanoseconds == 0)
 }

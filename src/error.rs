@@ -406,6 +406,10 @@ fn unwrap_external(error: DataFusionError) -> Result<Error, DataFusionError> {
         DataFusionError::Diagnostic(diagnostic, inner) => unwrap_external(*inner)
             .map_err(|e| DataFusionError::Diagnostic(diagnostic, Box::new(e))),
         DataFusionError::External(boxed) => external(boxed),
+        // Of several, the first is told.
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => {
+            unwrap_external(errors.swap_remove(0))
+        }
         DataFusionError::ArrowError(inner, trace) => match *inner {
             arrow::error::ArrowError::ExternalError(boxed) => external(boxed),
             inner => Err(DataFusionError::ArrowError(Box::new(inner), trace)),

@@ -113,6 +113,14 @@ const EXECUTION: &[(&[&str], Code)] = &[
     ),
 ];
 
+const INTERNAL: Code = (Internal, s::INTERNAL_ERROR);
+
+/// Parts of the messages of errors that DataFusion does not know, and that are those of the statement.
+const WRONGLY_INTERNAL: &[(&[&str], Code)] = &[(
+    &["regex parse error"],
+    (InvalidInput, s::INVALID_REGULAR_EXPRESSION),
+)];
+
 /// PostgreSQL's words, where its users look for them.
 const WORDS: &[(&str, &str)] = &[
     ("LIMIT must be", "LIMIT must not be negative"),
@@ -213,6 +221,8 @@ pub fn code_of(error: &DataFusionError) -> Code {
         DataFusionError::Execution(m) => {
             find(EXECUTION, m).unwrap_or((InvalidInput, s::DATA_EXCEPTION))
         }
+        DataFusionError::Internal(m) => find(WRONGLY_INTERNAL, m).unwrap_or(INTERNAL),
+        DataFusionError::External(e) => find(WRONGLY_INTERNAL, &e.to_string()).unwrap_or(INTERNAL),
         DataFusionError::Configuration(_) => (InvalidInput, s::INVALID_PARAMETER_VALUE),
         DataFusionError::ParquetError(_) => (Corrupted, s::DATA_CORRUPTED),
         DataFusionError::IoError(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -221,7 +231,7 @@ pub fn code_of(error: &DataFusionError) -> Code {
         DataFusionError::IoError(_) => (Unavailable, s::IO_ERROR),
         DataFusionError::ExecutionJoin(e) if e.is_cancelled() => (Cancelled, s::QUERY_CANCELED),
         DataFusionError::ObjectStore(_) => (Unavailable, s::IO_ERROR),
-        _ => (Internal, s::INTERNAL_ERROR),
+        _ => INTERNAL,
     }
 }
 

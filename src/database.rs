@@ -10,6 +10,7 @@ use datafusion::execution::context::{QueryPlanner, SessionConfig, SessionContext
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::functions::string::uuid;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{Analyzer, Optimizer};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -293,6 +294,7 @@ impl Database {
         context.register_udtf(CLUSTERING_INFORMATION, clustering);
         limit_strings(&context);
         check_domains(&context);
+        context.register_udf(uuid().as_ref().clone().with_aliases(["gen_random_uuid"]));
         context.register_udtf("pg_get_keywords", Arc::new(pg::functions::Keywords));
         views.session.get_or_init(|| context.state_weak_ref());
         context

@@ -24,7 +24,7 @@
 //! - `t AT TIME ZONE z` calls `timezone(z, t)`; `(a, b) OVERLAPS (c, d)` compares the ends; an interval that DataFusion
 //!   reads otherwise is a cast of its text.
 //! - `json_agg` and its like are functions over `array_agg`.
-//! - `every`, `gen_random_uuid`, `|/ x`, `||/ x`, `@ x`, `a && b`, `localtimestamp` and `localtime` are DataFusion's
+//! - `every`, `|/ x`, `||/ x`, `@ x`, `a && b`, `localtimestamp` and `localtime` are DataFusion's
 //!   functions of other names.
 //! - unnamed columns of queries in FROM and WITH, of views and of
 //!   CREATE TABLE AS get PostgreSQL's names.
@@ -32,6 +32,7 @@
 //!   expressions, plain texts, `array_repeat` and `%`; a literal in ARRAY[..] is cast as the element beside it.
 //! - `SELECT oid '5'` is a cast; `(x).a` is a field.
 //! - long chains of AND and OR become trees that are flat.
+//! - `x::varchar(2)` is that of the first two characters; with ORDER BY, `x::text` is called `x`.
 //! - a column that comes twice in a SELECT gets a name of its own, with blanks behind it: a table of DataFusion has no two
 //!   of a name.
 
@@ -51,7 +52,8 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
+    SelectItem, SelectItemQualifiedWildcardKind, TableFactor, UnaryOperator, Value, VisitMut,
+    VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -60,10 +62,13 @@ use self::from::call_in_from;
 use self::gather::gather;
 use self::moment::{at_time_zone, interval_of_text, overlaps};
 pub(super) use self::names::name_columns;
-use self::names::{keep_names, lasting_names, name_common, name_derived, type_series};
+use self::names::{
+    keep_names, lasting_names, name_common, name_derived, name_sorted_casts, type_series,
+};
 use self::series::unnest_series;
 use self::spelling::{
-    limit_of_fetch, match_of_substring, regex_of_similar, share_element_type, text_of_unicode,
+    cut_text, limit_of_fetch, match_of_substring, regex_of_similar, share_element_type,
+    text_of_unicode,
 };
 use self::template::format_of_template;
 use super::complexity::{Expansion, too_complex};
@@ -240,6 +245,7 @@ impl VisitorMut for Mender {
         }
         limit_of_fetch(query);
         name_common(query);
+        name_sorted_casts(query);
         ControlFlow::Continue(())
     }
 
@@ -355,6 +361,9 @@ impl VisitorMut for Mender {
                     *expr = array;
                 }
             }
+            Expr::Cast {
+                expr, data_type, ..
+            } => cut_text(expr, data_type),
             Expr::Like {
                 pattern,
                 escape_char,
@@ -574,7 +583,6 @@ fn mend_call(function: &Function) -> Option<Expr> {
             )),
             _ => None,
         },
-        ("gen_random_uuid", _) => renamed(function, "uuid"),
         ("to_date" | "to_timestamp", _) => match arguments(function)?.as_slice() {
             [value, template] => {
                 let format = format_of_template(&constant_text(template)?)?;
@@ -676,6 +684,27 @@ fn name_fields(chain: &mut [ast::AccessExpr]) {
     }
 }
 
+/// The table whose columns a wildcard is, as it is written; of `*` it is none.
+fn wildcard(item: &SelectItem) -> Option<Option<String>> {
+    match item {
+        SelectItem::Wildcard(_) => Some(None),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), _) => {
+            Some(Some(table.to_string()))
+        }
+        _ => None,
+    }
+}
+
+/// What stands before the name of a column, as it is written.
+fn qualifier(column: &Expr) -> Option<String> {
+    let Expr::CompoundIdentifier(names) = column else {
+        return None;
+    };
+    let (_, before) = names.split_last()?;
+    let before: Vec<String> = before.iter().map(Ident::to_string).collect();
+    Some(before.join("."))
+}
+
 /// Gives columns that come again names of their own. Casts name nothing: `x::int` is a twin of `x`.
 fn name_twins(select: &mut Select) {
     let unnamed = select.projection.iter().filter_map(|item| match item {
@@ -685,10 +714,17 @@ fn name_twins(select: &mut Select) {
     let mut seen: HashSet<String> = unnamed.map(Ident::to_string).collect();
     // With their tables' names, columns differ.
     let mut columns = HashSet::new();
+    let has_one_table = matches!(select.from.as_slice(), [only] if only.joins.is_empty());
+    let wildcards: Vec<Option<String>> = select.projection.iter().filter_map(wildcard).collect();
     for item in &mut select.projection {
         let (expr, name) = match item {
             SelectItem::UnnamedExpr(expr) if last_name(expr).is_some() => {
-                if columns.insert(expr.to_string()) {
+                let is_in = |wildcard: &Option<String>| match (wildcard, qualifier(expr)) {
+                    (Some(table), Some(of)) => of == *table,
+                    (Some(_), None) => has_one_table,
+                    (None, _) => true,
+                };
+                if columns.insert(expr.to_string()) && !wildcards.iter().any(is_in) {
                     continue;
                 }
                 let name = last_name(expr).map(|name| name.value.clone());

@@ -288,7 +288,7 @@ mod tests {
         );
         assert_eq!(
             names("SELECT a, max(b), *, min(c) FROM t", 6),
-            ["c0", "max", "c2", "c3", "c4", "min"]
+            ["a", "max", "c2", "c3", "c4", "min"]
         );
         assert_eq!(
             names("SELECT t.*, u.*, 1 FROM t, u", 4),

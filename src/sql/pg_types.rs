@@ -26,6 +26,7 @@ impl TypePlanner for PgTypePlanner {
                 let zone = has_zone.then(|| "UTC".into());
                 unnamed(Arrow::Timestamp(TimeUnit::Microsecond, zone))
             }
+            DataType::Uuid => field_of_type("uuid", false),
             DataType::JSON => field_of_type("json", false),
             DataType::JSONB => field_of_type("jsonb", false),
             DataType::CharacterVarying(_) | DataType::CharVarying(_) => {

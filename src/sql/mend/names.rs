@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Ident, Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor,
+    self, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor,
 };
 
 use crate::sql::output_names::lasting_name;
@@ -77,6 +77,51 @@ fn name_items(select: &mut Select) {
                 alias: Ident::with_quote('"', name),
             };
         }
+    }
+}
+
+/// `SELECT x::text .. ORDER BY x` sorts by the text: PostgreSQL calls a cast as what is cast. In an expression of ORDER BY,
+/// `x` is the column. DataFusion has a name for both, and refuses to have it twice.
+pub(super) fn name_sorted_casts(query: &mut Query) {
+    let (Some(order), SetExpr::Select(select)) = (&query.order_by, query.body.as_mut()) else {
+        return;
+    };
+    let mut used = Identifiers::default();
+    let _ = order.visit(&mut used);
+    let keys = match &order.kind {
+        OrderByKind::Expressions(keys) => keys.as_slice(),
+        OrderByKind::All(_) => &[],
+    };
+    let is_key = |name: &str| {
+        let mut keys = keys.iter();
+        keys.any(|key| matches!(&key.expr, Expr::Identifier(key) if fold(key) == name))
+    };
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr @ Expr::Cast { .. }) = item else {
+            continue;
+        };
+        let Some(name) = cast_column(expr).filter(|name| used.0.contains(name)) else {
+            continue;
+        };
+        let alias = if is_key(&name) {
+            name
+        } else {
+            format!("{name} ")
+        };
+        *item = SelectItem::ExprWithAlias {
+            expr: expr.clone(),
+            alias: Ident::with_quote('"', alias),
+        };
+    }
+}
+
+/// The column that is cast.
+fn cast_column(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Cast { expr, .. } | Expr::Nested(expr) => cast_column(expr),
+        Expr::Identifier(name) => Some(fold(name)),
+        Expr::CompoundIdentifier(names) => names.last().map(fold),
+        _ => None,
     }
 }
 

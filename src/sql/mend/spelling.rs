@@ -1,11 +1,11 @@
 //! Spellings that are others' with the same meaning: FETCH FIRST, SIMILAR TO, U&'..', SUBSTRING by a pattern.
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, Expr, LimitClause, Query, UnaryOperator, Value,
+    self, BinaryOperator, CharacterLength, Expr, LimitClause, Query, UnaryOperator, Value,
 };
 
-use super::call;
 use super::constant::constant_text;
+use super::{call, cast};
 
 /// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
 pub(super) fn limit_of_fetch(query: &mut Query) {
@@ -29,6 +29,27 @@ pub(super) fn limit_of_fetch(query: &mut Query) {
         _ => return,
     }
     query.fetch = None;
+}
+
+/// `x::varchar(2)` is the cast of `left(x::varchar, 2)`: a cast cuts what is too long.
+pub(super) fn cut_text(expr: &mut Box<Expr>, data_type: &ast::DataType) {
+    use ast::DataType as D;
+    let length = match data_type {
+        D::Varchar(length) | D::CharacterVarying(length) | D::CharVarying(length) => *length,
+        D::Char(length) | D::Character(length) => {
+            Some(length.unwrap_or(CharacterLength::IntegerLength {
+                length: 1,
+                unit: None,
+            }))
+        }
+        _ => None,
+    };
+    let Some(CharacterLength::IntegerLength { length, .. }) = length else {
+        return;
+    };
+    let text = cast((**expr).clone(), "varchar");
+    let length = Expr::value(Value::Number(length.to_string(), false));
+    **expr = call("left", vec![text, length]);
 }
 
 /// `x SIMILAR TO 'a%'` is `x ~ '^(?:a.*)$'`; none where the pattern is no constant.

@@ -204,6 +204,8 @@ fn cast(field: &Field, value: ScalarValue, zone: &Zone) -> Result<ScalarValue> {
         _ if value.data_type().is_temporal() && target.is_temporal() => {
             convert(&value, field, zone)
         }
+        // Arrow's cast makes no vectors of the elements.
+        (None, _) if target.is_list() => convert(&value, field, zone),
         _ => Ok(value.cast_to(target)?),
     }
 }

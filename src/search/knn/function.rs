@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, DFSchema, Result, TableReference, UnnestOptions};
 use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, col,
 };
@@ -62,7 +64,9 @@ impl VectorSearch {
         let Pattern { filters, scan, .. } =
             Pattern::try_new(columns.collect(), Vec::new(), &named)?.ok_or_else(lost)?;
         let vectors = vector_column(&scan, &self.column, &table)?;
-        let queries = Arc::new(numbered(self.queries, &self.subscripts)?);
+        let (_, column) = scan.schema().qualified_field_from_column(&vectors)?;
+        let queries = of_vectors(self.queries, column);
+        let queries = Arc::new(numbered(queries, &self.subscripts)?);
         let columns = scan.schema().columns();
         let distance = DistanceFunction::udf(self.metric);
         let query = Expr::Column(KnnJoin::query_column(1));
@@ -125,6 +129,22 @@ fn vector_column(scan: &LogicalPlan, name: &str, table: &str) -> Result<Column> 
         return Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message).into());
     }
     Ok(columns[place].clone())
+}
+
+/// A parameter whose type nothing else tells is an array of vectors like those of the column.
+fn of_vectors(queries: Expr, column: &Field) -> Expr {
+    match queries {
+        Expr::Placeholder(Placeholder { id, field }) if is_open(field.as_deref()) => {
+            let array = DataType::new_list(column.data_type().clone(), true);
+            let field = Arc::new(Field::new("", array, true));
+            Expr::Placeholder(Placeholder::new_with_field(id, Some(field)))
+        }
+        other => other,
+    }
+}
+
+fn is_open(field: Option<&Field>) -> bool {
+    field.is_none_or(|field| field.data_type().is_null())
 }
 
 /// The elements of an array, each with its number before it.

@@ -19,6 +19,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
 use crate::catalog::advisory::AdvisoryLocks;
 use crate::catalog::arithmetic::CheckedArithmeticRule;
+use crate::catalog::cast_filters::CastFilterRule;
 use crate::catalog::changes::{ChangesFunction, TABLE_CHANGES};
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
 use crate::catalog::covered::CoveredFilterRule;
@@ -286,6 +287,7 @@ impl Database {
         // Last: limits and filters have reached their places by then.
         optimizer.rules.push(Arc::new(VectorTopKRule));
         optimizer.rules.push(Arc::new(KnnColumnsRule));
+        optimizer.rules.push(Arc::new(CastFilterRule));
         let state = builder.build();
         let context = SessionContext::new_with_state(state);
         let changes = Arc::new(ChangesFunction::new(Arc::clone(&engine)));

@@ -3,6 +3,7 @@
 pub mod advisory;
 pub mod arithmetic;
 pub mod assign;
+pub mod cast_filters;
 pub mod changes;
 mod checked;
 mod checks;

@@ -63,7 +63,8 @@ pub(super) fn of_scan(
 /// What is known when not all of the rows are read: about how many there are.
 ///
 /// Bounds would be right, but DataFusion 55 does not stand them below a filter over a cast, such as `at::date < '2024-01-01'`:
-/// what it casts back may reach beyond the bounds, and it ends such a query with "Selectivity is out of limit".
+/// what it casts back may reach beyond the bounds, and it ends such a query with "Selectivity is out of limit". Where a
+/// filter is not above the scan, [`crate::catalog::cast_filters`] sees to it.
 pub(super) fn without_bounds(stats: Statistics) -> Statistics {
     let mut stats = stats.to_inexact();
     for column in &mut stats.column_statistics {

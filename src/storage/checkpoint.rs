@@ -4,8 +4,8 @@
 //! file = "SHELFCKP" | format u32 | crc32c u32 of what follows | record*     checkpoint/<version, 20 digits>.ckpt
 //! ```
 //! The records (`codec`) are one head, then schemas, views, sequences, jobs, roles, accesses, and per collection its
-//! models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database. Format 2 had no
-//! foreign keys.
+//! models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
+//! Format 2 had neither models nor foreign keys.
 
 use std::collections::HashMap;
 use std::io::Write;

@@ -32,6 +32,13 @@ async fn open(data: &Path) -> Database {
     panic!("{} stays in use", data.display());
 }
 
+/// The format of the file whose name is the last.
+fn newest_format(directory: &Path) -> u32 {
+    let newest = files_below(directory, "log").into_iter().max().unwrap();
+    let bytes = fs::read(newest).unwrap();
+    u32::from_le_bytes(bytes[8..12].try_into().unwrap())
+}
+
 async fn titles(data: &Path) -> String {
     let database = open(data).await;
     let query = "SELECT id, title FROM lib.book ORDER BY id";
@@ -95,6 +102,8 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     drop(session);
     drop(database);
     assert_eq!(titles(&data).await, read);
+    // They would refuse it by its number.
+    assert_eq!(newest_format(&data.join("log")), 3);
     let database = open(&data).await;
     let key = "SELECT cluster_by, unclustered_segments FROM clustering_information('lib.book')";
     let key = database.session().sql(key).await.unwrap();

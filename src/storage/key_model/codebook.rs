@@ -4,6 +4,8 @@
 //! That is not always the nearest of all leaves, but costs the root of what it costs to look at all (about 100 distances
 //! in place of 4,000), and any choice is right: how far the vectors are from their centroid is measured, not assumed.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, FixedSizeListArray, Int64Array};
 use arrow::datatypes::{DataType, Float16Type, Float32Type};
 use rayon::prelude::*;
@@ -23,9 +25,9 @@ pub struct Codebook {
     groups: Vec<u32>,
     /// The mean L2 distance of a vector of the sample from its leaf.
     spread: f64,
-    /// The centroids of the groups, then those of the leaves.
+    /// The centroids of the groups, then those of the leaves; clones share them.
     #[serde(skip)]
-    values: Vec<f32>,
+    values: Arc<[f32]>,
 }
 
 impl Codebook {
@@ -85,7 +87,7 @@ impl Codebook {
         let keys = keys
             .zip(0..)
             .map(|(key, row)| vectors.is_valid(row).then_some(key));
-        Ok(std::sync::Arc::new(Int64Array::from_iter(keys)))
+        Ok(Arc::new(Int64Array::from_iter(keys)))
     }
 
     /// For each of the vectors, which lie one after the other, its leaf and the square of its distance from that.
@@ -184,8 +186,6 @@ pub fn values_of(vectors: &FixedSizeListArray) -> Result<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
     use arrow::array::types::Float32Type;
 
     use super::*;

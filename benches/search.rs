@@ -10,10 +10,11 @@ use arrow::array::{FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use datafusion::physical_plan::common::collect;
+use datafusion::scalar::ScalarValue;
 use parquet::arrow::ArrowWriter;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use shelfmark::{Database, Session, Settings};
+use shelfmark::{Database, Outcome, Prepared, Session, Settings};
 use tokio::runtime::Runtime;
 
 const ROWS: usize = 50_000;
@@ -63,7 +64,14 @@ fn write_rows(path: &Path) {
 }
 
 async fn run(session: &Session, text: &str) -> usize {
-    let outcome = session.run(text).await.unwrap();
+    rows(session.run(text).await.unwrap()).await
+}
+
+async fn execute(session: &Session, prepared: &Prepared, values: Vec<ScalarValue>) -> usize {
+    rows(session.execute(prepared, values).await.unwrap()).await
+}
+
+async fn rows(outcome: Outcome) -> usize {
     let batches = collect(outcome.stream).await.unwrap();
     batches.iter().map(RecordBatch::num_rows).sum()
 }
@@ -166,7 +174,7 @@ fn search(criterion: &mut Criterion) {
 /// Queries that are asked at once.
 const QUERIES: usize = 64;
 
-/// 64 queries as one statement and one after the other, each answered in both.
+/// 64 queries as one statement, and one after the other by a prepared one.
 fn many(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let session = runtime.block_on(loaded(Settings::default()));
@@ -192,12 +200,15 @@ fn many(criterion: &mut Criterion) {
     group.sample_size(10);
     group.throughput(Throughput::Elements(QUERIES as u64));
     bench(&mut group, &runtime, &session, "at once", &[], lateral);
-    let text = |query| format!("SELECT id FROM t ORDER BY e <-> {query} LIMIT 10");
-    let texts: Vec<String> = queries.iter().map(text).collect();
-    group.bench_function("one at a time", |b| {
+    let text = "SELECT id FROM t ORDER BY e <-> $1 LIMIT 10";
+    let prepared = runtime.block_on(session.prepare(text, &[])).unwrap();
+    let value = |query: &String| ScalarValue::from(query.trim_matches('\''));
+    let values: Vec<ScalarValue> = queries.iter().map(value).collect();
+    group.bench_function("one at a time, prepared", |b| {
         b.iter(|| {
-            for text in &texts {
-                assert_eq!(runtime.block_on(run(&session, text)), 10);
+            for value in &values {
+                let found = execute(&session, &prepared, vec![value.clone()]);
+                assert_eq!(runtime.block_on(found), 10);
             }
         });
     });

@@ -14,7 +14,7 @@ pub mod storage;
 pub use database::Database;
 pub use error::{Error, ErrorKind, Result};
 pub use settings::Settings;
-pub use sql::{Outcome, Session, Tag};
+pub use sql::{Outcome, Prepared, Session, Tag};
 
 /// The Rust of README.md runs as a documentation test.
 #[cfg(doctest)]

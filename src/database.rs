@@ -57,8 +57,8 @@ use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
 use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
-    ClockRule, CopyPlanner, FileAccess, MultisetRule, Session, TextInputRule, TextOutputRule,
-    ValuesPlanner, plan_view,
+    ClockRule, CopyPlanner, FileAccess, MultisetRule, RecursiveTermsRule, Session, TextInputRule,
+    TextOutputRule, ValuesPlanner, plan_view,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -263,7 +263,8 @@ impl Database {
             .with_analyzer_rule(Arc::new(CheckedArithmeticRule))
             .with_analyzer_rule(Arc::new(ClockRule))
             .with_analyzer_rule(Arc::new(TextInputRule))
-            .with_analyzer_rule(Arc::new(TextOutputRule));
+            .with_analyzer_rule(Arc::new(TextOutputRule))
+            .with_analyzer_rule(Arc::new(RecursiveTermsRule));
         let planners = builder.expr_planners().get_or_insert_with(Vec::new);
         planners.insert(0, Arc::new(LiteralPlanner));
         planners.insert(0, Arc::new(JsonPlanner));

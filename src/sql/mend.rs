@@ -15,6 +15,7 @@
 //! - `ARRAY[a, b]::vector[]` is `ARRAY[a::vector, b::vector]`.
 //! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`; that of any other calls `like_escape`.
 //! - `B'101'` and `X'1F'` are casts of their texts to `"bit"`; `~x` calls `bitnot`.
+//! - a number of more digits than any double needs is a NUMERIC.
 //! - in a column of VALUES with a bit string or a sparse vector, literals are cast to its type.
 //! - `generate_series(..)` in a SELECT list gives rows, as `_pg_expandarray(..)`, `jsonb_each(..)` and their like do.
 //! - `coalesce(x, '{}')` calls a function that gives an empty array where `x` is an array, and that text elsewhere.
@@ -57,7 +58,9 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
-use self::constant::{array_of_literal, bits_of_literal, constant_text, mend_escape, share_types};
+use self::constant::{
+    array_of_literal, bits_of_literal, constant_text, exact_number, mend_escape, share_types,
+};
 use self::from::call_in_from;
 use self::gather::gather;
 use self::moment::{at_time_zone, interval_of_text, overlaps};
@@ -259,8 +262,9 @@ impl VisitorMut for Mender {
             }
             Expr::Value(value) => {
                 text_of_unicode(&mut value.value);
-                if let Some(bits) = bits_of_literal(&value.value) {
-                    *expr = bits;
+                let typed = bits_of_literal(&value.value).or_else(|| exact_number(&value.value));
+                if let Some(typed) = typed {
+                    *expr = typed;
                 }
             }
             // Behind a name, a dot is that of a longer name.

@@ -80,6 +80,37 @@ pub(super) fn bits_of_literal(value: &Value) -> Option<Expr> {
     Some(cast_to_quoted(text, "bit"))
 }
 
+/// The digits that tell any double from all others: a number of more of them is meant to be exact.
+const DOUBLE_DIGITS: usize = 17;
+/// The most digits of a NUMERIC.
+const NUMERIC_DIGITS: usize = 38;
+
+/// The NUMERIC that a number such as `99999999999999999.99` is, which no double is.
+pub(super) fn exact_number(value: &Value) -> Option<Expr> {
+    let Value::Number(text, _) = value else {
+        return None;
+    };
+    let (whole, fraction) = text.split_once('.')?;
+    let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if !all_digits(whole) || !all_digits(fraction) {
+        return None;
+    }
+    let digits = whole.trim_start_matches('0').len() + fraction.len();
+    let significant = format!("{whole}{fraction}");
+    let significant = significant.trim_start_matches('0').len();
+    if significant <= DOUBLE_DIGITS || digits > NUMERIC_DIGITS {
+        return None;
+    }
+    let precision = ast::ExactNumberInfo::PrecisionAndScale(digits as u64, fraction.len() as i64);
+    Some(Expr::Cast {
+        kind: ast::CastKind::Cast,
+        expr: Box::new(Expr::value(Value::SingleQuotedString(text.clone()))),
+        data_type: ast::DataType::Numeric(precision),
+        array: false,
+        format: None,
+    })
+}
+
 /// Types that DataFusion knows by a name beside the Arrow type, which all rows of VALUES have to share.
 const NAMED_TYPES: [&str; 3] = ["bit", "varbit", "sparsevec"];
 

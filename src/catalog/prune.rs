@@ -113,6 +113,18 @@ impl Pruner {
         all
     }
 
+    /// [`Pruner::may_match`], and [`Pruner::must_match`], for what one costs.
+    pub fn matches(&self, stats: &PartitionStats) -> (BooleanBuffer, BooleanBuffer) {
+        let all = || BooleanBuffer::new_set(stats.containers);
+        let (mut may, mut must) = (all(), all());
+        for conjunct in &self.conjuncts {
+            let verdict = conjunct.condition.evaluate(stats, None);
+            may &= &verdict.may_be_true;
+            must &= &verdict.is_true();
+        }
+        (may, must)
+    }
+
     /// One bit per container: whether a row of it may make the predicate true.
     pub fn may_match(&self, stats: &PartitionStats) -> BooleanBuffer {
         self.prune(stats).kept

@@ -180,6 +180,7 @@ proptest! {
         let stats = PartitionStats::build(&schema, &borrowed);
         let pruner = Pruner::new(&predicate, &schema.arrow_schema());
         let (kept, all) = (pruner.may_match(&stats), pruner.must_match(&stats));
+        prop_assert_eq!(&pruner.matches(&stats), &(kept.clone(), all.clone()));
         for (i, container) in containers.iter().enumerate() {
             let batch = batch_of(container);
             let matching = matches(&predicate, &batch);

@@ -108,10 +108,9 @@ impl Candidates {
         };
         let stats = pruning.row_group_stats(reader, segment);
         let kept = RowGroupsKept::new(&self.source, pruning, &stats, segment, reader);
-        let certain = pruning.planned_certain(&stats);
         let row_group = |index| RowGroup {
             index,
-            is_certain: is_certain || certain.value(index),
+            is_certain: is_certain || kept.certain.value(index),
         };
         kept.all.set_indices().map(row_group).collect()
     }

@@ -79,11 +79,14 @@ impl ScanPruning {
         }
     }
 
-    /// Which containers have only rows that the planned predicate accepts.
-    pub fn planned_certain(&self, stats: &PartitionStats) -> BooleanBuffer {
+    /// [`Self::planned_match`], and which containers have only rows that the planned predicate accepts.
+    pub fn planned_matches(&self, stats: &PartitionStats) -> (BooleanBuffer, BooleanBuffer) {
         match &self.planned {
-            Some(pruner) => pruner.must_match(stats),
-            None => BooleanBuffer::new_unset(stats.containers),
+            Some(pruner) => pruner.matches(stats),
+            None => (
+                BooleanBuffer::new_set(stats.containers),
+                BooleanBuffer::new_unset(stats.containers),
+            ),
         }
     }
 
@@ -131,7 +134,7 @@ impl ScanPruning {
             accepted.open.push(all);
             return accepted;
         };
-        let (kept, certain) = (self.planned_match(&stats), self.planned_certain(&stats));
+        let (kept, certain) = self.planned_matches(&stats);
         for i in kept.set_indices() {
             let rows = all.start + containers[i].start..all.start + containers[i].end;
             match certain.value(i) {

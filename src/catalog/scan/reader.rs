@@ -106,6 +106,8 @@ pub(super) struct RowGroupsKept {
     by_bounds: BooleanBuffer,
     /// As far as its bounds and its bloom filters tell.
     pub all: BooleanBuffer,
+    /// Whether the planned predicate accepts all its rows.
+    pub certain: BooleanBuffer,
 }
 
 impl RowGroupsKept {
@@ -117,7 +119,7 @@ impl RowGroupsKept {
         segment: &Segment,
         reader: &SegmentReader,
     ) -> Self {
-        let by_bounds = pruning.planned_match(stats);
+        let (by_bounds, certain) = pruning.planned_matches(stats);
         let filters = SegmentFilters {
             engine: &source.engine,
             collection: &source.collection,
@@ -129,7 +131,11 @@ impl RowGroupsKept {
             false => None,
         };
         let all = looked_up.map_or_else(|| by_bounds.clone(), |kept| &by_bounds & &kept);
-        Self { by_bounds, all }
+        Self {
+            by_bounds,
+            all,
+            certain,
+        }
     }
 
     pub fn all(row_groups: usize) -> Self {
@@ -137,6 +143,7 @@ impl RowGroupsKept {
         Self {
             by_bounds: all.clone(),
             all,
+            certain: BooleanBuffer::new_unset(row_groups),
         }
     }
 

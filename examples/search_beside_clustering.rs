@@ -1,13 +1,14 @@
 //! What searches feel of a clustering: their latency while nothing else runs, and while a collection is rewritten again and
-//! again beside them.
+//! again beside them, by threads of the priority that is set and by threads of the same priority as theirs.
 //!
 //! ```text
-//!            | searches, one after the other |  searches, one after the other   |
-//!  threads   |                               |  COMPACT .. FULL, COMPACT .. FULL |
+//!            | searches, one after the other |  searches, one after the other   |  the same, with
+//!  threads   |                               |  COMPACT .. FULL, COMPACT .. FULL |  compaction.nice = 0
 //!            |  p50, p99: idle               |  p50, p99: beside it             |
 //! ```
 //! `cargo run --release --example search_beside_clustering -- --rows 500000 --set compaction.io_limit=100MiB`
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -67,13 +68,23 @@ pub async fn run(options: Options) -> Result<()> {
         let (name, value) = setting.split_once('=').unwrap_or((setting, ""));
         settings.set(name, value)?;
     }
-    let database = Database::temporary(settings).await?;
-    let session = database.session();
-    fill(&session, &options).await?;
+    let directory = tempfile::tempdir().map_err(|e| Error::io("make a directory", e))?;
+    let database = Database::open(directory.path(), settings.clone()).await?;
+    fill(&database.session(), &options).await?;
+    drop(database);
+    compare(directory.path(), settings.clone(), &options).await?;
+    settings.set("compaction.nice", "0")?;
+    compare(directory.path(), settings, &options).await
+}
 
+/// Measures idle and beside a clustering with these settings, and prints both.
+async fn compare(directory: &Path, settings: Settings, options: &Options) -> Result<()> {
+    println!("compaction.nice = {}", settings.get("compaction.nice")?);
+    let database = Database::open(directory, settings).await?;
+    let session = database.session();
     // Once through all, so that files are open and their checksums known.
-    measure(&session, &options).await?;
-    let idle = measure(&session, &options).await?;
+    measure(&session, options).await?;
+    let idle = measure(&session, options).await?;
     println!("{:8} {}", "idle", summary(&idle));
 
     let (stop, done) = (
@@ -86,7 +97,7 @@ pub async fn run(options: Options) -> Result<()> {
         Arc::clone(&done),
     ));
     let begun = Instant::now();
-    let beside = measure(&session, &options).await?;
+    let beside = measure(&session, options).await?;
     let taken = begun.elapsed();
     stop.store(true, Ordering::Relaxed);
     let failed = |error| Error::internal(format!("the clustering ended: {error}"));

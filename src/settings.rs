@@ -147,6 +147,8 @@ settings! {
     compaction_memory_budget: ByteSize = ByteSize::mib(1_024), Global "compaction.memory_budget" in ByteSize::mib(1)..;
     /// The most threads that encode, sort and checksum for compactions.
     compaction_worker_pool_size: u64 = 8, Global "compaction.worker_pool_size" in 1..=1_024;
+    /// How much lower the priority of compaction's threads is than that of others, as a nice value (Linux).
+    compaction_nice: u64 = 5, Global "compaction.nice" in 0..=19;
     /// The bytes that compactions may read and write per second, together and with their temporary files; 0 for no limit.
     compaction_io_limit: ByteSize = ByteSize(0), Global "compaction.io_limit" in ByteSize(0)..;
     /// Whether clustering may run at all.

@@ -61,7 +61,8 @@ impl ComputedItem {
             let block = rows.slice(start, self.block_rows.min(rows.num_rows() - start));
             let columns = self.function.columns().iter();
             let columns = columns.map(|field| gatherer.column(&block, *field));
-            blocks.push(self.model.keys(&columns.collect::<Result<Vec<_>>>()?)?);
+            let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
+            blocks.push(gatherer.task().compute(|| self.model.keys(&columns))?);
         }
         let blocks: Vec<&dyn Array> = blocks.iter().map(|block| &**block).collect();
         Ok(concat(&blocks)?)

@@ -60,6 +60,11 @@ impl Gatherer {
         }
     }
 
+    /// The job whose bytes are read.
+    pub fn task(&self) -> &Task {
+        &self.task
+    }
+
     /// The whole rows of narrow ones, in the same order, with the collection's `arrow_schema()`.
     ///
     /// # Errors

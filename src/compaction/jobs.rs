@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use rayon::ThreadPool;
 use tokio::sync::watch;
 
 use super::pace::Pace;
@@ -110,6 +111,7 @@ pub struct Task {
 #[derive(Debug, Default)]
 struct Inner {
     pace: Arc<Pace>,
+    computing: Option<Arc<ThreadPool>>,
     stop: watch::Sender<Option<Stop>>,
     phase: AtomicU8,
     inputs: OnceLock<Inputs>,
@@ -123,17 +125,26 @@ struct Inner {
 }
 
 impl Task {
-    /// A job that keeps to a limit on the bytes that it moves.
-    pub(super) fn with_pace(pace: Arc<Pace>) -> Self {
+    /// A job that keeps to a limit on the bytes that it moves, and computes on threads of compaction.
+    pub(super) fn with(pace: Arc<Pace>, computing: Arc<ThreadPool>) -> Self {
         Self {
             inner: Arc::new(Inner {
                 pace,
                 ..Inner::default()
+                computing: Some(computing),
             }),
         }
     }
 
     /// Counts bytes that were read or written, and waits until more may be.
+    /// Computes what rayon may spread over the threads of compaction, not over those of queries.
+    pub(super) fn compute<T: Send>(&self, compute: impl FnOnce() -> T + Send) -> T {
+        match &self.inner.computing {
+            Some(threads) => threads.install(compute),
+            None => compute(),
+        }
+    }
+
     ///
     /// # Errors
     /// Those of [`Task::check`].

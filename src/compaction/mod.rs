@@ -24,6 +24,9 @@ mod sort;
 mod train;
 mod write;
 
+mod spill;
+mod steps;
+mod threads;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

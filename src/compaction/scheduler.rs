@@ -14,6 +14,7 @@ use super::jobs::{Phase, Progress};
 use super::pace::Pace;
 use super::policy::{Choice, JobOptions, Request, choose};
 use super::run::{now_ms, record};
+use super::threads::{computing, lower_priority};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{Change, JobKind, JobRecord, JobState};
 use crate::storage::engine::Engine;
@@ -54,6 +55,7 @@ struct Owner {
 struct Shared {
     engine: Arc<Engine>,
     pace: Arc<Pace>,
+    computing: Arc<rayon::ThreadPool>,
     closing: AtomicBool,
     running: Semaphore,
     jobs: Mutex<Jobs>,
@@ -75,13 +77,16 @@ impl Scheduler {
             .compaction_worker_pool_size
             .clamp(1, JOBS_RUNNING_MAX);
         // Sorting keeps a thread busy; one more looks for what is due and tells of timeouts.
+        let nice = engine.settings.compaction_nice;
         let runtime = Builder::new_multi_thread()
             .worker_threads(running as usize + 1)
             .thread_name("compaction")
+            .on_thread_start(move || lower_priority(nice))
             .enable_time()
             .build()
             .map_err(|e| Error::io("start the threads of compaction", e))?;
         let shared = Arc::new(Shared {
+            computing: Arc::new(computing(&engine.settings)?),
             pace: Arc::new(Pace::new(engine.settings.compaction_io_limit.0)),
             engine,
             closing: AtomicBool::new(false),

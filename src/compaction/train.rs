@@ -63,7 +63,8 @@ pub async fn train(
         collection: Arc::clone(collection),
         task: task.clone(),
     };
-    tokio::task::spawn_blocking(move || trainer.train(&due))
+    let task = task.clone();
+    tokio::task::spawn_blocking(move || task.compute(|| trainer.train(&due)))
         .await
         .map_err(|e| Error::internal(format!("the training of a compaction ended early: {e}")))?
 }

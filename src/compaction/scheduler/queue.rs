@@ -89,7 +89,7 @@ impl Shared {
         let live = Live {
             record: record.clone(),
             options: request.options.clone(),
-            task: Task::with_pace(Arc::clone(&self.pace)),
+            task: Task::with(Arc::clone(&self.pace), Arc::clone(&self.computing)),
             end: watch::Sender::new(None),
         };
         jobs.live.insert(record.id, live);

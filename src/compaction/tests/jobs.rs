@@ -5,7 +5,11 @@ use std::time::Duration;
 use super::{TIMEOUT, assert_same, compact, mixed, scheduler};
 use crate::compaction::depth::clustering_information;
 use crate::compaction::policy::JobOptions;
+#[cfg(target_os = "linux")]
+use crate::compaction::testing::NEAR;
 use crate::compaction::testing::{KEY, Shelf, quiet, rows_max};
+#[cfg(target_os = "linux")]
+use crate::compaction::threads::linux::{NICE_MAX, nice_in};
 use crate::settings::ByteSize;
 use crate::storage::change::{Change, JobKind, JobRecord, JobState};
 use crate::storage::schema::JobId;
@@ -268,4 +272,48 @@ async fn growing_rows_and_small_segments_are_looked_after() {
     assert!(collection.segments().len() < 8);
     assert_same(&shelf.rows(), &before);
     drop(scheduler);
+}
+
+/// Name and nice value of each thread of this process.
+#[cfg(target_os = "linux")]
+fn threads() -> Vec<(String, i32)> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    // A thread may end meanwhile.
+    let stats = tasks.filter_map(|t| std::fs::read_to_string(t.ok()?.path().join("stat")).ok());
+    let parsed = stats.map(|stat| {
+        let name = stat.split_once('(').unwrap().1.rsplit_once(')').unwrap().0;
+        (name.to_string(), nice_in(&stat).unwrap())
+    });
+    parsed.collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn threads_of_compaction_have_a_lower_priority_and_no_others() {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+    let own = nice_in(&stat).unwrap();
+    let mut settings = quiet();
+    settings.set("compaction.nice", "7").unwrap();
+    // So that the job is seen at work.
+    settings.set("compaction.io_limit", "200kB").unwrap();
+    let shelf = Shelf::open(settings, rows_max(1_000), &[NEAR]);
+    let scheduler = scheduler(&shelf);
+    shelf.insert(&mixed(2_000));
+    let options = JobOptions::default();
+    let id = scheduler.submit(shelf.collection, JobKind::Cluster, options);
+    let id = id.await.unwrap();
+    let lower = (own + 7).min(NICE_MAX);
+    let is_lower = |(name, nice): &&(String, i32)| name == "compaction" && *nice == lower;
+    let mut seen = 0;
+    while scheduler.progress(id).is_some() {
+        seen = threads().iter().filter(is_lower).count().max(seen);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let job = scheduler.wait(id, TIMEOUT).await.unwrap();
+    assert_eq!(job.state, JobState::Succeeded, "{}", job.reason);
+    let all = threads();
+    // Those of its runtime, at least one that computes, and one that writes.
+    assert!(seen >= 5, "{seen}: {all:?}");
+    let mut others = all.iter().filter(|(name, _)| name != "compaction");
+    assert!(others.all(|(_, nice)| *nice == own), "{all:?}");
 }

@@ -16,7 +16,7 @@ use crate::storage::adapt::adapt_batch;
 use crate::storage::change::Change;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
-use crate::storage::growing::GrowingSegment;
+use crate::storage::growing::{GrowingSegment, batch_bytes};
 use crate::storage::schema::SegmentId;
 use crate::storage::segment::ReadRequest;
 use crate::storage::snapshot::Snapshot;
@@ -42,8 +42,9 @@ pub(super) async fn delete_expired(
     for id in work.inputs() {
         task.check()?;
         let input = Input::find(engine, collection, id)?;
-        let (expired, of) = (expired.clone(), Arc::clone(collection));
-        let finding = tokio::task::spawn_blocking(move || expired.rows_of(&of, &input));
+        let (expired, of, task) = (expired.clone(), Arc::clone(collection), task.clone());
+        let find = move || expired.rows_of(&of, &input, |bytes| task.moved(bytes));
+        let finding = tokio::task::spawn_blocking(find);
         let rows = finding
             .await
             .map_err(|e| Error::internal(format!("expired rows were not found: {e}")))??;
@@ -78,7 +79,7 @@ pub fn expired_rows(
     let mut found = HashMap::new();
     for id in sealed.chain(growing) {
         let input = Input::find(engine, collection, id)?;
-        let rows = expired.rows_of(collection, &input)?;
+        let rows = expired.rows_of(collection, &input, |_| Ok(()))?;
         if !rows.is_empty() {
             found.insert(id, rows);
         }
@@ -105,11 +106,17 @@ impl Expired {
         })
     }
 
-    /// The live rows of an input that have expired. Reads their times where statistics leave it open.
-    fn rows_of(&self, collection: &Arc<Collection>, input: &Input) -> Result<RoaringBitmap> {
+    /// The live rows of an input that have expired. Reads their times where statistics leave it open, and tells `moved`
+    /// of the bytes.
+    fn rows_of(
+        &self,
+        collection: &Arc<Collection>,
+        input: &Input,
+        moved: impl Fn(u64) -> Result<()>,
+    ) -> Result<RoaringBitmap> {
         let rows = match input {
             Input::Growing(growing) => self.in_growing(collection, growing)?,
-            Input::Sealed(sealed) => self.in_sealed(collection, sealed)?,
+            Input::Sealed(sealed) => self.in_sealed(collection, sealed, moved)?,
         };
         Ok(rows - input.deletes())
     }
@@ -118,6 +125,7 @@ impl Expired {
         &self,
         collection: &Arc<Collection>,
         sealed: &SealedInput,
+        moved: impl Fn(u64) -> Result<()>,
     ) -> Result<RoaringBitmap> {
         let segment = &sealed.segment;
         let stats = segment.stats.of_column(&self.ttl.column, segment.rows);
@@ -131,7 +139,9 @@ impl Expired {
             let request = ReadRequest::all(&reader, schema, vec![self.ttl.column.id]);
             let mut first = 0;
             for batch in reader.read(request)? {
-                first = self.add(batch?.column(0), first, &mut rows)?;
+                let batch = batch?;
+                moved(batch_bytes(&batch))?;
+                first = self.add(batch.column(0), first, &mut rows)?;
             }
         }
         Ok(rows)

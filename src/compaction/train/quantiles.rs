@@ -9,6 +9,7 @@ use super::sample::Chooser;
 use crate::compaction::input::{Input, Narrow};
 use crate::compaction::jobs::Task;
 use crate::error::Result;
+use crate::storage::growing::batch_bytes;
 use crate::storage::key_model::{Quantiles, RANKS};
 use crate::storage::schema::FieldId;
 use crate::storage::stats::{BOUND_BYTES_MAX, Bound};
@@ -32,8 +33,8 @@ pub(super) fn quantiles(
     let mut values: Vec<Vec<Bound>> = vec![Vec::new(); fields.len()];
     for (input, place) in inputs.iter().zip(0..) {
         for batch in narrow.read(input, place, BATCH_ROWS)? {
-            task.check()?;
             let batch = batch?;
+            task.moved(batch_bytes(&batch))?;
             let rows: Vec<usize> = (0..batch.num_rows()).filter(|_| chooser.takes()).collect();
             for (values, field) in values.iter_mut().zip(fields) {
                 let Some(column) = narrow.index_of(*field).map(|index| batch.column(index)) else {

@@ -35,9 +35,12 @@ pub(super) async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Hand
         if matches!(changed, Ok(Err(_))) {
             return;
         }
-        let snapshot = shared.engine.committer.snapshot();
-        start_due(&shared, &handle, &snapshot);
-        hold_rounds(&shared, &handle, &snapshot);
+        {
+            // Not kept while nothing is done: its files would be kept, too.
+            let snapshot = shared.engine.committer.snapshot();
+            start_due(&shared, &handle, &snapshot);
+            hold_rounds(&shared, &handle, &snapshot);
+        }
         shared.filters.start_due(&shared.engine, &handle);
         if vacuumed.elapsed() >= VACUUM_INTERVAL {
             vacuum(&shared.engine);

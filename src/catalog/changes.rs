@@ -9,10 +9,12 @@
 //!
 //! Nothing is recorded for it: a commit is the difference of two versions, and what a compaction or seal moved is left out.
 //! An UPDATE is a delete and an insert, since that is what the versions say. Rows come in the order of the versions, of each
-//! first what was deleted, and are read as they are asked for, one segment at a time.
+//! first what was deleted, and are read as they are asked for, one segment at a time. That a row expires is no change; what
+//! has expired is left out altogether.
 
 mod exec;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -20,7 +22,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{Result, ScalarValue};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use roaring::RoaringBitmap;
 
@@ -28,12 +30,14 @@ use self::exec::{Part, TableChangesExec};
 use super::clustering::{qualified_in, text_of};
 use super::options::PinnedSnapshot;
 use super::scan::ScanSource;
+use super::ttl::living_rows;
 use crate::error::{Error, sqlstate};
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::committer::Step;
 use crate::storage::engine::Engine;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::schema::{SegmentId, Version};
+use crate::storage::ttl::Ttl;
 
 /// The name under which [`ChangesFunction`] is registered.
 pub const TABLE_CHANGES: &str = "table_changes";
@@ -69,6 +73,7 @@ impl TableFunctionImpl for ChangesFunction {
         let schema = schema(&collection)?;
         Ok(Arc::new(ChangesTable {
             engine: Arc::clone(&self.engine),
+            ttl: Ttl::of(&collection),
             collection,
             first,
             last,
@@ -123,10 +128,14 @@ fn schema(collection: &Collection) -> Result<SchemaRef, Error> {
 }
 
 /// What changed in a collection.
-#[derive(Debug)]
+///
+/// Where rows have a time to live, the table means a plan, as a collection does: rows that have expired are no rows, however
+/// they came and whoever deleted them.
+#[derive(Debug, Clone)]
 pub struct ChangesTable {
     engine: Arc<Engine>,
     collection: Arc<Collection>,
+    ttl: Option<Ttl>,
     first: Version,
     last: Option<Version>,
     schema: SchemaRef,
@@ -256,6 +265,17 @@ impl TableProvider for ChangesTable {
         TableType::Temporary
     }
 
+    /// The changes of rows that have not expired. Should it not come about, the scan fails.
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        let ttl = self.ttl.as_ref()?;
+        let all = Self {
+            ttl: None,
+            ..self.clone()
+        };
+        let plan = living_rows(ttl, &self.collection.name.name, Arc::new(all));
+        plan.ok().map(Cow::Owned)
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
@@ -263,6 +283,10 @@ impl TableProvider for ChangesTable {
         _filters: &[Expr],
         _limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        if self.ttl.is_some() {
+            let message = "changes of rows with a time to live are read without regard to it";
+            return Err(Error::internal(message).into());
+        }
         let newest = PinnedSnapshot::or_newest(state.config(), &self.engine).version();
         let places = match projection {
             Some(places) => places.clone(),

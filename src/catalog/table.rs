@@ -234,7 +234,8 @@ impl TableProvider for CollectionTable {
 
     /// The rows that have not expired. Should it not come about, the scan fails: it never gives rows that have.
     fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
-        let plan = living_rows(self.ttl.as_ref()?, self.clone().stored());
+        let stored = Arc::new(self.clone().stored());
+        let plan = living_rows(self.ttl.as_ref()?, &self.collection().name.name, stored);
         plan.ok().map(Cow::Owned)
     }
 

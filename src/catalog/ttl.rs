@@ -7,13 +7,13 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::IntervalMonthDayNano;
+use datafusion::catalog::TableProvider;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Column, Result, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::functions::datetime::now::NowFunc;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, cast, lit};
 
-use super::table::CollectionTable;
 use crate::storage::ttl::Ttl;
 
 /// `now()` as a time of UTC, whatever the time zone of a session.
@@ -26,15 +26,19 @@ static NOW: LazyLock<ScalarUDF> = LazyLock::new(|| {
 /// The schema under which the scan knows the collection: a name in a statement does not mean it.
 const STORED: &str = "stored";
 
-/// The rows of `stored` that have not expired.
+/// The rows of `stored` that have not expired; it is a table of that name with the column by which they do.
 ///
 /// # Errors
 /// None in practice: the column is one of the collection.
-pub(super) fn living_rows(ttl: &Ttl, stored: CollectionTable) -> Result<LogicalPlan> {
-    let name = TableReference::partial(STORED, stored.collection().name.name.clone());
+pub(super) fn living_rows(
+    ttl: &Ttl,
+    name: &str,
+    stored: Arc<dyn TableProvider>,
+) -> Result<LogicalPlan> {
+    let name = TableReference::partial(STORED, name);
     let time = Expr::Column(Column::new(Some(name.clone()), &ttl.column.name));
     let is_alive = time.clone().is_null().or(time.gt(last_expired(ttl)));
-    LogicalPlanBuilder::scan(name, provider_as_source(Arc::new(stored)), None)?
+    LogicalPlanBuilder::scan(name, provider_as_source(stored), None)?
         .filter(is_alive)?
         .build()
 }

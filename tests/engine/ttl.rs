@@ -1,8 +1,15 @@
 //! Times to live: a collection whose rows expire is one with a WHERE, whatever is asked and whatever was compacted.
 
+use std::path::Path;
+use std::time::Duration;
+
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use shelfmark::{Database, Error, Session, Settings};
+
+use super::{files_below, program};
 
 /// A type of the column by which rows live, how long they do, and the unit of their times.
 const TYPES: [(&str, &str, &str); 3] = [
@@ -99,4 +106,93 @@ async fn change(session: &Session, random: &mut StdRng, (first, column, unit): (
     .await;
     let sql = format!("INSERT INTO living SELECT * FROM plain WHERE id >= {first}");
     text(session, &sql).await;
+}
+
+/// The one number that a query gives.
+async fn number(session: &Session, sql: &str) -> i64 {
+    let batches = session.sql(sql).await.unwrap().collect().await.unwrap();
+    let number = batches[0].column(0);
+    arrow::compute::cast(number, &arrow::datatypes::DataType::Int64)
+        .unwrap()
+        .as_primitive::<Int64Type>()
+        .value(0)
+}
+
+/// The segments below a database directory.
+fn segment_files(directory: &Path) -> usize {
+    files_below(&directory.join("segments"), "parquet").len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_expired_goes_from_the_disk_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut settings = Settings::default();
+    for (name, value) in [("growing.max_size", "1B"), ("retention_duration", "0s")] {
+        settings.set(name, value).unwrap();
+    }
+    let database = Database::open(directory.path(), settings).await.unwrap();
+    let session = database.session();
+    let create = "CREATE TABLE t (id INT, at TIMESTAMPTZ) WITH (ttl = '3s', ttl_column = at)";
+    text(&session, create).await;
+    // A third of the rows never expires; without more rows there is nothing else to compact for.
+    let insert = "INSERT INTO t SELECT value, CASE WHEN value % 3 = 0 THEN NULL ELSE now() END \
+                  FROM generate_series(1, 3000) AS g(value)";
+    text(&session, insert).await;
+    let stored = "SELECT coalesce(sum(rows), 0) FROM shelfmark.segments WHERE collection = 't'";
+    let sealed =
+        "SELECT count(*) FROM shelfmark.segments WHERE state = 'sealed' AND collection = 't'";
+    let all = number(&session, "SELECT count(*) FROM t").await;
+    assert!(all == 3_000 || all == 1_000, "{all}");
+    let mut left = 0;
+    for _ in 0..600 {
+        left = number(&session, stored).await;
+        if left == 1_000 && number(&session, sealed).await == segment_files(directory.path()) as i64
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let jobs = "SELECT kind, state, rows_in, rows_out, reason FROM shelfmark.compactions";
+    let jobs = text(&session, jobs).await;
+    assert_eq!(left, 1_000, "{jobs}");
+    assert!(
+        jobs.contains("merge") && jobs.contains("succeeded"),
+        "{jobs}"
+    );
+    assert_eq!(segment_files(directory.path()), 1, "{jobs}");
+    assert_eq!(number(&session, "SELECT count(*) FROM t").await, 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_keeps_the_time_to_live() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let database = Database::open(path("data"), Settings::default())
+        .await
+        .unwrap();
+    let session = database.session();
+    let create = "CREATE TABLE t (id INT, at TIMESTAMPTZ) WITH (ttl = '1 day', ttl_column = at)";
+    text(&session, create).await;
+    let insert = "INSERT INTO t VALUES (1, now() - interval '2 days'), (2, now()), (3, NULL)";
+    text(&session, insert).await;
+    text(
+        &session,
+        &format!("BACKUP DATABASE TO '{}'", path("backup").display()),
+    )
+    .await;
+    drop((session, database));
+    let mut restore = program();
+    restore
+        .arg("restore")
+        .arg(path("backup"))
+        .arg(path("restored"));
+    assert!(restore.status().unwrap().success());
+    let database = Database::open(path("restored"), Settings::default())
+        .await
+        .unwrap();
+    let session = database.session();
+    assert_eq!(number(&session, "SELECT sum(id) FROM t").await, 5);
+    text(&session, "COMPACT t WITH (WAIT)").await;
+    let stored = "SELECT sum(live_rows) FROM shelfmark.segments WHERE collection = 't'";
+    assert_eq!(number(&session, stored).await, 2);
 }

@@ -108,6 +108,16 @@ impl Types {
         Ok(any)
     }
 
+    /// Takes over what is known of parameters that no plan has, where the client has not said other.
+    pub(super) fn expect(&mut self, found: &[(usize, FieldRef)]) {
+        for (at, field) in found {
+            self.mention(*at);
+            if self.get(*at).is_none() {
+                self.set(*at, field);
+            }
+        }
+    }
+
     /// All types.
     ///
     /// # Errors

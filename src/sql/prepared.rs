@@ -21,6 +21,7 @@ use super::output_names::OutputNames;
 use super::parameters::{Types, bind, coerce, no_parameter};
 use super::session::{Outcome, Planning, Session, Tag};
 use super::statement::Statement;
+use super::versions::parameters as versions;
 use super::{CopyInput, copy, parser};
 use crate::error::{Error, Result};
 
@@ -259,10 +260,34 @@ impl Session {
                 ..self.outcome(kept.tag().clone(), rows, None)
             });
         }
-        let types = Types::of(&prepared.parameters);
-        let planned = self.plan(prepared.statement.clone(), types).await?;
-        let plan = bind(planned.plan, &values)?;
+        let (planned, plan) = self.bound_anew(prepared, &values).await?;
         self.start(planned.tag, plan, planned.state).await
+    }
+
+    /// Plans a prepared statement that keeps no plan with the values of its parameters.
+    async fn bound_anew(
+        &self,
+        prepared: &Prepared,
+        values: &[ScalarValue],
+    ) -> Result<(Planned, LogicalPlan)> {
+        let (statement, names_versions) =
+            versions::with_values(prepared.statement.clone(), values)?;
+        let types = Types::of(&prepared.parameters);
+        let planned = self.plan(statement, types).await?;
+        let plan = bind(planned.plan.clone(), values)?;
+        if names_versions {
+            let analyzed = analyzed(&planned.state, plan.clone())?;
+            if !has_columns(
+                &planned.names.apply(analyzed.schema().inner()),
+                &prepared.schema,
+            ) {
+                let message = "the version has other columns than the statement was prepared for";
+                return Err(Error::unsupported(message).with_hint(
+                    "Write the version into the statement, or name columns that both have.",
+                ));
+            }
+        }
+        Ok((planned, plan))
     }
 
     fn parse(&self, text: &str) -> Result<Statement> {
@@ -279,8 +304,17 @@ impl Session {
     /// Plans until the types of the parameters are what their places say.
     async fn plan(&self, statement: Statement, types: Types) -> Result<Planned> {
         let mut planning = Planning::new(self).with_types(types);
+        let versions = versions::parameters(&statement)?;
+        planning.types.expect(&versions);
+        let planned = match versions.is_empty() {
+            true => statement.clone(),
+            false => {
+                let newest = self.inner.core.engine.committer.snapshot().version();
+                versions::as_of_newest(statement.clone(), newest)?
+            }
+        };
         loop {
-            let (tag, plan) = planning.statement(statement.clone()).boxed().await?;
+            let (tag, plan) = planning.statement(planned.clone()).boxed().await?;
             if planning.types.learn(&plan)? {
                 continue;
             }
@@ -331,9 +365,8 @@ impl Planning<'_> {
         if let Some(kept) = prepared.kept(self.session).await? {
             return Ok((kept.tag().clone(), kept.bound(&values)?));
         }
-        let types = Types::of(&prepared.parameters);
-        let planned = self.session.plan(prepared.statement.clone(), types).await?;
-        Ok((planned.tag, bind(planned.plan, &values)?))
+        let (planned, plan) = self.session.bound_anew(prepared, &values).await?;
+        Ok((planned.tag, plan))
     }
 }
 

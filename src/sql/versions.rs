@@ -6,6 +6,7 @@
 
 #[cfg(test)]
 mod history;
+pub(super) mod parameters;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -80,7 +81,7 @@ struct Asked {
 ///
 /// # Errors
 /// 42P01 for a collection that does not exist, or did not then, 72000 for a version that is no longer kept, 42704 for one
-/// that is yet to come, 0A000 for a parameter in its place, 22023 for a time that is yet to come.
+/// that is yet to come, 0A000 for a parameter in its place (see [`parameters`]), 22023 for a time that is yet to come.
 pub(super) async fn resolve(
     state: &SessionState,
     statement: &mut ast::Statement,
@@ -241,8 +242,10 @@ fn no_number(number: &ast::Expr) -> Error {
 }
 
 fn no_parameter() -> Error {
-    let message = "which version is read cannot be a parameter: the columns depend on it";
-    Error::unsupported(message).with_hint("Write the number or the time into the statement.")
+    let message = "which version is read cannot be a parameter here";
+    let hint =
+        "In a query it can be $1 alone; otherwise write the number or the time into the statement.";
+    Error::unsupported(message).with_hint(hint)
 }
 
 /// The value of an expression without columns as milliseconds since 1970 UTC. Text is read as a timestamp with time zone.

@@ -1,19 +1,23 @@
-//! What computed clustering keys skip, and what that saves: VECTOR for searches, HILBERT for filters.
+//! How fast rows are clustered, and what computed clustering keys skip and save: VECTOR for searches, HILBERT for filters.
 //!
 //! Beside the time of each, the share of the work that is left is printed: vectors that are measured, segments that are
-//! read.
+//! read. `SHELFMARK_BENCH_ROWS=1000000 cargo bench --bench clustering -- speed` clusters a million rows.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, FixedSizeListArray, Float32Array, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 use criterion::{Criterion, criterion_group, criterion_main};
 use datafusion::physical_plan::common::collect;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use shelfmark::{Database, Session, Settings};
@@ -79,8 +83,8 @@ fn normal(random: &mut StdRng, values: usize) -> Vec<f32> {
     (0..values).map(|_| number()).collect()
 }
 
-/// Rows `id, e`.
-fn write_rows(path: &Path, vectors: &mut Vectors) {
+/// Rows `id, e`, the ids in no order.
+fn write_rows(path: &Path, vectors: &mut Vectors, rows: usize) {
     let dimensions = vectors.dimensions;
     let element = Arc::new(Field::new("element", DataType::Float32, false));
     let vector = DataType::FixedSizeList(Arc::clone(&element), dimensions as i32);
@@ -90,8 +94,9 @@ fn write_rows(path: &Path, vectors: &mut Vectors) {
     ]));
     let file = File::create(path).unwrap();
     let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), None).unwrap();
-    for first in (0..ROWS).step_by(BATCH_ROWS) {
-        let ids = Int64Array::from_iter_values(first as i64..(first + BATCH_ROWS) as i64);
+    for first in (0..rows).step_by(BATCH_ROWS) {
+        let ids = (first..first + BATCH_ROWS).map(|row| (row * 7_919 % rows) as i64);
+        let ids = Int64Array::from_iter_values(ids);
         let values = (0..BATCH_ROWS).flat_map(|_| vectors.next());
         let values = Arc::new(Float32Array::from_iter_values(values));
         let element = Arc::clone(&element);
@@ -150,7 +155,7 @@ fn search(criterion: &mut Criterion, runtime: &Runtime, mut vectors: Vectors) {
     let session = database.unwrap().session();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let file = directory.path().join("rows.parquet");
-    write_rows(&file, &mut vectors);
+    write_rows(&file, &mut vectors, ROWS);
     let create = format!(
         "CREATE TABLE t (id BIGINT, e VECTOR({dimensions})) CLUSTER BY (VECTOR(e)) \
          WITH (auto_compaction = off)"
@@ -244,5 +249,85 @@ fn hilbert(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, vector, hilbert);
+/// One clustering, beside what the machine allows: reading the same bytes and writing them, synced, and encoding the same
+/// rows as Parquet.
+fn speed(criterion: &mut Criterion) {
+    let rows = std::env::var("SHELFMARK_BENCH_ROWS").map_or(ROWS, |rows| rows.parse().unwrap());
+    let mut group = criterion.benchmark_group("speed");
+    group.sample_size(10);
+    let mut once = None;
+    // It is measured once, whatever criterion asks for: a million rows are three gigabytes.
+    group.bench_function(format!("{rows} x 768"), |b| {
+        b.iter_custom(|rounds| *once.get_or_insert_with(|| cluster_once(rows)) * rounds as u32);
+    });
+    group.finish();
+}
+
+fn cluster_once(rows: usize) -> Duration {
+    let runtime = Runtime::new().unwrap();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let file = directory.path().join("rows.parquet");
+    write_rows(&file, &mut Vectors::new(Spread::Uniform, 768), rows);
+    let data = directory.path().join("data");
+    let database = runtime.block_on(Database::open(&data, Settings::default()));
+    let session = database.unwrap().session();
+    let create =
+        "CREATE TABLE t (id BIGINT CLUSTERING KEY, e VECTOR(768)) WITH (auto_compaction = off)";
+    runtime.block_on(run(&session, create));
+    runtime.block_on(run(&session, &format!("COPY t FROM '{}'", file.display())));
+    let inputs: Vec<PathBuf> = segments(&data);
+    let start = Instant::now();
+    runtime.block_on(run(&session, "COMPACT t WITH (CLUSTERING, FULL, WAIT)"));
+    let clustered = start.elapsed();
+    let start = Instant::now();
+    let mut copy = File::create(directory.path().join("copy")).unwrap();
+    let copied = |path: &PathBuf| std::io::copy(&mut File::open(path).unwrap(), &mut copy).unwrap();
+    let bytes: u64 = inputs.iter().map(copied).sum();
+    copy.sync_all().unwrap();
+    let copied = start.elapsed();
+    let encoded = encode(&file);
+    println!(
+        "clustering {rows} x 768, {} MB, in {clustered:.2?}; reading and writing the bytes, synced, takes {copied:.2?}, \
+         encoding the rows {encoded:.2?}: {:.0} % of the speed of the slower",
+        bytes / 1_000_000,
+        copied.max(encoded).as_secs_f64() / clustered.as_secs_f64() * 100.0
+    );
+    clustered
+}
+
+/// The files of all segments of a database.
+fn segments(data: &Path) -> Vec<PathBuf> {
+    let collections = std::fs::read_dir(data.join("segments")).unwrap();
+    let files = collections.flat_map(|c| std::fs::read_dir(c.unwrap().path()).unwrap());
+    files.map(|file| file.unwrap().path()).collect()
+}
+
+/// How long it takes to encode the rows of a file as segments have them: vectors plain, other columns by zstd.
+fn encode(file: &Path) -> Duration {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(file).unwrap()).unwrap();
+    let schema = Arc::clone(reader.schema());
+    let vectors = ColumnPath::from("e.list.element");
+    let properties = WriterProperties::builder()
+        .set_writer_version(WriterVersion::PARQUET_2_0)
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_max_row_group_row_count(Some(16_384))
+        .set_column_compression(vectors.clone(), Compression::UNCOMPRESSED)
+        .set_column_encoding(vectors.clone(), Encoding::PLAIN)
+        .set_column_dictionary_enabled(vectors.clone(), false)
+        .set_column_statistics_enabled(vectors, EnabledStatistics::None)
+        .build();
+    let mut writer = ArrowWriter::try_new(std::io::sink(), schema, Some(properties)).unwrap();
+    let mut spent = Duration::ZERO;
+    for batch in reader.with_batch_size(BATCH_ROWS).build().unwrap() {
+        let batch = batch.unwrap();
+        let start = Instant::now();
+        writer.write(&batch).unwrap();
+        spent += start.elapsed();
+    }
+    let start = Instant::now();
+    writer.close().unwrap();
+    spent + start.elapsed()
+}
+
+criterion_group!(benches, speed, vector, hilbert);
 criterion_main!(benches);

@@ -8,7 +8,7 @@ use arrow::compute::concat;
 use arrow::datatypes::Int64Type;
 
 use super::gather::Gatherer;
-use super::sort::SortOrder;
+use super::order::SortOrder;
 use crate::error::Result;
 use crate::storage::collect::radius_of;
 use crate::storage::collection::Collection;

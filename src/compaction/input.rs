@@ -194,44 +194,51 @@ impl Narrow {
     /// XX001 or 58030 when its file cannot be read; later errors come from the iterator.
     pub fn read(&self, input: &Input, place: u32, batch_rows: usize) -> Result<Batches> {
         match input {
-            Input::Sealed(sealed) => {
-                let reader = sealed.reader()?;
-                let schema = Arc::clone(&self.schema);
-                let mut request = ReadRequest::all(&reader, schema, self.fields.clone());
-                let ranges = (0..reader.row_groups()).map(|i| reader.row_group_range(i));
-                request.rows = live_selection(&sealed.segment.deletes, ranges);
-                request.row_number = true;
-                request.batch_size = batch_rows;
-                let this = self.clone();
-                let batches = reader.read(request)?;
-                Ok(Box::new(batches.map(move |b| this.with_input(b?, place))))
-            }
-            Input::Growing(growing) => {
-                let this = self.clone();
-                let growing = Arc::clone(growing);
-                let mut first_row = 0;
-                let starts = growing.batches().iter().map(|batch| {
-                    first_row += batch.num_rows();
-                    first_row - batch.num_rows()
-                });
-                let pieces: Vec<(usize, usize, usize)> = starts
-                    .zip(growing.batches())
-                    .enumerate()
-                    .flat_map(|(i, (start, batch))| {
-                        let offsets = (0..batch.num_rows()).step_by(batch_rows.max(1));
-                        offsets.map(move |offset| (i, start, offset))
-                    })
-                    .collect();
-                Ok(Box::new(pieces.into_iter().map(
-                    move |(batch, start, offset)| {
-                        let all = &growing.batches()[batch];
-                        let rows = batch_rows.max(1).min(all.num_rows() - offset);
-                        let piece = all.slice(offset, rows);
-                        this.read_piece(&piece, (start + offset) as u32, &growing.deletes, place)
-                    },
-                )))
-            }
+            Input::Sealed(sealed) => self.read_sealed(sealed, place, batch_rows),
+            Input::Growing(growing) => Ok(self.read_growing(growing, place, batch_rows)),
         }
+    }
+
+    fn read_sealed(&self, sealed: &SealedInput, place: u32, batch_rows: usize) -> Result<Batches> {
+        let reader = sealed.reader()?;
+        let schema = Arc::clone(&self.schema);
+        let mut request = ReadRequest::all(&reader, schema, self.fields.clone());
+        let ranges = (0..reader.row_groups()).map(|i| reader.row_group_range(i));
+        request.rows = live_selection(&sealed.segment.deletes, ranges);
+        request.row_number = true;
+        request.batch_size = batch_rows;
+        let this = self.clone();
+        let batches = reader.read(request)?;
+        Ok(Box::new(batches.map(move |b| this.with_input(b?, place))))
+    }
+
+    fn read_growing(
+        &self,
+        growing: &Arc<GrowingSegment>,
+        place: u32,
+        batch_rows: usize,
+    ) -> Batches {
+        let this = self.clone();
+        let growing = Arc::clone(growing);
+        let mut first_row = 0;
+        let starts = growing.batches().iter().map(|batch| {
+            first_row += batch.num_rows();
+            first_row - batch.num_rows()
+        });
+        let pieces: Vec<(usize, usize, usize)> = starts
+            .zip(growing.batches())
+            .enumerate()
+            .flat_map(|(i, (start, batch))| {
+                let offsets = (0..batch.num_rows()).step_by(batch_rows.max(1));
+                offsets.map(move |offset| (i, start, offset))
+            })
+            .collect();
+        Box::new(pieces.into_iter().map(move |(batch, start, offset)| {
+            let all = &growing.batches()[batch];
+            let rows = batch_rows.max(1).min(all.num_rows() - offset);
+            let piece = all.slice(offset, rows);
+            this.read_piece(&piece, (start + offset) as u32, &growing.deletes, place)
+        }))
     }
 
     /// The live rows of a part of a growing segment that begins with row `first`.

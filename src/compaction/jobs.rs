@@ -63,7 +63,7 @@ pub struct Progress {
     pub segments_written: u64,
     /// Bytes of these.
     pub bytes_written: u64,
-    /// The most memory that it had reserved of its budget until now, in bytes.
+    /// The most memory of its budget that it had in use until now, in bytes: that of the sort, and of what it writes.
     pub memory_bytes_max: u64,
     /// Bytes that it wrote to temporary files while it sorted.
     pub spilled_bytes: u64,
@@ -120,7 +120,8 @@ struct Inner {
     rows_written: AtomicU64,
     segments_written: AtomicU64,
     bytes_written: AtomicU64,
-    memory_bytes_max: AtomicU64,
+    sort_memory_max: AtomicU64,
+    write_memory_max: AtomicU64,
     spilled_bytes: AtomicU64,
 }
 
@@ -130,13 +131,12 @@ impl Task {
         Self {
             inner: Arc::new(Inner {
                 pace,
-                ..Inner::default()
                 computing: Some(computing),
+                ..Inner::default()
             }),
         }
     }
 
-    /// Counts bytes that were read or written, and waits until more may be.
     /// Computes what rayon may spread over the threads of compaction, not over those of queries.
     pub(super) fn compute<T: Send>(&self, compute: impl FnOnce() -> T + Send) -> T {
         match &self.inner.computing {
@@ -145,6 +145,7 @@ impl Task {
         }
     }
 
+    /// Counts bytes that were read or written, and waits until more may be.
     ///
     /// # Errors
     /// Those of [`Task::check`].
@@ -225,7 +226,8 @@ impl Task {
             rows_written: inner.rows_written.load(Ordering::Relaxed),
             segments_written: inner.segments_written.load(Ordering::Relaxed),
             bytes_written: inner.bytes_written.load(Ordering::Relaxed),
-            memory_bytes_max: inner.memory_bytes_max.load(Ordering::Relaxed),
+            memory_bytes_max: inner.sort_memory_max.load(Ordering::Relaxed)
+                + inner.write_memory_max.load(Ordering::Relaxed),
             spilled_bytes: inner.spilled_bytes.load(Ordering::Relaxed),
             elapsed: inner.started.get().map_or(Duration::ZERO, Instant::elapsed),
         }
@@ -270,9 +272,15 @@ impl Task {
         self.inner.bytes_written.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Notes how much memory the job had reserved.
-    pub fn note_memory(&self, bytes: u64) {
-        let most = &self.inner.memory_bytes_max;
+    /// Notes how much memory the sort had reserved.
+    pub fn note_sort_memory(&self, bytes: u64) {
+        let most = &self.inner.sort_memory_max;
+        most.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Notes how much memory whoever writes has in use.
+    pub fn note_write_memory(&self, bytes: u64) {
+        let most = &self.inner.write_memory_max;
         most.fetch_max(bytes, Ordering::Relaxed);
     }
 
@@ -328,8 +336,9 @@ mod tests {
         task.add_rows_read(10);
         task.add_rows_written(5);
         task.add_segment(300);
-        task.note_memory(70);
-        task.note_memory(60);
+        task.note_sort_memory(60);
+        task.note_sort_memory(50);
+        task.note_write_memory(10);
         task.add_spilled(20);
         task.add_spilled(30);
         let progress = watcher.progress();

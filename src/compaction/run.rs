@@ -2,31 +2,20 @@
 
 use std::sync::Arc;
 
-use datafusion::error::DataFusionError;
-use futures::StreamExt;
-use tokio::sync::mpsc;
-
 use super::depth::{Depth, depth_of};
 use super::expire::delete_expired;
-use super::input::Input;
-use super::jobs::{Inputs, Phase, Task};
-use super::memory::Shares;
-use super::policy::{Choice, Request, Run, Work, choose, limits};
-use super::ranges::Limits;
-use super::sort::{SortLimits, SortOrder, Sorted, sorted, spilled_bytes};
+use super::jobs::{Phase, Task};
+use super::outputs::Outputs;
+use super::policy::{Choice, Request, Work, choose, limits};
+use super::rewrite::write_groups;
 use super::train::train;
-use super::write::{GroupWriter, Outputs, Target};
-use crate::error::{Error, ErrorKind, Result, sqlstate};
-use crate::settings::Settings;
+use crate::error::{Error, ErrorKind, Result};
 use crate::storage::change::{Change, JobKind, JobRecord, JobState, NewSegment, Replace, Training};
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::engine::Engine;
-use crate::storage::schema::{CollectionId, JobId, Version};
+use crate::storage::schema::{CollectionId, Version};
 use crate::storage::snapshot::Snapshot;
 use crate::storage::transaction::Transaction;
-
-/// Sorted batches that may wait for the writer.
-const BATCHES_AHEAD: usize = 2;
 
 /// Carries out a job up to its end, which is committed together with what it did. Answers its last record.
 ///
@@ -138,158 +127,8 @@ async fn freeze(
     Ok(snapshot)
 }
 
-async fn write_groups(
-    engine: &Arc<Engine>,
-    collection: &Arc<Collection>,
-    work: &Work,
-    limits: Limits,
-    job: &mut JobRecord,
-    task: &Task,
-) -> Result<Outputs> {
-    let mut outputs = Outputs::new(Arc::clone(engine), collection.id);
-    let mut groups = Vec::new();
-    for group in &work.groups {
-        let open = |id: &_| Input::find(engine, collection, *id);
-        let inputs: Vec<Input> = group.inputs.iter().map(open).collect::<Result<_>>()?;
-        job.segments_in += inputs.len() as u64;
-        job.rows_in += inputs.iter().map(|i| i.weight().rows).sum::<u64>();
-        job.bytes_in += inputs.iter().map(Input::bytes).sum::<u64>();
-        groups.push((group, Arc::new(inputs)));
-    }
-    job.reason.clone_from(&work.reason);
-    task.set_inputs(Inputs {
-        segments: job.segments_in,
-        rows: job.rows_in,
-        bytes: job.bytes_in,
-    });
-    let mut runs = Runs::of(job.id);
-    for (group, inputs) in groups {
-        let target = Target {
-            run: runs.of_group(engine, group.run),
-            level: group.level,
-            limits,
-            rows_before: outputs.rows(),
-        };
-        outputs = write_group(engine, collection, target, inputs, outputs, job, task).await?;
-    }
-    task.measure(job);
-    Ok(outputs)
-}
-
-/// The names of a job's new runs: the first is named after the job, others get names that no job has.
-struct Runs(Option<JobId>);
-
-impl Runs {
-    fn of(job: JobId) -> Self {
-        Self(Some(job))
-    }
-
-    fn of_group(&mut self, engine: &Engine, run: Run) -> Option<JobId> {
-        match run {
-            Run::None => None,
-            Run::Same(run) => Some(run),
-            Run::New => {
-                let next = || JobId(engine.committer.allocate_id());
-                Some(self.0.take().unwrap_or_else(next))
-            }
-        }
-    }
-}
-
-/// Bytes of memory that a job may use.
-fn memory_budget(kind: JobKind, settings: &Settings) -> u64 {
-    let most = settings.compaction_memory_budget.0;
-    let part = settings.compaction_clustering_memory_buffer_ratio * settings.memory_limit.0 as f64;
-    match kind {
-        JobKind::Cluster => most.min(part as u64),
-        JobKind::Seal | JobKind::Merge => most,
-    }
-}
-
-/// Sorts on this thread while another gathers and encodes.
-async fn write_group(
-    engine: &Arc<Engine>,
-    collection: &Arc<Collection>,
-    target: Target,
-    inputs: Arc<Vec<Input>>,
-    mut outputs: Outputs,
-    job: &JobRecord,
-    task: &Task,
-) -> Result<Outputs> {
-    task.enter(Phase::Sorting);
-    let order = Arc::new(SortOrder::try_new(collection)?);
-    let budget = memory_budget(job.kind, &engine.settings);
-    let shares = Shares::of(budget, order.narrow().vector_bytes());
-    let limits = SortLimits {
-        memory_bytes: budget,
-        batch_bytes: shares.batch,
-        spill_directory: engine.store.tmp_dir(),
-    };
-    let Sorted {
-        mut stream,
-        pool,
-        sort,
-    } = sorted(&inputs, &order, &limits, task)?;
-    let mut writer = GroupWriter::try_new(
-        Arc::clone(engine),
-        Arc::clone(collection),
-        inputs,
-        order,
-        target,
-        shares,
-        task.clone(),
-    )?;
-    let (sender, mut receiver) = mpsc::channel(BATCHES_AHEAD);
-    let writing = tokio::task::spawn_blocking(move || -> Result<Outputs> {
-        while let Some(batch) = receiver.blocking_recv() {
-            match batch {
-                Some(batch) => writer.push(batch, &mut outputs)?,
-                None => {
-                    writer.finish(&mut outputs)?;
-                    return Ok(outputs);
-                }
-            }
-        }
-        Err(Error::internal("the sort of a compaction ended early"))
-    });
-    let sorting = async {
-        let mut spilled = 0;
-        while let Some(batch) = stream.next().await {
-            task.enter(Phase::Writing);
-            // What was written to temporary files is read again.
-            let before = std::mem::replace(&mut spilled, spilled_bytes(sort.as_deref()));
-            task.has_moved(2 * (spilled - before)).await?;
-            task.note_memory(pool.max_reserved() as u64);
-            still_wanted(engine, collection)?;
-            if sender.send(Some(batch.map_err(sort_error)?)).await.is_err() {
-                // The writer has failed, and says why.
-                break;
-            }
-        }
-        let _ = sender.send(None).await;
-        Ok::<(), Error>(())
-    };
-    let sorted = sorting.await;
-    drop(sender);
-    drop(stream);
-    task.note_memory(pool.max_reserved() as u64);
-    task.add_spilled(spilled_bytes(sort.as_deref()));
-    let written = writing
-        .await
-        .map_err(|e| Error::internal(format!("the writer of a compaction ended early: {e}")))?;
-    sorted.and(written)
-}
-
-fn sort_error(error: DataFusionError) -> Error {
-    let error = Error::from(error);
-    if error.sqlstate() == sqlstate::OUT_OF_MEMORY {
-        return error.with_hint("Raise compaction.memory_budget: a few rows do not fit.");
-    }
-    error
-}
-
 /// That the collection still wants the outputs: it was not dropped, truncated or given another clustering key.
-fn still_wanted(engine: &Engine, collection: &Collection) -> Result<()> {
+pub(super) fn still_wanted(engine: &Engine, collection: &Collection) -> Result<()> {
     let snapshot = engine.committer.snapshot();
     let name = &collection.name;
     let Some(now) = snapshot.collection_by_id(collection.id) else {

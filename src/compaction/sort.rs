@@ -5,18 +5,15 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, PrimitiveArray, RecordBatch, UInt32Array};
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{
-    ArrowPrimitiveType, DataType, Field, FieldRef, Float32Type, Float64Type, Schema, SchemaRef,
-};
+use arrow::datatypes::SchemaRef;
 use datafusion::execution::TaskContext;
+use datafusion::execution::disk_manager::DiskManagerBuilder;
 use datafusion::execution::memory_pool::{
     GreedyMemoryPool, MemoryPool, PeakRecordingPool, TrackConsumersPool,
 };
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::physical_expr::expressions::Column;
-use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -24,15 +21,14 @@ use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream};
 use datafusion::prelude::SessionConfig;
 use futures::stream;
 
-use super::computed::ComputedItem;
 use super::gather::Gatherer;
-use super::input::{Batches, Input, Narrow};
+use super::input::{Batches, Input};
 use super::jobs::Task;
+use super::order::SortOrder;
 use super::ranges::Weight;
+use super::spill::SpillFiles;
 use crate::error::{Error, Result};
-use crate::storage::collection::Collection;
 use crate::storage::growing::batch_bytes;
-use crate::storage::key_model::KEY_TYPE;
 
 /// The most rows of a batch.
 const BATCH_ROWS_MAX: u64 = 4_096;
@@ -46,162 +42,6 @@ pub struct SortLimits {
     pub batch_bytes: u64,
     /// Where to spill.
     pub spill_directory: PathBuf,
-}
-
-/// Narrow rows with the columns by which they are sorted.
-#[derive(Debug, Clone)]
-pub struct SortOrder {
-    narrow: Narrow,
-    schema: SchemaRef,
-    /// Columns of the key that come after the narrow columns.
-    added: Vec<Added>,
-    /// The clustering key.
-    key: Vec<usize>,
-    /// What decides between equal keys, so that the same rows always sort alike.
-    ties: Vec<usize>,
-}
-
-/// A column of the key that no narrow row has.
-#[derive(Debug, Clone)]
-enum Added {
-    /// A copy of a float column with one zero and one NaN.
-    Float(usize),
-    /// What is computed.
-    Computed(ComputedItem),
-}
-
-impl SortOrder {
-    /// The order of a collection: by its `sort_key`, else as the rows come.
-    ///
-    /// # Errors
-    /// None in practice: the columns are the collection's own.
-    pub fn try_new(collection: &Collection) -> Result<Self> {
-        let schema = &collection.schema;
-        let narrow = Narrow::try_new(schema)?;
-        let place = |id| narrow.index_of(id);
-        let columns: Vec<usize> = collection
-            .sort_key()
-            .iter()
-            .copied()
-            .filter_map(place)
-            .collect();
-        let mut ties: Vec<usize> = schema
-            .primary_key
-            .iter()
-            .copied()
-            .filter_map(place)
-            .collect();
-        ties.retain(|i| !columns.contains(i));
-        ties.extend([narrow.input_index(), narrow.row_index()]);
-        let mut fields: Vec<FieldRef> = narrow.arrow_schema().fields().to_vec();
-        let mut added = Vec::new();
-        let mut key = Vec::new();
-        for id in collection.sort_key() {
-            let column = match (narrow.index_of(*id), ComputedItem::of(collection, *id)) {
-                (Some(index), _) if fields[index].data_type().is_floating() => Added::Float(index),
-                (Some(index), _) => {
-                    key.push(index);
-                    continue;
-                }
-                (None, Some(computed)) => Added::Computed(computed),
-                (None, None) => return Err(Error::internal(format!("no key has field {id}"))),
-            };
-            let data_type = match &column {
-                Added::Float(index) => fields[*index].data_type().clone(),
-                Added::Computed(_) => KEY_TYPE,
-            };
-            let name = format!("shelfmark.key{}", added.len());
-            key.push(fields.len());
-            fields.push(Arc::new(Field::new(name, data_type, true)));
-            added.push(column);
-        }
-        Ok(Self {
-            narrow,
-            schema: Arc::new(Schema::new(fields)),
-            added,
-            key,
-            ties,
-        })
-    }
-
-    /// The computed items of the key, each with the place of its column in sorted batches.
-    pub fn computed(&self) -> impl Iterator<Item = (&ComputedItem, usize)> {
-        let first = self.narrow.arrow_schema().fields().len();
-        let added = self.added.iter().enumerate();
-        added.filter_map(move |(i, added)| match added {
-            Added::Computed(computed) => Some((computed, first + i)),
-            Added::Float(_) => None,
-        })
-    }
-
-    /// The narrow rows.
-    pub fn narrow(&self) -> &Narrow {
-        &self.narrow
-    }
-
-    /// The key's columns in sorted batches, most significant first; empty for none.
-    pub fn key_columns<'a>(&self, batch: &'a RecordBatch) -> Vec<&'a ArrayRef> {
-        self.key.iter().map(|i| batch.column(*i)).collect()
-    }
-
-    /// Types of the key's columns.
-    pub fn key_types(&self) -> Vec<DataType> {
-        let field = |i: &usize| self.schema.field(*i).data_type().clone();
-        self.key.iter().map(field).collect()
-    }
-
-    /// Adds the columns of the key that narrow rows do not have.
-    fn with_sort_keys(&self, rows: RecordBatch, gatherer: &Gatherer) -> Result<RecordBatch> {
-        if self.added.is_empty() {
-            return Ok(rows);
-        }
-        let mut columns = rows.columns().to_vec();
-        for added in &self.added {
-            columns.push(match added {
-                Added::Float(index) => one_zero_one_nan(rows.column(*index)),
-                Added::Computed(computed) => computed.keys(&rows, gatherer)?,
-            });
-        }
-        Ok(RecordBatch::try_new(
-            SchemaRef::clone(&self.schema),
-            columns,
-        )?)
-    }
-
-    /// Ascending, NULL last: by the key, then by what breaks ties. `None` without a key.
-    fn ordering(&self) -> Option<LexOrdering> {
-        if self.key.is_empty() {
-            return None;
-        }
-        let options = arrow::compute::SortOptions {
-            descending: false,
-            nulls_first: false,
-        };
-        let by = |index: &usize| {
-            let column = Column::new(self.schema.field(*index).name(), *index);
-            PhysicalSortExpr::new(Arc::new(column) as Arc<dyn PhysicalExpr>, options)
-        };
-        LexOrdering::new(self.key.iter().chain(&self.ties).map(by))
-    }
-}
-
-/// Arrow orders -0.0 before 0.0 and knows many NaNs; SQL knows one of each, and orders NaN above all numbers.
-fn one_zero_one_nan(column: &ArrayRef) -> ArrayRef {
-    fn unify<T: ArrowPrimitiveType>(
-        column: &PrimitiveArray<T>,
-        unify: impl Fn(T::Native) -> T::Native,
-    ) -> ArrayRef {
-        Arc::new(column.unary::<_, T>(unify))
-    }
-    match column.data_type() {
-        DataType::Float32 => unify(column.as_primitive::<Float32Type>(), |v| {
-            if v.is_nan() { f32::NAN } else { v + 0.0 }
-        }),
-        DataType::Float64 => unify(column.as_primitive::<Float64Type>(), |v| {
-            if v.is_nan() { f64::NAN } else { v + 0.0 }
-        }),
-        _ => ArrayRef::clone(column),
-    }
 }
 
 /// Narrow rows in order, and what tells how that was done.
@@ -231,21 +71,7 @@ pub fn sorted(
     limits: &SortLimits,
     task: &Task,
 ) -> Result<Sorted> {
-    let batch_bytes_max = limits.batch_bytes;
-    let schema = Arc::clone(order.narrow.collection_schema());
-    let source = Arc::new(Source {
-        gatherer: Arc::new(Gatherer::new(
-            Arc::clone(inputs),
-            schema,
-            &order.narrow,
-            task.clone(),
-        )),
-        inputs: Arc::clone(inputs),
-        order: Arc::clone(order),
-        batch_rows: batch_rows(inputs, order.narrow.vector_bytes(), batch_bytes_max),
-        batch_bytes_max: batch_bytes_max.max(1),
-        task: task.clone(),
-    });
+    let source = Arc::new(Source::new(inputs, order, limits.batch_bytes, task));
     let greedy = GreedyMemoryPool::new(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX));
     let tracked = TrackConsumersPool::new(greedy, NonZeroUsize::MIN.saturating_add(2));
     let pool = Arc::new(PeakRecordingPool::new(Arc::new(tracked)));
@@ -256,21 +82,8 @@ pub fn sorted(
             sort: None,
         });
     };
-    let runtime = RuntimeEnvBuilder::new()
-        .with_memory_pool(Arc::clone(&pool) as Arc<dyn MemoryPool>)
-        .with_temp_file_path(&limits.spill_directory)
-        .with_max_temp_directory_size(u64::MAX)
-        .build_arc()?;
-    let mut config = SessionConfig::new()
-        .with_batch_size(source.batch_rows)
-        .with_target_partitions(1);
-    let execution = &mut config.options_mut().execution;
-    let reserve = usize::try_from(limits.memory_bytes / 8).unwrap_or(usize::MAX);
-    execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(reserve);
-    let context = TaskContext::default()
-        .with_session_config(config)
-        .with_runtime(runtime);
-    let schema = SchemaRef::clone(&order.schema);
+    let context = context(limits, source.batch_rows, Arc::clone(&pool))?;
+    let schema = SchemaRef::clone(order.arrow_schema());
     let partitions = vec![source as Arc<dyn PartitionStream>];
     let scan = StreamingTableExec::try_new(schema, partitions, None, [], false, None)?;
     let sort = Arc::new(SortExec::new(ordering, Arc::new(scan)));
@@ -279,6 +92,29 @@ pub fn sorted(
         pool,
         sort: Some(sort),
     })
+}
+
+/// What a sort within these limits runs in.
+fn context(
+    limits: &SortLimits,
+    batch_rows: usize,
+    pool: Arc<PeakRecordingPool>,
+) -> Result<TaskContext> {
+    let spilled = SpillFiles::new(limits.spill_directory.clone(), limits.batch_bytes);
+    let files = DiskManagerBuilder::default().with_temp_file_factory(Arc::new(spilled));
+    let runtime = RuntimeEnvBuilder::new()
+        .with_memory_pool(pool as Arc<dyn MemoryPool>)
+        .with_disk_manager_builder(files)
+        .build_arc()?;
+    let mut config = SessionConfig::new()
+        .with_batch_size(batch_rows)
+        .with_target_partitions(1);
+    let execution = &mut config.options_mut().execution;
+    let reserve = usize::try_from(limits.memory_bytes / 8).unwrap_or(usize::MAX);
+    execution.sort_spill_reservation_bytes = execution.sort_spill_reservation_bytes.min(reserve);
+    Ok(TaskContext::default()
+        .with_session_config(config)
+        .with_runtime(runtime))
 }
 
 /// Rows of a batch so that it takes about `bytes`, by the average of the inputs without their vectors.
@@ -317,8 +153,27 @@ impl fmt::Debug for Source {
 }
 
 impl Source {
+    fn new(
+        inputs: &Arc<Vec<Input>>,
+        order: &Arc<SortOrder>,
+        batch_bytes_max: u64,
+        task: &Task,
+    ) -> Self {
+        let narrow = order.narrow();
+        let schema = Arc::clone(narrow.collection_schema());
+        let gatherer = Gatherer::new(Arc::clone(inputs), schema, narrow, task.clone());
+        Self {
+            gatherer: Arc::new(gatherer),
+            inputs: Arc::clone(inputs),
+            order: Arc::clone(order),
+            batch_rows: batch_rows(inputs, narrow.vector_bytes(), batch_bytes_max),
+            batch_bytes_max: batch_bytes_max.max(1),
+            task: task.clone(),
+        }
+    }
+
     fn stream(&self) -> SendableRecordBatchStream {
-        let schema = SchemaRef::clone(&self.order.schema);
+        let schema = SchemaRef::clone(self.order.arrow_schema());
         let batches = self.batches().map(|batch| batch.map_err(Into::into));
         Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter(batches)))
     }
@@ -332,9 +187,12 @@ impl Source {
         let gatherer = Arc::clone(&self.gatherer);
         let reading = task.clone();
         let read = move |place: usize| -> Batches {
-            let row_bytes = narrow_row_bytes(&inputs[place], order.narrow.vector_bytes());
+            let row_bytes = narrow_row_bytes(&inputs[place], order.narrow().vector_bytes());
             let task = reading.clone();
-            match order.narrow.read(&inputs[place], place as u32, batch_rows) {
+            match order
+                .narrow()
+                .read(&inputs[place], place as u32, batch_rows)
+            {
                 Ok(batches) => {
                     let (order, gatherer) = (Arc::clone(&order), Arc::clone(&gatherer));
                     Box::new(batches.map(move |batch| {
@@ -360,7 +218,7 @@ impl Source {
 
 impl PartitionStream for Source {
     fn schema(&self) -> &SchemaRef {
-        &self.order.schema
+        self.order.arrow_schema()
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
@@ -395,28 +253,13 @@ fn split(batch: Result<RecordBatch>, bytes_max: u64) -> Vec<Result<RecordBatch>>
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use arrow::array::{Array, Float32Array, Float64Array};
+    use arrow::array::AsArray;
+    use arrow::datatypes::{DataType, Field, Float64Type, Schema};
     use futures::StreamExt;
 
     use super::*;
     use crate::compaction::testing::{Book, KEY, Shelf, quiet, rows_max};
     use crate::storage::schema::SegmentId;
-
-    #[test]
-    fn one_zero_and_one_nan_are_left() {
-        let odd = f64::from_bits(0xFFF8_0000_0000_0001);
-        let column: ArrayRef = Arc::new(Float64Array::from(vec![Some(-0.0), None, Some(odd)]));
-        let unified = one_zero_one_nan(&column);
-        let values = unified.as_primitive::<Float64Type>();
-        assert_eq!(values.value(0).to_bits(), 0.0_f64.to_bits());
-        assert_eq!(values.value(2).to_bits(), f64::NAN.to_bits());
-        assert_eq!(values.null_count(), 1);
-        let column: ArrayRef = Arc::new(Float32Array::from(vec![-0.0, -f32::NAN]));
-        let unified = one_zero_one_nan(&column);
-        let values = unified.as_primitive::<Float32Type>();
-        assert_eq!(values.value(0).to_bits(), 0.0_f32.to_bits());
-        assert_eq!(values.value(1).to_bits(), f32::NAN.to_bits());
-    }
 
     #[test]
     fn wide_batches_are_split_into_copies() {

@@ -4,83 +4,33 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, UInt32Type};
-use arrow::row::{OwnedRow, RowConverter, SortField};
 use roaring::RoaringBitmap;
 
 use super::computed::KeyNotes;
 use super::gather::Gatherer;
 use super::input::Input;
 use super::jobs::Task;
-use super::memory::Shares;
-use super::ranges::{Cutter, Limits, Step, Weight};
-use super::sort::SortOrder;
+use super::memory::{ENCODE_BYTES, Shares};
+use super::order::SortOrder;
+use super::outputs::Outputs;
+use super::ranges::{Cutter, Limits, Weight};
+use super::steps::Steps;
 use crate::error::{Error, Result};
 use crate::storage::change::NewSegment;
 use crate::storage::collect::nan_fields;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::places::Places;
-use crate::storage::schema::{CollectionId, FieldId, JobId, SegmentId};
+use crate::storage::schema::{FieldId, JobId, SegmentId};
 use crate::storage::stats::Bound;
 use crate::storage::store::NewFile;
 use crate::storage::transaction::RowMap;
 use crate::storage::writer::{SegmentLayout, SegmentWriter};
 
-/// The new segments of a job. Their files are removed when they are dropped without having been kept.
-pub struct Outputs {
-    engine: Arc<Engine>,
-    collection: CollectionId,
-    segments: Vec<NewSegment>,
-    row_maps: Vec<RowMap>,
-}
-
-impl Outputs {
-    /// No segments yet.
-    pub fn new(engine: Arc<Engine>, collection: CollectionId) -> Self {
-        Self {
-            engine,
-            collection,
-            segments: Vec::new(),
-            row_maps: Vec::new(),
-        }
-    }
-
-    /// The rows so far.
-    pub fn rows(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.rows).sum()
-    }
-
-    /// The segments so far.
-    pub fn segments(&self) -> &[NewSegment] {
-        &self.segments
-    }
-
-    /// Gives up the row maps for the commit.
-    pub fn take_row_maps(&mut self) -> Vec<RowMap> {
-        std::mem::take(&mut self.row_maps)
-    }
-
-    /// Leaves the files where they are: a commit names them, or may do so.
-    pub fn keep(mut self) {
-        self.segments.clear();
-    }
-}
-
-impl Drop for Outputs {
-    fn drop(&mut self) {
-        for segment in &self.segments {
-            if let Err(error) = self
-                .engine
-                .store
-                .remove_segment(self.collection, segment.id)
-            {
-                tracing::warn!(%error, segment = segment.id.0, "a file of a failed compaction stays");
-            }
-        }
-    }
-}
+/// Rows that are encoded at once: few of wide vectors, as the memory allows, but never one by one.
+const ENCODE_ROWS_MIN: u64 = 16;
+const ENCODE_ROWS_MAX: u64 = 4_096;
 
 /// What the outputs of a group should be.
 #[derive(Debug, Clone, Copy)]
@@ -93,6 +43,8 @@ pub struct Target {
     pub limits: Limits,
     /// The rows of outputs of groups before.
     pub rows_before: u64,
+    /// Bytes that tell where their rows went.
+    pub places_bytes_before: u64,
 }
 
 /// Writes the rows of one group of inputs.
@@ -119,6 +71,8 @@ pub(super) struct GroupWriter {
     /// The rows of outputs of groups before.
     rows_before: u64,
     maps: Vec<Places>,
+    /// Bytes of the maps, and of those of groups before.
+    places_bytes: u64,
     open: Option<OpenSegment>,
 }
 
@@ -151,8 +105,11 @@ impl GroupWriter {
         let gatherer = Gatherer::new(Arc::clone(&inputs), schema, order.narrow(), task.clone());
         let most = target.rows_before + planned.rows;
         let maps = inputs.iter().map(|input| Places::new(input.rows(), most));
+        let maps: Vec<Places> = maps.collect();
+        let bytes: usize = maps.iter().map(Places::memory_bytes).sum();
         Ok(Self {
-            maps: maps.collect(),
+            places_bytes: target.places_bytes_before + bytes as u64,
+            maps,
             rows_before: target.rows_before,
             nan_fields: fields_with_nan(&collection, &inputs),
             filter_fields: collection.filter_fields(),
@@ -206,7 +163,7 @@ impl GroupWriter {
                     input.id()
                 )));
             }
-            outputs.row_maps.push(RowMap {
+            outputs.add_row_map(RowMap {
                 input: input.id(),
                 read_deletes: RoaringBitmap::clone(input.deletes()),
                 to,
@@ -260,9 +217,18 @@ impl GroupWriter {
         let Some(open) = &mut self.open else {
             return Ok(());
         };
-        open.writer.write(&rows)?;
+        let row_bytes = self.order.narrow().vector_bytes().max(1);
+        let rows_at_once =
+            (ENCODE_BYTES / row_bytes).clamp(ENCODE_ROWS_MIN, ENCODE_ROWS_MAX) as usize;
+        for first in (0..rows.num_rows()).step_by(rows_at_once) {
+            let length = rows_at_once.min(rows.num_rows() - first);
+            open.writer.write(&rows.slice(first, length))?;
+        }
         open.notes.add(narrow, &rows)?;
         let buffered = open.writer.memory_bytes() as u64;
+        let gathered = narrow.num_rows() as u64 * self.order.narrow().vector_bytes();
+        self.task
+            .note_write_memory(buffered + gathered + self.places_bytes);
         if buffered >= self.shares.row_group {
             open.writer.end_row_group()?;
         }
@@ -317,7 +283,7 @@ impl GroupWriter {
         open.notes.put_into(&mut written.stats);
         open.file.publish()?;
         self.task.add_segment(written.bytes);
-        outputs.segments.push(NewSegment {
+        outputs.add_segment(NewSegment {
             id: open.id,
             rows: written.rows,
             bytes: written.bytes,
@@ -370,58 +336,5 @@ fn add_value_bytes(column: &dyn Array, bytes: &mut [u64]) {
             };
             bytes.iter_mut().for_each(|row| *row += each);
         }
-    }
-}
-
-/// How each row's key stands to the key before, across batches.
-struct Steps {
-    converter: Option<RowConverter>,
-    last: Option<(OwnedRow, bool)>,
-}
-
-impl Steps {
-    fn try_new(types: &[DataType]) -> Result<Self> {
-        let options = SortOptions {
-            descending: false,
-            nulls_first: false,
-        };
-        let field = |t: &DataType| SortField::new_with_options(t.clone(), options);
-        let converter = match types {
-            [] => None,
-            _ => Some(RowConverter::new(types.iter().map(field).collect())?),
-        };
-        Ok(Self {
-            converter,
-            last: None,
-        })
-    }
-
-    fn next(&mut self, order: &SortOrder, batch: &RecordBatch) -> Result<Vec<Step>> {
-        let Some(converter) = &self.converter else {
-            return Ok(vec![Step::Next; batch.num_rows()]);
-        };
-        let columns: Vec<_> = order.key_columns(batch).into_iter().cloned().collect();
-        let keys = converter.convert_columns(&columns)?;
-        let is_null = |row: usize| columns[0].is_null(row);
-        let step = |same: bool, null_before: bool, null: bool| match (same, null && !null_before) {
-            (true, _) => Step::Same,
-            (false, true) => Step::Null,
-            (false, false) => Step::Next,
-        };
-        let mut steps = Vec::with_capacity(batch.num_rows());
-        for row in 0..batch.num_rows() {
-            let (same, null_before) = match row.checked_sub(1) {
-                Some(before) => (keys.row(before) == keys.row(row), is_null(before)),
-                None => match &self.last {
-                    Some((last, null)) => (last.row() == keys.row(0), *null),
-                    None => (false, false),
-                },
-            };
-            steps.push(step(same, null_before, is_null(row)));
-        }
-        if let Some(last) = batch.num_rows().checked_sub(1) {
-            self.last = Some((keys.row(last).owned(), is_null(last)));
-        }
-        Ok(steps)
     }
 }

@@ -44,6 +44,7 @@ use self::exec::Replan;
 pub use self::exec::{Again, DmlExec};
 use super::assign::{Assignment, check_assignable};
 use super::checks::Checks;
+use super::foreign_keys::ChildRules;
 use super::options::PinnedSnapshot;
 use super::zone::Zone;
 use crate::error::{Error, sqlstate};
@@ -148,9 +149,20 @@ struct Target {
     collection: Arc<Collection>,
     /// What new rows must pass; known when the operator is made.
     checks: Option<Arc<Checks>>,
+    /// What foreign keys to it need; known when the operator is made.
+    rules: Arc<ChildRules>,
 }
 
 impl Target {
+    fn new(engine: Arc<Engine>, collection: Arc<Collection>) -> Self {
+        Self {
+            engine,
+            collection,
+            checks: None,
+            rules: Arc::default(),
+        }
+    }
+
     /// The collection in a version, with the columns for which the statement was planned.
     fn current(&self, snapshot: &Snapshot) -> crate::error::Result<Arc<Collection>> {
         let planned = &self.collection;
@@ -172,7 +184,7 @@ impl Target {
     /// Whether checks mean the same in every execution.
     fn is_repeatable(&self) -> bool {
         let checks = self.checks.as_ref();
-        checks.is_none_or(|checks| checks.are_immutable())
+        self.rules.are_immutable() && checks.is_none_or(|checks| checks.are_immutable())
     }
 }
 
@@ -183,7 +195,7 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
-    /// The same with the checks of the collection, whose conditions are planned in `session`.
+    /// The same with the checks of the collection, and what foreign keys to it need, planned in `session`.
     fn checked(&self, session: &dyn Session) -> crate::error::Result<Self> {
         let mut target = self.clone();
         if !self.collection.schema.checks.is_empty() {
@@ -192,6 +204,10 @@ impl Target {
                 Error::unsupported("a collection with checks takes rows from a DataFusion session")
             })?;
             target.checks = Checks::of(&self.collection, state)?;
+        }
+        if let Some(state) = session.as_any().downcast_ref::<SessionState>() {
+            let snapshot = PinnedSnapshot::or_newest(session.config(), &self.engine);
+            target.rules = Arc::new(ChildRules::of(&snapshot, self.collection.id, state)?);
         }
         Ok(target)
     }
@@ -221,11 +237,7 @@ impl DmlNode {
     ) -> crate::error::Result<LogicalPlan> {
         check_input(&collection, operation, input.schema().as_arrow())?;
         let node = Self {
-            target: Target {
-                engine,
-                collection,
-                checks: None,
-            },
+            target: Target::new(engine, collection),
             operation,
             input,
             returns: false,
@@ -465,11 +477,6 @@ pub(super) fn insert_exec(
     session: &dyn Session,
 ) -> crate::error::Result<DmlExec> {
     check_input(&collection, Operation::Insert, &input.schema())?;
-    let target = Target {
-        engine,
-        collection,
-        checks: None,
-    };
-    let target = target.checked(session)?;
+    let target = Target::new(engine, collection).checked(session)?;
     Ok(DmlExec::new(target, Operation::Insert, input, false, None))
 }

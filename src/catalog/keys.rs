@@ -21,7 +21,7 @@ use roaring::RoaringBitmap;
 pub(super) use self::columns::{KeyColumns, one_zero};
 pub(super) use self::existing::Existing;
 use self::lookup::Lookup;
-pub(super) use self::lookup::open_segment;
+pub(super) use self::lookup::{Found, open_segment};
 pub(super) use self::point::{Place, PointKey};
 use crate::compaction::expire::expired_rows;
 use crate::error::{Error, Result, sqlstate};
@@ -215,6 +215,22 @@ impl NewKeys {
         let lookup = self.lookup(engine, collection, &hashes, removed);
         let found = lookup.existing(self.range.as_ref(), fields)?;
         Existing::new(self.hashes.clone(), found, &collection.schema, fields)
+    }
+
+    /// The live rows of the collection that have the keys, which are sorted, those of `removed` apart, with some of
+    /// their columns: several may have one. Reads files.
+    ///
+    /// # Errors
+    /// XX001 or 58030 for segments that cannot be read.
+    pub(super) fn found(
+        &self,
+        engine: &Engine,
+        collection: &Collection,
+        fields: &[FieldId],
+        removed: &Removed,
+    ) -> Result<Vec<Found>> {
+        let lookup = self.lookup(engine, collection, &self.hashes, removed);
+        lookup.existing(self.range.as_ref(), fields)
     }
 
     fn lookup<'a>(

@@ -132,6 +132,7 @@ impl Sink {
             files: self.files,
             keys: self.keys.into(),
             brought: self.brought.into(),
+            replaced: Arc::default(),
         })
     }
 

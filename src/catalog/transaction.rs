@@ -21,6 +21,7 @@ use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReser
 use parking_lot::Mutex;
 
 use super::advisory::HeldLock;
+use super::foreign_keys::{Check, Deferral};
 use super::keys::Removed;
 use super::sink::{SegmentFile, commit_with_files, write_segment};
 use super::temporary::{Became, Temporary};
@@ -29,6 +30,7 @@ use crate::storage::adapt::adapt_batch;
 use crate::storage::change::{Append, Change, Replace};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
+use crate::storage::foreign_key::ForeignKey;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::pending::row_changes;
 use crate::storage::schema::{CollectionId, FieldId, SegmentId};
@@ -84,6 +86,8 @@ pub(super) struct Written<'a> {
     pub files: Vec<SegmentFile>,
     /// The unique keys that it has to do with.
     pub keys: KeyUse,
+    /// What foreign keys look at when the transaction commits.
+    pub deferred: Vec<Check>,
 }
 
 /// A transaction that is not committed. When it is dropped, nothing is left of it.
@@ -102,6 +106,10 @@ struct Pending {
     /// Changes that are not of rows, and truncations.
     definitions: Vec<Change>,
     keys: KeyUse,
+    /// What foreign keys look at by COMMIT.
+    deferred: Vec<Check>,
+    /// Which of them do.
+    deferral: Deferral,
     files: Vec<SegmentFile>,
     /// The collections whose rows changed.
     touched: BTreeSet<CollectionId>,
@@ -120,6 +128,8 @@ struct Savepoint {
     snapshot: Arc<Snapshot>,
     definitions: usize,
     keys: KeyUseLengths,
+    deferred: usize,
+    deferral: Deferral,
     files: usize,
 }
 
@@ -153,6 +163,8 @@ impl OpenTransaction {
             snapshot: Arc::clone(&base),
             definitions: Vec::new(),
             keys: KeyUse::default(),
+            deferred: Vec::new(),
+            deferral: Deferral::default(),
             files: Vec::new(),
             touched: BTreeSet::new(),
             growing: HashMap::new(),
@@ -254,10 +266,13 @@ impl OpenTransaction {
         pending.snapshot = Arc::new(before.with_pending(&changes)?);
         pending.touched.insert(id);
         let keys = pending.keys.lengths();
+        let deferred = pending.deferred.len();
         pending.keys.append(written.keys);
+        pending.deferred.extend(written.deferred);
         if let Err(error) = pending.reserve() {
             pending.snapshot = before;
             pending.keys.truncate(keys);
+            pending.deferred.truncate(deferred);
             return Err(error.with_hint("Load large data with COPY, or in smaller transactions."));
         }
         pending.files.extend(written.files);
@@ -310,6 +325,8 @@ impl OpenTransaction {
             snapshot: Arc::clone(&pending.snapshot),
             definitions: pending.definitions.len(),
             keys: pending.keys.lengths(),
+            deferred: pending.deferred.len(),
+            deferral: pending.deferral.clone(),
             files: pending.files.len(),
         };
         pending.savepoints.push(savepoint);
@@ -329,6 +346,8 @@ impl OpenTransaction {
             pending.snapshot = Arc::clone(&savepoint.snapshot);
             pending.definitions.truncate(savepoint.definitions);
             pending.keys.truncate(savepoint.keys);
+            pending.deferred.truncate(savepoint.deferred);
+            pending.deferral = savepoint.deferral.clone();
             pending.files.truncate(savepoint.files);
             // Indexes of keys may know rows that are gone: later rows go elsewhere.
             self.forget_keys(pending);
@@ -344,11 +363,53 @@ impl OpenTransaction {
     /// 40001 when a concurrent commit won, 42P07 and the like when it took a name, and the errors of
     /// [`Committer::commit`](crate::storage::committer::Committer::commit).
     pub async fn commit(&self, durability: Durability) -> Result<()> {
+        if let Err(error) = self.check_deferred(|_, _| true).await {
+            self.roll_back();
+            return Err(error);
+        }
         let committed = self.commit_once(durability).await;
         if committed.is_err() {
             self.forget_keys(&self.pending.lock());
         }
         committed
+    }
+
+    /// Which foreign keys are looked at by COMMIT.
+    pub(super) fn deferral(&self) -> Deferral {
+        self.pending.lock().deferral.clone()
+    }
+
+    /// Says which foreign keys are looked at by COMMIT from now on. Those that are not any more are looked at now.
+    ///
+    /// # Errors
+    /// 23503 for rows that do not keep one; then nothing has changed.
+    pub async fn defer(&self, change: impl FnOnce(&mut Deferral)) -> Result<()> {
+        let mut deferral = self.deferral();
+        change(&mut deferral);
+        self.check_deferred(|child, key| !deferral.defers(child, key))
+            .await?;
+        self.pending.lock().deferral = deferral;
+        Ok(())
+    }
+
+    /// Looks at what was put off of some foreign keys.
+    async fn check_deferred(
+        &self,
+        wanted: impl Fn(CollectionId, &ForeignKey) -> bool,
+    ) -> Result<()> {
+        let (checks, snapshot) = {
+            let pending = self.pending.lock();
+            let checks = pending.deferred.iter().filter(|check| {
+                let (child, key) = check.of();
+                wanted(child, key)
+            });
+            let checks: Vec<Check> = checks.cloned().collect();
+            (checks, Arc::clone(&pending.snapshot))
+        };
+        for check in Check::joined(checks)? {
+            check.run(&self.engine, &snapshot).await?;
+        }
+        Ok(())
     }
 
     async fn commit_once(&self, durability: Durability) -> Result<()> {
@@ -381,6 +442,7 @@ impl OpenTransaction {
         pending.snapshot = Arc::clone(&self.base);
         pending.definitions.clear();
         pending.keys = KeyUse::default();
+        pending.deferred.clear();
         pending.files.clear();
     }
 
@@ -484,7 +546,8 @@ impl Pending {
         let growing = growing.filter_map(|(c, segment)| c.growing_segment(*segment));
         let rows: u64 = growing.map(|growing| growing.bytes).sum();
         let changes = (self.keys.lists() + self.definitions.len()) * CHANGE_BYTES;
-        let bytes = rows as usize + self.keys.hashes() * 8 + changes;
+        let deferred: usize = self.deferred.iter().map(Check::bytes).sum();
+        let bytes = rows as usize + self.keys.hashes() * 8 + deferred + changes;
         Ok(self.memory.try_resize(bytes)?)
     }
 }

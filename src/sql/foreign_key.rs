@@ -82,17 +82,6 @@ impl Child<'_> {
         let own = columns_of(schema, &definition.columns)?;
         let parent = self.parent(schema, definition)?;
         let (key, referred) = parent.key(definition)?;
-        if !(definition.on_delete.refuses() && definition.on_update.refuses()) {
-            self.session.notice(format!(
-                "the foreign key to \"{}\" is not kept: nothing is done about rows whose row there goes",
-                parent.name
-            ));
-            return Ok(());
-        }
-        if definition.timing != Timing::Immediate {
-            self.session
-                .notice("the foreign key is checked by each statement, not by COMMIT");
-        }
         if referred.len() != own.len() {
             let message = "number of referencing and referenced columns for foreign key disagree";
             return Err(Error::invalid(sqlstate::INVALID_FOREIGN_KEY, message));

@@ -7,7 +7,10 @@ use super::ddl::{find_collection, qualified_parts, qualify};
 use super::notice::Notice;
 use super::session::{Session, Tag, done};
 use super::transaction::TransactionStatus;
+use crate::catalog::foreign_keys::Deferral;
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::foreign_key::{ForeignKey, Timing};
+use crate::storage::schema::CollectionId;
 use crate::storage::snapshot::Snapshot;
 use crate::storage::unique::UniqueKey;
 
@@ -45,8 +48,13 @@ pub enum Script {
     Checkpoint,
     /// LOCK TABLE.
     Lock(Vec<ObjectName>),
-    /// SET CONSTRAINTS; no names are ALL.
-    SetConstraints(Vec<ObjectName>),
+    /// SET CONSTRAINTS.
+    SetConstraints {
+        /// Which; no names are ALL.
+        names: Vec<ObjectName>,
+        /// Whether they are looked at by COMMIT.
+        deferred: bool,
+    },
     /// UNLISTEN.
     Unlisten,
 }
@@ -63,7 +71,7 @@ impl Script {
             Self::Reindex => "REINDEX",
             Self::Checkpoint => "CHECKPOINT",
             Self::Lock(_) => "LOCK TABLE",
-            Self::SetConstraints(_) => "SET CONSTRAINTS",
+            Self::SetConstraints { .. } => "SET CONSTRAINTS",
             Self::Unlisten => "UNLISTEN",
         }
     }
@@ -73,8 +81,8 @@ impl Script {
 pub(super) fn plan(session: &Session, script: Script) -> Result<(Tag, LogicalPlan)> {
     let (tag, session) = (script.tag(), session.clone());
     done(tag, format!("Accept: {tag}"), move || {
-        let accepted = session.accept(&script);
-        async move { accepted }
+        let (session, script) = (session.clone(), script.clone());
+        async move { session.accept(&script).await }
     })
 }
 
@@ -99,7 +107,7 @@ fn has_constraint(snapshot: &Snapshot, schemas: &[String], name: &str) -> bool {
 }
 
 impl Session {
-    fn accept(&self, script: &Script) -> Result<()> {
+    async fn accept(&self, script: &Script) -> Result<()> {
         match script {
             Script::CreateExtension {
                 name,
@@ -142,32 +150,66 @@ impl Session {
                 );
                 Ok(())
             }
-            Script::SetConstraints(names) => self.set_constraints(names),
+            Script::SetConstraints { names, deferred } => {
+                self.set_constraints(names, *deferred).await
+            }
             Script::Unlisten => Ok(()),
         }
     }
 
-    /// Every constraint that is kept is kept by each statement, so that ALL are as they were. The names of foreign keys,
-    /// which are not kept, are not known.
-    ///
     /// # Errors
-    /// 42809 for the name of one that cannot be deferred.
-    fn set_constraints(&self, names: &[ObjectName]) -> Result<()> {
-        let (path, snapshot) = (self.search_path().into_schemas(), self.snapshot());
+    /// 42704 for a name that no constraint has, 42809 for that of one that cannot be deferred, 23503 when rows do not keep
+    /// one that was deferred.
+    async fn set_constraints(&self, names: &[ObjectName], deferred: bool) -> Result<()> {
+        let snapshot = self.snapshot();
+        let mut named = Vec::new();
         for name in names {
-            let (schema, name) = qualified_parts(name)?;
-            let schemas = schema.map_or_else(|| path.clone(), |schema| vec![schema]);
-            if has_constraint(&snapshot, &schemas, &name) {
-                let message = format!("constraint \"{name}\" is not deferrable");
-                return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
-            }
+            named.extend(self.deferrable(&snapshot, name)?);
         }
         if self.transaction_status() == TransactionStatus::Idle {
             let message = "SET CONSTRAINTS can only be used in transaction blocks";
             let code = sqlstate::NO_ACTIVE_SQL_TRANSACTION;
             self.notice(Notice::warning(message).with_sqlstate(code));
         }
-        Ok(())
+        let Some(transaction) = self.open_transaction() else {
+            return Ok(());
+        };
+        let change = |deferral: &mut Deferral| match names {
+            [] => deferral.set_all(deferred),
+            _ => {
+                let named = named.iter();
+                named.for_each(|(child, name)| deferral.set(*child, name, deferred));
+            }
+        };
+        transaction.defer(change).await
+    }
+
+    /// The foreign keys of that name, with their collections.
+    fn deferrable(
+        &self,
+        snapshot: &Snapshot,
+        name: &ObjectName,
+    ) -> Result<Vec<(CollectionId, String)>> {
+        let path = self.search_path().into_schemas();
+        let (schema, name) = qualified_parts(name)?;
+        let schemas = schema.map_or(path, |schema| vec![schema]);
+        let collections = snapshot.collections();
+        let collections = collections.filter(|c| schemas.contains(&c.name.schema));
+        let keys = collections.filter_map(|c| Some((c.id, c.schema.foreign_key(&name)?)));
+        let keys: Vec<_> = keys.collect();
+        let is_immediate = |(_, key): &(_, &ForeignKey)| key.timing == Timing::Immediate;
+        if keys.iter().any(is_immediate) || has_constraint(snapshot, &schemas, &name) {
+            let message = format!("constraint \"{name}\" is not deferrable");
+            return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+        }
+        if keys.is_empty() {
+            let message = format!("constraint \"{name}\" does not exist");
+            return Err(Error::not_found(sqlstate::UNDEFINED_OBJECT, message));
+        }
+        Ok(keys
+            .into_iter()
+            .map(|(id, key)| (id, key.name.clone()))
+            .collect())
     }
 
     fn create_extension(&self, name: &str, if_not_exists: bool) -> Result<()> {

@@ -64,6 +64,13 @@ pub enum ReferentialAction {
     SetDefault,
 }
 
+impl ForeignKey {
+    /// Whether it does something about rows whose parent goes, or may.
+    pub fn acts(&self) -> bool {
+        !(self.on_delete.refuses() && self.on_update.refuses())
+    }
+}
+
 impl ReferentialAction {
     /// Whether rows that refer keep the other from going.
     pub fn refuses(self) -> bool {

@@ -72,11 +72,7 @@ impl ChangedRowsNode {
             .map(|(relation, field, from)| ((relation, field), from))
             .unzip();
         Ok(extension(Self {
-            target: Target {
-                engine,
-                collection,
-                checks: None,
-            },
+            target: Target::new(engine, collection),
             operation,
             input,
             columns,

@@ -106,11 +106,7 @@ impl ConflictNode {
             })
             .unzip();
         Ok(extension(Self {
-            target: Target {
-                engine,
-                collection,
-                checks: None,
-            },
+            target: Target::new(engine, collection),
             conflict,
             key,
             columns,
@@ -454,6 +450,7 @@ impl Lookup {
             engine,
             collection,
             checks,
+            ..
         } = &self.target;
         let brought = self.assignment.batch(batch).map_err(|e| e.error)?;
         checks

@@ -293,8 +293,20 @@ impl Statement {
 
     /// The transaction has read what it read: a statement in it is not run again.
     async fn join(&self, transaction: &OpenTransaction) -> Result<Answer> {
-        let Run { changed, answer } = self.rows(&self.input, &transaction.snapshot()).await?;
-        changed.new.join(transaction, &changed.removed).await?;
+        self.join_by(&self.input, transaction).await
+    }
+
+    async fn join_by(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        transaction: &OpenTransaction,
+    ) -> Result<Answer> {
+        let Run { changed, answer } = self.rows(plan, &transaction.snapshot()).await?;
+        let rules = &self.target.rules;
+        changed
+            .new
+            .join(transaction, &changed.removed, rules, self.zone())
+            .await?;
         Ok(answer)
     }
 
@@ -310,7 +322,33 @@ impl Statement {
         let temporary = Arc::clone(current.temporary());
         let pool = self.context.memory_pool();
         let transaction = OpenTransaction::over(engine, pool, temporary, base);
-        match self.join(&transaction).await {
+        self.commit_alone(&self.input, &transaction).await
+    }
+
+    /// What foreign keys do about rows that go is part of a transaction.
+    async fn cascade(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<Answer> {
+        let engine = Arc::clone(&self.target.engine);
+        let pool = self.context.memory_pool();
+        let current = self.context.session_config();
+        let current = current.get_extension::<CurrentTransaction>();
+        let temporary = current.map(|current| Arc::clone(current.temporary()));
+        let temporary = temporary.unwrap_or_default();
+        let base = Arc::clone(snapshot);
+        let transaction = OpenTransaction::over(engine, pool, temporary, base);
+        self.commit_alone(plan, &transaction).await
+    }
+
+    /// Commits a transaction of which the statement is all.
+    async fn commit_alone(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        transaction: &OpenTransaction,
+    ) -> Result<Answer> {
+        match self.join_by(plan, transaction).await {
             Ok(answer) => {
                 transaction.commit(self.durability()).await?;
                 Ok(answer)
@@ -420,8 +458,12 @@ impl Statement {
     async fn change_once(
         &self,
         plan: &Arc<dyn ExecutionPlan>,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
     ) -> Result<Answer> {
+        let mut references = snapshot.references_to(self.target.collection.id);
+        if references.any(|(_, key)| key.acts()) {
+            return self.cascade(plan, snapshot).await;
+        }
         let Run {
             mut changed,
             answer,
@@ -454,7 +496,8 @@ impl Statement {
     /// Runs the query: the rows that come, the addresses of those that go, and what RETURNING makes of them.
     async fn rows(&self, plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Run> {
         let collection = self.target.current(snapshot)?;
-        let mut writer = Writer::try_new(&self.target, self.operation, collection, self.zone())?;
+        let (target, zone) = (&self.target, self.zone());
+        let mut writer = Writer::try_new(target, self.operation, collection, snapshot, zone)?;
         let mut answer = Answer::new(self.context.memory_pool());
         let plan = &self.take_whole(plan, &mut writer)?;
         let mut rows = execute_stream(Arc::clone(plan), Arc::clone(&self.context))?;

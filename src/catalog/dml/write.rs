@@ -10,12 +10,14 @@ use roaring::RoaringBitmap;
 
 use super::{Action, Merge, Operation, Target};
 use crate::catalog::assign::Assignment;
+use crate::catalog::foreign_keys::Replaced;
 use crate::catalog::keys::{KeyColumns, Removed};
 use crate::catalog::sink::{NewRows, Sink};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::schema::SegmentId;
+use crate::storage::snapshot::Snapshot;
 use crate::storage::unique::KeyId;
 
 /// Gathers what one execution of a statement changes.
@@ -27,6 +29,8 @@ pub(super) struct Writer {
     proposed: Option<Proposed>,
     sink: Sink,
     removed: Removed,
+    /// Rows that come in place of others, where foreign keys ask.
+    replaced: Replaced,
     count: u64,
 }
 
@@ -46,7 +50,7 @@ pub(super) struct Changed {
 }
 
 impl Writer {
-    /// A writer of rows of the collection as it is now, by the clock of the zone.
+    /// A writer of rows of the collection as it is in the snapshot, by the clock of the zone.
     ///
     /// # Errors
     /// Those of [`Sink::try_new`].
@@ -54,6 +58,7 @@ impl Writer {
         target: &Target,
         operation: Operation,
         collection: Arc<Collection>,
+        snapshot: &Snapshot,
         zone: Zone,
     ) -> Result<Self> {
         let schema = Arc::clone(&collection.schema);
@@ -72,6 +77,7 @@ impl Writer {
                 target.checks.clone(),
                 zone,
             )?,
+            replaced: Replaced::of(&collection, snapshot),
             collection,
             removed: Removed::new(),
             count: 0,
@@ -99,10 +105,33 @@ impl Writer {
         };
         self.count += queried.num_rows() as u64;
         let stored = match stored {
-            Some(rows) => Some(self.sink.push(&rows).await?),
+            Some(rows) => {
+                let stored = self.sink.push(&rows).await?;
+                self.note_replaced(&queried, &stored)?;
+                Some(stored)
+            }
             None => None,
         };
         Ok(ChangedRows { queried, stored })
+    }
+
+    /// Remembers which rows come in place of which.
+    fn note_replaced(&mut self, queried: &RecordBatch, stored: &RecordBatch) -> Result<()> {
+        if self.replaced.is_needless() || self.operation == Operation::Insert {
+            return Ok(());
+        }
+        let first = self.operation.address_columns();
+        let stores = match self.operation {
+            Operation::Merge(_) => actions(queried, first, |a| a >= Action::Store(0).number()),
+            _ => BooleanArray::from(vec![true; queried.num_rows()]),
+        };
+        let stores = filter_record_batch(queried, &stores)?;
+        let segments = stores.column(0).as_primitive::<UInt64Type>().iter();
+        let rows = stores.column(1).as_primitive::<UInt32Type>().iter();
+        let places = segments
+            .zip(rows)
+            .map(|(segment, row)| Some((SegmentId(segment?), row?)));
+        self.replaced.add(places, stored, &self.collection)
     }
 
     /// Takes rows that a DELETE found without reading them.
@@ -167,7 +196,7 @@ impl Writer {
     pub async fn finish(self) -> Result<Changed> {
         self.proposed.map_or(Ok(()), Proposed::check)?;
         Ok(Changed {
-            new: self.sink.finish().await?,
+            new: self.sink.finish().await?.in_place_of(self.replaced),
             removed: Arc::new(self.removed),
             count: self.count,
         })

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::{concat, filter};
 
+use super::violations::{is_missing, refers_to_nothing};
 use crate::catalog::keys::KeyColumns;
-use crate::error::{Error, Result, sqlstate};
+use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
 use crate::storage::foreign_key::ForeignKey;
 use crate::storage::unique::UniqueKey;
@@ -68,7 +69,11 @@ impl Brought {
             let nulls = columns.iter().filter(|column| column.is_null(row)).count();
             if nulls > 0 && nulls < columns.len() && self.key.match_full {
                 let detail = "MATCH FULL does not allow mixing of null and nonnull key values.";
-                return Err(self.violation().with_detail(detail));
+                return Err(refers_to_nothing(
+                    &self.table,
+                    &self.key,
+                    detail.to_string(),
+                ));
             }
             is_new.push(nulls == 0 && self.seen.insert(hash));
         }
@@ -96,21 +101,9 @@ impl Brought {
     /// The error for rows that refer to a key, which the parent does not have.
     pub(super) fn missing(&self, values: &[ArrayRef], row: usize, parent: &Collection) -> Error {
         match self.columns.describe(values, row) {
-            Ok(key) => {
-                let parent = &parent.name.name;
-                let detail = format!("Key {key} is not present in table \"{parent}\".");
-                self.violation().with_detail(detail)
-            }
+            Ok(text) => is_missing(&self.table, &self.key, &text, parent),
             Err(error) => error,
         }
-    }
-
-    fn violation(&self) -> Error {
-        let (table, name) = (&self.table, &self.key.name);
-        let message = format!(
-            "insert or update on table \"{table}\" violates foreign key constraint \"{name}\""
-        );
-        Error::invalid(sqlstate::FOREIGN_KEY_VIOLATION, message)
     }
 }
 

@@ -1,31 +1,46 @@
-//! That nothing refers to rows which go.
+//! The keys that rows which go take from those that refer to them.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::{concat, filter};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt64Array, new_empty_array};
+use arrow::compute::{concat, filter, take};
 use arrow::datatypes::{DataType, Schema};
 
 use super::Links;
+use super::act::{Act, Deed};
 use super::brought::referring_columns;
+use super::check::{Check, Side};
 use super::parents::{fields_of, in_order_of};
 use super::values::convert;
+use super::violations::is_referred_to;
 use crate::catalog::keys::{KeyColumns, NewKeys, Removed, open_segment, short};
-use crate::error::{Error, Result, sqlstate};
+use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::fetch::{growing_rows, sealed_rows};
-use crate::storage::foreign_key::ForeignKey;
-use crate::storage::schema::FieldId;
+use crate::storage::foreign_key::{ForeignKey, ReferentialAction};
+use crate::storage::schema::{FieldId, SegmentId};
 use crate::storage::unique::KeyId;
 
 /// The keys that a statement takes from a collection that others refer to: those of rows that go, but for those that
-/// come again.
+/// come again with the same row.
 pub(super) struct Taken {
-    key: KeyId,
     columns: KeyColumns,
+    /// The columns of the keys, in the order of the unique key.
     values: Vec<ArrayRef>,
     hashes: Vec<u64>,
+    fates: Vec<Fate>,
+    /// The columns of the keys that come in place of some.
+    new: Vec<ArrayRef>,
+}
+
+/// What becomes of a key that is taken.
+#[derive(Debug, Clone, Copy)]
+struct Fate {
+    /// Whether no other row has it now.
+    is_gone: bool,
+    /// The place among new keys of the one that the row has now, unless the row is deleted.
+    becomes: Option<usize>,
 }
 
 impl Taken {
@@ -35,37 +50,58 @@ impl Taken {
     /// 40001 when the key is gone, XX001 or 58030 for segments that cannot be read.
     pub fn of(links: &Links, collection: &Collection, key: KeyId) -> Result<Self> {
         let columns = KeyColumns::of(collection, key)?;
+        let fields = fields_of(collection, columns.fields());
+        let new = links.replaced.rows.iter().map(|rows| columns.of_rows(rows));
+        let new = joined(&new.collect::<Result<Vec<_>>>()?, &fields)?;
+        let new_hashes = columns.hash(&new)?;
         let come = links.new_keys(key);
-        let (mut parts, mut hashes) = (Vec::new(), Vec::new());
-        for rows in rows_at(&links.engine, collection, columns.fields(), &links.removed)? {
+        let (mut parts, mut hashes, mut fates) = (Vec::new(), Vec::new(), Vec::new());
+        for (segment, places) in links
+            .removed
+            .iter()
+            .filter(|(_, places)| !places.is_empty())
+        {
+            let places: Vec<u32> = places.iter().collect();
+            let rows = rows_at(
+                &links.engine,
+                collection,
+                columns.fields(),
+                *segment,
+                &places,
+            )?;
             let values = columns.of_rows(&rows)?;
-            let all = columns.hash(&values)?;
-            let goes = |row: usize, hash: u128| {
+            let mut is_taken = Vec::with_capacity(places.len());
+            for (row, hash) in columns.hash(&values)?.into_iter().enumerate() {
+                let becomes = links.replaced.place(*segment, places[row]);
                 // Nothing refers to a key with a NULL.
-                values.iter().all(|column| column.is_valid(row))
-                    && !come.is_some_and(|come| come.has(hash))
-            };
-            let go: Vec<bool> = (0..)
-                .zip(&all)
-                .map(|(row, hash)| goes(row, *hash))
-                .collect();
-            let gone = all.iter().zip(&go).filter(|(_, goes)| **goes);
-            hashes.extend(gone.map(|(hash, _)| short(*hash)));
-            let go = BooleanArray::from(go);
-            let values = values.iter().map(|column| Ok(filter(column, &go)?));
-            parts.push(values.collect::<Result<Vec<ArrayRef>>>()?);
+                let counts = values.iter().all(|column| column.is_valid(row));
+                let is_gone = !come.is_some_and(|come| come.has(hash));
+                let stays = match becomes {
+                    Some(new) => new_hashes[new] == hash,
+                    None => !is_gone,
+                };
+                is_taken.push(counts && !stays);
+                if counts && !stays {
+                    hashes.push(short(hash));
+                    fates.push(Fate { is_gone, becomes });
+                }
+            }
+            let is_taken = BooleanArray::from(is_taken);
+            let taken = values.iter().map(|column| Ok(filter(column, &is_taken)?));
+            parts.push(taken.collect::<Result<Vec<ArrayRef>>>()?);
         }
         Ok(Self {
-            values: joined(&parts, collection, columns.fields())?,
-            key,
+            values: joined(&parts, &fields)?,
             columns,
             hashes,
+            fates,
+            new,
         })
     }
 
     /// Of which unique key.
     pub fn key(&self) -> KeyId {
-        self.key
+        self.columns.key()
     }
 
     /// The sorted hashes by which the committer finds transactions that need one of them.
@@ -76,105 +112,199 @@ impl Taken {
         Arc::new(all)
     }
 
-    /// That no row of `child` refers to one of them when the statement has been done to `collection`. Rows that come are
-    /// not looked at: they are known to refer to what is there. Reads files.
+    /// What a foreign key does about rows that refer to some of the keys.
     ///
     /// # Errors
-    /// 23503 naming the key; XX001 or 58030 for segments that cannot be read.
-    pub fn check(
+    /// None in practice.
+    pub fn acts(&self, child: &Collection, key: &ForeignKey, depth: u32) -> Result<Vec<Act>> {
+        let mut acts = Vec::new();
+        let on_delete = |fate: &Fate| fate.becomes.is_none() && !key.on_delete.refuses();
+        let deleted = self.places(on_delete);
+        if !deleted.is_empty() {
+            let deed = match (key.on_delete, key.set_on_delete.as_slice()) {
+                (ReferentialAction::Cascade, _) => Deed::Delete,
+                (action, []) => Deed::Set(action, key.columns.clone()),
+                (action, some) => Deed::Set(action, some.to_vec()),
+            };
+            let values = self.in_order_of(key, &self.values, &deleted)?;
+            acts.push(Act::new(child.id, key, values, deed, depth));
+        }
+        let on_update = |fate: &Fate| fate.becomes.is_some() && !key.on_update.refuses();
+        let updated = self.places(on_update);
+        if !updated.is_empty() {
+            let deed = match key.on_update {
+                ReferentialAction::Cascade => {
+                    let new = updated
+                        .iter()
+                        .filter_map(|at| self.fates[*at as usize].becomes);
+                    let new: Vec<u64> = new.map(|place| place as u64).collect();
+                    Deed::Follow(self.in_order_of(key, &self.new, &new)?)
+                }
+                action => Deed::Set(action, key.columns.clone()),
+            };
+            let values = self.in_order_of(key, &self.values, &updated)?;
+            acts.push(Act::new(child.id, key, values, deed, depth));
+        }
+        Ok(acts)
+    }
+
+    /// The keys that a foreign key does not let go as long as something refers to them, by an action that is as asked.
+    pub fn refused(
         &self,
-        links: &Links,
-        collection: &Collection,
-        child: &Collection,
         key: &ForeignKey,
-    ) -> Result<()> {
-        let keys = self.of_child(collection, child, key)?;
-        let none = Removed::new();
-        let removed = match child.id == collection.id {
-            true => &*links.removed,
-            false => &none,
+        asked: impl Fn(ReferentialAction) -> bool,
+    ) -> Result<Option<Vec<ArrayRef>>> {
+        let refuses = |fate: &Fate| {
+            let action = match fate.becomes {
+                Some(_) => key.on_update,
+                None => key.on_delete,
+            };
+            fate.is_gone && action.refuses() && asked(action)
         };
-        match keys.present(&links.engine, child, removed)? {
-            Some(text) => Err(still_referred_to(collection, child, key, &text)),
-            None => Ok(()),
+        match self.places(refuses) {
+            places if places.is_empty() => Ok(None),
+            places => self.in_order_of(key, &self.values, &places).map(Some),
         }
     }
 
-    /// The keys as the columns of a child have them that refer to the collection, under the names of the collection's.
-    fn of_child(
+    fn places(&self, is: impl Fn(&Fate) -> bool) -> Vec<u64> {
+        let fates = (0..).zip(&self.fates);
+        fates
+            .filter(|(_, fate)| is(fate))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    /// Some of the keys, their columns in the order of the foreign key.
+    fn in_order_of(
         &self,
-        collection: &Collection,
-        child: &Collection,
         key: &ForeignKey,
-    ) -> Result<NewKeys> {
-        let names = key.referred.iter();
-        let names = names.filter_map(|id| collection.schema.column_by_id(*id));
-        let names = names.map(|column| column.name.clone()).collect();
-        let columns = referring_columns(child, key)?.under_names(names);
-        let values = in_order_of(&key.referred, self.columns.fields(), &self.values)?;
-        let fields = fields_of(child, &key.columns);
-        let types: Vec<DataType> = fields.iter().map(|f| f.data_type().clone()).collect();
-        let converted = convert(&values, &types)?;
-        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), converted.columns)?;
-        let mut keys = NewKeys::new(columns);
-        keys.add(&rows)?;
-        keys.sort();
-        Ok(keys)
+        values: &[ArrayRef],
+        places: &[u64],
+    ) -> Result<Vec<ArrayRef>> {
+        let places = UInt64Array::from(places.to_vec());
+        let some = values.iter().map(|column| Ok(take(column, &places, None)?));
+        let some = some.collect::<Result<Vec<ArrayRef>>>()?;
+        in_order_of(&key.referred, self.columns.fields(), &some)
     }
 }
 
-fn still_referred_to(
-    collection: &Collection,
+/// That no row of `child`, those of `removed` apart, refers to one of these keys of `parent`, whose columns are in the
+/// order of the foreign key. Reads files.
+///
+/// # Errors
+/// 23503 naming the key; XX001 or 58030 for segments that cannot be read.
+pub(super) fn check_unreferred(
+    engine: &Engine,
+    parent: &Collection,
     child: &Collection,
     key: &ForeignKey,
-    text: &str,
-) -> Error {
-    let (table, name, child) = (&collection.name.name, &key.name, &child.name.name);
-    let message = format!(
-        "update or delete on table \"{table}\" violates foreign key constraint \"{name}\" on table \"{child}\""
-    );
-    let detail = format!("Key {text} is still referenced from table \"{child}\".");
-    Error::invalid(sqlstate::FOREIGN_KEY_VIOLATION, message).with_detail(detail)
+    values: &[ArrayRef],
+    removed: &Removed,
+) -> Result<()> {
+    let names = key.referred.iter();
+    let names = names.filter_map(|id| parent.schema.column_by_id(*id));
+    let names = names.map(|column| column.name.clone()).collect();
+    let columns = referring_columns(child, key)?.under_names(names);
+    let keys = keys_of_child(child, key, columns, values)?;
+    match keys.present(engine, child, removed)? {
+        Some(text) => Err(is_referred_to(parent, child, key, &text)),
+        None => Ok(()),
+    }
+}
+
+/// Keys as the columns of a child have them that refer to them, sorted: those that these columns can have.
+///
+/// # Errors
+/// None in practice.
+pub(super) fn keys_of_child(
+    child: &Collection,
+    key: &ForeignKey,
+    columns: KeyColumns,
+    values: &[ArrayRef],
+) -> Result<NewKeys> {
+    let (rows, _) = rows_of_child(child, key, values)?;
+    let mut keys = NewKeys::new(columns);
+    keys.add(&rows)?;
+    keys.sort();
+    Ok(keys)
+}
+
+/// Keys as rows of the columns of a child that refer to them: those that these columns can have, and of each key
+/// whether it is among them.
+///
+/// # Errors
+/// None in practice.
+pub(super) fn rows_of_child(
+    child: &Collection,
+    key: &ForeignKey,
+    values: &[ArrayRef],
+) -> Result<(RecordBatch, BooleanArray)> {
+    let fields = fields_of(child, &key.columns);
+    let types: Vec<DataType> = fields.iter().map(|f| f.data_type().clone()).collect();
+    let converted = convert(values, &types)?;
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), converted.columns)?;
+    Ok((rows, converted.fits))
 }
 
 /// Columns in parts as whole ones; there may be no part.
-fn joined(
-    parts: &[Vec<ArrayRef>],
-    collection: &Collection,
-    fields: &[FieldId],
-) -> Result<Vec<ArrayRef>> {
-    let fields = fields_of(collection, fields).into_iter().enumerate();
-    let column = |(place, field): (usize, arrow::datatypes::Field)| {
-        let empty = arrow::array::new_empty_array(field.data_type());
+fn joined(parts: &[Vec<ArrayRef>], fields: &[arrow::datatypes::Field]) -> Result<Vec<ArrayRef>> {
+    let column = |(place, field): (usize, &arrow::datatypes::Field)| {
+        let empty = new_empty_array(field.data_type());
         let parts = parts.iter().map(|part| part[place].as_ref());
         let parts: Vec<&dyn Array> = std::iter::once(empty.as_ref()).chain(parts).collect();
         Ok(concat(&parts)?)
     };
-    fields.map(column).collect()
+    fields.iter().enumerate().map(column).collect()
 }
 
-/// Columns of rows at these places. Reads files.
+/// Columns of rows of a segment; the places ascend. Reads files.
 ///
 /// # Errors
-/// XX001 or 58030 for segments that cannot be read.
+/// XX001 or 58030 for a segment that cannot be read.
 fn rows_at(
     engine: &Engine,
     collection: &Collection,
     fields: &[FieldId],
-    places: &Removed,
-) -> Result<Vec<RecordBatch>> {
-    let mut found = Vec::with_capacity(places.len());
-    for (id, places) in places.iter().filter(|(_, places)| !places.is_empty()) {
-        let places: Vec<u32> = places.iter().collect();
-        if let Some(growing) = collection.growing_segment(*id) {
-            found.push(growing_rows(growing, &collection.schema, fields, &places)?);
-            continue;
-        }
-        let segment = collection.segment(*id).ok_or_else(|| {
-            Error::conflict(format!("segment {id} of \"{}\" is gone", collection.name))
-        })?;
-        let reader = open_segment(engine, collection, segment)?;
-        found.push(sealed_rows(&reader, &collection.schema, fields, &places)?.0);
+    segment: SegmentId,
+    places: &[u32],
+) -> Result<RecordBatch> {
+    if let Some(growing) = collection.growing_segment(segment) {
+        return growing_rows(growing, &collection.schema, fields, places);
     }
-    Ok(found)
+    let sealed = collection.segment(segment).ok_or_else(|| {
+        let name = &collection.name;
+        Error::conflict(format!("segment {segment} of \"{name}\" is gone"))
+    })?;
+    let reader = open_segment(engine, collection, sealed)?;
+    Ok(sealed_rows(&reader, &collection.schema, fields, places)?.0)
+}
+
+impl Links {
+    /// What is to be looked at of the keys that are taken, and when.
+    ///
+    /// # Errors
+    /// 23503 for what is looked at now, and refuses.
+    pub(super) fn check_taken(
+        &self,
+        collection: &Collection,
+        (child, key): (&Collection, &ForeignKey),
+        taken: &Taken,
+        waits: bool,
+    ) -> Result<Option<Check>> {
+        let none = Removed::new();
+        let is_own = child.id == collection.id;
+        let removed = if is_own { &*self.removed } else { &none };
+        let now = |values: &[ArrayRef]| {
+            check_unreferred(&self.engine, collection, child, key, values, removed)
+        };
+        if let Some(values) = taken.refused(key, |action| action == ReferentialAction::Restrict)? {
+            now(&values)?;
+        }
+        match taken.refused(key, |action| action == ReferentialAction::NoAction)? {
+            Some(values) if waits => Ok(Some(Check::new(Side::Parent, child.id, key, values))),
+            Some(values) => now(&values).map(|()| None),
+            None => Ok(None),
+        }
+    }
 }

@@ -1,12 +1,11 @@
-//! That rows which come refer to rows that are there.
+//! Whether rows refer to rows that are there.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use super::values::convert;
-use super::{Brought, Links};
 use crate::catalog::keys::{KeyColumns, NewKeys, Removed, hashes};
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
@@ -14,36 +13,37 @@ use crate::storage::engine::Engine;
 use crate::storage::foreign_key::ForeignKey;
 use crate::storage::schema::{CollectionId, FieldId};
 
-/// The keys that rows refer to by one foreign key, as keys of the parent.
+/// Keys that are referred to by one foreign key, as keys of the parent.
 pub(super) struct Needed {
-    key: ForeignKey,
-    parent: Arc<Collection>,
-    /// Those that the parent can have.
+    pub key: ForeignKey,
+    pub parent: Arc<Collection>,
+    /// The columns as they were brought, in the order of the foreign key.
+    pub values: Vec<ArrayRef>,
+    /// Of each key whether the parent's columns can have it.
+    fits: BooleanArray,
+    /// Those that fit.
     keys: NewKeys,
 }
 
 impl Needed {
-    /// What was brought, looked for in `parent`.
+    /// Keys without NULLs, the columns in the order of the foreign key, looked for in `parent`.
     ///
     /// # Errors
-    /// 23503 for a value that the parent's columns cannot have, 40001 when the parent's key is gone.
-    pub fn of(brought: &Brought, parent: &Arc<Collection>) -> Result<Self> {
-        let key = brought.key().clone();
+    /// 40001 when the parent's key is gone.
+    pub fn of(key: &ForeignKey, values: Vec<ArrayRef>, parent: &Arc<Collection>) -> Result<Self> {
         let columns = KeyColumns::of(parent, key.key)?;
-        let values = brought.values()?;
         let ordered = in_order_of(columns.fields(), &key.referred, &values)?;
         let fields = fields_of(parent, columns.fields());
         let types: Vec<DataType> = fields.iter().map(|f| f.data_type().clone()).collect();
         let converted = convert(&ordered, &types)?;
-        if let Some(row) = converted.fits.iter().position(|fits| fits == Some(false)) {
-            return Err(brought.missing(&values, row, parent));
-        }
         let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), converted.columns)?;
         let mut keys = NewKeys::new(columns);
         keys.add(&rows)?;
         Ok(Self {
-            key,
+            key: key.clone(),
             parent: Arc::clone(parent),
+            values,
+            fits: converted.fits,
             keys,
         })
     }
@@ -68,25 +68,26 @@ impl Needed {
         Arc::new(needed)
     }
 
-    /// That each of them is there when the statement has been done to `collection`. Reads files.
+    /// Of each key whether neither a live row of the parent has it, those of `removed` apart, nor one that comes. Reads
+    /// files.
     ///
     /// # Errors
-    /// 23503 naming the key; XX001 or 58030 for segments that cannot be read.
-    pub fn check(&self, links: &Links, collection: &Collection) -> Result<()> {
-        let is_own = self.parent.id == collection.id;
-        let none = Removed::new();
-        let removed = if is_own { &*links.removed } else { &none };
-        let existing = self.keys.find(&links.engine, &self.parent, &[], removed)?;
-        let own = links.new_keys(self.key.key).filter(|_| is_own);
-        let comes = |hash: &u128| own.is_some_and(|own| own.has(*hash));
-        let is_missing =
-            |row: &usize| existing.places.is_null(*row) && !comes(&existing.hashes[*row]);
-        let Some(row) = (0..existing.hashes.len()).find(is_missing) else {
-            return Ok(());
+    /// XX001 or 58030 for segments that cannot be read.
+    pub fn missing(
+        &self,
+        engine: &Engine,
+        removed: &Removed,
+        come: Option<&NewKeys>,
+    ) -> Result<BooleanArray> {
+        let existing = self.keys.find(engine, &self.parent, &[], removed)?;
+        let comes = |hash: &u128| come.is_some_and(|come| come.has(*hash));
+        let mut of_fitting = (0..).zip(&existing.hashes);
+        let mut is_there = || {
+            let next = of_fitting.next();
+            next.is_some_and(|(row, hash)| existing.places.is_valid(row) || comes(hash))
         };
-        let brought = links.brought.iter().find(|b| b.key().name == self.key.name);
-        let brought = brought.ok_or_else(|| Error::internal("a foreign key without rows"))?;
-        Err(brought.missing(&brought.values()?, row, &self.parent))
+        let fits = self.fits.iter().map(|fits| fits == Some(true));
+        Ok(fits.map(|fits| Some(!(fits && is_there()))).collect())
     }
 }
 

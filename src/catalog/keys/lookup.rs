@@ -37,7 +37,7 @@ pub(super) struct Lookup<'a> {
 }
 
 /// Live rows of a segment that have one of the new keys.
-pub(super) struct Found {
+pub(in crate::catalog) struct Found {
     pub segment: SegmentId,
     /// Their places and the hashes of their keys.
     pub rows: Vec<(u32, u128)>,

@@ -1,21 +1,25 @@
 //! The rows of a statement, ready to be committed.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use roaring::RoaringBitmap;
 
 use super::segment_file::{SegmentFile, commit_with_files};
-use crate::catalog::foreign_keys::{Brought, Links};
+use crate::catalog::foreign_keys::{
+    Act, Brought, Check, ChildRules, Links, Moment, Replaced, Verdict,
+};
 use crate::catalog::keys::{NewKeys, Removed, are_at_hand, expired, hashes, look_up};
 use crate::catalog::transaction::{OpenTransaction, Written};
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Append, Change};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{SegmentId, Version};
 use crate::storage::snapshot::Snapshot;
-use crate::storage::transaction::{Durability, KeyUse, Transaction};
+use crate::storage::transaction::{Durability, Transaction};
 
 /// The rows of a statement, ready to be committed.
 pub struct NewRows {
@@ -27,9 +31,17 @@ pub struct NewRows {
     pub(super) keys: Arc<[NewKeys]>,
     /// The keys that foreign keys of the rows refer to.
     pub(super) brought: Arc<[Brought]>,
+    /// The rows that they replace.
+    pub(super) replaced: Arc<Replaced>,
 }
 
 impl NewRows {
+    /// The same in place of other rows.
+    pub fn in_place_of(mut self, replaced: Replaced) -> Self {
+        self.replaced = Arc::new(replaced);
+        self
+    }
+
     /// How many rows.
     pub fn rows(&self) -> u64 {
         self.rows
@@ -48,9 +60,14 @@ impl NewRows {
         durability: Durability,
     ) -> Result<()> {
         let removed = self.check_keys(self.current(snapshot)?, removed).await?;
-        let keys = self.key_use(snapshot, &removed).await?;
+        let verdict = self.judge(snapshot, &removed, &Moment::default()).await?;
+        if !verdict.acts.is_empty() {
+            return Err(Error::internal(
+                "a foreign key acts outside of a transaction",
+            ));
+        }
         let mut transaction = self.transaction(snapshot.version(), &removed);
-        transaction.keys = keys;
+        transaction.keys = verdict.keys;
         transaction.durability = durability;
         let files = std::mem::take(&mut self.files);
         let committed = commit_with_files(&self.engine, transaction, files).await;
@@ -60,27 +77,67 @@ impl NewRows {
         })
     }
 
-    /// Makes the rows, and the removal of others, part of a transaction.
+    /// Makes the rows, and the removal of others, part of a transaction, and what foreign keys do about that.
     ///
     /// # Errors
-    /// 23505 when a live row has one of the keys, 23503 when a foreign key would refer to nothing, 42P01 when the transaction dropped the collection, 53200 when there
-    /// is no memory for the rows, 58030 or 53100 for what the disk says.
+    /// 23505 when a live row has one of the keys, 23503 when a foreign key would refer to nothing, 42P01 when the
+    /// transaction dropped the collection, 53200 when there is no memory for the rows, 58030 or 53100 for what the disk
+    /// says.
     pub async fn join(
+        self,
+        transaction: &OpenTransaction,
+        removed: &Arc<Removed>,
+        rules: &ChildRules,
+        zone: Zone,
+    ) -> Result<()> {
+        let engine = Arc::clone(&self.engine);
+        let moment = Moment {
+            deferral: Some(transaction.deferral()),
+            ..Moment::default()
+        };
+        let (acts, mut checks) = self.join_once(transaction, removed, &moment).await?;
+        let mut acts = VecDeque::from(acts);
+        while let Some(act) = acts.pop_front() {
+            let snapshot = transaction.snapshot();
+            let Some(done) = act.rows(&engine, &snapshot, rules, zone.clone()).await? else {
+                continue;
+            };
+            let moment = Moment {
+                waits: true,
+                depth: done.depth,
+                ..moment.clone()
+            };
+            let joined = done.new.join_once(transaction, &done.removed, &moment);
+            let (more, then) = joined.await?;
+            acts.extend(more);
+            checks.extend(then);
+        }
+        for check in Check::joined(checks)? {
+            check.run(&engine, &transaction.snapshot()).await?;
+        }
+        Ok(())
+    }
+
+    /// The same without what foreign keys do, and what is looked at when they have done it.
+    async fn join_once(
         mut self,
         transaction: &OpenTransaction,
         removed: &Arc<Removed>,
-    ) -> Result<()> {
+        moment: &Moment,
+    ) -> Result<(Vec<Act>, Vec<Check>)> {
         let snapshot = transaction.snapshot();
         let removed = &self.check_keys(self.current(&snapshot)?, removed).await?;
-        let keys = self.key_use(&snapshot, removed).await?;
+        let verdict = self.judge(&snapshot, removed, moment).await?;
         transaction.write(Written {
             collection: self.collection.id,
             removed,
             appended: self.appended.take(),
             files: std::mem::take(&mut self.files),
-            keys,
+            keys: verdict.keys,
+            deferred: verdict.deferred,
         })?;
-        transaction.seal_if_large(self.collection.id).await
+        transaction.seal_if_large(self.collection.id).await?;
+        Ok((verdict.acts, verdict.then))
     }
 
     /// The collection with the columns for which the rows were made.
@@ -162,20 +219,26 @@ impl NewRows {
         Transaction::new(read_version, changes)
     }
 
-    /// The keys that it has to do with, when those that its rows refer to are there, and nothing refers to those that it
-    /// takes.
-    async fn key_use(&self, snapshot: &Snapshot, removed: &Arc<Removed>) -> Result<KeyUse> {
+    /// What foreign keys say about it, and the keys that it has to do with.
+    async fn judge(
+        &self,
+        snapshot: &Snapshot,
+        removed: &Arc<Removed>,
+        moment: &Moment,
+    ) -> Result<Verdict> {
         let links = Links {
             engine: Arc::clone(&self.engine),
             keys: Arc::clone(&self.keys),
             brought: Arc::clone(&self.brought),
             removed: Arc::clone(removed),
+            replaced: Arc::clone(&self.replaced),
         };
-        let mut keys = links.check(self.current(snapshot)?, snapshot).await?;
+        let current = self.current(snapshot)?;
+        let mut verdict = links.judge(current, snapshot, moment).await?;
         if self.rows > 0 && !self.keys.is_empty() {
             let inserted = (self.collection.id, hashes(&self.keys));
-            keys.inserted.push(inserted);
+            verdict.keys.inserted.push(inserted);
         }
-        Ok(keys)
+        Ok(verdict)
     }
 }

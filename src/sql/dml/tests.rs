@@ -13,6 +13,7 @@ use crate::sql::Session;
 use crate::{Database, Settings};
 
 mod point;
+mod references;
 
 type Rows = Vec<(i64, i64)>;
 type Model = BTreeMap<i64, i64>;

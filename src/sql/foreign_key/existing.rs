@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 
-use crate::catalog::foreign_keys::{Brought, Links};
+use crate::catalog::foreign_keys::{Brought, Links, Moment};
 use crate::error::{Error, Result};
 use crate::sql::session::Planning;
 use crate::storage::collection::Collection;
@@ -35,7 +35,9 @@ pub(in crate::sql) async fn check_rows(
         keys: Arc::from([]),
         brought: Arc::from([brought]),
         removed: Arc::default(),
+        replaced: Arc::default(),
     };
-    links.check(collection, &planning.snapshot).await?;
+    let now = Moment::default();
+    links.judge(collection, &planning.snapshot, &now).await?;
     Ok(())
 }

@@ -185,10 +185,11 @@ impl Grammar<'_> {
             true => Vec::new(),
             false => self.comma_separated(Self::name)?,
         };
-        if !self.accept(&["DEFERRED"]) {
+        let deferred = self.accept(&["DEFERRED"]);
+        if !deferred {
             self.expect(&["IMMEDIATE"])?;
         }
-        Ok(Script::SetConstraints(names))
+        Ok(Script::SetConstraints { names, deferred })
     }
 
     /// `LOCK [TABLE] [ONLY] table, .. [IN .. MODE] [NOWAIT]`.

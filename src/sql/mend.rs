@@ -37,6 +37,8 @@
 //! - a column that comes twice in a SELECT gets a name of its own, with blanks behind it: a table of DataFusion has no two
 //!   of a name.
 
+mod build;
+mod calls;
 mod constant;
 mod from;
 mod gather;
@@ -45,24 +47,23 @@ mod names;
 mod series;
 mod spelling;
 mod template;
+mod twins;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, TableFactor, UnaryOperator, Value, VisitMut,
-    VisitorMut,
+    self, BinaryOperator, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
-use self::constant::{
-    array_of_literal, bits_of_literal, constant_text, exact_number, mend_escape, share_types,
-};
+pub(super) use self::build::call;
+use self::build::{cast, cast_as};
+use self::calls::mend_call;
+use self::constant::{array_of_literal, bits_of_literal, exact_number, mend_escape, share_types};
 use self::from::call_in_from;
-use self::gather::gather;
 use self::moment::{at_time_zone, interval_of_text, overlaps};
 pub(super) use self::names::name_columns;
 use self::names::{
@@ -73,12 +74,11 @@ use self::spelling::{
     cut_text, limit_of_fetch, match_of_substring, regex_of_similar, share_element_type,
     text_of_unicode,
 };
-use self::template::format_of_template;
+use self::twins::name_twins;
 use super::complexity::{Expansion, too_complex};
 use super::parser::fold;
 use super::statement::{CopySubject, Statement};
 use super::tokens::DIALECT;
-use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
 use crate::catalog::pg::system_relation;
 use crate::error::Result;
 
@@ -400,16 +400,6 @@ fn last_name(expr: &Expr) -> Option<&Ident> {
     }
 }
 
-fn cast(expr: Expr, name: &str) -> Expr {
-    Expr::Cast {
-        kind: ast::CastKind::Cast,
-        expr: Box::new(expr),
-        data_type: ast::DataType::Custom(ObjectName::from(vec![Ident::new(name)]), Vec::new()),
-        array: false,
-        format: None,
-    }
-}
-
 /// `ARRAY[a, b]::vector[]` as `ARRAY[a::vector, b::vector]`: a list of texts has no cast to a list of such a type.
 fn array_of_casts(array: &Expr, elements: &ast::ArrayElemTypeDef) -> Option<Expr> {
     let (Expr::Array(array), ast::ArrayElemTypeDef::SquareBracket(data_type, _)) =
@@ -424,13 +414,8 @@ fn array_of_casts(array: &Expr, elements: &ast::ArrayElemTypeDef) -> Option<Expr
     if array.elem.is_empty() || is_nested {
         return None;
     }
-    let cast = |element: &Expr| Expr::Cast {
-        kind: ast::CastKind::Cast,
-        expr: Box::new(element.clone()),
-        data_type: ast::DataType::Custom(name.clone(), modifiers.clone()),
-        array: false,
-        format: None,
-    };
+    let data_type = ast::DataType::Custom(name.clone(), modifiers.clone());
+    let cast = |element: &Expr| cast_as(element.clone(), data_type.clone());
     Some(Expr::Array(ast::Array {
         elem: array.elem.iter().map(cast).collect(),
         named: array.named,
@@ -481,188 +466,6 @@ fn operator(spelling: &str) -> Option<BinaryOperator> {
     })
 }
 
-fn argument(expr: Expr) -> FunctionArg {
-    FunctionArg::Unnamed(FunctionArgExpr::Expr(expr))
-}
-
-/// A plain call of a function.
-pub(super) fn call(name: &str, arguments: Vec<Expr>) -> Expr {
-    Expr::Function(call_with(name, arguments, Vec::new()))
-}
-
-fn call_with(name: &str, arguments: Vec<Expr>, clauses: Vec<FunctionArgumentClause>) -> Function {
-    Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
-        uses_odbc_syntax: false,
-        parameters: FunctionArguments::None,
-        args: FunctionArguments::List(FunctionArgumentList {
-            duplicate_treatment: None,
-            args: arguments.into_iter().map(argument).collect(),
-            clauses,
-        }),
-        filter: None,
-        null_treatment: None,
-        over: None,
-        within_group: Vec::new(),
-    }
-}
-
-/// The arguments of a plain call.
-fn arguments(function: &Function) -> Option<Vec<&Expr>> {
-    let FunctionArguments::List(list) = &function.args else {
-        return None;
-    };
-    let expr = |arg: &FunctionArg| matches!(arg, FunctionArg::Unnamed(FunctionArgExpr::Expr(_)));
-    if !list.args.iter().all(expr) {
-        return None;
-    }
-    let inner = list.args.iter().filter_map(|arg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-        _ => None,
-    });
-    Some(inner.collect())
-}
-
-/// The time of now without a zone.
-fn local_time(name: &str) -> Option<Expr> {
-    let data_type = match name {
-        "localtimestamp" => ast::DataType::Timestamp(None, ast::TimezoneInfo::None),
-        "localtime" => ast::DataType::Time(None, ast::TimezoneInfo::None),
-        _ => return None,
-    };
-    Some(Expr::Cast {
-        kind: ast::CastKind::Cast,
-        expr: Box::new(call("now", Vec::new())),
-        data_type,
-        array: false,
-        format: None,
-    })
-}
-
-fn mend_call(function: &Function) -> Option<Expr> {
-    let name = function.name.0.last()?.as_ident()?.value.to_lowercase();
-    match (name.as_str(), &function.args) {
-        ("array", FunctionArguments::Subquery(query)) => {
-            let mut query = query.clone();
-            gather(&mut query)?;
-            Some(call(ARRAY_OR_EMPTY, vec![Expr::Subquery(query)]))
-        }
-        ("coalesce", _) => match arguments(function)?.as_slice() {
-            [value, default] if constant_text(default).as_deref() == Some("{}") => {
-                Some(call(ARRAY_OR_EMPTY, vec![Expr::clone(value)]))
-            }
-            _ => None,
-        },
-        ("localtimestamp" | "localtime", FunctionArguments::None) => local_time(&name),
-        ("array_fill", _) => match arguments(function)?.as_slice() {
-            [value, Expr::Array(ast::Array { elem, .. })] if elem.len() == 1 => {
-                let arguments = vec![Expr::clone(value), elem[0].clone()];
-                Some(call("array_repeat", arguments))
-            }
-            _ => None,
-        },
-        ("mod", _) => match arguments(function)?.as_slice() {
-            [dividend, divisor] => Some(Expr::Nested(Box::new(Expr::BinaryOp {
-                left: Box::new(Expr::Nested(Box::new(Expr::clone(dividend)))),
-                op: BinaryOperator::Modulo,
-                right: Box::new(Expr::Nested(Box::new(Expr::clone(divisor)))),
-            }))),
-            _ => None,
-        },
-        ("json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg", _) => {
-            gathered_json(function, &name)
-        }
-        ("vector_avg", _) => match arguments(function)?.as_slice() {
-            [state] if is_state(state) => renamed(function, "vector_state_avg"),
-            _ => None,
-        },
-        ("sign", _) => renamed(function, "signum"),
-        ("statement_timestamp" | "transaction_timestamp", _) => renamed(function, "now"),
-        ("every", _) => renamed(function, "bool_and"),
-        ("variance", _) => renamed(function, "var_samp"),
-        ("jsonb_contained", _) => match arguments(function)?.as_slice() {
-            [inner, outer] => Some(call(
-                "jsonb_contains",
-                vec![Expr::clone(outer), Expr::clone(inner)],
-            )),
-            _ => None,
-        },
-        ("to_date" | "to_timestamp", _) => match arguments(function)?.as_slice() {
-            [value, template] => {
-                let format = format_of_template(&constant_text(template)?)?;
-                let format = Expr::value(Value::SingleQuotedString(format));
-                Some(call(&name, vec![Expr::clone(value), format]))
-            }
-            _ => None,
-        },
-        ("generate_subscripts", _) => {
-            let array = (*arguments(function)?.first()?).clone();
-            Some(call("unnest", vec![call(ARRAY_SUBSCRIPTS, vec![array])]))
-        }
-        _ => None,
-    }
-}
-
-/// Whether it is the state of an average, by the looks of it: the text of an array, or one that is gathered.
-fn is_state(expr: &Expr) -> bool {
-    match expr {
-        Expr::Function(function) => {
-            let last = function.name.0.last().and_then(ObjectNamePart::as_ident);
-            last.is_some_and(|name| fold(name) == "array_agg")
-        }
-        expr => constant_text(expr).is_some(),
-    }
-}
-
-/// `json_agg(x ORDER BY y)` as `json_agg(array_agg(to_json(x) ORDER BY y))`, where the outer one is no aggregate; the
-/// aggregates of objects gather members.
-fn gathered_json(function: &Function, name: &str) -> Option<Expr> {
-    let element = match (name, arguments(function)?.as_slice()) {
-        ("json_agg", [value]) => call("to_json", vec![Expr::clone(value)]),
-        ("jsonb_agg", [value]) => call("to_jsonb", vec![Expr::clone(value)]),
-        ("json_object_agg" | "jsonb_object_agg", [key, value]) => {
-            call("json_member", vec![Expr::clone(key), Expr::clone(value)])
-        }
-        _ => return None,
-    };
-    let mut gather = function.clone();
-    gather.name = ObjectName::from(vec![Ident::new("array_agg")]);
-    if let FunctionArguments::List(list) = &mut gather.args {
-        list.args = vec![argument(element)];
-    }
-    Some(call(name, vec![Expr::Function(gather)]))
-}
-
-/// The same call of a function of another name.
-fn renamed(function: &Function, name: &str) -> Option<Expr> {
-    let mut function = function.clone();
-    function.name = ObjectName::from(vec![Ident::new(name)]);
-    Some(Expr::Function(function))
-}
-
-/// What DataFusion may name an expression by: casts name nothing, and all subqueries are called alike.
-fn called(expr: &Expr) -> String {
-    struct Plain;
-    impl VisitorMut for Plain {
-        type Break = ();
-        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-            let plain = match expr {
-                Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => inner.as_ref().clone(),
-                Expr::TypedString(typed) => Expr::Value(typed.value.clone()),
-                Expr::InSubquery { .. } | Expr::Subquery(_) | Expr::Exists { .. } => {
-                    call("subquery", Vec::new())
-                }
-                _ => return ControlFlow::Continue(()),
-            };
-            *expr = plain;
-            ControlFlow::Continue(())
-        }
-    }
-    let mut plain = expr.clone();
-    let _ = VisitMut::visit(&mut plain, &mut Plain);
-    last_name(&plain).map_or_else(|| plain.to_string(), Ident::to_string)
-}
-
 /// `SELECT oid '5'` is a cast: no alias is written like that.
 fn typed_literals(select: &mut Select) {
     for item in &mut select.projection {
@@ -685,78 +488,6 @@ fn name_fields(chain: &mut [ast::AccessExpr]) {
         {
             *field = Expr::value(Value::SingleQuotedString(fold(name)));
         }
-    }
-}
-
-/// The table whose columns a wildcard is, as it is written; of `*` it is none.
-fn wildcard(item: &SelectItem) -> Option<Option<String>> {
-    match item {
-        SelectItem::Wildcard(_) => Some(None),
-        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), _) => {
-            Some(Some(table.to_string()))
-        }
-        _ => None,
-    }
-}
-
-/// What stands before the name of a column, as it is written.
-fn qualifier(column: &Expr) -> Option<String> {
-    let Expr::CompoundIdentifier(names) = column else {
-        return None;
-    };
-    let (_, before) = names.split_last()?;
-    let before: Vec<String> = before.iter().map(Ident::to_string).collect();
-    Some(before.join("."))
-}
-
-/// Gives columns that come again names of their own. Casts name nothing: `x::int` is a twin of `x`.
-fn name_twins(select: &mut Select) {
-    let unnamed = select.projection.iter().filter_map(|item| match item {
-        SelectItem::UnnamedExpr(expr) => last_name(expr),
-        _ => None,
-    });
-    let mut seen: HashSet<String> = unnamed.map(Ident::to_string).collect();
-    // With their tables' names, columns differ.
-    let mut columns = HashSet::new();
-    let has_one_table = matches!(select.from.as_slice(), [only] if only.joins.is_empty());
-    let wildcards: Vec<Option<String>> = select.projection.iter().filter_map(wildcard).collect();
-    for item in &mut select.projection {
-        let (expr, name) = match item {
-            SelectItem::UnnamedExpr(expr) if last_name(expr).is_some() => {
-                let is_in = |wildcard: &Option<String>| match (wildcard, qualifier(expr)) {
-                    (Some(table), Some(of)) => of == *table,
-                    (Some(_), None) => has_one_table,
-                    (None, _) => true,
-                };
-                if columns.insert(expr.to_string()) && !wildcards.iter().any(is_in) {
-                    continue;
-                }
-                let name = last_name(expr).map(|name| name.value.clone());
-                (expr, name.unwrap_or_default())
-            }
-            SelectItem::UnnamedExpr(expr) => {
-                if seen.insert(called(expr)) {
-                    continue;
-                }
-                let name = expr.to_string();
-                (expr, name)
-            }
-            SelectItem::ExprWithAlias { expr, alias } => {
-                if seen.insert(alias.value.clone()) {
-                    continue;
-                }
-                (expr, alias.value.clone())
-            }
-            _ => continue,
-        };
-        let mut alias = Ident::with_quote('"', name);
-        while !seen.insert(alias.value.clone()) {
-            alias.value.push(' ');
-        }
-        *item = SelectItem::ExprWithAlias {
-            expr: expr.clone(),
-            alias,
-        };
     }
 }
 

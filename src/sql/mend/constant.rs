@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Value};
 
-use super::call;
+use super::build::{call, cast_as};
 
 /// The array that a literal like `'{a,"b c",NULL}'` stands for; none for one with arrays inside or of another form.
 pub(super) fn array_of_literal(expr: &Expr) -> Option<Expr> {
@@ -102,13 +102,8 @@ pub(super) fn exact_number(value: &Value) -> Option<Expr> {
         return None;
     }
     let precision = ast::ExactNumberInfo::PrecisionAndScale(digits as u64, fraction.len() as i64);
-    Some(Expr::Cast {
-        kind: ast::CastKind::Cast,
-        expr: Box::new(Expr::value(Value::SingleQuotedString(text.clone()))),
-        data_type: ast::DataType::Numeric(precision),
-        array: false,
-        format: None,
-    })
+    let text = Expr::value(Value::SingleQuotedString(text.clone()));
+    Some(cast_as(text, ast::DataType::Numeric(precision)))
 }
 
 /// Types that DataFusion knows by a name beside the Arrow type, which all rows of VALUES have to share.

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{self, Expr, FunctionArg, Ident, ObjectName, TableFactor};
 
-use super::{argument, unqualify};
+use super::build::argument;
+use super::unqualify;
 
 /// Makes calls in FROM functions that may use what stands before them.
 pub(super) fn call_in_from(factor: &mut TableFactor) {

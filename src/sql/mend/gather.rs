@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::super::tokens::DIALECT;
-use super::call_with;
+use super::build::call_with;
 
 /// Makes a query of one column give one row: the array of that column.
 pub(super) fn gather(query: &mut Query) -> Option<()> {

@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, visit_expressi
 
 use arrow::array::AsArray;
 
+use super::build::{call, cast};
 use super::constant::constant_text;
-use super::{call, cast};
 use crate::catalog::zone::Zone;
 use crate::sql::format::read_texts;
 

@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor,
 };
 
+use super::build::cast_as;
 use crate::sql::output_names::lasting_name;
 use crate::sql::parser::fold;
 
@@ -201,13 +202,7 @@ pub(super) fn type_series(factor: &mut TableFactor) {
         if let Expr::Value(literal) = &*value
             && matches!(literal.value, ast::Value::SingleQuotedString(_))
         {
-            *value = Expr::Cast {
-                kind: ast::CastKind::Cast,
-                expr: Box::new(value.clone()),
-                data_type,
-                array: false,
-                format: None,
-            };
+            *value = cast_as(value.clone(), data_type);
         }
     }
 }

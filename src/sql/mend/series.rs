@@ -2,7 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{Expr, Select, SelectItem};
 
-use super::{arguments, call};
+use super::build::{arguments, call};
 use crate::catalog::pg::functions::ARRAY_PLACES;
 use crate::sql::functions::gives_rows;
 

@@ -4,8 +4,8 @@ use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, CharacterLength, Expr, LimitClause, Query, UnaryOperator, Value,
 };
 
+use super::build::{call, cast};
 use super::constant::constant_text;
-use super::{call, cast};
 
 /// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
 pub(super) fn limit_of_fetch(query: &mut Query) {

@@ -1,0 +1,125 @@
+//! Functions that DataFusion has under another name or in another form.
+
+use datafusion::sql::sqlparser::ast::{
+    self, BinaryOperator, Expr, Function, FunctionArguments, Ident, ObjectName, ObjectNamePart,
+    Value,
+};
+
+use super::build::{argument, arguments, call, cast_as};
+use super::constant::constant_text;
+use super::gather::gather;
+use super::template::format_of_template;
+use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
+use crate::sql::parser::fold;
+
+/// The call as DataFusion reads it; `None` for one that it reads as it is.
+pub(super) fn mend_call(function: &Function) -> Option<Expr> {
+    let name = function.name.0.last()?.as_ident()?.value.to_lowercase();
+    match (name.as_str(), &function.args) {
+        ("array", FunctionArguments::Subquery(query)) => {
+            let mut query = query.clone();
+            gather(&mut query)?;
+            Some(call(ARRAY_OR_EMPTY, vec![Expr::Subquery(query)]))
+        }
+        ("coalesce", _) => match arguments(function)?.as_slice() {
+            [value, default] if constant_text(default).as_deref() == Some("{}") => {
+                Some(call(ARRAY_OR_EMPTY, vec![Expr::clone(value)]))
+            }
+            _ => None,
+        },
+        ("localtimestamp" | "localtime", FunctionArguments::None) => local_time(&name),
+        ("array_fill", _) => match arguments(function)?.as_slice() {
+            [value, Expr::Array(ast::Array { elem, .. })] if elem.len() == 1 => {
+                let arguments = vec![Expr::clone(value), elem[0].clone()];
+                Some(call("array_repeat", arguments))
+            }
+            _ => None,
+        },
+        ("mod", _) => match arguments(function)?.as_slice() {
+            [dividend, divisor] => Some(Expr::Nested(Box::new(Expr::BinaryOp {
+                left: Box::new(Expr::Nested(Box::new(Expr::clone(dividend)))),
+                op: BinaryOperator::Modulo,
+                right: Box::new(Expr::Nested(Box::new(Expr::clone(divisor)))),
+            }))),
+            _ => None,
+        },
+        ("json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg", _) => {
+            gathered_json(function, &name)
+        }
+        ("vector_avg", _) => match arguments(function)?.as_slice() {
+            [state] if is_state(state) => renamed(function, "vector_state_avg"),
+            _ => None,
+        },
+        ("sign", _) => renamed(function, "signum"),
+        ("statement_timestamp" | "transaction_timestamp", _) => renamed(function, "now"),
+        ("every", _) => renamed(function, "bool_and"),
+        ("variance", _) => renamed(function, "var_samp"),
+        ("jsonb_contained", _) => match arguments(function)?.as_slice() {
+            [inner, outer] => Some(call(
+                "jsonb_contains",
+                vec![Expr::clone(outer), Expr::clone(inner)],
+            )),
+            _ => None,
+        },
+        ("to_date" | "to_timestamp", _) => match arguments(function)?.as_slice() {
+            [value, template] => {
+                let format = format_of_template(&constant_text(template)?)?;
+                let format = Expr::value(Value::SingleQuotedString(format));
+                Some(call(&name, vec![Expr::clone(value), format]))
+            }
+            _ => None,
+        },
+        ("generate_subscripts", _) => {
+            let array = (*arguments(function)?.first()?).clone();
+            Some(call("unnest", vec![call(ARRAY_SUBSCRIPTS, vec![array])]))
+        }
+        _ => None,
+    }
+}
+
+/// The time of now without a zone.
+fn local_time(name: &str) -> Option<Expr> {
+    let data_type = match name {
+        "localtimestamp" => ast::DataType::Timestamp(None, ast::TimezoneInfo::None),
+        "localtime" => ast::DataType::Time(None, ast::TimezoneInfo::None),
+        _ => return None,
+    };
+    Some(cast_as(call("now", Vec::new()), data_type))
+}
+
+/// Whether it is the state of an average, by the looks of it: the text of an array, or one that is gathered.
+fn is_state(expr: &Expr) -> bool {
+    match expr {
+        Expr::Function(function) => {
+            let last = function.name.0.last().and_then(ObjectNamePart::as_ident);
+            last.is_some_and(|name| fold(name) == "array_agg")
+        }
+        expr => constant_text(expr).is_some(),
+    }
+}
+
+/// `json_agg(x ORDER BY y)` as `json_agg(array_agg(to_json(x) ORDER BY y))`, where the outer one is no aggregate; the
+/// aggregates of objects gather members.
+fn gathered_json(function: &Function, name: &str) -> Option<Expr> {
+    let element = match (name, arguments(function)?.as_slice()) {
+        ("json_agg", [value]) => call("to_json", vec![Expr::clone(value)]),
+        ("jsonb_agg", [value]) => call("to_jsonb", vec![Expr::clone(value)]),
+        ("json_object_agg" | "jsonb_object_agg", [key, value]) => {
+            call("json_member", vec![Expr::clone(key), Expr::clone(value)])
+        }
+        _ => return None,
+    };
+    let mut gather = function.clone();
+    gather.name = ObjectName::from(vec![Ident::new("array_agg")]);
+    if let FunctionArguments::List(list) = &mut gather.args {
+        list.args = vec![argument(element)];
+    }
+    Some(call(name, vec![Expr::Function(gather)]))
+}
+
+/// The same call of a function of another name.
+fn renamed(function: &Function, name: &str) -> Option<Expr> {
+    let mut function = function.clone();
+    function.name = ObjectName::from(vec![Ident::new(name)]);
+    Some(Expr::Function(function))
+}

@@ -1,0 +1,106 @@
+//! Columns that come twice in a SELECT.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind, VisitMut, VisitorMut,
+};
+
+use super::build::call;
+use super::last_name;
+
+/// Gives columns that come again names of their own. Casts name nothing: `x::int` is a twin of `x`.
+pub(super) fn name_twins(select: &mut Select) {
+    let unnamed = select.projection.iter().filter_map(|item| match item {
+        SelectItem::UnnamedExpr(expr) => last_name(expr),
+        _ => None,
+    });
+    let mut seen: HashSet<String> = unnamed.map(Ident::to_string).collect();
+    // With their tables' names, columns differ.
+    let mut columns = HashSet::new();
+    let has_one_table = matches!(select.from.as_slice(), [only] if only.joins.is_empty());
+    let wildcards: Vec<Option<String>> = select.projection.iter().filter_map(wildcard).collect();
+    for item in &mut select.projection {
+        let (expr, name) = match item {
+            SelectItem::UnnamedExpr(expr) if last_name(expr).is_some() => {
+                let is_in = |wildcard: &Option<String>| match (wildcard, qualifier(expr)) {
+                    (Some(table), Some(of)) => of == *table,
+                    (Some(_), None) => has_one_table,
+                    (None, _) => true,
+                };
+                if columns.insert(expr.to_string()) && !wildcards.iter().any(is_in) {
+                    continue;
+                }
+                let name = last_name(expr).map(|name| name.value.clone());
+                (expr, name.unwrap_or_default())
+            }
+            SelectItem::UnnamedExpr(expr) => {
+                if seen.insert(called(expr)) {
+                    continue;
+                }
+                let name = expr.to_string();
+                (expr, name)
+            }
+            SelectItem::ExprWithAlias { expr, alias } => {
+                if seen.insert(alias.value.clone()) {
+                    continue;
+                }
+                (expr, alias.value.clone())
+            }
+            _ => continue,
+        };
+        let mut alias = Ident::with_quote('"', name);
+        while !seen.insert(alias.value.clone()) {
+            alias.value.push(' ');
+        }
+        *item = SelectItem::ExprWithAlias {
+            expr: expr.clone(),
+            alias,
+        };
+    }
+}
+
+/// The table whose columns a wildcard is, as it is written; of `*` it is none.
+fn wildcard(item: &SelectItem) -> Option<Option<String>> {
+    match item {
+        SelectItem::Wildcard(_) => Some(None),
+        SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(table), _) => {
+            Some(Some(table.to_string()))
+        }
+        _ => None,
+    }
+}
+
+/// What stands before the name of a column, as it is written.
+fn qualifier(column: &Expr) -> Option<String> {
+    let Expr::CompoundIdentifier(names) = column else {
+        return None;
+    };
+    let (_, before) = names.split_last()?;
+    let before: Vec<String> = before.iter().map(Ident::to_string).collect();
+    Some(before.join("."))
+}
+
+/// What DataFusion may name an expression by: casts name nothing, and all subqueries are called alike.
+fn called(expr: &Expr) -> String {
+    struct Plain;
+    impl VisitorMut for Plain {
+        type Break = ();
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            let plain = match expr {
+                Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => inner.as_ref().clone(),
+                Expr::TypedString(typed) => Expr::Value(typed.value.clone()),
+                Expr::InSubquery { .. } | Expr::Subquery(_) | Expr::Exists { .. } => {
+                    call("subquery", Vec::new())
+                }
+                _ => return ControlFlow::Continue(()),
+            };
+            *expr = plain;
+            ControlFlow::Continue(())
+        }
+    }
+    let mut plain = expr.clone();
+    let _ = VisitMut::visit(&mut plain, &mut Plain);
+    last_name(&plain).map_or_else(|| plain.to_string(), Ident::to_string)
+}

@@ -198,17 +198,16 @@ impl Target {
     /// The same with the checks of the collection, and what foreign keys to it need, planned in `session`.
     fn checked(&self, session: &dyn Session) -> crate::error::Result<Self> {
         let mut target = self.clone();
-        if !self.collection.schema.checks.is_empty() {
-            let state = session.as_any().downcast_ref::<SessionState>();
-            let state = state.ok_or_else(|| {
-                Error::unsupported("a collection with checks takes rows from a DataFusion session")
-            })?;
-            target.checks = Checks::of(&self.collection, state)?;
-        }
-        if let Some(state) = session.as_any().downcast_ref::<SessionState>() {
-            let snapshot = PinnedSnapshot::or_newest(session.config(), &self.engine);
-            target.rules = Arc::new(ChildRules::of(&snapshot, self.collection.id, state)?);
-        }
+        let Some(state) = session.as_any().downcast_ref::<SessionState>() else {
+            if self.collection.schema.checks.is_empty() {
+                return Ok(target);
+            }
+            let message = "a collection with checks takes rows from a DataFusion session";
+            return Err(Error::unsupported(message));
+        };
+        target.checks = Checks::of(&self.collection, state)?;
+        let snapshot = PinnedSnapshot::or_newest(session.config(), &self.engine);
+        target.rules = Arc::new(ChildRules::of(&snapshot, self.collection.id, state)?);
         Ok(target)
     }
 }

@@ -20,8 +20,8 @@ use roaring::RoaringBitmap;
 
 pub(super) use self::columns::{KeyColumns, one_zero};
 pub(super) use self::existing::Existing;
+pub(super) use self::lookup::Found;
 use self::lookup::Lookup;
-pub(super) use self::lookup::{Found, open_segment};
 pub(super) use self::point::{Place, PointKey};
 use crate::compaction::expire::expired_rows;
 use crate::error::{Error, Result, sqlstate};

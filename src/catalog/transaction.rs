@@ -406,10 +406,7 @@ impl OpenTransaction {
             let checks: Vec<Check> = checks.cloned().collect();
             (checks, Arc::clone(&pending.snapshot))
         };
-        for check in Check::joined(checks)? {
-            check.run(&self.engine, &snapshot).await?;
-        }
-        Ok(())
+        Check::run_all(checks, &self.engine, &snapshot).await
     }
 
     async fn commit_once(&self, durability: Durability) -> Result<()> {

@@ -145,9 +145,7 @@ impl Files {
         fields: &[FieldId],
     ) -> Result<Self> {
         let engine = Arc::clone(&self.engine);
-        let path = engine.store.segment_path(collection.id, segment.id);
-        let label = format!("collection \"{}\", segment {}", collection.name, segment.id);
-        let reader = engine.segments.open(segment, &path, &label)?;
+        let reader = engine.open_segment(collection, segment)?;
         for field in fields {
             let id = FilterId(engine.committer.allocate_id());
             let schema = &collection.schema;

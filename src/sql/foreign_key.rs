@@ -22,7 +22,7 @@ use crate::storage::collection::Collection;
 use crate::storage::foreign_key::{ForeignKey, ReferentialAction, Timing};
 use crate::storage::schema::{CollectionId, CollectionSchema, Column, ColumnType, FieldId};
 use crate::storage::snapshot::{Snapshot, TEMPORARY_SCHEMA};
-use crate::storage::unique::{KeyId, UniqueKey};
+use crate::storage::unique::{KeyId, UniqueKey, is_key_or_check};
 
 /// A FOREIGN KEY constraint as its author wrote it.
 #[derive(Debug, Clone)]
@@ -180,12 +180,7 @@ impl Child<'_> {
     }
 
     fn is_taken(&self, schema: &CollectionSchema, name: &str) -> bool {
-        schema.foreign_key(name).is_some()
-            || schema.checks.iter().any(|check| check.name == name)
-            || self
-                .keys
-                .iter()
-                .any(|key| key.is_constraint && key.name == name)
+        schema.foreign_key(name).is_some() || is_key_or_check(self.keys, schema, name)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, Result, sqlstate};
 use crate::storage::foreign_key::{ForeignKey, Timing};
 use crate::storage::schema::CollectionId;
 use crate::storage::snapshot::Snapshot;
-use crate::storage::unique::UniqueKey;
+use crate::storage::unique::is_key_or_check;
 
 /// Extensions whose types and functions are always there.
 const BUILT_IN: [&str; 2] = ["vector", "plpgsql"];
@@ -99,10 +99,8 @@ fn check_collections(session: &Session, names: &[ObjectName]) -> Result<()> {
 fn has_constraint(snapshot: &Snapshot, schemas: &[String], name: &str) -> bool {
     let mut collections = snapshot.collections();
     collections.any(|collection| {
-        let is_key = |key: &UniqueKey| key.is_constraint && key.name == name;
         schemas.contains(&collection.name.schema)
-            && (collection.schema.checks.iter().any(|c| c.name == name)
-                || collection.unique_keys().iter().any(is_key))
+            && is_key_or_check(&collection.unique_keys(), &collection.schema, name)
     })
 }
 

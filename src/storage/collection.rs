@@ -298,6 +298,11 @@ impl Collection {
         true
     }
 
+    /// What errors call a segment of the collection.
+    pub fn segment_label(&self, id: SegmentId) -> String {
+        format!("collection \"{}\", segment {id}", self.name)
+    }
+
     /// Forgets filter files of columns that no index names any more. What is in a segment's file stays there.
     fn drop_needless_filters(&mut self) {
         let wanted = self.filter_fields();

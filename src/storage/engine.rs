@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::collection::{Collection, Segment};
 use super::committer::{Committer, CommitterOptions};
 use super::disk::Files;
 use super::filter_file::FilterCache;
 use super::key_index::KeyIndexes;
-use super::segment::{ColumnCache, SegmentCache};
+use super::segment::{ColumnCache, SegmentCache, SegmentReader};
 use super::sequence::Leases;
 use super::store::Store;
 use super::turns::Turns;
@@ -81,6 +82,20 @@ impl Engine {
     /// What it counted since it was opened.
     pub fn metrics(&self) -> &Metrics {
         self.committer.metrics()
+    }
+
+    /// The file of a sealed segment of the collection, open.
+    ///
+    /// # Errors
+    /// XX001 when it is damaged, 58030 when it cannot be read.
+    pub fn open_segment(
+        &self,
+        collection: &Collection,
+        segment: &Segment,
+    ) -> Result<Arc<SegmentReader>> {
+        let path = self.store.segment_path(collection.id, segment.id);
+        let label = collection.segment_label(segment.id);
+        self.segments.open(segment, &path, &label)
     }
 
     /// Deletes the files of segments that no version needs which anybody can reach.

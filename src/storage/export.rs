@@ -111,13 +111,12 @@ impl<'a> Export<'a> {
 
     fn sealed(&mut self, segment: &Segment) -> Result<()> {
         let (id, collection) = (segment.id, self.collection);
-        let path = self.engine.store.segment_path(collection.id, id);
-        let label = format!("collection \"{}\", segment {id}", collection.name);
-        let reader = self.engine.segments.open(segment, &path, &label)?;
+        let reader = self.engine.open_segment(collection, segment)?;
         let name = format!("{id}.parquet");
         if segment.deletes.is_empty() && reader.is_of(&collection.schema) {
             // Read once for its checksums: a copy of what is damaged would look good.
             reader.check_all(segment.crc32c)?;
+            let path = self.engine.store.segment_path(collection.id, id);
             let to = self.target.join(&name);
             self.written.push(to.clone());
             let copied = fs::copy(&path, &to);

@@ -47,6 +47,12 @@ impl Collection {
     }
 }
 
+/// Whether a constraint of that name is one of these unique keys, or a CHECK of the schema.
+pub fn is_key_or_check(keys: &[UniqueKey], schema: &CollectionSchema, name: &str) -> bool {
+    schema.checks.iter().any(|check| check.name == name)
+        || keys.iter().any(|key| key.is_constraint && key.name == name)
+}
+
 impl UniqueKey {
     /// The primary key of a collection with that name and schema.
     pub fn primary(collection: &str, schema: &CollectionSchema) -> Self {

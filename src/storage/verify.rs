@@ -76,7 +76,7 @@ fn check_data(root: &Path, found: &Inspection) -> Vec<CheckedFile> {
 
 /// Reads the files of a sealed segment: its own, and those with its bloom filters.
 pub fn check_segment(root: &Path, collection: &Collection, segment: &Segment) -> Vec<CheckedFile> {
-    let label = format!("collection \"{}\", segment {}", collection.name, segment.id);
+    let label = collection.segment_label(segment.id);
     let path = segment_path(root, collection.id, segment.id);
     // Not from the cache, which may have known the file before it was damaged.
     let reader = SegmentReader::open_whole(&path, &label, segment.bytes, segment.crc32c);

@@ -32,6 +32,7 @@ use super::write::{Changed, Writer};
 use super::{Operation, Target, count_schema};
 use crate::catalog::options::{PinnedSnapshot, ShelfmarkOptions};
 use crate::catalog::scan::CollectionScanExec;
+use crate::catalog::temporary::Temporary;
 use crate::catalog::transaction::{CurrentTransaction, OpenTransaction};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, ErrorKind, Result};
@@ -313,16 +314,13 @@ impl Statement {
     /// Temporary tables are in no commit: a statement that names one is a transaction of its own.
     async fn alone(&self) -> Result<Answer> {
         let config = self.context.session_config();
-        let engine = Arc::clone(&self.target.engine);
         let current = config.get_extension::<CurrentTransaction>();
         let current = current.ok_or_else(|| {
             Error::unsupported("temporary tables need a session of a shelfmark Database")
         })?;
-        let base = PinnedSnapshot::or_newest(config, &engine);
+        let base = PinnedSnapshot::or_newest(config, &self.target.engine);
         let temporary = Arc::clone(current.temporary());
-        let pool = self.context.memory_pool();
-        let transaction = OpenTransaction::over(engine, pool, temporary, base);
-        self.commit_alone(&self.input, &transaction).await
+        self.commit_alone(&self.input, base, temporary).await
     }
 
     /// What foreign keys do about rows that go is part of a transaction.
@@ -331,24 +329,24 @@ impl Statement {
         plan: &Arc<dyn ExecutionPlan>,
         snapshot: &Arc<Snapshot>,
     ) -> Result<Answer> {
-        let engine = Arc::clone(&self.target.engine);
-        let pool = self.context.memory_pool();
-        let current = self.context.session_config();
-        let current = current.get_extension::<CurrentTransaction>();
+        let config = self.context.session_config();
+        let current = config.get_extension::<CurrentTransaction>();
         let temporary = current.map(|current| Arc::clone(current.temporary()));
-        let temporary = temporary.unwrap_or_default();
-        let base = Arc::clone(snapshot);
-        let transaction = OpenTransaction::over(engine, pool, temporary, base);
-        self.commit_alone(plan, &transaction).await
+        self.commit_alone(plan, Arc::clone(snapshot), temporary.unwrap_or_default())
+            .await
     }
 
     /// Commits a transaction of which the statement is all.
     async fn commit_alone(
         &self,
         plan: &Arc<dyn ExecutionPlan>,
-        transaction: &OpenTransaction,
+        base: Arc<Snapshot>,
+        temporary: Arc<Temporary>,
     ) -> Result<Answer> {
-        match self.join_by(plan, transaction).await {
+        let engine = Arc::clone(&self.target.engine);
+        let pool = self.context.memory_pool();
+        let transaction = OpenTransaction::over(engine, pool, temporary, base);
+        match self.join_by(plan, &transaction).await {
             Ok(answer) => {
                 transaction.commit(self.durability()).await?;
                 Ok(answer)

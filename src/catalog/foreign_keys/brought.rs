@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::{concat, filter};
+use arrow::compute::filter;
 
+use super::values::joined;
 use super::violations::{is_missing, refers_to_nothing};
 use crate::catalog::keys::KeyColumns;
 use crate::error::{Error, Result};
@@ -90,12 +91,7 @@ impl Brought {
     /// # Errors
     /// None in practice.
     pub(super) fn values(&self) -> Result<Vec<ArrayRef>> {
-        let columns = 0..self.key.columns.len();
-        let column = |place: usize| {
-            let parts: Vec<&dyn Array> = self.keys.iter().map(|k| k[place].as_ref()).collect();
-            Ok(concat(&parts)?)
-        };
-        columns.map(column).collect()
+        joined(&self.keys)
     }
 
     /// The error for rows that refer to a key, which the parent does not have.

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
-use arrow::compute::{concat, filter};
+use arrow::compute::filter;
 
 use super::brought::referring_columns;
 use super::children::{check_unreferred, keys_of_child};
 use super::parents::Needed;
+use super::values::joined;
 use super::violations::is_missing;
 use crate::catalog::keys::{Removed, look_up};
 use crate::error::Result;
@@ -60,11 +61,23 @@ impl Check {
         self.values.iter().map(|v| v.get_array_memory_size()).sum()
     }
 
-    /// The same with those of one kind as one.
+    /// Looks at all of them in the snapshot, those of one kind at once.
     ///
     /// # Errors
-    /// None in practice.
-    pub fn joined(checks: Vec<Self>) -> Result<Vec<Self>> {
+    /// 23503 naming a key; XX001 or 58030 for segments that cannot be read.
+    pub async fn run_all(
+        checks: Vec<Self>,
+        engine: &Arc<Engine>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<()> {
+        for check in Self::grouped(checks)? {
+            check.run(engine, snapshot).await?;
+        }
+        Ok(())
+    }
+
+    /// The same with those of one kind as one.
+    fn grouped(checks: Vec<Self>) -> Result<Vec<Self>> {
         let mut groups: Vec<Vec<Self>> = Vec::new();
         for check in checks {
             let is_alike = |group: &&mut Vec<Self>| group.iter().all(|c| c.is_like(&check));
@@ -86,14 +99,9 @@ impl Check {
     }
 
     fn join(group: Vec<Self>) -> Result<Self> {
-        let column = |place: usize| {
-            let parts: Vec<&dyn Array> = group.iter().map(|c| c.values[place].as_ref()).collect();
-            Ok(concat(&parts)?)
-        };
-        let first = &group[0];
         Ok(Self {
-            values: (0..first.values.len()).map(column).collect::<Result<_>>()?,
-            ..first.clone()
+            values: joined(group.iter().map(|check| &check.values))?,
+            ..group[0].clone()
         })
     }
 
@@ -101,7 +109,7 @@ impl Check {
     ///
     /// # Errors
     /// 23503 naming the key; XX001 or 58030 for segments that cannot be read.
-    pub async fn run(&self, engine: &Arc<Engine>, snapshot: &Arc<Snapshot>) -> Result<()> {
+    async fn run(&self, engine: &Arc<Engine>, snapshot: &Arc<Snapshot>) -> Result<()> {
         let (check, engine, snapshot) = (self.clone(), Arc::clone(engine), Arc::clone(snapshot));
         look_up(false, move || check.run_now(&engine, &snapshot)).await
     }

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt64Array, new_empty_array};
-use arrow::compute::{concat, filter, take};
-use arrow::datatypes::{DataType, Schema};
+use arrow::compute::{filter, take};
+use arrow::datatypes::Field;
 
 use super::Links;
 use super::act::{Act, Deed};
 use super::brought::referring_columns;
 use super::check::{Check, Side};
 use super::parents::{fields_of, in_order_of};
-use super::values::convert;
+use super::values::{joined, rows_as};
 use super::violations::is_referred_to;
-use crate::catalog::keys::{KeyColumns, NewKeys, Removed, open_segment, short};
+use crate::catalog::keys::{KeyColumns, NewKeys, Removed, short};
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -50,12 +50,17 @@ impl Taken {
     /// 40001 when the key is gone, XX001 or 58030 for segments that cannot be read.
     pub fn of(links: &Links, collection: &Collection, key: KeyId) -> Result<Self> {
         let columns = KeyColumns::of(collection, key)?;
-        let fields = fields_of(collection, columns.fields());
+        let empty = |field: Field| new_empty_array(field.data_type());
+        let empty = fields_of(collection, columns.fields())
+            .into_iter()
+            .map(empty);
+        let mut parts: Vec<Vec<ArrayRef>> = vec![empty.collect()];
         let new = links.replaced.rows.iter().map(|rows| columns.of_rows(rows));
-        let new = joined(&new.collect::<Result<Vec<_>>>()?, &fields)?;
+        let new: Vec<Vec<ArrayRef>> = new.collect::<Result<_>>()?;
+        let new = joined(parts.iter().chain(&new))?;
         let new_hashes = columns.hash(&new)?;
         let come = links.new_keys(key);
-        let (mut parts, mut hashes, mut fates) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut hashes, mut fates) = (Vec::new(), Vec::new());
         for (segment, places) in links
             .removed
             .iter()
@@ -91,7 +96,7 @@ impl Taken {
             parts.push(taken.collect::<Result<Vec<ArrayRef>>>()?);
         }
         Ok(Self {
-            values: joined(&parts, &fields)?,
+            values: joined(&parts)?,
             columns,
             hashes,
             fates,
@@ -240,22 +245,7 @@ pub(super) fn rows_of_child(
     key: &ForeignKey,
     values: &[ArrayRef],
 ) -> Result<(RecordBatch, BooleanArray)> {
-    let fields = fields_of(child, &key.columns);
-    let types: Vec<DataType> = fields.iter().map(|f| f.data_type().clone()).collect();
-    let converted = convert(values, &types)?;
-    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), converted.columns)?;
-    Ok((rows, converted.fits))
-}
-
-/// Columns in parts as whole ones; there may be no part.
-fn joined(parts: &[Vec<ArrayRef>], fields: &[arrow::datatypes::Field]) -> Result<Vec<ArrayRef>> {
-    let column = |(place, field): (usize, &arrow::datatypes::Field)| {
-        let empty = new_empty_array(field.data_type());
-        let parts = parts.iter().map(|part| part[place].as_ref());
-        let parts: Vec<&dyn Array> = std::iter::once(empty.as_ref()).chain(parts).collect();
-        Ok(concat(&parts)?)
-    };
-    fields.iter().enumerate().map(column).collect()
+    rows_as(fields_of(child, &key.columns), values)
 }
 
 /// Columns of rows of a segment; the places ascend. Reads files.
@@ -276,7 +266,7 @@ fn rows_at(
         let name = &collection.name;
         Error::conflict(format!("segment {segment} of \"{name}\" is gone"))
     })?;
-    let reader = open_segment(engine, collection, sealed)?;
+    let reader = engine.open_segment(collection, sealed)?;
     Ok(sealed_rows(&reader, &collection.schema, fields, places)?.0)
 }
 

@@ -8,7 +8,7 @@
 //! Both indexes are those by which unique keys are kept ([`keys`](super::keys)), so a lookup costs about as much as that
 //! of a unique key. Other transactions are not seen: the keys that were needed and taken go along with the commit, and
 //! the committer refuses one that meets another by them.
-
+//!
 //! What foreign keys do about rows whose parent goes are statements of their own in the same transaction ([`Act`]). They
 //! may take rows that others refer to, and so on, breadth first; what refuses by NO ACTION waits until all are done
 //! ([`Check`]), or until COMMIT where it is deferred.

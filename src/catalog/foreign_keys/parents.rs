@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::datatypes::Field;
 
-use super::values::convert;
+use super::values::rows_as;
 use crate::catalog::keys::{KeyColumns, NewKeys, Removed, hashes};
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
@@ -33,17 +33,14 @@ impl Needed {
     pub fn of(key: &ForeignKey, values: Vec<ArrayRef>, parent: &Arc<Collection>) -> Result<Self> {
         let columns = KeyColumns::of(parent, key.key)?;
         let ordered = in_order_of(columns.fields(), &key.referred, &values)?;
-        let fields = fields_of(parent, columns.fields());
-        let types: Vec<DataType> = fields.iter().map(|f| f.data_type().clone()).collect();
-        let converted = convert(&ordered, &types)?;
-        let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), converted.columns)?;
+        let (rows, fits) = rows_as(fields_of(parent, columns.fields()), &ordered)?;
         let mut keys = NewKeys::new(columns);
         keys.add(&rows)?;
         Ok(Self {
             key: key.clone(),
             parent: Arc::clone(parent),
             values,
-            fits: converted.fits,
+            fits,
             keys,
         })
     }

@@ -2,26 +2,56 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
 use arrow::compute::kernels::cmp::eq;
-use arrow::compute::{CastOptions, and, cast_with_options, filter, is_not_null};
-use arrow::datatypes::DataType;
+use arrow::compute::{CastOptions, and, cast_with_options, concat, filter, is_not_null};
+use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::error::Result;
 
 /// Keys in the types of other columns, and which of the keys these can have at all.
-pub(super) struct Converted {
+struct Converted {
     /// The keys that the other columns can have.
     pub columns: Vec<ArrayRef>,
     /// Of each key whether it is among them.
     pub fits: BooleanArray,
 }
 
+/// Keys without NULLs as rows of these fields: those that they can have, and of each key whether it is among them.
+///
+/// # Errors
+/// None in practice: the types are comparable.
+pub(super) fn rows_as(
+    fields: Vec<Field>,
+    values: &[ArrayRef],
+) -> Result<(RecordBatch, BooleanArray)> {
+    let types: Vec<DataType> = fields.iter().map(|f| f.data_type().clone()).collect();
+    let converted = convert(values, &types)?;
+    let rows = RecordBatch::try_new(Arc::new(Schema::new(fields)), converted.columns)?;
+    Ok((rows, converted.fits))
+}
+
+/// Columns in parts, of which there is one at least, as whole ones.
+///
+/// # Errors
+/// None in practice.
+pub(super) fn joined<'a>(
+    parts: impl IntoIterator<Item = &'a Vec<ArrayRef>>,
+) -> Result<Vec<ArrayRef>> {
+    let parts: Vec<&Vec<ArrayRef>> = parts.into_iter().collect();
+    let columns = 0..parts.first().map_or(0, |part| part.len());
+    let column = |place: usize| {
+        let parts: Vec<&dyn Array> = parts.iter().map(|part| part[place].as_ref()).collect();
+        Ok(concat(&parts)?)
+    };
+    columns.map(column).collect()
+}
+
 /// Converts columns without NULLs to these types: a value that would be another one then does not fit.
 ///
 /// # Errors
 /// None in practice: the types are comparable.
-pub(super) fn convert(columns: &[ArrayRef], types: &[DataType]) -> Result<Converted> {
+fn convert(columns: &[ArrayRef], types: &[DataType]) -> Result<Converted> {
     let rows = columns.first().map_or(0, |column| column.len());
     let mut fits = BooleanArray::from(vec![true; rows]);
     let mut converted = Vec::with_capacity(columns.len());

@@ -250,7 +250,7 @@ impl Lookup<'_> {
     }
 
     fn open(&self, segment: &Segment) -> Result<Arc<SegmentReader>> {
-        open_segment(self.engine, self.collection, segment)
+        self.engine.open_segment(self.collection, segment)
     }
 
     /// Reads all keys of a segment.
@@ -297,21 +297,6 @@ impl Lookup<'_> {
             Err(_) => Ok(None),
         }
     }
-}
-
-/// Opens the file of a segment of the collection.
-///
-/// # Errors
-/// XX001 when it is damaged, 58030 when it cannot be read.
-pub(in crate::catalog) fn open_segment(
-    engine: &Engine,
-    collection: &Collection,
-    segment: &Segment,
-) -> Result<Arc<SegmentReader>> {
-    let id = segment.id;
-    let path = engine.store.segment_path(collection.id, id);
-    let label = format!("collection \"{}\", segment {id}", collection.name);
-    engine.segments.open(segment, &path, &label)
 }
 
 /// A row may be a candidate for two keys.

@@ -87,12 +87,11 @@ impl ScanSource {
 
     /// The sealed segment, open.
     pub fn open_segment(&self, id: SegmentId) -> Result<Arc<SegmentReader>> {
-        let path = self.engine.store.segment_path(self.collection.id, id);
-        let label = format!("collection \"{}\", segment {id}", self.collection.name);
         let segment = self.collection.segment(id).ok_or_else(|| {
+            let label = self.collection.segment_label(id);
             Error::internal(format!("{label} is not of the snapshot that is read"))
         })?;
-        self.engine.segments.open(segment, &path, &label)
+        self.engine.open_segment(&self.collection, segment)
     }
 }
 

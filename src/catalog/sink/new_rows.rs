@@ -51,8 +51,9 @@ impl NewRows {
     /// newer snapshot; after other errors there is nothing left of it.
     ///
     /// # Errors
-    /// 23505 when a live row has one of the keys, 23503 when a foreign key would refer to nothing, 40001 when a concurrent commit won (kind `Conflict`) or altered the
-    /// collection (kind `InvalidInput`), 42P01 when one dropped it, and the errors of [`Committer::commit`](crate::storage::committer::Committer::commit).
+    /// 23505 when a live row has one of the keys, 23503 when a foreign key would refer to nothing, 40001 when a
+    /// concurrent commit won (kind `Conflict`) or altered the collection (kind `InvalidInput`), 42P01 when one dropped
+    /// it, and the errors of [`Committer::commit`](crate::storage::committer::Committer::commit).
     pub async fn commit(
         &mut self,
         snapshot: &Snapshot,
@@ -112,10 +113,7 @@ impl NewRows {
             acts.extend(more);
             checks.extend(then);
         }
-        for check in Check::joined(checks)? {
-            check.run(&engine, &transaction.snapshot()).await?;
-        }
-        Ok(())
+        Check::run_all(checks, &engine, &transaction.snapshot()).await
     }
 
     /// The same without what foreign keys do, and what is looked at when they have done it.

@@ -13,7 +13,7 @@ use crate::sql::session::Planning;
 use crate::storage::change::Change;
 use crate::storage::collection::Collection;
 use crate::storage::foreign_key::{ForeignKey, Timing};
-use crate::storage::unique::{KeyId, UniqueKey};
+use crate::storage::unique::{KeyId, UniqueKey, is_key_or_check};
 
 /// ADD FOREIGN KEY, which the rows that exist must keep unless it is NOT VALID.
 pub(super) async fn add(
@@ -68,12 +68,7 @@ pub(super) fn set_timing(
     timing: Timing,
 ) -> Result<()> {
     let name = fold(name);
-    if next.schema.checks.iter().any(|check| check.name == name)
-        || collection
-            .unique_keys()
-            .iter()
-            .any(|key| key.is_constraint && key.name == name)
-    {
+    if is_key_or_check(&collection.unique_keys(), &next.schema, &name) {
         let relation = &collection.name.name;
         let message = format!(
             "constraint \"{name}\" of relation \"{relation}\" is not a foreign key constraint"

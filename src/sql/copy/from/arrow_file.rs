@@ -64,7 +64,7 @@ impl<R: Read> ArrowReader<BufReader<std::io::Chain<Cursor<Vec<u8>>, R>>> {
         let first = first.ok_or_else(|| broken("it is empty"))?;
         let schema = first.message()?.header_as_schema();
         let schema = schema.ok_or_else(|| broken("it does not begin with a schema"))?;
-        let schema = without_panic(|| Ok(fb_to_schema(schema)))?;
+        let schema = without_panic::<_, ArrowError>(|| Ok(fb_to_schema(schema)))?;
         Ok(Self {
             input,
             is_file,
@@ -228,8 +228,11 @@ fn bytes_of<'a>(buffer: &arrow::ipc::Buffer, body: &'a [u8]) -> Option<&'a [u8]>
 }
 
 /// What arrow makes of bytes; it panics at types that it does not know and at some that do not fit their buffers.
-fn without_panic<T>(read: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(broken("its types do not fit")))
+pub(super) fn without_panic<T, E: From<ArrowError>>(
+    read: impl FnOnce() -> std::result::Result<T, E>,
+) -> std::result::Result<T, E> {
+    catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(broken("its types do not fit").into()))
 }
 
 fn cut_off() -> ArrowError {

@@ -1,5 +1,6 @@
 //! The rows of files that name their columns: Parquet, Arrow and JSON, as batches in a collection's types.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -12,7 +13,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::arrow_file::ArrowReader;
+use super::arrow_file::{ArrowReader, without_panic};
 use super::json::{JsonReader, json_text};
 use super::matching::{Matching, position};
 use super::rows::{Rows, TextRows};
@@ -154,8 +155,7 @@ impl FileSource {
         file: &InputFile,
         send: &mut dyn FnMut(RecordBatch) -> bool,
     ) -> Result<bool> {
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(file.open()?).map_err(not_parquet)?;
+        let builder = open_parquet(file.open()?)?;
         let names = names_of(builder.schema());
         let places = self.matching.all_fields(&names, &self.columns)?;
         let rows = builder.metadata().file_metadata().num_rows().max(1);
@@ -296,8 +296,7 @@ impl PartitionStream for FileSource {
 fn column_names(file: &InputFile) -> Result<Option<Vec<String>>> {
     match file.format {
         Format::Parquet => {
-            let builder =
-                ParquetRecordBatchReaderBuilder::try_new(file.open()?).map_err(not_parquet)?;
+            let builder = open_parquet(file.open()?)?;
             Ok(Some(names_of(builder.schema())))
         }
         Format::Arrow => {
@@ -307,6 +306,11 @@ fn column_names(file: &InputFile) -> Result<Option<Vec<String>>> {
         }
         Format::Text | Format::Csv | Format::Binary | Format::Json => Ok(None),
     }
+}
+
+/// Opens a Parquet file. The schema that Arrow keeps in its metadata is read as that of an Arrow file is.
+fn open_parquet(file: File) -> Result<ParquetRecordBatchReaderBuilder<File>> {
+    without_panic(|| ParquetRecordBatchReaderBuilder::try_new(file)).map_err(not_parquet)
 }
 
 fn names_of(schema: &Schema) -> Vec<String> {
@@ -319,4 +323,40 @@ fn not_arrow(error: ArrowError) -> Error {
 
 fn not_parquet(error: parquet::errors::ParquetError) -> Error {
     bad_file(format!("not a readable Parquet file: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::Write;
+
+    use arrow::array::Int64Array;
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    #[test]
+    fn a_damaged_schema_of_arrow_is_refused() {
+        let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+        let rows = RecordBatch::try_from_iter([("id", ids)]).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, rows.schema(), None).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+        // The schema stands behind its key, in base64: one letter after the other is another one.
+        let key = bytes.windows(12).position(|at| at == b"ARROW:schema");
+        let first = key.unwrap() + 12;
+        let is_letter = |byte: &u8| byte.is_ascii_alphanumeric();
+        let mut messages = Vec::new();
+        for place in (first..bytes.len() - 8).filter(|at| is_letter(&bytes[*at])) {
+            let mut damaged = bytes.clone();
+            damaged[place] = if damaged[place] == b'h' { b'i' } else { b'h' };
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&damaged).unwrap();
+            let opened = open_parquet(file);
+            messages.extend(opened.err().map(|error| error.to_string()));
+        }
+        let unknown = messages.iter().filter(|m| m.contains("types do not fit"));
+        assert!(unknown.count() > 0, "{messages:?}");
+    }
 }

@@ -116,6 +116,7 @@ struct Inner {
     phase: AtomicU8,
     inputs: OnceLock<Inputs>,
     started: OnceLock<Instant>,
+    limit: OnceLock<Duration>,
     rows_read: AtomicU64,
     rows_written: AtomicU64,
     segments_written: AtomicU64,
@@ -180,9 +181,20 @@ impl Task {
         self.stop(Stop::Asked);
     }
 
-    /// Stops the worker because the time it was given is over.
-    pub fn expire(&self, limit: Duration) {
-        self.stop(Stop::Expired(limit));
+    /// Stops the worker when the time it was given is over.
+    fn expire(&self) {
+        if let (Some(left), Some(limit)) = (self.time_left(), self.inner.limit.get())
+            && left.is_zero()
+        {
+            self.stop(Stop::Expired(*limit));
+        }
+    }
+
+    /// What is left of the time it was given; none when it runs without a limit, or not yet.
+    fn time_left(&self) -> Option<Duration> {
+        let limit = self.inner.limit.get()?;
+        let started = self.inner.started.get()?;
+        Some(limit.saturating_sub(started.elapsed()))
     }
 
     fn stop(&self, why: Stop) {
@@ -195,23 +207,30 @@ impl Task {
         });
     }
 
-    /// That the worker has not been asked to stop.
+    /// That the worker has not been asked to stop, and that its time is not over.
     ///
     /// # Errors
-    /// 57014 when it has; of another kind than a wish of the user when its time was over.
+    /// 57014 otherwise; of another kind than a wish of the user when its time was over.
     pub fn check(&self) -> Result<()> {
+        self.expire();
         match *self.inner.stop.borrow() {
             Some(why) => Err(why.error()),
             None => Ok(()),
         }
     }
 
-    /// Answers when the worker is asked to stop: 57014.
+    /// Answers when the worker is asked to stop or its time is over: 57014.
     pub async fn cancelled(&self) -> Error {
         let mut wish = self.inner.stop.subscribe();
         // The sender lives as long as the task does.
-        let why = wish.wait_for(Option::is_some).await;
-        let why = why.map_or(Some(Stop::Asked), |stop| *stop);
+        let asked = wish.wait_for(Option::is_some);
+        let why = match self.time_left() {
+            Some(left) => match tokio::time::timeout(left, asked).await {
+                Ok(why) => why.map_or(None, |stop| *stop),
+                Err(_) => self.inner.limit.get().copied().map(Stop::Expired),
+            },
+            None => asked.await.map_or(None, |stop| *stop),
+        };
         why.unwrap_or(Stop::Asked).error()
     }
 
@@ -246,8 +265,11 @@ impl Task {
         self.inner.phase.store(number as u8, Ordering::Relaxed);
     }
 
-    /// A worker takes the job.
-    pub fn start(&self) {
+    /// A worker takes the job, which may take so long.
+    pub fn start(&self, limit: Option<Duration>) {
+        if let Some(limit) = limit {
+            let _ = self.inner.limit.set(limit);
+        }
         let _ = self.inner.started.set(Instant::now());
     }
 
@@ -325,7 +347,7 @@ mod tests {
         let watcher = task.clone();
         assert_eq!(task.progress().part_done(), 0.0);
         assert_eq!(task.progress().time_left(), None);
-        task.start();
+        task.start(None);
         task.enter(Phase::Writing);
         let inputs = Inputs {
             segments: 2,
@@ -363,5 +385,19 @@ mod tests {
         task.check().unwrap();
         watcher.cancel();
         assert_eq!(task.check().unwrap_err().sqlstate(), "57014");
+    }
+
+    #[tokio::test]
+    async fn a_task_whose_time_is_over_stops_at_the_next_check() {
+        let task = Task::default();
+        task.check().unwrap();
+        task.start(Some(Duration::ZERO));
+        let error = task.check().unwrap_err();
+        assert_eq!(error.sqlstate(), "57014");
+        assert_ne!(error.kind(), ErrorKind::Cancelled);
+        assert_eq!(task.cancelled().await.message(), error.message());
+        let hour = Task::default();
+        hour.start(Some(Duration::from_secs(3_600)));
+        hour.check().unwrap();
     }
 }

@@ -73,15 +73,12 @@ async fn take_turn(
         error = task.cancelled() => return Err(error),
     };
     task.check()?;
-    task.start();
+    let limit = (request.kind == JobKind::Cluster).then(|| timeout(shared, job.collection));
+    task.start(limit);
     job.state = JobState::Running;
     job.started_ms = Some(now_ms());
     record(&shared.engine, job).await?;
-    let running = run(&shared.engine, job.clone(), request, task);
-    match request.kind {
-        JobKind::Cluster => within(timeout(shared, job.collection), task, running).await,
-        JobKind::Seal | JobKind::Merge => running.await,
-    }
+    run(&shared.engine, job.clone(), request, task).await
 }
 
 /// How long a clustering of the collection may take.
@@ -94,18 +91,6 @@ fn timeout(shared: &Shared, collection: CollectionId) -> Duration {
     own.as_ref()
         .unwrap_or(settings)
         .compaction_clustering_timeout
-}
-
-/// Lets a job run for so long, and then makes it stop.
-async fn within<T>(limit: Duration, task: &Task, running: impl Future<Output = T>) -> T {
-    let mut running = std::pin::pin!(running);
-    tokio::select! {
-        ended = &mut running => ended,
-        () = tokio::time::sleep(limit) => {
-            task.expire(limit);
-            running.await
-        }
-    }
 }
 
 /// Records why a job ended without having changed anything.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, Float64Array, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -26,6 +27,8 @@ use crate::catalog::scan::{Candidates, ScanSource};
 
 /// Bytes of vectors below which another worker is not worth its start.
 const WORKER_BYTES_MIN: u64 = 1 << 20;
+/// How long a worker computes before others on its thread get their turn.
+const TURN: Duration = Duration::from_micros(200);
 
 /// What all workers of a search share.
 #[derive(Debug)]
@@ -206,11 +209,15 @@ impl Run {
     /// The best of each query that one worker met.
     async fn work(self: Arc<Self>, reservation: MemoryReservation) -> Result<Vec<Best>> {
         let mut worker = Worker::new(Arc::clone(&self), &reservation);
+        let mut begun = Instant::now();
         while let Some(task) = self.pool.next().await {
             worker.perform(task)?;
             self.pool.done();
-            // A search is cancelled here, and others get their turn.
-            tokio::task::yield_now().await;
+            // A search is cancelled here, and others get their turn. One of a few rows has ended before.
+            if begun.elapsed() >= TURN {
+                tokio::task::yield_now().await;
+                begun = Instant::now();
+            }
         }
         Ok(worker.best)
     }

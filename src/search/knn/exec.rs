@@ -100,6 +100,35 @@ impl KnnJoinExec {
             metrics,
         })
     }
+
+    /// The operator that gives the queries.
+    pub fn queries(&self) -> &Arc<dyn ExecutionPlan> {
+        &self.queries
+    }
+
+    /// Whose rows are joined.
+    pub fn source(&self) -> &Arc<ScanSource> {
+        &self.join.source
+    }
+
+    /// What is searched for.
+    pub fn search(&self) -> &Search {
+        &self.join.search
+    }
+
+    /// The same operator for other queries, at the version of another source.
+    ///
+    /// # Errors
+    /// Those of [`KnnJoinExec::try_new`].
+    pub fn with_search(
+        &self,
+        queries: Arc<dyn ExecutionPlan>,
+        source: Arc<ScanSource>,
+        search: Search,
+    ) -> Result<Self> {
+        let joined = self.join.joined.clone();
+        Self::try_new(queries, source, search, joined, self.prune)
+    }
 }
 
 impl DisplayAs for KnnJoinExec {
@@ -159,14 +188,8 @@ impl ExecutionPlan for KnnJoinExec {
         let Ok([queries]) = <[_; 1]>::try_from(children) else {
             return datafusion::common::internal_err!("KnnJoinExec has one child");
         };
-        let join = self.join.as_ref();
-        Ok(Arc::new(Self::try_new(
-            queries,
-            Arc::clone(&join.source),
-            Search::clone(&join.search),
-            join.joined.clone(),
-            self.prune,
-        )?))
+        let (source, search) = (Arc::clone(self.source()), self.search().clone());
+        Ok(Arc::new(self.with_search(queries, source, search)?))
     }
 
     fn execute(

@@ -24,6 +24,7 @@ use datafusion::physical_plan::limit::{GlobalLimitExec, LocalLimitExec};
 use datafusion::physical_plan::placeholder_row::PlaceholderRowExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::unnest::UnnestExec;
 use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties};
 use datafusion::scalar::ScalarValue;
 use parking_lot::Mutex;
@@ -38,6 +39,7 @@ use crate::catalog::scan::CollectionScanExec;
 use crate::catalog::transaction::OpenTransaction;
 use crate::error::Error;
 use crate::search::exec::{Limit, Search, VectorTopKExec};
+use crate::search::knn::exec::KnnJoinExec;
 use crate::storage::snapshot::Snapshot;
 
 /// Operators that wait for their next execution; more than one when executions overlap.
@@ -182,6 +184,8 @@ pub(super) fn is_repeatable(plan: &Arc<dyn ExecutionPlan>) -> bool {
         || plan.is::<LocalLimitExec>()
         || plan.is::<AggregateExec>()
         || plan.is::<VectorTopKExec>()
+        || plan.is::<KnnJoinExec>()
+        || plan.is::<UnnestExec>()
         || plan.is::<CooperativeExec>()
         || plan.is::<PlaceholderRowExec>()
         || plan.is::<ValuesExec>()
@@ -212,7 +216,15 @@ fn afresh(
         return Ok(Arc::new(scan.at(snapshot, &bind)?));
     }
     if let Some(search) = plan.downcast_ref::<VectorTopKExec>() {
-        return Ok(Arc::new(search_again(search, snapshot)?));
+        let source = search.source().at(snapshot)?;
+        let again = search_again(search.search())?;
+        return Ok(Arc::new(search.with_search(source, again)?));
+    }
+    if let Some(join) = plan.downcast_ref::<KnnJoinExec>() {
+        let queries = afresh(join.queries(), snapshot)?;
+        let source = join.source().at(snapshot)?;
+        let again = search_again(join.search())?;
+        return Ok(Arc::new(join.with_search(queries, source, again)?));
     }
     if let Some(change) = plan.downcast_ref::<DmlExec>() {
         return Ok(Arc::new(change_again(change, snapshot)?));
@@ -247,19 +259,17 @@ fn change_again(change: &DmlExec, snapshot: &Arc<Snapshot>) -> Result<DmlExec> {
     Ok(change.repeated(now, Arc::clone(snapshot), again))
 }
 
-/// The search for what its parameters are now, in what `snapshot` has.
-fn search_again(exec: &VectorTopKExec, snapshot: &Snapshot) -> Result<VectorTopKExec> {
-    let search = exec.search();
+/// The search for what its parameters are now.
+fn search_again(search: &Search) -> Result<Search> {
     let limits = search.limits.iter().map(|limit| {
         let value = bound(&limit.value)?;
         Ok(Limit { value, ..*limit })
     });
-    let again = Search {
+    Ok(Search {
         query: bound(&search.query)?,
         filter: search.filter.as_ref().map(bound).transpose()?,
         distance_filter: search.distance_filter.as_ref().map(bound).transpose()?,
         limits: limits.collect::<Result<_>>()?,
         ..Search::clone(search)
-    };
-    exec.with_search(exec.source().at(snapshot)?, again)
+    })
 }

@@ -42,6 +42,9 @@ const STATEMENTS: &[&str] = &[
     "SELECT id FROM t WHERE f = $1:double precision ORDER BY id",
     "SELECT id FROM t WHERE id = ANY(ARRAY[$1:bigint, $2:bigint]) ORDER BY id",
     "SELECT query, distance FROM vector_search('t', 'e', ARRAY[$1:vector(3), $2:vector(3)], $3:bigint) ORDER BY 1, 2",
+    "SELECT query, distance FROM vector_search('t', 'e', $1:vector(3)[], 2) ORDER BY 1, 2",
+    "SELECT a.id, b.id FROM t a CROSS JOIN LATERAL
+     (SELECT id FROM t WHERE k > $1:int ORDER BY e <-> a.e, id LIMIT 2) b WHERE a.id < $2:bigint ORDER BY 1, 2",
 ];
 
 const BEFORE: &[&str] = &[
@@ -95,9 +98,14 @@ impl Random {
                 ["0", "-0", "NaN", "3", "5.5", "Infinity"][self.below(6) as usize].to_string()
             }
             "text" => ["s1", "s%", "", "%1", "s4", "_2"][self.below(6) as usize].to_string(),
-            _ => format!("[{},{},{}]", self.below(3), self.below(4), self.below(5)),
+            "vector(3)[]" => format!("{{\"{}\",\"{}\"}}", self.vector(), self.vector()),
+            _ => self.vector(),
         };
         Some(text)
+    }
+
+    fn vector(&mut self) -> String {
+        format!("[{},{},{}]", self.below(3), self.below(4), self.below(5))
     }
 }
 
@@ -109,7 +117,14 @@ fn split(statement: &str) -> (String, Vec<String>) {
         let mark = format!("${place}:");
         while let Some(at) = text.find(&mark) {
             let rest = &text[at + mark.len()..];
-            let known = ["double precision", "vector(3)", "bigint", "int", "text"];
+            let known = [
+                "double precision",
+                "vector(3)[]",
+                "vector(3)",
+                "bigint",
+                "int",
+                "text",
+            ];
             let found = *known.iter().find(|t| rest.starts_with(**t)).unwrap();
             types.resize(types.len().max(place), String::new());
             types[place - 1] = found.to_string();
@@ -371,6 +386,11 @@ async fn plans_are_kept_as_far_up_as_they_may_be() {
             "SELECT a.id FROM t a JOIN t b ON a.k = b.id WHERE b.k = $1",
             vec![Some("1")],
             "optimized",
+        ),
+        (
+            "SELECT query, id FROM vector_search('t', 'e', $1::vector(3)[], 2)",
+            vec![Some("{\"[1,2,3]\"}")],
+            "operators",
         ),
         ("DELETE FROM t WHERE id = $1", vec![Some("1")], "operators"),
         (

@@ -1,6 +1,7 @@
 //! kill -9 of the real program while it inserts, copies, updates, deletes, makes and drops tables, compacts and vacuums,
 //! and while it recovers: whatever it acknowledged is there when the database is opened again, nothing is there twice,
-//! and no statement or transaction is there by half. Of what is not waited for (synchronous_commit = off) the last may
+//! and no statement or transaction is there by half. A foreign key has all rows that it refers to at any time, and is
+//! enforced after any recovery. Of what is not waited for (synchronous_commit = off) the last may
 //! be lost: never one before another, and none that came before a statement which was waited for and acknowledged.
 //!
 //! `SHELFMARK_KILL_CYCLES` sets how often, `SHELFMARK_KILL_SEED` the random moments.
@@ -21,13 +22,21 @@ const CYCLES: u64 = 10;
 const INSERT_ROWS: u64 = 3;
 /// Rows of one COPY: enough to be written as segments at once.
 const COPY_ROWS: u64 = 150;
+/// Rows that refer to one other.
+const CHILDREN: u64 = 2;
+/// The parent of a batch has this many times the number of its moves, and the batch, as its key.
+const MOVE: u64 = 1_000_000_000;
 /// The ids of a batch are from this many times its number on.
 const IDS: u64 = 1_000;
 
 /// The collection that is worked on.
 pub(super) const CREATE: &str = "CREATE TABLE event (id BIGINT PRIMARY KEY, batch BIGINT CLUSTERING KEY, edits INT, note TEXT, \
     place VECTOR(8)) WITH (segment_rows_max = 100);
-    CREATE TABLE soon (batch BIGINT, id INT);";
+    CREATE TABLE soon (batch BIGINT, id INT);
+    CREATE TABLE parent (id BIGINT PRIMARY KEY, batch BIGINT);
+    CREATE TABLE child (id BIGINT PRIMARY KEY, batch BIGINT, parent BIGINT NOT NULL);
+    ALTER TABLE child ADD CONSTRAINT child_parent FOREIGN KEY (parent) REFERENCES parent ON DELETE CASCADE \
+        ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED;";
 
 const CHECK_SOON: &str = "SELECT batch, count(*), count(DISTINCT id) FROM soon GROUP BY batch;";
 
@@ -36,6 +45,14 @@ const CHECK: &str = "SELECT batch, count(*), count(DISTINCT id), min(edits), max
     sum(CASE WHEN note = 'note ' || CAST(id AS TEXT) || repeat('+', edits) \
         AND CAST(place AS TEXT) LIKE '[' || CAST(id % 1000 AS TEXT) || ',%' \
         THEN 0 ELSE 1 END) FROM event GROUP BY batch ORDER BY batch;";
+
+/// As [`CHECK`], for parents with their children; an orphan, or a parent without children, is wrong.
+const CHECK_FAMILIES: &str = "SELECT coalesce(parent.batch, child.batch), count(*), count(DISTINCT child.id), \
+    min(parent.id / 1000000000), max(parent.id / 1000000000), \
+    sum(CASE WHEN parent.id % 1000000000 = parent.batch AND child.batch = parent.batch THEN 0 ELSE 1 END) \
+    FROM child FULL JOIN parent ON child.parent = parent.id GROUP BY 1 ORDER BY 1;";
+
+const ORPHAN: &str = "INSERT INTO child VALUES (-1, -1, -1);";
 
 const TABLES: &str =
     "SELECT table_name FROM information_schema.tables WHERE table_name LIKE 'extra_%';";
@@ -80,6 +97,13 @@ pub(super) enum Act {
     Copy(u64),
     Update(u64),
     Delete(u64),
+    /// A parent with its children, which come first.
+    InsertFamily(u64),
+    /// Another key for the parent, and so for what its children refer to.
+    MoveFamily(u64),
+    DeleteFamily(u64),
+    /// The foreign key goes and comes back, in one transaction.
+    AlterForeignKey,
     CreateTable(u64),
     DropTable(u64),
     Compact(bool),
@@ -94,16 +118,31 @@ impl Act {
             *next_batch += 1;
             batch
         };
-        match n % 25 {
+        match n % 30 {
+            2 | 9 | 25 => Self::InsertFamily(new()),
+            4 | 26 => Self::MoveFamily(batch.saturating_sub(1)),
+            14 => Self::DeleteFamily(batch.saturating_sub(2)),
+            19 => Self::AlterForeignKey,
             5 | 17 => Self::Copy(new()),
             23 => Self::Vacuum,
-            24 => Self::Compact(n.is_multiple_of(2)),
+            24 => Self::Compact((n / 30).is_multiple_of(2)),
             6 | 13 | 20 => Self::Delete(batch.saturating_sub(3)),
             3 | 10 | 18 => Self::Update(batch.saturating_sub(1)),
             11 => Self::CreateTable(batch % 7),
             21 => Self::DropTable(batch % 7),
             1 | 7 | 8 | 12 | 15 | 16 => Self::InsertSoon(new()),
             _ => Self::Insert(new()),
+        }
+    }
+
+    /// The batch that it makes.
+    fn new_batch(self) -> Option<u64> {
+        match self {
+            Self::Insert(batch)
+            | Self::InsertSoon(batch)
+            | Self::Copy(batch)
+            | Self::InsertFamily(batch) => Some(batch),
+            _ => None,
         }
     }
 
@@ -144,10 +183,27 @@ impl Act {
                 "UPDATE event SET edits = edits + 1, note = note || '+' WHERE batch = {batch};"
             ),
             Self::Delete(batch) => format!("DELETE FROM event WHERE batch = {batch};"),
+            Self::InsertFamily(batch) => {
+                let ids = batch * IDS..batch * IDS + CHILDREN;
+                let children: Vec<String> =
+                    ids.map(|id| format!("({id}, {batch}, {batch})")).collect();
+                format!(
+                    "BEGIN;\nINSERT INTO child VALUES {};\nINSERT INTO parent VALUES ({batch}, {batch});\nCOMMIT;",
+                    children.join(", ")
+                )
+            }
+            Self::MoveFamily(batch) => {
+                format!("UPDATE parent SET id = id + {MOVE} WHERE batch = {batch};")
+            }
+            Self::DeleteFamily(batch) => format!("DELETE FROM parent WHERE batch = {batch};"),
+            Self::AlterForeignKey => "BEGIN;\nALTER TABLE child DROP CONSTRAINT child_parent;\n\
+                ALTER TABLE child ADD CONSTRAINT child_parent FOREIGN KEY (parent) REFERENCES parent ON DELETE CASCADE \
+                ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED;\nCOMMIT;"
+                .to_string(),
             Self::CreateTable(n) => format!("CREATE TABLE IF NOT EXISTS extra_{n} (id INT);"),
             Self::DropTable(n) => format!("DROP TABLE IF EXISTS extra_{n};"),
             Self::Compact(true) => "COMPACT event WITH CLUSTERING;".to_string(),
-            Self::Compact(false) => "COMPACT event;".to_string(),
+            Self::Compact(false) => "COMPACT event;\nCOMPACT child;".to_string(),
             Self::Vacuum => "VACUUM;".to_string(),
         }
     }
@@ -168,13 +224,69 @@ fn file(batch: u64, directory: &Path) -> PathBuf {
     path
 }
 
-/// What the database may be: for each batch the numbers of edits that its rows may have, `None` for no rows, and for
-/// each table whether it may be there.
+/// What a table may have: for each batch the numbers of edits that its rows may have, `None` for no rows.
+#[derive(Default)]
+struct Batches {
+    rows: BTreeMap<u64, u64>,
+    states: BTreeMap<u64, BTreeSet<Option<u64>>>,
+}
+
+impl Batches {
+    fn add(&mut self, batch: u64, rows: u64, certain: bool) {
+        self.rows.insert(batch, rows);
+        let absent = (!certain).then_some(None);
+        self.states
+            .insert(batch, absent.into_iter().chain([Some(0)]).collect());
+    }
+
+    fn change(&mut self, batch: u64, certain: bool, to: impl Fn(Option<u64>) -> Option<u64>) {
+        if let Some(states) = self.states.get_mut(&batch) {
+            let changed: Vec<_> = states.iter().map(|state| to(*state)).collect();
+            if certain {
+                states.clear();
+            }
+            states.extend(changed);
+        }
+    }
+
+    /// That the table is one of those that it may be, by the answer to [`CHECK`] or its like; what was found is certain
+    /// then.
+    fn check(&mut self, answer: &str, context: &str) {
+        let mut found = BTreeMap::new();
+        for line in answer.lines().skip(1) {
+            let cells = line.split(',').map(|c| c.parse().ok());
+            let cells: Option<Vec<u64>> = cells.collect();
+            let Some(&[batch, rows, distinct, least, most, wrong]) = cells.as_deref() else {
+                panic!("{line}, {context}");
+            };
+            assert_eq!(
+                Some(&rows),
+                self.rows.get(&batch),
+                "batch {batch}, {context}"
+            );
+            assert_eq!((distinct, wrong), (rows, 0), "batch {batch}, {context}");
+            assert_eq!(least, most, "batch {batch} is changed by half, {context}");
+            found.insert(batch, least);
+        }
+        for (batch, states) in &mut self.states {
+            let state = found.remove(batch);
+            assert!(
+                states.contains(&state),
+                "batch {batch} is {state:?}, not one of {states:?}, {context}"
+            );
+            *states = [state].into();
+        }
+        assert!(found.is_empty(), "{found:?} was gone, {context}");
+        self.states.retain(|_, states| !states.contains(&None));
+    }
+}
+
+/// What the database may be, and for each table that comes and goes whether it may be there.
 #[derive(Default)]
 pub(super) struct Model {
     next_batch: u64,
-    rows: BTreeMap<u64, u64>,
-    batches: BTreeMap<u64, BTreeSet<Option<u64>>>,
+    events: Batches,
+    families: Batches,
     tables: BTreeMap<u64, BTreeSet<bool>>,
     /// Batches that the last program inserted and did not wait for, in order, and whether it waited for a later one.
     soon: Vec<(u64, bool)>,
@@ -197,43 +309,37 @@ impl Model {
     /// Takes in what was sent to a program, and the numbers of what it acknowledged.
     pub(super) fn learn(&mut self, sent: &[Act], acknowledged: &BTreeSet<usize>) {
         self.acknowledged += acknowledged.len() as u64;
-        let waited = |n: &usize| matches!(sent[*n], Act::Insert(_) | Act::Copy(_));
-        let waited = acknowledged.iter().copied().filter(waited).max();
+        let is_waited_for =
+            |act: &Act| matches!(act, Act::Insert(_) | Act::Copy(_) | Act::InsertFamily(_));
+        let waited = acknowledged.iter().filter(|n| is_waited_for(&sent[**n]));
+        let waited = waited.max();
         self.soon.clear();
         for (n, act) in sent.iter().enumerate() {
             let certain = acknowledged.contains(&n);
             match *act {
-                Act::Insert(batch) => self.add(batch, INSERT_ROWS, certain),
-                Act::InsertSoon(batch) => {
-                    self.next_batch = self.next_batch.max(batch + 1);
-                    self.soon
-                        .push((batch, waited.is_some_and(|waited| waited > n)));
+                Act::Insert(batch) => self.events.add(batch, INSERT_ROWS, certain),
+                Act::InsertSoon(batch) => self
+                    .soon
+                    .push((batch, waited.is_some_and(|waited| *waited > n))),
+                Act::Copy(batch) => self.events.add(batch, COPY_ROWS, certain),
+                Act::Update(batch) => {
+                    let edit = |edits: Option<u64>| edits.map(|n| n + 1);
+                    self.events.change(batch, certain, edit);
                 }
-                Act::Copy(batch) => self.add(batch, COPY_ROWS, certain),
-                Act::Update(batch) => self.change(batch, certain, |edits| edits.map(|n| n + 1)),
-                Act::Delete(batch) => self.change(batch, certain, |_| None),
+                Act::Delete(batch) => self.events.change(batch, certain, |_| None),
+                Act::InsertFamily(batch) => self.families.add(batch, CHILDREN, certain),
+                Act::MoveFamily(batch) => {
+                    let go = |moves: Option<u64>| moves.map(|n| n + 1);
+                    self.families.change(batch, certain, go);
+                }
+                Act::DeleteFamily(batch) => self.families.change(batch, certain, |_| None),
                 Act::CreateTable(n) => self.table(n, certain, true),
                 Act::DropTable(n) => self.table(n, certain, false),
-                Act::Compact(_) | Act::Vacuum => {}
+                Act::AlterForeignKey | Act::Compact(_) | Act::Vacuum => {}
             }
-        }
-    }
-
-    fn add(&mut self, batch: u64, rows: u64, certain: bool) {
-        self.next_batch = self.next_batch.max(batch + 1);
-        self.rows.insert(batch, rows);
-        let absent = (!certain).then_some(None);
-        self.batches
-            .insert(batch, absent.into_iter().chain([Some(0)]).collect());
-    }
-
-    fn change(&mut self, batch: u64, certain: bool, to: impl Fn(Option<u64>) -> Option<u64>) {
-        if let Some(states) = self.batches.get_mut(&batch) {
-            let changed: Vec<_> = states.iter().map(|state| to(*state)).collect();
-            if certain {
-                states.clear();
+            if let Some(batch) = act.new_batch() {
+                self.next_batch = self.next_batch.max(batch + 1);
             }
-            states.extend(changed);
         }
     }
 
@@ -247,30 +353,11 @@ impl Model {
 
     /// That the database is one of those that it may be; what was found is certain then.
     pub(super) fn check(&mut self, data: &Path, context: &str) {
-        let mut found = BTreeMap::new();
-        for line in run(data, CHECK).lines().skip(1) {
-            let cells: Vec<u64> = line.split(',').map(|c| c.parse().unwrap()).collect();
-            let [batch, rows, distinct, least, most, wrong] = cells[..] else {
-                panic!("{line}, {context}");
-            };
-            assert_eq!(
-                Some(&rows),
-                self.rows.get(&batch),
-                "batch {batch}, {context}"
-            );
-            assert_eq!((distinct, wrong), (rows, 0), "batch {batch}, {context}");
-            assert_eq!(least, most, "batch {batch} is changed by half, {context}");
-            found.insert(batch, least);
-        }
-        for (batch, states) in &mut self.batches {
-            let state = found.get(batch).copied();
-            assert!(
-                states.contains(&state),
-                "batch {batch} is {state:?}, not one of {states:?}, {context}"
-            );
-            *states = [state].into();
-        }
-        self.batches.retain(|_, states| !states.contains(&None));
+        self.events.check(&run(data, CHECK), context);
+        self.families.check(&run(data, CHECK_FAMILIES), context);
+        let orphan = try_run(data, ORPHAN);
+        let refused = orphan.expect_err("an orphan was taken");
+        assert!(refused.contains("23503"), "{refused}, {context}");
         self.check_soon(data, context);
         let text = run(data, TABLES);
         let tables: BTreeSet<&str> = text.lines().skip(1).collect();
@@ -283,9 +370,7 @@ impl Model {
             *states = [state].into();
         }
     }
-}
 
-impl Model {
     /// That of the batches which were not waited for none is lost before one that is there.
     fn check_soon(&mut self, data: &Path, context: &str) {
         let mut found = BTreeSet::new();
@@ -424,16 +509,22 @@ fn acknowledgements(
     (first, reader)
 }
 
-/// The CSV that the program prints for some statements.
+/// The CSV that the program prints for some statements, which succeed.
 pub(super) fn run(data: &Path, sql: &str) -> String {
+    try_run(data, sql).unwrap_or_else(|errors| panic!("{sql}: {errors}"))
+}
+
+/// The CSV that the program prints for some statements, or why it failed.
+fn try_run(data: &Path, sql: &str) -> Result<String, String> {
     let output = program()
         .args(["sql", "--format", "csv", "-c", sql, "--data"])
         .arg(data)
         .output()
         .unwrap();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{sql}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
 }
 
 /// The number in a variable of the environment.

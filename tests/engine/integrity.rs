@@ -258,6 +258,103 @@ async fn a_backup_is_one_version_while_writes_go_on() {
     }
 }
 
+/// Families come and go in transactions, children first.
+async fn write_families(database: Database) {
+    let session = database.session();
+    for n in 0..60 {
+        let mut statements = vec![
+            "BEGIN".to_string(),
+            format!("INSERT INTO child VALUES ({n}, {n}), ({}, {n})", n + 1_000),
+            format!("INSERT INTO parent VALUES ({n})"),
+            "COMMIT".to_string(),
+        ];
+        match n % 10 {
+            5 => statements.push(format!("DELETE FROM parent WHERE id = {}", n - 2)),
+            7 => statements.push(format!("UPDATE parent SET id = -id WHERE id = {}", n - 1)),
+            9 => statements.push("COMPACT child WITH (WAIT)".to_string()),
+            _ => {}
+        }
+        for statement in statements {
+            let frame = session.sql(&statement).await.unwrap();
+            frame.collect().await.unwrap();
+        }
+    }
+}
+
+const FAMILIES: [&str; 3] = [
+    "CREATE TABLE parent (id BIGINT PRIMARY KEY)",
+    "CREATE TABLE child (id BIGINT PRIMARY KEY, parent BIGINT NOT NULL)",
+    "ALTER TABLE child ADD CONSTRAINT child_parent FOREIGN KEY (parent) REFERENCES parent ON DELETE CASCADE \
+        ON UPDATE CASCADE DEFERRABLE INITIALLY DEFERRED",
+];
+
+#[tokio::test]
+async fn a_foreign_key_is_whole_in_each_backup_and_enforced_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let database = open(&path("data")).await.unwrap();
+    run(&database, &FAMILIES).await;
+    let writer = tokio::spawn(write_families(database.clone()));
+    for n in 0..4 {
+        let sql = format!(
+            "BACKUP DATABASE TO '{}'",
+            path(&format!("backup{n}")).display()
+        );
+        run(&database, &[&sql]).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    writer.await.unwrap();
+    let last = format!("BACKUP DATABASE TO '{}'", path("backup4").display());
+    run(&database, &[&last]).await;
+    drop(database);
+    for n in 0..5 {
+        let (backup, new) = (path(&format!("backup{n}")), path(&format!("new{n}")));
+        let (good, told) = shelfmark(&["restore"], &[&backup, &new]);
+        assert!(good, "{told}");
+        let database = open(&new).await.unwrap();
+        let broken = "SELECT count(*) AS n FROM (SELECT parent.id FROM child FULL JOIN parent ON child.parent = parent.id \
+            GROUP BY parent.id HAVING parent.id IS NULL OR count(child.id) <> 2) AS broken";
+        assert!(
+            text(&database, broken).await.unwrap().contains("| 0 |"),
+            "{n}"
+        );
+        let orphan = text(&database, "INSERT INTO child VALUES (-1, 12345)").await;
+        assert_eq!(orphan.unwrap_err().sqlstate(), "23503");
+        run(&database, &["DELETE FROM parent"]).await;
+        let left = text(&database, "SELECT count(*) FROM child").await.unwrap();
+        assert!(left.contains("| 0 "), "{left}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_exported_of_both_ends_of_a_foreign_key_fits_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    let database = open(&path("data")).await.unwrap();
+    run(&database, &FAMILIES).await;
+    write_families(database.clone()).await;
+    let new = open(&path("new")).await.unwrap();
+    run(&new, &FAMILIES).await;
+    for name in ["parent", "child"] {
+        let target = path(name);
+        let export = format!(
+            "EXPORT COLLECTION {name} TO '{}' (FORMAT parquet)",
+            target.display()
+        );
+        run(&database, &[&export]).await;
+        let load = format!("COPY {name} FROM '{}/*.parquet'", target.display());
+        run(&new, &[&load]).await;
+    }
+    // Of 60 families 6 were deleted.
+    let count = "SELECT count(*), count(DISTINCT parent) FROM child";
+    let counted = text(&new, count).await.unwrap();
+    assert!(
+        counted.contains("| 108 ") && counted.contains("| 54 "),
+        "{counted}"
+    );
+    assert_eq!(text(&database, count).await.unwrap(), counted);
+}
+
 #[tokio::test]
 async fn a_damaged_backup_is_not_restored() {
     let directory = tempfile::tempdir().unwrap();

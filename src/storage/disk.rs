@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -224,6 +224,36 @@ impl StoreFile {
             .perform_only(operation, || self.file.write_all_at(bytes, offset))
     }
 
+    /// The file once more, by a name that it has, for writes past the page cache that are durable when they return; if
+    /// one of `blocks`, which are there already, succeeds.
+    pub(super) fn open_direct(&self, name: &Path, blocks: &[u8], begin: u64) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.write(true).custom_flags(direct_flags()?);
+        self.files.perform(Operation::Open(name), || {
+            let file = options.open(name)?;
+            file.write_all_at(blocks, begin)?;
+            Ok(file)
+        })
+    }
+
+    /// Writes all of `bytes` at a place, and makes them durable, by one write to `direct`: of the whole `blocks` from
+    /// `begin` on in which they lie.
+    pub(super) fn write_direct(
+        &self,
+        direct: &File,
+        bytes: &[u8],
+        offset: u64,
+        blocks: &[u8],
+        begin: u64,
+    ) -> io::Result<()> {
+        let operation = Operation::Write(&self.path, offset, bytes);
+        self.files
+            .perform_only(operation, || direct.write_all_at(blocks, begin))?;
+        // To what stands between they are two.
+        self.files
+            .perform_only(Operation::Sync(&self.path), || Ok(()))
+    }
+
     /// Gives the file another length.
     pub(super) fn set_length(&self, bytes: u64) -> io::Result<()> {
         let operation = Operation::SetLength(&self.path, bytes);
@@ -242,6 +272,17 @@ impl StoreFile {
         let operation = Operation::Sync(&self.path);
         self.files.perform_only(operation, || self.file.sync_data())
     }
+}
+
+/// What makes writes go past the page cache and be durable when they return.
+#[cfg(target_os = "linux")]
+fn direct_flags() -> io::Result<i32> {
+    Ok(libc::O_DIRECT | libc::O_DSYNC)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn direct_flags() -> io::Result<i32> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 impl Write for StoreFile {

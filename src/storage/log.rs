@@ -7,14 +7,16 @@
 //! ```
 //! All numbers are little-endian. A frame's checksum begins with the file's salt and covers length, version and
 //! payload; the salt is random, so that neither stale bytes nor a user's bytes look like a frame. The space behind
-//! the last frame is written with zeros beforehand, in steps: then a commit changes no metadata, and one `fdatasync`
-//! makes it durable. A frame is written once and never again; after an error nothing is written behind it.
+//! the last frame is written with zeros beforehand, in steps: then a commit changes no metadata, and one write of whole
+//! blocks past the page cache makes it durable ([`DurableFile`]). A frame is written once, and only as it is again with
+//! the next in its last block; after an error nothing is written behind it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{Files, StoreFile};
+use super::disk::Files;
+use super::durable_file::DurableFile;
 use super::schema::Version;
 use super::store::{Store, io};
 use crate::error::{Error, Result, sqlstate};
@@ -134,11 +136,9 @@ pub(super) struct LogWriter {
 
 #[derive(Debug)]
 struct OpenFile {
-    file: StoreFile,
+    file: DurableFile,
     path: PathBuf,
     salt: u64,
-    /// Where the next frame goes.
-    end: u64,
     /// Up to where there are zeros.
     allocated: u64,
 }
@@ -158,7 +158,7 @@ impl LogWriter {
             let message = "a group of commits has too many bytes";
             return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
         }
-        if self.open.as_ref().is_some_and(|f| f.end >= FILE_BYTES_MAX) {
+        if self.open.as_ref().is_some_and(|f| f.is_full()) {
             self.rotate();
         }
         let file = match &mut self.open {
@@ -172,7 +172,7 @@ impl LogWriter {
 
     /// Whether there is room for a frame of so many bytes, in the file at hand.
     pub(super) fn has_room(&self, bytes: usize) -> bool {
-        let has_room = |f: &OpenFile| f.end < FILE_BYTES_MAX && f.has_room(bytes as u64 + 8);
+        let has_room = |f: &OpenFile| !f.is_full() && f.has_room(bytes as u64 + 8);
         self.open.as_ref().is_some_and(has_room)
     }
 
@@ -188,12 +188,8 @@ impl LogWriter {
             .ok_or_else(|| Error::internal("a frame was appended without room"))?;
         frame.seal(file.salt);
         file.file
-            .write_all_at(&frame.bytes, file.end)
+            .append(&frame.bytes)
             .map_err(|e| io("write", &file.path, e))?;
-        file.file
-            .sync_data()
-            .map_err(|e| io("sync", &file.path, e))?;
-        file.end += frame.bytes.len() as u64;
         Ok(frame.bytes.len() as u64)
     }
 
@@ -213,36 +209,37 @@ impl OpenFile {
             renamed.map_err(|e| io("rename", &path, e))?;
         }
         let salt = uuid::Uuid::new_v4().as_u64_pair().0;
+        let header = file_header(FORMAT, first, salt);
         let mut new = store.create(path.clone())?;
         let file = new.file();
-        file.write_all(&file_header(FORMAT, first, salt))
+        file.write_all(&header)
+            .and_then(|()| file.write_all(&vec![0; STEP_BYTES as usize - header.len()]))
             .map_err(|e| io("write", &path, e))?;
         let file = file.try_clone().map_err(|e| io("open", &path, e))?;
-        let mut open = Self {
-            file,
+        new.publish()?;
+        Ok(Self {
+            file: DurableFile::new(file, &path, &header),
             path,
             salt,
-            end: FILE_HEADER_BYTES as u64,
-            allocated: FILE_HEADER_BYTES as u64,
-        };
-        open.reserve(1)?;
-        new.publish()?;
-        Ok(open)
+            allocated: STEP_BYTES,
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        self.file.end() >= FILE_BYTES_MAX
     }
 
     fn has_room(&self, bytes: u64) -> bool {
-        self.end + bytes <= self.allocated
+        self.file.end() + bytes <= self.allocated
     }
 
     fn reserve(&mut self, bytes: u64) -> Result<()> {
         if self.has_room(bytes) {
             return Ok(());
         }
-        let needed = self.end + bytes;
-        let until = needed.next_multiple_of(STEP_BYTES);
-        let zeros = vec![0; (until - self.allocated) as usize];
+        let until = (self.file.end() + bytes).next_multiple_of(STEP_BYTES);
         self.file
-            .write_all_at(&zeros, self.allocated)
+            .put_zeros(self.allocated..until)
             .map_err(|e| io("extend", &self.path, e))?;
         self.allocated = until;
         Ok(())

@@ -16,6 +16,7 @@ mod conflict;
 pub mod deletes;
 mod delta;
 pub mod disk;
+mod durable_file;
 pub mod engine;
 pub mod export;
 pub mod fetch;

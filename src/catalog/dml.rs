@@ -322,12 +322,7 @@ fn check_input(
     input: &Schema,
 ) -> crate::error::Result<()> {
     if operation == Operation::Insert {
-        return Assignment::new(
-            &collection.name,
-            Arc::clone(&collection.schema),
-            Zone::utc(),
-        )
-        .check(input);
+        return Assignment::new(collection, Zone::utc()).check(input);
     }
     let (fields, columns) = (input.fields(), &collection.schema.columns);
     let types: Vec<_> = fields.iter().map(|f| f.data_type()).take(2).collect();

@@ -58,9 +58,8 @@ impl Sink {
         checks: Option<Arc<Checks>>,
         zone: Zone,
     ) -> Result<Self> {
-        let schema = Arc::clone(&collection.schema);
         Ok(Self {
-            assignment: Assignment::new(&collection.name, schema, zone),
+            assignment: Assignment::new(&collection, zone),
             keys: NewKeys::all(&collection)?,
             brought: Brought::all(&collection)?,
             checks,

@@ -9,11 +9,16 @@
 //! A checksum guards these bytes from outside, so a record that cannot be read was never written by us: every
 //! length is checked against the bytes that are there, and what does not fit is XX001.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use arrow::buffer::Buffer;
+use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamDecoder;
-use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::writer::{
+    DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions, write_message,
+};
 use arrow::record_batch::RecordBatch;
 use roaring::RoaringBitmap;
 use serde::Serialize;
@@ -28,6 +33,14 @@ use crate::error::{Error, Result, sqlstate};
 const ALIGNMENT: usize = 8;
 /// The most bytes that one record's JSON may have.
 const JSON_BYTES_MAX: usize = 1 << 30;
+/// The end of an Arrow IPC stream: a message of no bytes.
+const STREAM_END: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
+thread_local! {
+    /// The schema of the rows that the thread encoded last, and how streams of it begin: rows of a collection come again
+    /// and again, few at a time, and their schema takes longer than they do.
+    static LAST_SCHEMA: RefCell<Option<(SchemaRef, Vec<u8>)>> = const { RefCell::new(None) };
+}
 
 /// A record as it will be written.
 #[derive(Debug, Clone, PartialEq)]
@@ -257,10 +270,38 @@ impl Attachments {
 
 /// Rows as an Arrow IPC stream of one batch; fields keep their metadata.
 pub(super) fn encode_rows(rows: &RecordBatch) -> Result<Vec<u8>> {
-    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema())?;
-    writer.write(rows)?;
-    writer.finish()?;
-    Ok(writer.into_inner()?)
+    let mut stream = begin_stream(rows.schema_ref())?;
+    let options = IpcWriteOptions::default();
+    // No column has a dictionary.
+    let mut dictionaries = DictionaryTracker::new(false);
+    let mut context = IpcWriteContext::default();
+    let generator = IpcDataGenerator::default();
+    let (_, batch) = generator.encode(rows, &mut dictionaries, &options, &mut context)?;
+    write_message(&mut stream, batch, &options)?;
+    stream.extend_from_slice(&STREAM_END);
+    Ok(stream)
+}
+
+/// The beginning of an Arrow IPC stream: its schema.
+fn begin_stream(schema: &SchemaRef) -> Result<Vec<u8>> {
+    LAST_SCHEMA.with_borrow_mut(|last| match last {
+        Some((known, begin)) if Arc::ptr_eq(known, schema) => Ok(begin.clone()),
+        _ => {
+            let (_, begin) = last.insert((Arc::clone(schema), encode_schema(schema)?));
+            Ok(begin.clone())
+        }
+    })
+}
+
+fn encode_schema(schema: &SchemaRef) -> Result<Vec<u8>> {
+    let options = IpcWriteOptions::default();
+    let mut dictionaries = DictionaryTracker::new(false);
+    let generator = IpcDataGenerator::default();
+    let message =
+        generator.schema_to_bytes_with_dictionary_tracker(schema, &mut dictionaries, &options);
+    let mut bytes = Vec::new();
+    write_message(&mut bytes, message, &options)?;
+    Ok(bytes)
 }
 
 fn decode_rows(bytes: Buffer) -> Result<RecordBatch> {
@@ -314,6 +355,8 @@ fn short() -> Error {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use arrow::array::{ArrayRef, StringArray};
+    use arrow::ipc::writer::StreamWriter;
     use proptest::prelude::*;
 
     use super::*;
@@ -339,6 +382,19 @@ mod tests {
                 outputs: vec![output, new_segment(10, 1)],
             }),
         ]
+    }
+
+    #[test]
+    fn rows_are_a_stream_as_arrow_writes_it_whatever_was_encoded_before() {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+        let others = RecordBatch::try_from_iter([("text", texts)]).unwrap();
+        for rows in [&rows(&[1, 2]), &others, &others, &rows(&[]), &rows(&[3])] {
+            let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema()).unwrap();
+            writer.write(rows).unwrap();
+            writer.finish().unwrap();
+            let stream = writer.into_inner().unwrap();
+            assert_eq!(encode_rows(rows).unwrap(), stream);
+        }
     }
 
     fn encode(changes: &[Change]) -> Vec<u8> {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arrow::datatypes::SchemaRef;
 use roaring::RoaringBitmap;
 use rpds::RedBlackTreeMapSync;
 
@@ -116,6 +117,8 @@ pub struct Collection {
     models: Vec<Arc<KeyModel>>,
     /// The version of the last training of a computed key, of this process: what was read before it opened is gone.
     pub(super) trained_version: Version,
+    /// Built when first asked for; shared by versions with the same schema.
+    arrow: Arc<OnceLock<SchemaRef>>,
     /// Built when first asked for; shared by versions with the same segments and schema.
     stats: Arc<OnceLock<PartitionStats>>,
 }
@@ -134,6 +137,7 @@ impl Collection {
             indexes: Vec::new(),
             models: Vec::new(),
             trained_version: Version(0),
+            arrow: Arc::default(),
             stats: Arc::default(),
         }
     }
@@ -151,6 +155,11 @@ impl Collection {
             stats: Arc::default(),
             ..self.clone()
         }
+    }
+
+    /// The Arrow schema of the columns: the same one for all rows that come as long as they do not change.
+    pub fn arrow_schema(&self) -> SchemaRef {
+        Arc::clone(self.arrow.get_or_init(|| self.schema.arrow_schema()))
     }
 
     /// The sealed segments in order of their ids.
@@ -226,8 +235,20 @@ impl Collection {
         self.schema_version = version;
     }
 
-    pub(super) fn set_schema(&mut self, schema: CollectionSchema, version: Version) {
+    /// The collection with other columns and keys, for those who look ahead.
+    pub fn with_schema(&self, schema: CollectionSchema) -> Self {
+        let mut altered = self.clone();
+        altered.replace_schema(schema);
+        altered
+    }
+
+    fn replace_schema(&mut self, schema: CollectionSchema) {
         self.schema = Arc::new(schema);
+        self.arrow = Arc::default();
+    }
+
+    pub(super) fn set_schema(&mut self, schema: CollectionSchema, version: Version) {
+        self.replace_schema(schema);
         self.schema_version = version;
         self.stats = Arc::default();
         let has = |id: &FieldId| self.schema.column_by_id(*id).is_some();
@@ -262,7 +283,7 @@ impl Collection {
         };
         (computed.id, *item) = (id, id);
         schema.next_field_id.0 += 1;
-        self.schema = Arc::new(schema);
+        self.replace_schema(schema);
         self.models.retain(|model| model.id != training.key);
         self.models.push(Arc::new(training.model.clone()));
         self.trained_version = version;

@@ -9,7 +9,7 @@ use super::cast::{assign, check_assignable};
 use super::error::RowError;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
-use crate::storage::change::QualifiedName;
+use crate::storage::collection::Collection;
 use crate::storage::schema::{CollectionSchema, Column};
 
 /// The casts and NOT NULL checks for rows of a collection; source columns match by place.
@@ -23,11 +23,11 @@ pub struct Assignment {
 
 impl Assignment {
     /// The assignment of rows to all columns of the collection, by the clock of the session's zone.
-    pub fn new(relation: &QualifiedName, schema: Arc<CollectionSchema>, zone: Zone) -> Self {
+    pub fn new(collection: &Collection, zone: Zone) -> Self {
         Self {
-            relation: relation.name.clone(),
-            arrow: schema.arrow_schema(),
-            schema,
+            relation: collection.name.name.clone(),
+            schema: Arc::clone(&collection.schema),
+            arrow: collection.arrow_schema(),
             zone,
         }
     }

@@ -18,8 +18,11 @@ use half::f16;
 
 use super::*;
 use crate::catalog::zone::Zone;
-use crate::storage::change::QualifiedName;
-use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId};
+use crate::storage::change::{NewCollection, QualifiedName};
+use crate::storage::collection::Collection;
+use crate::storage::schema::{
+    CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, Version,
+};
 
 fn column(column_type: ColumnType) -> Column {
     Column {
@@ -451,7 +454,7 @@ fn batches_match_by_place_and_keep_not_null() {
     let mut columns = vec![column(ColumnType::BigInt), column(ColumnType::Text)];
     columns[0].name = "id".to_string();
     columns[1].id = FieldId(2);
-    let schema = Arc::new(CollectionSchema {
+    let schema = CollectionSchema {
         columns,
         primary_key: vec![FieldId(1)],
         clustering_key: vec![],
@@ -460,9 +463,15 @@ fn batches_match_by_place_and_keep_not_null() {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
-    });
-    let name = QualifiedName::new("public", "book");
-    let assignment = Assignment::new(&name, Arc::clone(&schema), Zone::utc());
+    };
+    let new = NewCollection {
+        id: CollectionId(1),
+        name: QualifiedName::new("public", "book"),
+        schema,
+        options: CollectionOptions::default(),
+    };
+    let collection = Collection::new(&new, Version(1));
+    let assignment = Assignment::new(&collection, Zone::utc());
     let rows = |ids: Vec<Option<i32>>| {
         let texts = vec!["x"; ids.len()];
         RecordBatch::try_from_iter([
@@ -474,7 +483,7 @@ fn batches_match_by_place_and_keep_not_null() {
     let good = rows(vec![Some(1)]);
     assignment.check(&good.schema()).unwrap();
     let out = assignment.batch(&good).unwrap();
-    assert_eq!(out.schema(), schema.arrow_schema());
+    assert_eq!(out.schema(), collection.schema.arrow_schema());
     let e = assignment.batch(&rows(vec![Some(1), None])).unwrap_err();
     assert_eq!((e.row, e.error.sqlstate()), (Some(1), "23502"));
     let message = "null value in column \"id\" of relation \"book\" violates not-null constraint";

@@ -334,7 +334,7 @@ impl ExecutionPlan for ConflictExec {
             rows: execute_stream(Arc::clone(&self.input), context)?,
             lookup: Lookup {
                 target: self.target.clone(),
-                assignment: Assignment::new(&collection.name, Arc::clone(&collection.schema), zone),
+                assignment: Assignment::new(collection, zone),
                 key: self.key,
                 fields: self.existing_fields(),
                 columns: Arc::clone(&self.columns),

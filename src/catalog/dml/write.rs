@@ -61,10 +61,9 @@ impl Writer {
         snapshot: &Snapshot,
         zone: Zone,
     ) -> Result<Self> {
-        let schema = Arc::clone(&collection.schema);
         Ok(Self {
             operation,
-            assignment: Assignment::new(&collection.name, schema, zone.clone()),
+            assignment: Assignment::new(&collection, zone.clone()),
             proposed: match operation {
                 Operation::Merge(Merge {
                     by_key: Some(key), ..

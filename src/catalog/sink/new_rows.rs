@@ -149,7 +149,9 @@ impl NewRows {
         })?;
         let known = self.collection.unique_keys();
         let mut keys = current.unique_keys().into_iter();
-        if current.schema != self.collection.schema || keys.any(|key| !known.contains(&key)) {
+        let is_same = Arc::ptr_eq(&current.schema, &self.collection.schema)
+            || current.schema == self.collection.schema;
+        if !is_same || keys.any(|key| !known.contains(&key)) {
             let message = format!("\"{name}\" was altered by a concurrent commit");
             return Err(Error::invalid(sqlstate::SERIALIZATION_FAILURE, message)
                 .with_hint("Run the statement again."));

@@ -23,8 +23,7 @@ pub(in crate::sql) async fn check_rows(
 ) -> Result<()> {
     let key = next.foreign_key(name);
     let key = key.ok_or_else(|| Error::internal("a foreign key that is checked is not there"))?;
-    let mut altered = Collection::clone(collection);
-    altered.schema = Arc::new(next.clone());
+    let altered = collection.with_schema(next.clone());
     let mut brought = Brought::of(&altered, key)?;
     let mut rows = planning.rows_of(collection).await?.execute_stream().await?;
     while let Some(batch) = rows.next().await {

@@ -454,9 +454,6 @@ impl Connection {
     /// The end of a query or of a run of extended messages: everything is written.
     async fn ready(&mut self) -> Result<(), Gone> {
         let status = self.session.transaction_status();
-        if status == TransactionStatus::Idle {
-            self.portals.clear();
-        }
         self.put(&respond::ready(status))?;
         let state = match status {
             TransactionStatus::Idle => State::Idle,
@@ -472,7 +469,13 @@ impl Connection {
                 _ => activity.transaction_start.or(Some(now)),
             };
         });
-        self.transport.flush().await
+        self.transport.flush().await?;
+        // The client has its answer: what is freed now keeps nobody waiting.
+        if status == TransactionStatus::Idle {
+            self.portals.clear();
+        }
+        self.session.free_spent();
+        Ok(())
     }
 
     /// Counts and logs the statement that ran: with its tag, or with the error that it ended by.

@@ -242,6 +242,12 @@ impl Session {
         &self.inner.copy_progress
     }
 
+    /// Frees what the statements before made needless. It need not be called; whoever answers clients does so when the
+    /// answer is on its way.
+    pub fn free_spent(&self) {
+        self.inner.core.engine.committer.free_spent();
+    }
+
     /// Takes the notices since the last call ("relation exists already, skipping").
     pub fn take_notices(&self) -> Vec<Notice> {
         self.inner.notices.take()

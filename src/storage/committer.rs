@@ -292,12 +292,21 @@ impl Committer {
                 return Ok(vacuum::count(&shared.store, &files));
             }
             history.trim_to(retention, now_ms());
+            drop(history.take_spent());
             (Arc::clone(history.newest()), history.take_unreachable(of))
         };
         vacuum::remove_unreachable(&shared.store, &newest, unreachable).map_err(|(left, error)| {
             shared.history.lock().retire(left);
             error
         })
+    }
+
+    /// Frees what the last commits made needless, if nobody else is at it. Whoever has sent the answer to a commit calls
+    /// it: then nobody waits.
+    pub fn free_spent(&self) {
+        let history = self.inner.shared.history.try_lock();
+        let spent = history.map(|mut history| history.take_spent());
+        drop(spent);
     }
 
     async fn request(

@@ -334,17 +334,21 @@ impl GroupWriter {
             return;
         };
         let newest = Arc::clone(newest);
-        {
+        let spent = {
             let mut history = self.shared.history.lock();
+            // Of the commits before, unless somebody came to free them.
+            let spent = history.take_spent();
             for (snapshot, commit, _) in &commits {
                 history.push(Arc::clone(snapshot), commit);
             }
             *self.shared.published.write() = Arc::clone(&newest);
-        }
+            spent
+        };
         self.shared.versions.send_replace(newest.version());
         for (snapshot, _, answer) in commits {
             let _ = answer.send(Ok(snapshot));
         }
+        drop(spent);
     }
 }
 

@@ -66,6 +66,8 @@ pub(super) struct History {
     dropped: VecDeque<VersionInfo>,
     /// The snapshots of `dropped`, and of versions whose words are forgotten, as long as somebody holds them.
     held: Vec<Weak<Snapshot>>,
+    /// Snapshots that nobody has any more: to free them takes longer than whoever commits should wait.
+    spent: Vec<Arc<Snapshot>>,
     retired: Vec<Retired>,
     /// The newest version that no crash takes away: its files stay.
     written: Version,
@@ -113,6 +115,7 @@ impl History {
             appended_bytes: 0,
             dropped: VecDeque::new(),
             held: Vec::new(),
+            spent: Vec::new(),
             retired: Vec::new(),
             written: opened_version,
         }
@@ -240,6 +243,8 @@ impl History {
         if Arc::strong_count(&oldest.snapshot) > 1 {
             self.held.retain(|s| s.strong_count() > 0);
             self.held.push(Arc::downgrade(&oldest.snapshot));
+        } else {
+            self.spent.push(oldest.snapshot);
         }
         self.dropped.push_back(VersionInfo {
             retained: false,
@@ -248,6 +253,11 @@ impl History {
         if self.dropped.len() > VERSIONS_MAX {
             self.dropped.pop_front();
         }
+    }
+
+    /// Takes out the snapshots that nobody has any more, to be freed where nobody waits.
+    pub(super) fn take_spent(&mut self) -> Vec<Arc<Snapshot>> {
+        std::mem::take(&mut self.spent)
     }
 
     /// The version, if it is kept.
@@ -477,6 +487,23 @@ mod tests {
         let next = Arc::new(history.newest().apply(&commit).unwrap());
         history.push(next, &commit);
         history.written(commit.version);
+    }
+
+    #[test]
+    fn versions_that_nobody_has_wait_to_be_freed_and_count_for_nothing() {
+        let id = CollectionId(1);
+        let mut history = History::new(Arc::new(Snapshot::empty()), Duration::from_millis(5));
+        let create = Change::CreateCollection(new_collection(1, "book"));
+        let load = Change::AddSegments(id, vec![new_segment(2, 5)]);
+        push(&mut history, 0, vec![create, load]);
+        let first = Arc::downgrade(history.newest());
+        push(&mut history, 10, vec![Change::Truncate(id)]);
+        history.trim(20);
+        assert!(history.get(Version(1)).is_none());
+        assert_eq!(first.strong_count(), 1);
+        assert_eq!(history.take_unreachable(None).len(), 1);
+        assert!(!history.take_spent().is_empty());
+        assert_eq!(first.strong_count(), 0);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod binary;
 mod column_type;
 mod interval;
 mod list;
+mod plain;
 
 use std::sync::Arc;
 
@@ -46,6 +47,9 @@ pub fn decode_parameter_of(
     bytes: Option<&[u8]>,
     zone: &Zone,
 ) -> Result<ScalarValue> {
+    if let Some(value) = bytes.and_then(|bytes| plain::value(declared, field, format, bytes)) {
+        return Ok(value);
+    }
     let array = decode_column(declared, field, format, &[bytes], zone).map_err(|e| e.error)?;
     Ok(ScalarValue::try_from_array(&array, 0)?)
 }

@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch};
-use arrow::compute::filter;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::compute::{cast, filter};
+use arrow::datatypes::DataType;
 
 use super::values::joined;
 use super::violations::{is_missing, refers_to_nothing};
@@ -20,6 +21,9 @@ pub struct Brought {
     table: String,
     columns: KeyColumns,
     seen: HashSet<u128>,
+    /// What stands in place of their hashes where the key is one integer: children come many to a parent, and to know
+    /// their integers again takes a quarter of hashing them as keys.
+    seen_integers: HashSet<i64>,
     /// The columns of the keys, batch after batch.
     keys: Vec<Vec<ArrayRef>>,
 }
@@ -44,6 +48,7 @@ impl Brought {
             table: collection.name.name.clone(),
             key: key.clone(),
             seen: HashSet::new(),
+            seen_integers: HashSet::new(),
             keys: Vec::new(),
         })
     }
@@ -64,7 +69,25 @@ impl Brought {
     /// 23503 for a row with some NULLs where MATCH FULL is asked for.
     pub fn add(&mut self, rows: &RecordBatch) -> Result<()> {
         let columns = self.columns.of_rows(rows)?;
-        let hashes = self.columns.hash(&columns)?;
+        let is_new = match integers(&columns) {
+            Some(integers) => self.new_integers(&integers),
+            None => self.new_keys(&columns)?,
+        };
+        if is_new.has_true() {
+            let new = columns.iter().map(|column| Ok(filter(column, &is_new)?));
+            self.keys.push(new.collect::<Result<_>>()?);
+        }
+        Ok(())
+    }
+
+    fn new_integers(&mut self, integers: &Int64Array) -> BooleanArray {
+        let seen = &mut self.seen_integers;
+        let is_new = |integer: Option<i64>| integer.is_some_and(|integer| seen.insert(integer));
+        integers.iter().map(is_new).collect::<Vec<_>>().into()
+    }
+
+    fn new_keys(&mut self, columns: &[ArrayRef]) -> Result<BooleanArray> {
+        let hashes = self.columns.hash(columns)?;
         let mut is_new = Vec::with_capacity(hashes.len());
         for (row, hash) in hashes.into_iter().enumerate() {
             let nulls = columns.iter().filter(|column| column.is_null(row)).count();
@@ -78,12 +101,7 @@ impl Brought {
             }
             is_new.push(nulls == 0 && self.seen.insert(hash));
         }
-        let is_new = BooleanArray::from(is_new);
-        if is_new.has_true() {
-            let new = columns.iter().map(|column| Ok(filter(column, &is_new)?));
-            self.keys.push(new.collect::<Result<_>>()?);
-        }
-        Ok(())
+        Ok(BooleanArray::from(is_new))
     }
 
     /// The keys, each once: the columns in the order of the foreign key.
@@ -100,6 +118,21 @@ impl Brought {
             Ok(text) => is_missing(&self.table, &self.key, &text, parent),
             Err(error) => error,
         }
+    }
+}
+
+/// The values of the only column of a key, if they are integers.
+fn integers(columns: &[ArrayRef]) -> Option<Int64Array> {
+    let [column] = columns else {
+        return None;
+    };
+    match column.data_type() {
+        DataType::Int64 => Some(column.as_primitive().clone()),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => {
+            let integers = cast(column, &DataType::Int64).ok()?;
+            Some(integers.as_primitive().clone())
+        }
+        _ => None,
     }
 }
 

@@ -4,6 +4,7 @@
 //! number is worse than none. The operators become functions over arrow's checked kernels once their types are known.
 //! A cast to a whole number rounds, doubles to the even one and decimals away from zero, where Arrow cuts.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Datum};
@@ -24,6 +25,9 @@ use super::assign::cast_to;
 use super::expressions::rewrite_expressions;
 use super::zone::Zone;
 use crate::storage::schema::ColumnType;
+
+/// Bytes of arguments that the name of a call has in full.
+const NAMED_BYTES_MAX: usize = 256;
 
 /// Makes checked functions of arithmetic operators. It must run after types are coerced.
 #[derive(Debug, Default)]
@@ -158,6 +162,20 @@ fn divides_by_zero(dividends: &dyn Array, divisors: &dyn Array) -> bool {
     })
 }
 
+/// The name of a call. It does not grow with the number of operators in a row: the planner names each of them with all
+/// that are below it, again and again.
+fn short_name(function: &str, args: &str) -> String {
+    if args.len() <= NAMED_BYTES_MAX {
+        return format!("{function}({args})");
+    }
+    let digest = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, args).hash(&mut hasher);
+        hasher.finish()
+    };
+    format!("{function}(#{:016x}{:016x})", digest(0), digest(1))
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct CheckedFunction {
     checked: Checked,
@@ -181,6 +199,11 @@ impl ScalarUDFImpl for CheckedFunction {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         Ok(types[0].clone())
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        let args: Vec<_> = args.iter().map(|a| a.schema_name().to_string()).collect();
+        Ok(short_name(self.name(), &args.join(",")))
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -229,5 +252,27 @@ impl ScalarUDFImpl for RoundingFunction {
             }
             ColumnarValue::Array(numbers) => ColumnarValue::Array(round(numbers)?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use datafusion::logical_expr::{col, lit};
+
+    use super::*;
+
+    #[test]
+    fn names_of_long_sums_are_short_and_differ() {
+        let sum = |first: Expr, terms: i64| {
+            (0..terms).fold(first, |sum, n| Checked::Add.call(sum, lit(n)))
+        };
+        let name = |expr: &Expr| expr.schema_name().to_string();
+        assert_eq!(name(&sum(col("a"), 1)), "checked_add(a,Int64(0))");
+        let long = [sum(col("a"), 400), sum(col("b"), 400), sum(col("a"), 401)];
+        let names: Vec<_> = long.iter().map(name).collect();
+        assert!(names.iter().all(|n| n.len() < 2 * NAMED_BYTES_MAX));
+        assert_eq!(name(&long[0].clone()), names[0]);
+        assert!(names[0] != names[1] && names[0] != names[2] && names[1] != names[2]);
     }
 }

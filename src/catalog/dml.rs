@@ -13,9 +13,11 @@
 //! With ON CONFLICT a [`ConflictNode`] stands above the rows that are brought, and finds the live ones with their keys;
 //! what they become is computed by a projection above it.
 
+mod answer;
 mod changed;
 mod conflict;
 mod exec;
+mod statement;
 #[cfg(test)]
 mod tests;
 mod whole;

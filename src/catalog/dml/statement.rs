@@ -1,0 +1,346 @@
+//! One execution of a statement that changes rows: in a transaction, or as one of its own.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::metrics::Count;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use tokio::sync::OwnedMutexGuard;
+
+use super::answer::Answer;
+use super::changed::{ChangedRowsExec, Slot};
+use super::conflict::ConflictExec;
+use super::exec::Replan;
+use super::whole::{Split, split};
+use super::write::{Changed, Writer};
+use super::{Operation, Target};
+use crate::catalog::options::{PinnedSnapshot, ShelfmarkOptions};
+use crate::catalog::scan::CollectionScanExec;
+use crate::catalog::temporary::Temporary;
+use crate::catalog::transaction::{CurrentTransaction, OpenTransaction};
+use crate::catalog::zone::Zone;
+use crate::error::{Error, ErrorKind, Result};
+use crate::storage::schema::Version;
+use crate::storage::snapshot::Snapshot;
+use crate::storage::transaction::Durability;
+
+/// How often a statement is run before it reports that others were faster.
+const TRIES_MAX: usize = 100;
+/// The most time between a conflict and the version that won.
+const NEWER_VERSION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// One execution.
+pub(super) struct Statement {
+    pub target: Target,
+    pub operation: Operation,
+    pub input: Arc<dyn ExecutionPlan>,
+    pub returns: bool,
+    pub replan: Option<Replan>,
+    pub read: Option<Arc<Snapshot>>,
+    pub context: Arc<TaskContext>,
+    /// Of a DELETE that may take segments whole.
+    pub segments_whole: Option<Count>,
+}
+
+impl Statement {
+    /// Does what the statement says, and commits it unless it is part of a transaction.
+    ///
+    /// # Errors
+    /// Those of its query, of what the rows break, and 40001 when others were faster too often.
+    pub async fn run(&self) -> Result<Answer> {
+        let config = self.context.session_config();
+        match (self.operation, config.get_extension::<OpenTransaction>()) {
+            (_, Some(transaction)) => self.join(&transaction).await,
+            (_, None) if self.target.collection.is_temporary() || reads_temporary(&self.input) => {
+                self.alone().await
+            }
+            (Operation::Insert, None) if !looks_keys_up(&self.input) => self.insert().await,
+            (_, None) => self.change().await,
+        }
+    }
+
+    fn durability(&self) -> Durability {
+        ShelfmarkOptions::durability_of(self.context.session_config().options())
+    }
+
+    /// The zone whose clock tells times.
+    fn zone(&self) -> Zone {
+        Zone::of(self.context.session_config().options())
+    }
+
+    /// The transaction has read what it read: a statement in it is not run again.
+    async fn join(&self, transaction: &OpenTransaction) -> Result<Answer> {
+        self.join_by(&self.input, transaction).await
+    }
+
+    async fn join_by(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        transaction: &OpenTransaction,
+    ) -> Result<Answer> {
+        let Run { changed, answer } = self.rows(plan, &transaction.snapshot()).await?;
+        let rules = &self.target.rules;
+        changed
+            .new
+            .join(transaction, &changed.removed, rules, self.zone())
+            .await?;
+        Ok(answer)
+    }
+
+    /// Temporary tables are in no commit: a statement that names one is a transaction of its own.
+    async fn alone(&self) -> Result<Answer> {
+        let config = self.context.session_config();
+        let current = config.get_extension::<CurrentTransaction>();
+        let current = current.ok_or_else(|| {
+            Error::unsupported("temporary tables need a session of a shelfmark Database")
+        })?;
+        let base = PinnedSnapshot::or_newest(config, &self.target.engine);
+        let temporary = Arc::clone(current.temporary());
+        self.commit_alone(&self.input, base, temporary).await
+    }
+
+    /// What foreign keys do about rows that go is part of a transaction.
+    async fn cascade(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<Answer> {
+        let config = self.context.session_config();
+        let current = config.get_extension::<CurrentTransaction>();
+        let temporary = current.map(|current| Arc::clone(current.temporary()));
+        self.commit_alone(plan, Arc::clone(snapshot), temporary.unwrap_or_default())
+            .await
+    }
+
+    /// Commits a transaction of which the statement is all.
+    async fn commit_alone(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        base: Arc<Snapshot>,
+        temporary: Arc<Temporary>,
+    ) -> Result<Answer> {
+        let engine = Arc::clone(&self.target.engine);
+        let pool = self.context.memory_pool();
+        let transaction = OpenTransaction::over(engine, pool, temporary, base);
+        match self.join_by(plan, &transaction).await {
+            Ok(answer) => {
+                transaction.commit(self.durability()).await?;
+                Ok(answer)
+            }
+            Err(error) => {
+                transaction.roll_back();
+                Err(error)
+            }
+        }
+    }
+
+    /// Rows that were read once are inserted as they are, however often others commit meanwhile.
+    async fn insert(&self) -> Result<Answer> {
+        let committer = &self.target.engine.committer;
+        let Run { changed, answer } = self.rows(&self.input, &committer.snapshot()).await?;
+        let Changed {
+            mut new, removed, ..
+        } = changed;
+        let (mut turn, durability) = (None, self.durability());
+        for _ in 1..TRIES_MAX {
+            let snapshot = committer.snapshot();
+            match new.commit(&snapshot, &removed, durability).await {
+                Err(e) if e.kind() == ErrorKind::Conflict => {
+                    self.wait_for_turn(&mut turn, snapshot.version()).await;
+                }
+                result => return result.map(|()| answer),
+            }
+        }
+        let snapshot = committer.snapshot();
+        let last = new.commit(&snapshot, &removed, durability).await;
+        last.map(|()| answer)
+    }
+
+    /// Rows are looked for again, in a newer version, when others changed them meanwhile.
+    async fn change(&self) -> Result<Answer> {
+        let (mut plan, mut planned) = self.consistent_plan().await?;
+        let mut turn = None;
+        for _ in 1..TRIES_MAX {
+            let snapshot = self.read_by(&plan, &planned)?;
+            match (self.change_once(&plan, &snapshot).await, &self.replan) {
+                (Err(e), Some(replan)) if e.kind() == ErrorKind::Conflict => {
+                    self.wait_for_turn(&mut turn, snapshot.version()).await;
+                    planned = self.target.engine.committer.snapshot();
+                    plan = replan.plan(&planned).await?;
+                }
+                (result, _) => return result,
+            }
+        }
+        let snapshot = self.read_by(&plan, &planned)?;
+        self.change_once(&plan, &snapshot).await
+    }
+
+    /// Waits until the statements that lost before in the collection are done, and the commit that won can be seen: a conflict is told
+    /// before the winner is durable.
+    async fn wait_for_turn(&self, turn: &mut Option<OwnedMutexGuard<()>>, read: Version) {
+        if turn.is_none() {
+            let collection = self.target.collection.id;
+            *turn = Some(self.target.engine.retrying.wait(collection).await);
+        }
+        let mut versions = self.target.engine.committer.subscribe();
+        let newer = versions.wait_for(|version| *version > read);
+        // When no newer version comes, the log cannot be written, and the next try will say so.
+        let _ = tokio::time::timeout(NEWER_VERSION_TIMEOUT, newer).await;
+    }
+
+    /// The statement's query as it was planned, unless its scans read different versions, and what it was planned over.
+    async fn consistent_plan(&self) -> Result<(Arc<dyn ExecutionPlan>, Arc<Snapshot>)> {
+        let versions = versions(&self.input);
+        match &self.replan {
+            Some(replan) if versions.len() > 1 => {
+                let newest = self.target.engine.committer.snapshot();
+                Ok((replan.plan(&newest).await?, newest))
+            }
+            _ => Ok((Arc::clone(&self.input), self.planned_over())),
+        }
+    }
+
+    /// The version that the query was planned over; a session that pins none gives the newest.
+    fn planned_over(&self) -> Arc<Snapshot> {
+        let pinned =
+            || PinnedSnapshot::or_newest(self.context.session_config(), &self.target.engine);
+        self.read.clone().unwrap_or_else(pinned)
+    }
+
+    /// The version that a plan reads. It need not be among those that are kept: whoever has planned over it holds it.
+    fn read_by(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        planned: &Arc<Snapshot>,
+    ) -> Result<Arc<Snapshot>> {
+        let committer = &self.target.engine.committer;
+        let versions = versions(plan);
+        match versions.iter().next() {
+            // A query that was planned to have no rows scans nothing.
+            None => Ok(committer.snapshot()),
+            Some(version) if *version == planned.version() && versions.len() == 1 => {
+                Ok(Arc::clone(planned))
+            }
+            Some(version) if versions.len() == 1 => committer.snapshot_at(*version),
+            Some(_) => {
+                let message = "the statement's query reads different versions";
+                Err(Error::conflict(message))
+            }
+        }
+    }
+
+    async fn change_once(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<Answer> {
+        let mut references = snapshot.references_to(self.target.collection.id);
+        if references.any(|(_, key)| key.acts()) {
+            return self.cascade(plan, snapshot).await;
+        }
+        let Run {
+            mut changed,
+            answer,
+        } = self.rows(plan, snapshot).await?;
+        let durability = self.durability();
+        let new = &mut changed.new;
+        new.commit(snapshot, &changed.removed, durability).await?;
+        Ok(answer)
+    }
+
+    /// Removes the segments that are taken whole; the answer finds the other rows.
+    fn take_whole(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        writer: &mut Writer,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(counter) = &self.segments_whole else {
+            return Ok(Arc::clone(plan));
+        };
+        Ok(match split(plan)? {
+            Some(Split { rest, whole }) => {
+                counter.add(whole.len());
+                writer.remove(whole);
+                rest
+            }
+            None => Arc::clone(plan),
+        })
+    }
+
+    /// Runs the query: the rows that come, the addresses of those that go, and what RETURNING makes of them.
+    async fn rows(&self, plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Run> {
+        let collection = self.target.current(snapshot)?;
+        let (target, zone) = (&self.target, self.zone());
+        let mut writer = Writer::try_new(target, self.operation, collection, snapshot, zone)?;
+        let mut answer = Answer::new(self.context.memory_pool());
+        let plan = &self.take_whole(plan, &mut writer)?;
+        let mut rows = execute_stream(Arc::clone(plan), Arc::clone(&self.context))?;
+        if self.returns {
+            let slot = slot_of(plan)?;
+            slot.open(writer).await;
+            let collected = answer.collect(rows).await;
+            let written = slot.close().await;
+            collected?;
+            writer = written?;
+        } else {
+            while let Some(batch) = rows.next().await {
+                writer.push(&batch?).await?;
+            }
+        }
+        let changed = writer.finish().await?;
+        if !self.returns {
+            answer.push_count(changed.count)?;
+        }
+        Ok(Run { changed, answer })
+    }
+}
+
+/// What a statement is about to change, and what it answers then.
+struct Run {
+    changed: Changed,
+    answer: Answer,
+}
+
+/// Where the writer goes that hands changed rows on.
+fn slot_of(plan: &Arc<dyn ExecutionPlan>) -> Result<Arc<Slot>> {
+    let mut rest = vec![plan];
+    while let Some(plan) = rest.pop() {
+        if let Some(changed) = plan.downcast_ref::<ChangedRowsExec>() {
+            return Ok(Arc::clone(changed.slot()));
+        }
+        rest.extend(plan.children());
+    }
+    Err(Error::internal("RETURNING lost the changed rows"))
+}
+
+/// Whether what is inserted depends on the keys that are there.
+fn looks_keys_up(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    plan.is::<ConflictExec>() || plan.children().into_iter().any(looks_keys_up)
+}
+
+/// Whether a scan is of a temporary table.
+fn reads_temporary(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let scan = plan.downcast_ref::<CollectionScanExec>();
+    scan.is_some_and(|scan| scan.source().collection.is_temporary())
+        || plan.children().into_iter().any(reads_temporary)
+}
+
+/// The versions that the scans of a query read, those aside that are asked for by their number or time.
+fn versions(plan: &Arc<dyn ExecutionPlan>) -> HashSet<Version> {
+    let mut versions = HashSet::new();
+    let mut rest = vec![plan];
+    while let Some(plan) = rest.pop() {
+        let scan = plan.downcast_ref::<CollectionScanExec>();
+        if let Some(scan) = scan.filter(|scan| scan.source().held.is_none()) {
+            versions.insert(scan.source().version);
+        }
+        if let Some(conflict) = plan.downcast_ref::<ConflictExec>() {
+            versions.insert(conflict.version());
+        }
+        rest.extend(plan.children());
+    }
+    versions
+}

@@ -26,7 +26,7 @@ mod write;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
@@ -343,11 +343,11 @@ fn check_input(
 
 /// The schema of the output.
 fn count_schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new(
-        "count",
-        DataType::UInt64,
-        false,
-    )]))
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let count = Field::new("count", DataType::UInt64, false);
+        Arc::new(Schema::new(vec![count]))
+    });
+    Arc::clone(&SCHEMA)
 }
 
 impl PartialEq for DmlNode {

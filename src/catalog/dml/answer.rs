@@ -11,49 +11,45 @@ use futures::{Stream, StreamExt, stream};
 use super::count_schema;
 use crate::error::Result;
 
-/// The rows of an answer: they wait for the commit, in memory that is counted.
+/// The rows of an answer: they wait for the commit.
 pub(super) struct Answer {
     batches: Vec<RecordBatch>,
-    memory: MemoryReservation,
+    /// Where rows that RETURNING makes are counted.
+    memory: Option<MemoryReservation>,
 }
 
 impl Answer {
-    /// Without rows, counted in `pool`.
-    pub fn new(pool: &Arc<dyn MemoryPool>) -> Self {
-        Self {
-            batches: Vec::new(),
-            memory: MemoryConsumer::new("RETURNING").register(pool),
-        }
-    }
-
-    /// Adds a batch.
+    /// How many rows were changed.
     ///
     /// # Errors
-    /// 53200 when the pool has no room for it.
-    pub fn push(&mut self, batch: RecordBatch) -> Result<()> {
-        self.memory.try_grow(batch.get_array_memory_size())?;
-        self.batches.push(batch);
-        Ok(())
-    }
-
-    /// Adds how many rows were changed.
-    ///
-    /// # Errors
-    /// Those of [`Answer::push`].
-    pub fn push_count(&mut self, count: u64) -> Result<()> {
+    /// None in practice.
+    pub fn count(count: u64) -> Result<Self> {
         let count = UInt64Array::from(vec![count]);
-        self.push(RecordBatch::try_new(count_schema(), vec![Arc::new(count)])?)
+        Ok(Self {
+            batches: vec![RecordBatch::try_new(count_schema(), vec![Arc::new(count)])?],
+            memory: None,
+        })
     }
 
-    /// Adds what a stream gives.
+    /// What RETURNING makes of the rows, counted in `pool`.
     ///
     /// # Errors
-    /// Those of the stream and of [`Answer::push`].
-    pub async fn collect(&mut self, mut rows: SendableRecordBatchStream) -> Result<()> {
+    /// Those of the stream; 53200 when the pool has no room for a batch.
+    pub async fn collect(
+        mut rows: SendableRecordBatchStream,
+        pool: &Arc<dyn MemoryPool>,
+    ) -> Result<Self> {
+        let memory = MemoryConsumer::new("RETURNING").register(pool);
+        let mut batches = Vec::new();
         while let Some(batch) = rows.next().await {
-            self.push(batch?)?;
+            let batch = batch?;
+            memory.try_grow(batch.get_array_memory_size())?;
+            batches.push(batch);
         }
-        Ok(())
+        Ok(Self {
+            batches,
+            memory: Some(memory),
+        })
     }
 
     /// The batches; their memory is held until the last is taken.

@@ -275,25 +275,22 @@ impl Statement {
         let collection = self.target.current(snapshot)?;
         let (target, zone) = (&self.target, self.zone());
         let mut writer = Writer::try_new(target, self.operation, collection, snapshot, zone)?;
-        let mut answer = Answer::new(self.context.memory_pool());
         let plan = &self.take_whole(plan, &mut writer)?;
         let mut rows = execute_stream(Arc::clone(plan), Arc::clone(&self.context))?;
         if self.returns {
             let slot = slot_of(plan)?;
             slot.open(writer).await;
-            let collected = answer.collect(rows).await;
+            let answer = Answer::collect(rows, self.context.memory_pool()).await;
             let written = slot.close().await;
-            collected?;
-            writer = written?;
-        } else {
-            while let Some(batch) = rows.next().await {
-                writer.push(&batch?).await?;
-            }
+            let answer = answer?;
+            let changed = written?.finish().await?;
+            return Ok(Run { changed, answer });
+        }
+        while let Some(batch) = rows.next().await {
+            writer.push(&batch?).await?;
         }
         let changed = writer.finish().await?;
-        if !self.returns {
-            answer.push_count(changed.count)?;
-        }
+        let answer = Answer::count(changed.count)?;
         Ok(Run { changed, answer })
     }
 }

@@ -2,7 +2,7 @@
 //! executions of operators that are kept.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat};
@@ -184,15 +184,20 @@ impl ExecutionPlan for ValuesExec {
     }
 }
 
+/// A row without columns: what expressions without columns are evaluated over.
+static ONE_ROW: LazyLock<RecordBatch> = LazyLock::new(|| {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
+        .expect("invariant: a batch without columns has any number of rows")
+});
+
 /// All rows, the values of a row from left to right before those of the next.
 fn computed(rows: &[Vec<Arc<dyn PhysicalExpr>>], schema: &SchemaRef) -> Result<RecordBatch> {
-    let one = RecordBatchOptions::new().with_row_count(Some(1));
-    let one = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &one)?;
     let mut columns: Vec<Vec<ArrayRef>> =
         vec![Vec::with_capacity(rows.len()); schema.fields().len()];
     for row in rows {
         for ((expr, column), field) in row.iter().zip(&mut columns).zip(schema.fields()) {
-            let value = expr.evaluate(&one)?.into_array(1)?;
+            let value = expr.evaluate(&ONE_ROW)?.into_array(1)?;
             column.push(match value.data_type() == field.data_type() {
                 true => value,
                 false => cast(&value, field.data_type())?,

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result, sqlstate};
 
+/// The longest time that anything may be set to, 100 years: more is an error of who wrote it, and would not be a date.
+pub const DURATION_MAX: Duration = Duration::from_secs(3_155_760_000);
+
 /// Where a setting can be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
@@ -138,7 +141,7 @@ settings! {
     /// Bytes of growing rows after which they are sealed.
     growing_max_size: ByteSize = ByteSize::mib(16), Collection "growing.max_size" in ByteSize(1)..=ByteSize::mib(1_024);
     /// Age of the oldest growing row after which the rows are sealed.
-    growing_max_age: Duration = Duration::from_secs(300), Collection "growing.max_age" in Duration::from_millis(1)..;
+    growing_max_age: Duration = Duration::from_secs(300), Collection "growing.max_age" in Duration::from_millis(1)..=DURATION_MAX;
     /// Whether compaction may run at all.
     compaction_enable: bool = true, Collection "compaction.enable" in ..;
     /// Whether merges, purges and clusterings may start by themselves; growing rows are sealed in any case.
@@ -156,15 +159,15 @@ settings! {
     /// Whether clustering may start by itself.
     compaction_clustering_auto: bool = false, Collection "compaction.clustering.auto" in ..;
     /// How often it is decided whether clustering starts by itself.
-    compaction_clustering_trigger_interval: Duration = Duration::from_secs(600), Collection "compaction.clustering.trigger_interval" in Duration::from_millis(1)..;
+    compaction_clustering_trigger_interval: Duration = Duration::from_secs(600), Collection "compaction.clustering.trigger_interval" in Duration::from_millis(1)..=DURATION_MAX;
     /// The least time between two clusterings of a collection that start by themselves.
-    compaction_clustering_min_interval: Duration = Duration::from_secs(3_600), Collection "compaction.clustering.min_interval" in ..;
+    compaction_clustering_min_interval: Duration = Duration::from_secs(3_600), Collection "compaction.clustering.min_interval" in Duration::ZERO..=DURATION_MAX;
     /// The time after which a collection is clustered by itself, however little is new.
-    compaction_clustering_max_interval: Duration = Duration::from_secs(259_200), Collection "compaction.clustering.max_interval" in Duration::from_millis(1)..;
+    compaction_clustering_max_interval: Duration = Duration::from_secs(259_200), Collection "compaction.clustering.max_interval" in Duration::from_millis(1)..=DURATION_MAX;
     /// Bytes of new rows past which a collection is clustered by itself.
     compaction_clustering_new_data_size_threshold: ByteSize = ByteSize::mib(512), Collection "compaction.clustering.new_data_size_threshold" in ByteSize(1)..;
     /// The time after which a clustering fails; nothing changes then.
-    compaction_clustering_timeout: Duration = Duration::from_secs(7_200), Collection "compaction.clustering.timeout" in Duration::from_millis(1)..;
+    compaction_clustering_timeout: Duration = Duration::from_secs(7_200), Collection "compaction.clustering.timeout" in Duration::from_millis(1)..=DURATION_MAX;
     /// The most clustering runs that may overlap once a collection has been clustered on request or by max_interval.
     compaction_clustering_max_depth: u64 = 4, Collection "compaction.clustering.max_depth" in 1..=1_000;
     /// The part of memory_limit that one clustering may use as memory.
@@ -178,7 +181,7 @@ settings! {
     /// A segment below this part of the segment size is small: compaction puts it together with others.
     segment_small_proportion: f64 = 0.8, Collection "segment.small_proportion" in 0.0..=1.0;
     /// How long earlier versions can be queried, within what memory holds.
-    retention_duration: Duration = Duration::from_secs(3_600), Global "retention_duration" in ..;
+    retention_duration: Duration = Duration::from_secs(3_600), Global "retention_duration" in Duration::ZERO..=DURATION_MAX;
     /// Bytes of log after which a checkpoint is written.
     checkpoint_log_size: ByteSize = ByteSize::mib(64), Global "checkpoint.log_size" in ByteSize(1)..;
     /// Commits after which a checkpoint is written.
@@ -508,7 +511,26 @@ mod tests {
         assert_eq!(code("segment.max_rows = 0"), "22023");
         assert_eq!(code("segment.small_proportion = 1.5"), "22023");
         assert_eq!(code("segment.small_proportion = 'nan'"), "22023");
+        assert_eq!(code("retention_duration = '101 years'"), "22023");
         assert_eq!(code("= 1"), "22023");
+    }
+
+    #[test]
+    fn durations_are_bounded() {
+        let mut settings = Settings::default();
+        let durations = settings.list();
+        let durations = durations
+            .iter()
+            .filter(|s| s.value.parse::<f64>().is_err() && Duration::from_text(&s.value).is_some());
+        let names: Vec<&str> = durations.map(|s| s.name).collect();
+        assert_eq!(names.len(), 6);
+        for name in names {
+            settings.set(name, "100 years").unwrap();
+            let error = settings.set(name, "5000000 years").unwrap_err();
+            assert_eq!(error.sqlstate(), "22023");
+            let hint = error.hint().unwrap_or_default().to_string();
+            assert!(hint.ends_with("to 100years."), "{hint}");
+        }
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use super::session::Session;
 use crate::error::{Error, Result, sqlstate};
-use crate::settings::{Scope, Settings, duration_text};
+use crate::settings::{DURATION_MAX, Scope, Settings, duration_text};
 use crate::storage::options::{AUTO_COMPACTION, CollectionOptions};
-use crate::storage::ttl::{TTL, TTL_COLUMN, TTL_MAX};
+use crate::storage::ttl::{TTL, TTL_COLUMN};
 
 /// The dotted name of a setting that has other names as an option.
 fn dotted(name: &str) -> &str {
@@ -132,7 +132,7 @@ fn is_of_ttl(name: &str) -> bool {
 /// The text of a duration, the same for the same time.
 fn time_to_live(value: &str) -> Result<String> {
     let duration = humantime::parse_duration(value).ok();
-    let duration = duration.filter(|duration| *duration <= TTL_MAX);
+    let duration = duration.filter(|duration| *duration <= DURATION_MAX);
     duration.map(duration_text).ok_or_else(|| {
         let error = invalid(format!("invalid value for option \"{TTL}\": \"{value}\""));
         error.with_hint("It is a duration such as 30 days or 1h 30min, of 100 years at the most.")

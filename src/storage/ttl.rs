@@ -14,8 +14,6 @@ use crate::error::{Error, Result, sqlstate};
 pub const TTL: &str = "ttl";
 /// The option with the name of the column from which that time counts.
 pub const TTL_COLUMN: &str = "ttl_column";
-/// The longest that rows may live, 100 years.
-pub const TTL_MAX: Duration = Duration::from_secs(3_155_760_000);
 
 const DAY_MICROSECONDS: i64 = 86_400_000_000;
 

@@ -375,3 +375,40 @@ pub struct JobRecord {
     /// Why it did nothing or failed, or why it was started.
     pub reason: String,
 }
+
+impl JobRecord {
+    /// A job of a collection of that name, as it begins.
+    pub fn queued(
+        id: JobId,
+        collection: CollectionId,
+        name: impl Into<String>,
+        kind: JobKind,
+        created_ms: i64,
+    ) -> Self {
+        Self {
+            id,
+            collection,
+            collection_name: name.into(),
+            kind,
+            state: JobState::Queued,
+            created_ms,
+            started_ms: None,
+            finished_ms: None,
+            segments_in: 0,
+            segments_out: 0,
+            rows_in: 0,
+            rows_out: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            depth_before: None,
+            depth_after: None,
+            overlaps_before: None,
+            overlaps_after: None,
+            deletes_rebased: 0,
+            peak_memory_bytes: None,
+            spilled_bytes: None,
+            sqlstate: None,
+            reason: String::new(),
+        }
+    }
+}

@@ -27,6 +27,7 @@ pub mod growing;
 mod history;
 pub mod index;
 pub mod inspect;
+mod job_history;
 pub mod key_index;
 pub mod key_model;
 mod levels;

@@ -18,6 +18,7 @@ use super::change::{
 use super::collection::{Collection, Segment, check_rows};
 use super::growing::GrowingSegment;
 use super::index::Index;
+use super::job_history::{JOBS_MAX, to_forget};
 use super::role::{Role, RoleId};
 use super::schema::{CollectionId, FieldId, IndexId, JobId, SegmentId, SequenceId, Version};
 use super::sequence::Sequence;
@@ -25,9 +26,6 @@ use crate::error::{Error, Result, sqlstate};
 
 /// The schema that exists in every database.
 pub const DEFAULT_SCHEMA: &str = "public";
-/// Ended jobs that are remembered.
-pub const JOBS_MAX: usize = 1_000;
-
 /// The database at one version.
 ///
 /// Invariants: every name in `names` belongs to exactly one collection or view; ids of collections, segments and
@@ -513,8 +511,9 @@ impl Snapshot {
         self.use_id(job.id.0);
         self.jobs.insert_mut(job.id, Arc::new(job.clone()));
         if self.jobs.size() > JOBS_MAX {
-            let oldest = self.jobs.first().map(|(id, _)| *id);
-            oldest.map(|id| self.jobs.remove_mut(&id));
+            let jobs = self.jobs.values().map(|job| &**job);
+            let forgotten = to_forget(jobs, |id| self.collections.contains_key(&id));
+            forgotten.map(|id| self.jobs.remove_mut(&id));
         }
     }
 

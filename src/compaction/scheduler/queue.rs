@@ -12,7 +12,7 @@ use crate::compaction::jobs::Task;
 use crate::compaction::policy::{JobOptions, Request};
 use crate::compaction::run::now_ms;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
-use crate::storage::change::{JobRecord, JobState};
+use crate::storage::change::JobRecord;
 use crate::storage::collection::Collection;
 use crate::storage::schema::{CollectionId, JobId};
 
@@ -163,29 +163,9 @@ pub(in crate::compaction) fn new_record(
     } else {
         "asked for"
     };
+    let name = collection.name.to_string();
     JobRecord {
-        id,
-        collection: collection.id,
-        collection_name: collection.name.to_string(),
-        kind: request.kind,
-        state: JobState::Queued,
-        created_ms: now_ms(),
-        started_ms: None,
-        finished_ms: None,
-        segments_in: 0,
-        segments_out: 0,
-        rows_in: 0,
-        rows_out: 0,
-        bytes_in: 0,
-        bytes_out: 0,
-        depth_before: None,
-        depth_after: None,
-        overlaps_before: None,
-        overlaps_after: None,
-        deletes_rebased: 0,
-        peak_memory_bytes: None,
-        spilled_bytes: None,
-        sqlstate: None,
         reason: reason.to_string(),
+        ..JobRecord::queued(id, collection.id, name, request.kind, now_ms())
     }
 }

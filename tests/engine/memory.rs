@@ -13,9 +13,8 @@ use super::program;
 
 /// Bytes of memory that a compaction may use.
 const BUDGET: u64 = 16 << 20;
-/// What may come on top in a build without optimisation on a machine that does other things, where what was freed stays
-/// longer: without a budget of the whole it was one and a half times as much.
-const SLACK: u64 = BUDGET;
+/// What may come on top: what was freed and has not gone back to the system yet.
+const SLACK: u64 = BUDGET / 5;
 /// Rows of about a kilobyte, half of it text and half a vector: ten times the budget.
 const ROWS: u64 = 165_000;
 

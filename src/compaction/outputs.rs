@@ -66,6 +66,7 @@ impl Outputs {
 impl Drop for Outputs {
     fn drop(&mut self) {
         for segment in &self.segments {
+            self.engine.forget(segment.id);
             if let Err(error) = self
                 .engine
                 .store

@@ -1,6 +1,7 @@
 //! Compaction from rows to rows, through the scheduler.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::depth::clustering_information;
@@ -8,9 +9,9 @@ use super::jobs::Task;
 use super::policy::{JobOptions, Request};
 use super::run::{Prepared, prepare};
 use super::scheduler::{Scheduler, new_record};
-use super::testing::{Book, KEY, Shelf, TITLE, quiet, rows_max};
+use super::testing::{Book, EMBEDDING, KEY, Shelf, TITLE, quiet, rows_max};
 use crate::storage::change::{JobKind, JobRecord, JobState};
-use crate::storage::schema::JobId;
+use crate::storage::schema::{JobId, SegmentId};
 
 mod jobs;
 mod meanwhile;
@@ -86,6 +87,43 @@ async fn clustering_keeps_every_row_and_makes_ranges_disjoint() {
     let third = compact(&scheduler, &shelf, JobKind::Cluster).await;
     assert_eq!(third.state, JobState::Succeeded);
     assert_eq!(shelf.rows().len(), before.len() + 1);
+}
+
+#[tokio::test]
+async fn what_searches_have_at_hand_of_inputs_they_have_of_outputs() {
+    let shelf = Shelf::open(quiet(), rows_max(100), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    let (segments, columns) = (&shelf.engine.segments, &shelf.engine.columns);
+    let ids = || -> HashSet<SegmentId> { shelf.current().segments().map(|s| s.id).collect() };
+    for books in mixed(300).chunks(100) {
+        shelf.insert(books);
+        compact(&scheduler, &shelf, JobKind::Seal).await;
+    }
+    compact(&scheduler, &shelf, JobKind::Cluster).await;
+    assert!(!segments.is_any_mapped(&ids()), "nobody has searched");
+
+    let collection = shelf.current();
+    let segment = collection.segments().next().unwrap();
+    let reader = shelf.engine.open_segment(&collection, segment).unwrap();
+    let pages = reader.vector_pages(EMBEDDING).unwrap().unwrap();
+    pages.vectors(0, 0..1).unwrap();
+    let schema = &collection.schema;
+    let kept = columns.read(segment.id, &reader, 0, schema, &[KEY]);
+    assert!(kept.unwrap().is_some());
+    let before = ids();
+    let full = JobOptions {
+        full: true,
+        ..JobOptions::default()
+    };
+    let id = scheduler.submit(shelf.collection, JobKind::Cluster, full);
+    let job = scheduler.wait(id.await.unwrap(), TIMEOUT).await.unwrap();
+    assert_eq!(job.state, JobState::Succeeded, "{}", job.reason);
+    for id in ids() {
+        assert!(!before.contains(&id));
+        let one = HashSet::from([id]);
+        assert!(segments.is_any_mapped(&one));
+        assert_eq!(columns.fields_of(&one), HashSet::from([KEY]));
+    }
 }
 
 #[tokio::test]

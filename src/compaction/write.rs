@@ -16,6 +16,7 @@ use super::order::SortOrder;
 use super::outputs::Outputs;
 use super::ranges::{Cutter, Limits, Weight};
 use super::steps::Steps;
+use super::warm::warm;
 use crate::error::{Error, Result};
 use crate::storage::change::NewSegment;
 use crate::storage::collect::nan_fields;
@@ -283,7 +284,7 @@ impl GroupWriter {
         open.notes.put_into(&mut written.stats);
         open.file.publish()?;
         self.task.add_segment(written.bytes);
-        outputs.add_segment(NewSegment {
+        let segment = NewSegment {
             id: open.id,
             rows: written.rows,
             bytes: written.bytes,
@@ -294,8 +295,11 @@ impl GroupWriter {
             stats: Arc::new(written.stats),
             filters: written.filters,
             deletes: RoaringBitmap::new(),
-        });
-        self.task.moved(written.bytes - open.bytes)
+        };
+        // From now on whoever drops the outputs removes the file.
+        outputs.add_segment(segment.clone());
+        self.task.moved(written.bytes - open.bytes)?;
+        warm(&self.engine, &self.collection, &segment, &self.task)
     }
 }
 

@@ -8,6 +8,7 @@ use super::committer::{Committer, CommitterOptions};
 use super::disk::Files;
 use super::filter_file::FilterCache;
 use super::key_index::KeyIndexes;
+use super::schema::SegmentId;
 use super::segment::{ColumnCache, SegmentCache, SegmentReader};
 use super::sequence::Leases;
 use super::store::Store;
@@ -98,6 +99,13 @@ impl Engine {
         self.segments.open(segment, &path, &label)
     }
 
+    /// Forgets what is known of a segment whose file goes.
+    pub fn forget(&self, segment: SegmentId) {
+        self.segments.remove(segment);
+        self.columns.remove(segment);
+        self.keys.remove(segment);
+    }
+
     /// Deletes the files of segments that no version needs which anybody can reach.
     ///
     /// # Errors
@@ -108,9 +116,7 @@ impl Engine {
             return Ok(vacuumed);
         }
         for segment in &vacuumed.segments {
-            self.segments.remove(*segment);
-            self.columns.remove(*segment);
-            self.keys.remove(*segment);
+            self.forget(*segment);
         }
         for filter in &vacuumed.filters {
             self.filters.remove(*filter);

@@ -1,6 +1,6 @@
 //! Open segments, as many and as large as may be kept, the least recently used closed first.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -65,6 +65,13 @@ impl SegmentCache {
         Ok(self.insert(segment.id, reader))
     }
 
+    /// Whether one of these segments is open, and its vectors were read in place, as searches do.
+    pub fn is_any_mapped(&self, segments: &HashSet<SegmentId>) -> bool {
+        let readers = self.readers.lock();
+        let mut open = readers.open.iter();
+        open.any(|(id, (_, reader))| segments.contains(id) && reader.is_mapped())
+    }
+
     /// Forgets a segment whose file goes.
     pub fn remove(&self, id: SegmentId) {
         self.readers.lock().remove(id);
@@ -105,8 +112,6 @@ impl SegmentCache {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::collections::HashSet;
-
     use super::*;
     use crate::storage::change::NewSegment;
     use crate::storage::schema::{CollectionOptions, CollectionSchema, FieldId, Version};

@@ -1,6 +1,6 @@
 //! Decoded columns of row groups, for predicates that are evaluated again and again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -150,6 +150,14 @@ impl ColumnCache {
         }
         let read = self.read(segment, reader, row_group, schema, &fields)?;
         Ok(read.map(|(columns, bytes)| (Arc::clone(columns.column(0)), bytes)))
+    }
+
+    /// The columns that are kept of some of these segments.
+    pub fn fields_of(&self, segments: &HashSet<SegmentId>) -> HashSet<FieldId> {
+        let columns = self.columns.lock();
+        let kept = columns.kept.keys();
+        let kept = kept.filter(|(segment, ..)| segments.contains(segment));
+        kept.map(|(_, _, field, _)| *field).collect()
     }
 
     /// Forgets a segment whose file goes.

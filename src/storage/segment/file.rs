@@ -115,6 +115,11 @@ impl SegmentFile {
         bytes.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
+    /// Whether bytes were asked for where the page cache has them.
+    pub fn is_mapped(&self) -> bool {
+        self.map.get().is_some()
+    }
+
     /// Checks those blocks with bytes of `range` that were not checked before. `whole` is the file in memory.
     ///
     /// # Errors

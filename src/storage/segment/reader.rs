@@ -228,6 +228,11 @@ impl SegmentReader {
         Ok(pages)
     }
 
+    /// Whether its vectors were read in place since it was opened.
+    pub(super) fn is_mapped(&self) -> bool {
+        self.file.is_mapped()
+    }
+
     /// What stands before an error about this segment.
     pub fn label(&self) -> &str {
         &self.label

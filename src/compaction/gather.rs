@@ -146,7 +146,6 @@ impl Gatherer {
             let target = buffer.as_slice_mut();
             let nulls = match input {
                 Input::Sealed(sealed) => {
-                    self.task.moved(target.len() as u64)?;
                     self.read_file(&sealed.reader()?, field, &rows, target, matrix.stride)?
                 }
                 Input::Growing(growing) => {
@@ -169,18 +168,24 @@ impl Gatherer {
     ) -> Result<Option<NullBuffer>> {
         let pages = reader.vector_pages(field)?;
         if let Some(pages) = pages.filter(|p| p.vector_bytes() == stride) {
-            return pages.gather(rows, target);
+            // Blocks that are looked at for the first time are read whole: that counts, too.
+            let pages = pages.with_own_count();
+            let nulls = pages.gather(rows, target)?;
+            self.task.moved(pages.bytes_read())?;
+            return Ok(nulls);
         }
         let mut request = ReadRequest::all(reader, Arc::clone(&self.schema), vec![field]);
         let ranges = rows.iter().map(|row| *row as usize..*row as usize + 1);
         let all = usize::try_from(reader.rows()).unwrap_or(usize::MAX);
         request.rows = Some(RowSelection::from_consecutive_ranges(ranges, all));
         let mut writer = VectorWriter::new(target, stride);
-        for batch in reader.read(request)? {
+        let mut batches = reader.read(request)?;
+        for batch in batches.by_ref() {
             let batch = batch?;
             let vectors = as_vectors(batch.column(0))?;
             (0..vectors.len()).for_each(|i| writer.push(vectors, i));
         }
+        self.task.moved(batches.bytes_read())?;
         writer.finish(rows.len())
     }
 

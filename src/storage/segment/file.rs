@@ -148,6 +148,8 @@ impl SegmentFile {
             } else {
                 let mut bytes = vec![0; (block.end - block.start) as usize];
                 self.file.read_exact_at(&mut bytes, block.start)?;
+                self.bytes_read
+                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 blocks.check(block, &bytes)?;
             }
         }

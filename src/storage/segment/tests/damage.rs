@@ -162,6 +162,18 @@ fn a_block_is_named_by_its_bytes_and_the_others_can_be_read() {
 }
 
 #[test]
+fn what_is_read_to_check_a_block_counts_once() {
+    let fixture = large();
+    let (bytes, crc32c) = (fixture.written.bytes, fixture.written.crc32c);
+    let reader = SegmentReader::open_whole(fixture.file.path(), "s", bytes, crc32c).unwrap();
+    let file = reader.file().with_own_count();
+    for counted in [10 + 65_536, 20 + 65_536] {
+        file.read_at(100, &mut [0; 10]).unwrap();
+        assert_eq!(file.bytes_read(), counted);
+    }
+}
+
+#[test]
 fn what_is_not_the_file_that_was_written_is_refused() {
     let fixture = fixture(2);
     let path = fixture.file.path().to_path_buf();

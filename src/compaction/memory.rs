@@ -28,7 +28,7 @@ const BATCHES_BETWEEN: u64 = super::rewrite::BATCHES_AHEAD as u64 + 2;
 const ROW_GROUP_PART: u64 = 8;
 const ROW_GROUP_BYTES_MAX: u64 = 64 << 20;
 /// The part that is left for what was freed and is not given back to the system yet, and the most that this is.
-const FREED_PART: u64 = 4;
+const FREED_PART: u64 = 3;
 const FREED_BYTES_MAX: u64 = 64 << 20;
 /// The part that the sort has at least.
 const SORT_PART_MIN: u64 = 4;

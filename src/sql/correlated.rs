@@ -11,6 +11,7 @@
 mod function;
 mod references;
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock, Weak};
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -101,7 +102,7 @@ impl CorrelatedRule {
             Expr::ScalarSubquery(subquery) => (subquery, Answer::Value, false),
             Expr::Exists(Exists { subquery, negated }) => (subquery, Answer::Exists, *negated),
             // In filters it is a join.
-            Expr::InSubquery(inside) if !in_filter => {
+            Expr::InSubquery(inside) if !in_filter || mixes_names(&inside.subquery) => {
                 let references = free_references(&inside.subquery.subquery);
                 let plan = &inside.subquery.subquery;
                 let call = self.apply(plan, references, Answer::Among, schema)?;
@@ -285,7 +286,26 @@ fn becomes_join(
         }
     };
     let plan = LogicalPlan::clone(&subquery.subquery);
-    plan.rewrite(&mut pull_up).is_ok() && pull_up.can_pull_up
+    plan.rewrite(&mut pull_up).is_ok() && pull_up.can_pull_up && !pulls_twins(&pull_up)
+}
+
+/// Whether the conditions that leave a subquery name columns of several tables that are called alike: above, DataFusion
+/// tells them by their names alone.
+fn pulls_twins(pull_up: &PullUpCorrelatedExpr) -> bool {
+    pull_up.correlated_subquery_cols_map.values().any(|pulled| {
+        let mut names = HashSet::new();
+        !pulled.iter().all(|column| names.insert(&column.name))
+    })
+}
+
+/// [`pulls_twins`] of a subquery behind IN.
+fn mixes_names(subquery: &Subquery) -> bool {
+    if subquery.outer_ref_columns.is_empty() {
+        return false;
+    }
+    let mut pull_up = PullUpCorrelatedExpr::new();
+    let plan = LogicalPlan::clone(&subquery.subquery);
+    plan.rewrite(&mut pull_up).is_ok() && pulls_twins(&pull_up)
 }
 
 /// Whether columns of outer queries stand in filters alone.

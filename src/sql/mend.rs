@@ -34,6 +34,7 @@
 //! - `SELECT oid '5'` is a cast; `(x).a` is a field.
 //! - long chains of AND and OR become trees that are flat.
 //! - `x::varchar(2)` is that of the first two characters; with ORDER BY, `x::text` is called `x`.
+//! - RIGHT and FULL joins with USING are over conditions, and what their common columns mean is written out.
 //! - a column that comes twice in a SELECT gets a name of its own, with blanks behind it: a table of DataFusion has no two
 //!   of a name.
 
@@ -42,6 +43,7 @@ mod calls;
 mod constant;
 mod from;
 mod gather;
+mod joins;
 mod moment;
 mod names;
 mod series;
@@ -55,7 +57,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
+    TableFactor, UnaryOperator, UpdateTableFromKind, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
@@ -64,6 +66,7 @@ use self::build::{cast, cast_as};
 use self::calls::mend_call;
 use self::constant::{array_of_literal, bits_of_literal, exact_number, mend_escape, share_types};
 use self::from::call_in_from;
+use self::joins::{merge_in_brackets, merge_in_order, merge_in_select, refuse_merged};
 use self::moment::{at_time_zone, interval_of_text, overlaps};
 pub(super) use self::names::name_columns;
 use self::names::{
@@ -80,7 +83,7 @@ use super::parser::fold;
 use super::statement::{CopySubject, Statement};
 use super::tokens::DIALECT;
 use crate::catalog::pg::system_relation;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Functions that may be written without parentheses.
 const BARE: [&str; 3] = ["current_role", "current_schema", "current_catalog"];
@@ -98,8 +101,16 @@ pub(super) fn mend_statement(statement: &mut Statement) -> Result<()> {
         Statement::CreateView(view) => mend_named(&mut view.query),
         Statement::CreateCollection(create) => create.query.as_mut().map_or(Ok(()), mend_named),
         Statement::Insert(insert) => mend(&mut insert.statement),
-        Statement::Update(update) => mend(update.as_mut()),
-        Statement::Delete(delete) => mend(delete.as_mut()),
+        Statement::Update(update) => {
+            refuse_merged(update.from.iter().flat_map(|from| match from {
+                UpdateTableFromKind::BeforeSet(from) | UpdateTableFromKind::AfterSet(from) => from,
+            }))?;
+            mend(update.as_mut())
+        }
+        Statement::Delete(delete) => {
+            refuse_merged(delete.using.iter().flatten())?;
+            mend(delete.as_mut())
+        }
         Statement::Merge(merge) => {
             merge.try_for_each(&mut |part| mend(part), &mut |part| mend(part))
         }
@@ -158,8 +169,10 @@ fn mend(node: &mut impl VisitMut) -> Result<()> {
         scopes: Vec::new(),
         names: Vec::new(),
     };
-    let _ = node.visit(&mut mender);
-    Ok(())
+    match node.visit(&mut mender) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
 }
 
 struct Mender {
@@ -213,27 +226,33 @@ fn folded(ident: &Ident) -> String {
 }
 
 impl VisitorMut for Mender {
-    type Break = ();
+    type Break = Error;
 
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        merge_in_brackets(factor);
         call_in_from(factor);
         type_series(factor);
         ControlFlow::Continue(())
     }
 
-    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         name_derived(factor);
         ControlFlow::Continue(())
     }
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        or_break(merge_in_order(query))
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        or_break(merge_in_select(select))?;
         let scope = self.scope(select);
         self.scopes.push(scope);
         self.names.push(lasting_names(select));
         ControlFlow::Continue(())
     }
 
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.scopes.pop();
         keep_names(select, self.names.pop().unwrap_or_default());
         typed_literals(select);
@@ -242,7 +261,7 @@ impl VisitorMut for Mender {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         if let ast::SetExpr::Values(values) = query.body.as_mut() {
             share_types(values);
         }
@@ -252,7 +271,7 @@ impl VisitorMut for Mender {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         match expr {
             Expr::Function(function) => {
                 unqualify(&mut function.name);
@@ -389,6 +408,10 @@ impl VisitorMut for Mender {
         }
         ControlFlow::Continue(())
     }
+}
+
+fn or_break(result: Result<()>) -> ControlFlow<Error> {
+    result.map_or_else(ControlFlow::Break, ControlFlow::Continue)
 }
 
 /// The last part of a column's name.

@@ -29,6 +29,19 @@ fn each_spelling_becomes_one_that_is_planned() {
         ),
         ("SELECT current_schema", "SELECT current_schema()"),
         (
+            "SELECT x, y FROM a RIGHT JOIN b USING (x) ORDER BY x, x + 1",
+            "SELECT b.\"x\", y FROM a RIGHT JOIN b ON a.\"x\" = b.\"x\" ORDER BY x, b.\"x\" + 1",
+        ),
+        (
+            "SELECT * FROM s.a FULL JOIN b USING (x)",
+            "SELECT coalesce(a.\"x\", b.\"x\") AS \"x\", a.* EXCLUDE (\"x\"), b.* EXCLUDE (\"x\") \
+             FROM s.a FULL JOIN b ON a.\"x\" = b.\"x\"",
+        ),
+        (
+            "SELECT * FROM a LEFT JOIN b USING (x)",
+            "SELECT * FROM a LEFT JOIN b USING(x)",
+        ),
+        (
             "SELECT \"current_schema\" FROM t",
             "SELECT \"current_schema\" FROM t",
         ),

@@ -57,8 +57,8 @@ use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
 use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
-    ClockRule, CopyPlanner, FileAccess, MultisetRule, RecursiveTermsRule, Session, TextInputRule,
-    TextOutputRule, ValuesPlanner, plan_view,
+    ClockRule, CopyPlanner, FileAccess, IntervalOrderRule, MultisetRule, RecursiveTermsRule,
+    Session, TextInputRule, TextOutputRule, ValuesPlanner, plan_view,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -260,6 +260,7 @@ impl Database {
         scalar.extend(functions::functions().into_iter().map(Arc::new));
         let mut builder = shelfmark_udfs::with_vector_support(builder)
             .with_analyzer_rule(Arc::new(InListRule))
+            .with_analyzer_rule(Arc::new(IntervalOrderRule))
             .with_analyzer_rule(Arc::new(CheckedArithmeticRule))
             .with_analyzer_rule(Arc::new(ClockRule))
             .with_analyzer_rule(Arc::new(TextInputRule))

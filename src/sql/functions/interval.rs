@@ -10,10 +10,10 @@ use crate::error::{Error, sqlstate};
 use Kind::{Float8, Int4, Interval, Number};
 
 const HOURS_PER_DAY: i64 = 24;
-const DAYS_PER_MONTH: i32 = 30;
-const NANOS_PER_SECOND: i64 = 1_000_000_000;
-const NANOS_PER_HOUR: i64 = 3600 * NANOS_PER_SECOND;
-const NANOS_PER_DAY: i64 = HOURS_PER_DAY * NANOS_PER_HOUR;
+pub(super) const DAYS_PER_MONTH: i32 = 30;
+pub(super) const NANOS_PER_SECOND: i64 = 1_000_000_000;
+pub(super) const NANOS_PER_HOUR: i64 = 3600 * NANOS_PER_SECOND;
+pub(super) const NANOS_PER_DAY: i64 = HOURS_PER_DAY * NANOS_PER_HOUR;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// The function of `interval * number`.
@@ -22,6 +22,8 @@ pub(crate) const INTERVAL_TIMES: &str = "interval_mul";
 pub(crate) const INTERVAL_BY: &str = "interval_div";
 /// The function whose values intervals are compared by.
 pub(crate) const INTERVAL_LENGTH: &str = "interval_length";
+/// The function that the strides of `date_bin` go through.
+pub(crate) const BIN_STRIDE: &str = "bin_stride";
 
 pub(super) const FUNCTIONS: Group = &[
     (
@@ -39,6 +41,10 @@ pub(super) const FUNCTIONS: Group = &[
     (
         INTERVAL_LENGTH,
         &[Overload::new(&[Interval], Number, length)],
+    ),
+    (
+        BIN_STRIDE,
+        &[Overload::new(&[Interval], Interval, bin_stride)],
     ),
     (
         "justify_hours",
@@ -87,6 +93,26 @@ fn length(call: &Call<'_>) -> Result<ScalarValue> {
     let unit = 10_i128.pow(u32::from(NUMBER.1.unsigned_abs()));
     let value = Some(nanos * unit);
     Ok(ScalarValue::Decimal128(value, NUMBER.0, NUMBER.1))
+}
+
+/// The stride of `date_bin`.
+///
+/// # Errors
+/// 0A000 for one of months, which are not of one length, 22008 for one that is not more than nothing.
+fn bin_stride(call: &Call<'_>) -> Result<ScalarValue> {
+    let Some(stride) = call.interval(0) else {
+        return call.null();
+    };
+    if stride.months != 0 {
+        let message = "timestamps cannot be binned into intervals containing months or years";
+        return Err(Error::unsupported(message).into());
+    }
+    let days = i128::from(stride.days) * i128::from(NANOS_PER_DAY);
+    if days + i128::from(stride.nanoseconds) <= 0 {
+        let message = "stride must be greater than zero";
+        return Err(Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message).into());
+    }
+    Ok(some(stride))
 }
 
 fn inverse(by: f64) -> Result<f64> {

@@ -5,6 +5,7 @@
 //! | [`regex`] | `regexp_matches`, `regexp_split_to_array`, `regexp_substr` and their like |
 //! | [`interval`] | `justify_*`, `make_interval`, intervals times numbers |
 //! | [`moment`] | `age`, `isfinite`, `make_timestamp`, `AT TIME ZONE`, the clock |
+//! | [`date_part`] | `date_part`, `extract` |
 //! | [`number`] | `width_bucket`, `div`, `scale`, `to_number`, `num_nulls` |
 //! | [`numeral`] | `to_char` of numbers |
 //! | [`calendar`] | `to_char` of dates, times and intervals |
@@ -17,6 +18,7 @@
 
 mod array;
 mod calendar;
+mod date_part;
 mod interval;
 mod json;
 mod moment;
@@ -28,8 +30,11 @@ mod regex;
 mod row;
 mod text;
 
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::logical_expr::{Expr, ScalarUDF};
 
+use self::date_part::date_part;
+pub(crate) use self::interval::BIN_STRIDE;
+use self::interval::INTERVAL_LENGTH;
 pub(crate) use self::operators::IntervalPlanner;
 use self::row::{Overload, RowFunction};
 
@@ -56,7 +61,8 @@ pub(crate) fn functions() -> Vec<ScalarUDF> {
             names.push(name);
         }
     }
-    names.into_iter().map(function).collect()
+    let functions = names.into_iter().map(function);
+    functions.chain([date_part()]).collect()
 }
 
 /// The function of a name that is known to be there.
@@ -65,6 +71,11 @@ fn function(name: &'static str) -> ScalarUDF {
     let overloads = overloads.filter(|(known, _)| *known == name);
     let overloads = overloads.flat_map(|(_, overloads)| overloads.iter());
     ScalarUDF::new_from_impl(RowFunction::new(name, overloads.collect()))
+}
+
+/// What an interval is compared by: its length.
+pub(crate) fn interval_length(interval: Expr) -> Expr {
+    function(INTERVAL_LENGTH).call(vec![interval])
 }
 
 /// Whether a function of the name gives rows: the elements of the array that it makes.

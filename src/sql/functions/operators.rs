@@ -3,6 +3,7 @@
 //! - `interval * number`, `number * interval` and `interval / number` are functions.
 //! - Intervals are compared by their lengths: DataFusion compares months, then days, then the rest, so that 25 hours are
 //!   less than a day.
+//! - `extract` calls [`date_part`](super::date_part).
 //! - A date with an interval added is a timestamp: DataFusion's is a date, without the hours.
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, ScalarUDF, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::date_part::date_part;
 use super::function;
 use super::interval::{INTERVAL_BY, INTERVAL_LENGTH, INTERVAL_TIMES};
 
@@ -26,6 +28,7 @@ pub(crate) struct IntervalPlanner {
     times: Arc<ScalarUDF>,
     by: Arc<ScalarUDF>,
     length: Arc<ScalarUDF>,
+    part: Arc<ScalarUDF>,
 }
 
 /// What an operand is, as far as it matters here.
@@ -59,6 +62,7 @@ impl IntervalPlanner {
             times: named(INTERVAL_TIMES),
             by: named(INTERVAL_BY),
             length: named(INTERVAL_LENGTH),
+            part: Arc::new(date_part()),
         }
     }
 
@@ -102,6 +106,10 @@ impl ExprPlanner for IntervalPlanner {
             _ => (left, right),
         };
         Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
+    }
+
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(self.part.call(args)))
     }
 }
 

@@ -10,6 +10,7 @@ use super::constant::constant_text;
 use super::gather::gather;
 use super::template::format_of_template;
 use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
+use crate::sql::functions::BIN_STRIDE;
 use crate::sql::parser::fold;
 
 /// The call as DataFusion reads it; `None` for one that it reads as it is.
@@ -50,6 +51,7 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             [state] if is_state(state) => renamed(function, "vector_state_avg"),
             _ => None,
         },
+        ("date_bin", _) => stride_checked(function),
         ("sign", _) => renamed(function, "signum"),
         ("statement_timestamp" | "transaction_timestamp", _) => renamed(function, "now"),
         ("every", _) => renamed(function, "bool_and"),
@@ -85,6 +87,20 @@ fn local_time(name: &str) -> Option<Expr> {
         _ => return None,
     };
     Some(cast_as(call("now", Vec::new()), data_type))
+}
+
+/// `date_bin(stride, ..)` of a stride that is checked first; a parameter is typed by the call itself.
+fn stride_checked(function: &Function) -> Option<Expr> {
+    let mut given = arguments(function)?.into_iter().cloned();
+    let stride = given.next()?;
+    if matches!(&stride, Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) {
+        return None;
+    }
+    let stride = call(BIN_STRIDE, vec![stride]);
+    Some(call(
+        "date_bin",
+        [stride].into_iter().chain(given).collect(),
+    ))
 }
 
 /// Whether it is the state of an average, by the looks of it: the text of an array, or one that is gathered.

@@ -1,0 +1,324 @@
+//! `date_part(field, time)` and `extract(field FROM time)`.
+//!
+//! DataFusion's function answers most fields. Here are those where it does not as PostgreSQL: seconds have a fraction, the
+//! fields of an interval are the parts of its months, days and time, its epoch counts years of 365.25 days, and there are
+//! decades, centuries and millennia. Fields with fractions are doubles, the others integers.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array};
+use arrow::compute::kernels::cast_utils::IntervalUnit as Unit;
+use arrow::compute::{cast, unary};
+use arrow::datatypes::{
+    DataType, DurationMicrosecondType, Field, FieldRef, Float64Type, Int32Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+};
+use datafusion::common::{Result, ScalarValue};
+use datafusion::functions::datetime;
+use datafusion::logical_expr::preimage::PreimageResult;
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
+
+use super::interval::{DAYS_PER_MONTH, NANOS_PER_DAY, NANOS_PER_HOUR, NANOS_PER_SECOND};
+use crate::error::Error;
+
+const NANOS_PER_MINUTE: i64 = 60 * NANOS_PER_SECOND;
+const SECONDS_PER_DAY: f64 = 86_400.0;
+const DAYS_PER_YEAR: f64 = 365.25;
+const MONTHS_PER_YEAR: i32 = 12;
+const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+
+/// The function.
+pub(crate) fn date_part() -> ScalarUDF {
+    ScalarUDF::new_from_impl(DatePart {
+        inner: datetime::date_part(),
+    })
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct DatePart {
+    /// DataFusion's.
+    inner: Arc<ScalarUDF>,
+}
+
+/// A field that is computed here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Epoch,
+    Second,
+    Millisecond,
+    Microsecond,
+    Minute,
+    Hour,
+    Day,
+    Month,
+    Quarter,
+    Year,
+    Decade,
+    Century,
+    Millennium,
+}
+
+impl Part {
+    /// The field of a name.
+    fn of(name: &str) -> Option<Self> {
+        let name = name.trim_matches('\'').to_lowercase();
+        match name.as_str() {
+            "epoch" => return Some(Self::Epoch),
+            "quarter" | "qtr" => return Some(Self::Quarter),
+            "millennium" | "millennia" | "millenniums" | "mil" | "mils" => {
+                return Some(Self::Millennium);
+            }
+            _ => {}
+        }
+        Some(match Unit::from_str(&name).ok()? {
+            Unit::Century => Self::Century,
+            Unit::Decade => Self::Decade,
+            Unit::Year => Self::Year,
+            Unit::Month => Self::Month,
+            Unit::Day => Self::Day,
+            Unit::Hour => Self::Hour,
+            Unit::Minute => Self::Minute,
+            Unit::Second => Self::Second,
+            Unit::Millisecond => Self::Millisecond,
+            Unit::Microsecond => Self::Microsecond,
+            _ => return None,
+        })
+    }
+
+    fn gives(self) -> DataType {
+        match self {
+            Self::Epoch | Self::Second | Self::Millisecond => DataType::Float64,
+            _ => DataType::Int32,
+        }
+    }
+
+    /// Whether it is computed here of another type than an interval.
+    fn is_own(self) -> bool {
+        matches!(
+            self,
+            Self::Second | Self::Millisecond | Self::Decade | Self::Century | Self::Millennium
+        )
+    }
+
+    /// The part of an interval that is a number with a fraction.
+    fn fraction_of(self, interval: IntervalMonthDayNano) -> f64 {
+        let nanos = |nanos: i64| nanos as f64 / 1e9;
+        match self {
+            Self::Epoch => {
+                let years = f64::from(interval.months / MONTHS_PER_YEAR) * DAYS_PER_YEAR;
+                let months = interval.months % MONTHS_PER_YEAR * DAYS_PER_MONTH;
+                let days = years + f64::from(months) + f64::from(interval.days);
+                days * SECONDS_PER_DAY + nanos(interval.nanoseconds)
+            }
+            Self::Millisecond => (interval.nanoseconds % NANOS_PER_MINUTE) as f64 / 1e6,
+            _ => nanos(interval.nanoseconds % NANOS_PER_MINUTE),
+        }
+    }
+
+    /// The part of an interval that is a whole number.
+    fn whole_of(self, interval: IntervalMonthDayNano) -> i32 {
+        // Within an i32: an i64 of nanoseconds is less than 2,562,048 hours.
+        let nanos = interval.nanoseconds;
+        let years = interval.months / MONTHS_PER_YEAR;
+        match self {
+            Self::Microsecond => (nanos % NANOS_PER_MINUTE / 1_000) as i32,
+            Self::Minute => (nanos % NANOS_PER_HOUR / NANOS_PER_MINUTE) as i32,
+            Self::Hour => (nanos / NANOS_PER_HOUR) as i32,
+            Self::Day => interval.days,
+            Self::Month => interval.months % MONTHS_PER_YEAR,
+            Self::Quarter => interval.months % MONTHS_PER_YEAR / 3 + 1,
+            Self::Decade => years / 10,
+            Self::Century => years / 100,
+            Self::Millennium => years / 1000,
+            _ => years,
+        }
+    }
+}
+
+/// The number of the span of years that a year is in, where there is no year 0.
+fn span_of(year: i32, years: i32) -> i32 {
+    match year > 0 {
+        true => (year + years - 1) / years,
+        // Year 0 is 1 BC.
+        false => -((years - year) / years),
+    }
+}
+
+/// The name of a field.
+fn name_of(field: &ScalarValue) -> Option<&str> {
+    field.try_as_str().flatten()
+}
+
+fn is_interval(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Interval(_) | DataType::Duration(_))
+}
+
+fn unknown(name: &str) -> Error {
+    Error::unsupported(format!("unit \"{name}\" not supported for type interval"))
+}
+
+impl ScalarUDFImpl for DatePart {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(given)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let name = args.scalar_arguments.first().copied().flatten();
+        let name = name.and_then(name_of);
+        let part = name.and_then(Part::of);
+        let of_interval = is_interval(args.arg_fields[1].data_type());
+        let gives = match part {
+            Some(part) if of_interval || part.is_own() => part.gives(),
+            None if of_interval && name.is_some() => {
+                return Err(unknown(name.unwrap_or_default()).into());
+            }
+            _ => return self.inner.return_field_from_args(args),
+        };
+        let nullable = args.arg_fields[1].is_nullable();
+        Ok(Arc::new(Field::new(self.name(), gives, nullable)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [ColumnarValue::Scalar(name), time] = args.args.as_slice() else {
+            return self.inner.invoke_with_args(args);
+        };
+        let Some(part) = name_of(name).and_then(Part::of) else {
+            return self.inner.invoke_with_args(args);
+        };
+        if is_interval(&time.data_type()) {
+            return mapped(time, |times| of_intervals(part, times));
+        }
+        if !part.is_own() {
+            return self.inner.invoke_with_args(args);
+        }
+        let from = match part {
+            Part::Second | Part::Millisecond => "microsecond",
+            _ => "year",
+        };
+        let mut args = args;
+        args.args[0] = ColumnarValue::Scalar(ScalarValue::from(from));
+        args.return_field = Arc::new(Field::new(self.name(), DataType::Int32, true));
+        let found = self.inner.invoke_with_args(args)?;
+        mapped(&found, |found| of_numbers(part, found))
+    }
+
+    fn preimage(
+        &self,
+        args: &[Expr],
+        lit_expr: &Expr,
+        info: &SimplifyContext,
+    ) -> Result<PreimageResult> {
+        self.inner.preimage(args, lit_expr, info)
+    }
+}
+
+/// The value of a function of arrays.
+pub(super) fn mapped(
+    value: &ColumnarValue,
+    map: impl Fn(&ArrayRef) -> Result<ArrayRef>,
+) -> Result<ColumnarValue> {
+    Ok(match value {
+        ColumnarValue::Array(array) => ColumnarValue::Array(map(array)?),
+        ColumnarValue::Scalar(scalar) => {
+            let made = map(&scalar.to_array()?)?;
+            ColumnarValue::Scalar(ScalarValue::try_from_array(&made, 0)?)
+        }
+    })
+}
+
+fn of_intervals(part: Part, times: &ArrayRef) -> Result<ArrayRef> {
+    let times = match times.data_type() {
+        DataType::Duration(_) => days_and_time(times)?,
+        _ => cast(times, &INTERVAL)?,
+    };
+    let times = times.as_primitive::<IntervalMonthDayNanoType>();
+    Ok(match part.gives() {
+        DataType::Float64 => Arc::new(unary::<_, _, Float64Type>(times, |i| part.fraction_of(i))),
+        _ => Arc::new(unary::<_, _, Int32Type>(times, |i| part.whole_of(i))),
+    })
+}
+
+/// The difference of two moments has days, as PostgreSQL counts it.
+fn days_and_time(differences: &ArrayRef) -> Result<ArrayRef> {
+    const MICROS_PER_DAY: i64 = NANOS_PER_DAY / 1000;
+    let micros = cast(differences, &DataType::Duration(TimeUnit::Microsecond))?;
+    let micros = micros.as_primitive::<DurationMicrosecondType>();
+    let interval = |micros: i64| {
+        // Within an i32: an i64 of microseconds is less than 106,751,992 days.
+        let days = (micros / MICROS_PER_DAY) as i32;
+        IntervalMonthDayNano::new(0, days, micros % MICROS_PER_DAY * 1000)
+    };
+    let intervals = unary::<_, _, IntervalMonthDayNanoType>(micros, interval);
+    Ok(Arc::new(intervals))
+}
+
+/// Of the microseconds of a minute, or of years.
+fn of_numbers(part: Part, found: &ArrayRef) -> Result<ArrayRef> {
+    let found = found.as_primitive::<Int32Type>();
+    let fractions = |unit: f64| -> Float64Array { unary(found, |n| f64::from(n) / unit) };
+    let spans = |years: i32| -> Int32Array { unary(found, |year| span_of(year, years)) };
+    Ok(match part {
+        Part::Second => Arc::new(fractions(1e6)),
+        Part::Millisecond => Arc::new(fractions(1e3)),
+        Part::Century => Arc::new(spans(100)),
+        Part::Millennium => Arc::new(spans(1000)),
+        _ => Arc::new(unary::<_, _, Int32Type>(found, |year| year.div_euclid(10))),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_an_interval_are_those_of_its_months_days_and_time() {
+        let nanos = 27 * NANOS_PER_HOUR + 61 * NANOS_PER_SECOND + 250_000_000;
+        let interval = IntervalMonthDayNano::new(14, 40, nanos);
+        for (part, expected) in [
+            (Part::Year, 1),
+            (Part::Month, 2),
+            (Part::Quarter, 1),
+            (Part::Day, 40),
+            (Part::Hour, 27),
+            (Part::Minute, 1),
+            (Part::Microsecond, 1_250_000),
+        ] {
+            assert_eq!(part.whole_of(interval), expected, "{part:?}");
+        }
+        assert_eq!(Part::Second.fraction_of(interval), 1.25);
+        let days = DAYS_PER_YEAR + 60.0 + 40.0;
+        let seconds = nanos / NANOS_PER_SECOND;
+        let epoch = days * SECONDS_PER_DAY + seconds as f64 + 0.25;
+        assert_eq!(Part::Epoch.fraction_of(interval), epoch);
+    }
+
+    #[test]
+    fn centuries_begin_with_a_year_1() {
+        for (year, century) in [
+            (2000, 20),
+            (2001, 21),
+            (1, 1),
+            (0, -1),
+            (-99, -1),
+            (-100, -2),
+        ] {
+            assert_eq!(span_of(year, 100), century, "{year}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Intervals are sorted, grouped and compared by their lengths: a month has thirty days, a day 24 hours.
+//!
+//! DataFusion compares them by months, then by days, then by the rest, so that 25 hours come before a day and are not equal
+//! to a day and an hour. Operators are planned by [`IntervalPlanner`](super::functions::IntervalPlanner); the rule here is
+//! for everything else, and uses the same length:
+//!
+//! - the keys of ORDER BY, PARTITION BY and joins, BETWEEN, IN lists and CASE are lengths;
+//! - `max(i)` is the first value by length, descending; `min(i)` by length, ascending;
+//! - rows are grouped by lengths, and a group shows the interval of one of its rows.
+//!
+//! `greatest`, `least`, `nullif` and GROUPING SETS of intervals stay DataFusion's.
+
+use arrow::datatypes::{DataType, IntervalUnit};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, ExprSchema, Result};
+use datafusion::functions_aggregate::first_last::first_value_udaf;
+use datafusion::logical_expr::expr::{
+    AggregateFunction, AggregateFunctionParams, Between, Case, InList,
+};
+use datafusion::logical_expr::{
+    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, SortExpr, Window,
+    WindowFrame, WindowFrameBound, WindowFrameUnits,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::functions::interval_length;
+use crate::catalog::expressions::rewrite_expressions;
+use crate::error::Error;
+
+const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
+
+/// Makes lengths of the intervals that a plan compares. It must run after types are coerced.
+#[derive(Debug, Default)]
+pub(crate) struct IntervalOrderRule;
+
+impl AnalyzerRule for IntervalOrderRule {
+    fn name(&self) -> &str {
+        "interval_order"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        let plan = rewrite_expressions(plan, concerns, in_expression)?;
+        Ok(plan.transform_up_with_subqueries(in_plan)?.data)
+    }
+}
+
+fn is_interval(expr: &Expr, schema: &dyn ExprSchema) -> bool {
+    expr.get_type(schema).is_ok_and(|t| t == INTERVAL)
+}
+
+/// What the expression is compared by.
+fn key(expr: Expr, schema: &dyn ExprSchema) -> Expr {
+    match is_interval(&expr, schema) {
+        true => interval_length(expr),
+        false => expr,
+    }
+}
+
+fn sort_keys(sort: &mut [SortExpr], schema: &DFSchema) {
+    for by in sort {
+        by.expr = key(std::mem::take(&mut by.expr), schema);
+    }
+}
+
+fn concerns(expr: &Expr) -> bool {
+    match expr {
+        Expr::Between(_) | Expr::InList(_) | Expr::WindowFunction(_) => true,
+        Expr::Case(case) => case.expr.is_some(),
+        Expr::AggregateFunction(call) => {
+            let params = &call.params;
+            params.distinct || !params.order_by.is_empty() || is_extreme(call)
+        }
+        _ => false,
+    }
+}
+
+fn is_extreme(call: &AggregateFunction) -> bool {
+    matches!(call.func.name(), "max" | "min")
+}
+
+fn in_expression(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let is_interval = |expr: &Expr| is_interval(expr, schema);
+    match &mut expr {
+        Expr::Between(Between {
+            expr, low, high, ..
+        }) if is_interval(expr) => {
+            for part in [expr, low, high] {
+                **part = interval_length(std::mem::take(part));
+            }
+        }
+        Expr::InList(InList { expr, list, .. }) if is_interval(expr) => {
+            **expr = interval_length(std::mem::take(expr));
+            for value in list {
+                *value = interval_length(std::mem::take(value));
+            }
+        }
+        Expr::Case(Case {
+            expr: Some(expr),
+            when_then_expr,
+            ..
+        }) if is_interval(expr) => {
+            **expr = interval_length(std::mem::take(expr));
+            for (when, _) in when_then_expr {
+                **when = interval_length(std::mem::take(when));
+            }
+        }
+        Expr::AggregateFunction(call) => in_aggregate(call, schema),
+        Expr::WindowFunction(call) if !has_offsets(&call.params.window_frame) => {
+            sort_keys(&mut call.params.order_by, schema);
+            for by in &mut call.params.partition_by {
+                *by = key(std::mem::take(by), schema);
+            }
+        }
+        _ => return Transformed::no(expr),
+    }
+    Transformed::yes(expr)
+}
+
+/// Whether the frame's ends are so far from the row's own key: then the key must be an interval.
+fn has_offsets(frame: &WindowFrame) -> bool {
+    let is_offset = |bound: &WindowFrameBound| match bound {
+        WindowFrameBound::Preceding(by) | WindowFrameBound::Following(by) => !by.is_null(),
+        WindowFrameBound::CurrentRow => false,
+    };
+    frame.units == WindowFrameUnits::Range
+        && (is_offset(&frame.start_bound) || is_offset(&frame.end_bound))
+}
+
+fn in_aggregate(call: &mut AggregateFunction, schema: &DFSchema) {
+    sort_keys(&mut call.params.order_by, schema);
+    let [value] = call.params.args.as_slice() else {
+        return;
+    };
+    if !is_interval(value, schema) {
+        return;
+    }
+    if is_extreme(call) {
+        let ascending = call.func.name() == "min";
+        let by = interval_length(value.clone()).sort(ascending, false);
+        call.func = first_value_udaf();
+        call.params = AggregateFunctionParams {
+            distinct: false,
+            order_by: vec![by],
+            ..call.params.clone()
+        };
+    } else if call.params.distinct && call.func.name() == "count" {
+        call.params.args = vec![interval_length(value.clone())];
+    }
+}
+
+fn in_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    Ok(Transformed::yes(match plan {
+        LogicalPlan::Sort(mut sort) => {
+            sort_keys(&mut sort.expr, sort.input.schema());
+            LogicalPlan::Sort(sort)
+        }
+        LogicalPlan::Distinct(Distinct::On(mut distinct)) => {
+            let schema = distinct.input.schema();
+            let on = distinct.on_expr.into_iter();
+            distinct.on_expr = on.map(|expr| key(expr, schema)).collect();
+            if let Some(sort) = &mut distinct.sort_expr {
+                sort_keys(sort, schema);
+            }
+            LogicalPlan::Distinct(Distinct::On(distinct))
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) if holds_interval(input.schema()) => {
+            let columns = input.schema().columns().into_iter().map(Expr::Column);
+            let columns = columns.collect();
+            grouped(Aggregate::try_new(input, columns, Vec::new())?)?
+        }
+        LogicalPlan::Aggregate(aggregate) if groups_intervals(&aggregate) => grouped(aggregate)?,
+        LogicalPlan::Join(mut join) => {
+            for (left, right) in &mut join.on {
+                *left = key(std::mem::take(left), join.left.schema());
+                *right = key(std::mem::take(right), join.right.schema());
+            }
+            LogicalPlan::Join(join)
+        }
+        LogicalPlan::Window(window) => {
+            refuse_extremes(&window)?;
+            LogicalPlan::Window(window)
+        }
+        plan => return Ok(Transformed::no(plan)),
+    }))
+}
+
+fn holds_interval(schema: &DFSchema) -> bool {
+    let mut fields = schema.fields().iter();
+    fields.any(|field| field.data_type() == &INTERVAL)
+}
+
+fn groups_intervals(aggregate: &Aggregate) -> bool {
+    let schema = aggregate.input.schema();
+    let groups = &aggregate.group_expr;
+    !groups.iter().any(|e| matches!(e, Expr::GroupingSet(_)))
+        && groups.iter().any(|e| is_interval(e, schema))
+}
+
+/// The rows by the lengths of their intervals, each group with the first interval in it.
+fn grouped(aggregate: Aggregate) -> Result<LogicalPlan> {
+    let input = aggregate.input;
+    let groups = aggregate.group_expr.len();
+    let mut places: Vec<usize> = (0..groups + aggregate.aggr_expr.len()).collect();
+    let mut group_expr = Vec::with_capacity(groups);
+    let mut aggr_expr = aggregate.aggr_expr;
+    for (place, expr) in aggregate.group_expr.into_iter().enumerate() {
+        if !is_interval(&expr, input.schema()) {
+            group_expr.push(expr);
+            continue;
+        }
+        group_expr.push(interval_length(expr.clone()).alias(format!("__length_{place}")));
+        places[place] = groups + aggr_expr.len();
+        let first = first_value_udaf().call(vec![expr]);
+        aggr_expr.push(first.alias(format!("__interval_{place}")));
+    }
+    let by_length = Aggregate::try_new(input, group_expr, aggr_expr)?;
+    let columns = by_length.schema.columns();
+    let shown = places.into_iter().zip(aggregate.schema.iter());
+    let shown: Vec<Expr> = shown
+        .map(|(place, (table, field))| {
+            let column = Expr::Column(columns[place].clone());
+            column.alias_qualified(table.cloned(), field.name())
+        })
+        .collect();
+    LogicalPlanBuilder::from(LogicalPlan::Aggregate(by_length))
+        .project(shown)?
+        .build()
+}
+
+/// # Errors
+/// 0A000 for the longest or the shortest interval of a frame: the first value by length would need an order of its own.
+fn refuse_extremes(window: &Window) -> Result<()> {
+    let is_refused = |expr: &Expr| match expr {
+        Expr::WindowFunction(call) => {
+            let mut args = call.params.args.iter();
+            matches!(call.fun.name(), "max" | "min")
+                && args.any(|arg| is_interval(arg, window.input.schema()))
+        }
+        _ => false,
+    };
+    let mut calls = window.window_expr.iter();
+    if calls.any(|call| is_refused(&call.clone().unalias())) {
+        let message = "max and min of intervals are not supported as window functions";
+        return Err(Error::unsupported(message)
+            .with_hint("Use extract(epoch FROM ..) of the intervals.")
+            .into());
+    }
+    Ok(())
+}

@@ -18,6 +18,7 @@
 //! - a number of more digits than any double needs is a NUMERIC.
 //! - in a column of VALUES with a bit string or a sparse vector, literals are cast to its type.
 //! - `generate_series(..)` in a SELECT list gives rows, as `_pg_expandarray(..)`, `jsonb_each(..)` and their like do.
+//! - `row_number()` and its like, and `cardinality(x)`, are numbers with a sign.
 //! - `coalesce(x, '{}')` calls a function that gives an empty array where `x` is an array, and that text elsewhere.
 //! - `a.tableoid` of a system relation is its OID, the same for all its rows; `a.xmin` is the newest transaction, since
 //!   which any of them may have changed.

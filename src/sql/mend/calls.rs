@@ -71,6 +71,14 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             }
             _ => None,
         },
+        // DataFusion counts without a sign, in which a difference would not fit.
+        ("row_number" | "rank" | "dense_rank", _) if function.over.is_some() => {
+            Some(counted(function, ast::DataType::BigInt(None)))
+        }
+        ("ntile", _) if function.over.is_some() => {
+            Some(counted(function, ast::DataType::Integer(None)))
+        }
+        ("cardinality", _) => Some(counted(function, ast::DataType::Integer(None))),
         ("generate_subscripts", _) => {
             let array = (*arguments(function)?.first()?).clone();
             Some(call("unnest", vec![call(ARRAY_SUBSCRIPTS, vec![array])]))
@@ -131,6 +139,11 @@ fn gathered_json(function: &Function, name: &str) -> Option<Expr> {
         list.args = vec![argument(element)];
     }
     Some(call(name, vec![Expr::Function(gather)]))
+}
+
+/// The number that a call gives, as one of a type with a sign.
+fn counted(function: &Function, data_type: ast::DataType) -> Expr {
+    cast_as(Expr::Function(function.clone()), data_type)
 }
 
 /// The same call of a function of another name.

@@ -57,8 +57,8 @@ use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
 use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
-    ClockRule, CopyPlanner, FileAccess, IntervalOrderRule, MultisetRule, RecursiveTermsRule,
-    Session, TextInputRule, TextOutputRule, ValuesPlanner, plan_view,
+    ClockRule, CopyPlanner, FileAccess, IntervalOrderRule, LazyRule, MultisetRule,
+    RecursiveTermsRule, Session, TextInputRule, TextOutputRule, ValuesPlanner, plan_view,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -264,6 +264,7 @@ impl Database {
             .with_analyzer_rule(Arc::new(CheckedArithmeticRule))
             .with_analyzer_rule(Arc::new(ClockRule))
             .with_analyzer_rule(Arc::new(TextInputRule))
+            .with_analyzer_rule(Arc::new(LazyRule))
             .with_analyzer_rule(Arc::new(TextOutputRule))
             .with_analyzer_rule(Arc::new(RecursiveTermsRule));
         let planners = builder.expr_planners().get_or_insert_with(Vec::new);

@@ -33,6 +33,7 @@
 //! - `FETCH FIRST`, `SIMILAR TO`, `U&'..'`, `SUBSTRING(x FROM 'pattern')`, `array_fill` and `mod` are LIMIT, regular
 //!   expressions, plain texts, `array_repeat` and `%`; a literal in ARRAY[..] is cast as the element beside it.
 //! - `SELECT oid '5'` is a cast; `(x).a` is a field.
+//! - `(a, b) < (c, d)`, `(a, b) IN (..)` and `(a, b) IS NULL` are about the values, one by one.
 //! - long chains of AND and OR become trees that are flat.
 //! - `x::varchar(2)` is that of the first two characters; with ORDER BY, `x::text` is called `x`.
 //! - RIGHT and FULL joins with USING are over conditions, and what their common columns mean is written out.
@@ -47,6 +48,7 @@ mod gather;
 mod joins;
 mod moment;
 mod names;
+mod rows;
 mod series;
 mod spelling;
 mod template;
@@ -73,6 +75,7 @@ pub(super) use self::names::name_columns;
 use self::names::{
     keep_names, lasting_names, name_common, name_derived, name_sorted_casts, type_series,
 };
+use self::rows::{compare_rows, row_in_list, row_is_null};
 use self::series::unnest_series;
 use self::spelling::{
     cut_text, limit_of_fetch, match_of_substring, regex_of_similar, share_element_type,
@@ -351,6 +354,10 @@ impl VisitorMut for Mender {
                     *expr = call("array_has_any", arrays);
                     return ControlFlow::Continue(());
                 }
+                if let Some(rows) = compare_rows(left, op, right) {
+                    *expr = rows;
+                    return ControlFlow::Continue(());
+                }
                 if matches!(op, BinaryOperator::Eq | BinaryOperator::NotEq)
                     && last_name(left).is_some_and(|n| n.value == "polroles")
                     && let Some(array) = array_of_literal(right)
@@ -388,6 +395,25 @@ impl VisitorMut for Mender {
             Expr::Cast {
                 expr, data_type, ..
             } => cut_text(expr, data_type),
+            Expr::InList {
+                expr: row,
+                list,
+                negated,
+            } => {
+                if let Some(any) = row_in_list(row, list, *negated) {
+                    *expr = any;
+                }
+            }
+            Expr::IsNull(row) => {
+                if let Some(all) = row_is_null(row, false) {
+                    *expr = all;
+                }
+            }
+            Expr::IsNotNull(row) => {
+                if let Some(all) = row_is_null(row, true) {
+                    *expr = all;
+                }
+            }
             Expr::Like {
                 pattern,
                 escape_char,

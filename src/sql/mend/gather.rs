@@ -72,7 +72,7 @@ pub(super) fn gather(query: &mut Query) -> Option<()> {
 }
 
 /// Whether there is a query inside.
-fn holds_query(expr: &Expr) -> bool {
+pub(super) fn holds_query(expr: &Expr) -> bool {
     struct Queries;
     impl ast::Visitor for Queries {
         type Break = ();

@@ -16,6 +16,7 @@
 //! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`; that of any other calls `like_escape`.
 //! - `B'101'` and `X'1F'` are casts of their texts to `"bit"`; `~x` calls `bitnot`.
 //! - a number of more digits than any double needs is a NUMERIC.
+//! - constants that are computed with each other alone, as in `0.1 + 0.2`, are NUMERIC.
 //! - in a column of VALUES with a bit string or a sparse vector, literals are cast to its type.
 //! - `generate_series(..)` in a SELECT list gives rows, as `_pg_expandarray(..)`, `jsonb_each(..)` and their like do.
 //! - `row_number()` and its like, and `cardinality(x)`, are numbers with a sign.
@@ -43,6 +44,7 @@
 mod build;
 mod calls;
 mod constant;
+mod exact;
 mod from;
 mod gather;
 mod joins;
@@ -68,6 +70,7 @@ pub(super) use self::build::call;
 use self::build::{cast, cast_as};
 use self::calls::mend_call;
 use self::constant::{array_of_literal, bits_of_literal, exact_number, mend_escape, share_types};
+use self::exact::{compare_exactly, compute_exactly, is_whole, round_exactly};
 use self::from::call_in_from;
 use self::joins::{merge_in_brackets, merge_in_order, merge_in_select, refuse_merged};
 use self::moment::{at_time_zone, interval_of_text, overlaps};
@@ -261,6 +264,11 @@ impl VisitorMut for Mender {
         keep_names(select, self.names.pop().unwrap_or_default());
         typed_literals(select);
         unnest_series(select);
+        for item in &mut select.projection {
+            if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
+                compute_exactly(expr);
+            }
+        }
         name_twins(select);
         ControlFlow::Continue(())
     }
@@ -364,6 +372,7 @@ impl VisitorMut for Mender {
                 {
                     **right = array;
                 }
+                compare_exactly(left, op, right);
             }
             Expr::UnaryOp { op, expr: inner } => {
                 let name = match op {
@@ -392,6 +401,9 @@ impl VisitorMut for Mender {
                     *expr = array;
                 }
             }
+            Expr::Cast {
+                expr, data_type, ..
+            } if is_whole(data_type) => round_exactly(expr),
             Expr::Cast {
                 expr, data_type, ..
             } => cut_text(expr, data_type),

@@ -6,6 +6,7 @@
 //! | [`interval`] | `justify_*`, `make_interval`, intervals times numbers |
 //! | [`moment`] | `age`, `isfinite`, `make_timestamp`, `AT TIME ZONE`, the clock |
 //! | [`date_part`] | `date_part`, `extract` |
+//! | [`round`] | `round` |
 //! | [`number`] | `width_bucket`, `div`, `scale`, `to_number`, `num_nulls` |
 //! | [`numeral`] | `to_char` of numbers |
 //! | [`calendar`] | `to_char` of dates, times and intervals |
@@ -27,6 +28,7 @@ mod numeral;
 mod operators;
 mod pattern;
 mod regex;
+mod round;
 mod row;
 mod text;
 
@@ -36,6 +38,7 @@ use self::date_part::date_part;
 pub(crate) use self::interval::BIN_STRIDE;
 use self::interval::INTERVAL_LENGTH;
 pub(crate) use self::operators::IntervalPlanner;
+use self::round::round;
 use self::row::{Overload, RowFunction};
 
 /// The functions of a group, under their names.
@@ -62,7 +65,7 @@ pub(crate) fn functions() -> Vec<ScalarUDF> {
         }
     }
     let functions = names.into_iter().map(function);
-    functions.chain([date_part()]).collect()
+    functions.chain([date_part(), round()]).collect()
 }
 
 /// The function of a name that is known to be there.

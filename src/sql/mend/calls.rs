@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::build::{argument, arguments, call, cast_as};
 use super::constant::constant_text;
+use super::exact::round_exactly;
 use super::gather::gather;
 use super::template::format_of_template;
 use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
@@ -44,6 +45,17 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             }))),
             _ => None,
         },
+        ("round", _) => {
+            let mut rounded = function.clone();
+            let FunctionArguments::List(list) = &mut rounded.args else {
+                return None;
+            };
+            let number = list.args.first_mut()?;
+            if let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(number)) = number {
+                round_exactly(number);
+            }
+            Some(Expr::Function(rounded))
+        }
         ("json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg", _) => {
             gathered_json(function, &name)
         }

@@ -90,15 +90,23 @@ pub(super) fn exact_number(value: &Value) -> Option<Expr> {
     let Value::Number(text, _) = value else {
         return None;
     };
+    let digits = text.trim_start_matches(['0', '.']).bytes();
+    let significant = digits.filter(u8::is_ascii_digit).count();
+    (significant > DOUBLE_DIGITS).then(|| numeric_of(value))?
+}
+
+/// The NUMERIC of a number with a point and without an exponent.
+pub(super) fn numeric_of(value: &Value) -> Option<Expr> {
+    let Value::Number(text, _) = value else {
+        return None;
+    };
     let (whole, fraction) = text.split_once('.')?;
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if !all_digits(whole) || !all_digits(fraction) {
         return None;
     }
     let digits = whole.trim_start_matches('0').len() + fraction.len();
-    let significant = format!("{whole}{fraction}");
-    let significant = significant.trim_start_matches('0').len();
-    if significant <= DOUBLE_DIGITS || digits > NUMERIC_DIGITS {
+    if !(1..=NUMERIC_DIGITS).contains(&digits) {
         return None;
     }
     let precision = ast::ExactNumberInfo::PrecisionAndScale(digits as u64, fraction.len() as i64);

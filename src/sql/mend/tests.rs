@@ -42,6 +42,10 @@ fn each_spelling_becomes_one_that_is_planned() {
             "SELECT * FROM a LEFT JOIN b USING(x)",
         ),
         (
+            "SELECT 0.1 + 0.2, x + 0.1 FROM t",
+            "SELECT CAST('0.1' AS NUMERIC(1,1)) + CAST('0.2' AS NUMERIC(1,1)), x + 0.1 FROM t",
+        ),
+        (
             "SELECT \"current_schema\" FROM t",
             "SELECT \"current_schema\" FROM t",
         ),

@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use self::select_into::table_of_into;
 use super::complexity::{BRACKETS_MAX, Limits};
 use super::dialect::BoundedDialect;
 use super::explain::ExplainOptions;
@@ -45,8 +46,9 @@ pub fn parse_within(text: &str, limits: &Limits) -> Result<Statement> {
         text,
         tokens,
     };
-    let mut statement = grammar.statement()?;
+    let statement = grammar.statement()?;
     grammar.end()?;
+    let mut statement = table_of_into(statement);
     mend_statement(&mut statement)?;
     Ok(statement)
 }
@@ -524,6 +526,7 @@ mod compaction;
 mod cursor;
 mod insert;
 mod scripts;
+mod select_into;
 mod transaction;
 mod variables;
 

@@ -215,7 +215,7 @@ async fn apply(
             identity::lose_default(planning, collection, next, name)?;
             let column = column_mut(&mut next.schema, name)?;
             column.default = default.as_ref().map(|(_, text)| text.clone());
-            Ok(())
+            planning.fix_default(column).await
         }
         AlterAction::AddIdentity(name, wanted) => {
             let column = column_mut(&mut next.schema, name)?;
@@ -259,6 +259,7 @@ async fn add(
     let Some(column) = schema.columns.last_mut() else {
         return Err(Error::internal("the added column is missing"));
     };
+    planning.fix_default(column).await?;
     if let Some(text) = &column.default {
         let value = planning.evaluate(text).await?;
         let array = assign(&value.to_array()?, column, &planning.zone()).map_err(|e| e.error)?;

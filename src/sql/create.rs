@@ -79,7 +79,7 @@ pub(super) async fn collection(
         cluster_by_partition_key(&mut schema);
     }
     Ttl::check(&schema, &options)?;
-    check_defaults(planning, &schema)?;
+    check_defaults(planning, &mut schema).await?;
     let references = create.columns.iter().filter_map(|c| c.references.clone());
     let references: Arc<[_]> = references.chain(create.foreign_keys).collect();
     let of_columns = create.columns.iter().filter_map(|c| c.unique.clone());
@@ -244,14 +244,14 @@ fn define(create: &CreateCollection, query: Option<&LogicalPlan>) -> Result<Coll
     with_keys(create, fields.map(column).collect::<Result<_>>()?)
 }
 
-/// That each DEFAULT is an expression without columns.
-fn check_defaults(planning: &Planning<'_>, schema: &CollectionSchema) -> Result<()> {
-    for column in &schema.columns {
+/// That each DEFAULT is an expression without columns; those that this session's clock reads are read.
+async fn check_defaults(planning: &Planning<'_>, schema: &mut CollectionSchema) -> Result<()> {
+    for column in &mut schema.columns {
         if let Some(text) = &column.default {
-            planning
-                .constant(text)
-                .map_err(|e| e.context(format!("default of column \"{}\"", column.name)))?;
+            let context = format!("default of column \"{}\"", column.name);
+            planning.constant(text).map_err(|e| e.context(context))?;
         }
+        planning.fix_default(column).await?;
     }
     Ok(())
 }

@@ -31,6 +31,7 @@ mod dialect;
 mod dml;
 pub(crate) mod explain;
 mod export;
+mod fixed_default;
 mod foreign_key;
 pub mod format;
 pub(crate) mod functions;

@@ -44,7 +44,7 @@ const STATEMENTS: &[&str] = &[
     "SELECT query, distance FROM vector_search('t', 'e', ARRAY[$1:vector(3), $2:vector(3)], $3:bigint) ORDER BY 1, 2",
     "SELECT query, distance FROM vector_search('t', 'e', $1:vector(3)[], 2) ORDER BY 1, 2",
     "SELECT a.id, b.id FROM t a CROSS JOIN LATERAL
-     (SELECT id FROM t WHERE k > $1:int ORDER BY e <-> a.e, id LIMIT 2) b WHERE a.id < $2:bigint ORDER BY 1, 2",
+     (SELECT id FROM t WHERE k > $1:int ORDER BY e <-> a.e, id LIMIT 1) b WHERE a.id < $2:bigint ORDER BY 1, 2",
 ];
 
 const BEFORE: &[&str] = &[

@@ -1,7 +1,7 @@
-//! Calls and casts as trees.
+//! Calls, casts and operators as trees.
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    self, BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
     FunctionArgumentList, FunctionArguments, Ident, ObjectName,
 };
 
@@ -20,6 +20,20 @@ pub(super) fn cast_as(expr: Expr, data_type: ast::DataType) -> Expr {
         array: false,
         format: None,
     }
+}
+
+/// An operator between its sides.
+pub(super) fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(left),
+        op,
+        right: Box::new(right),
+    }
+}
+
+/// The expression in brackets.
+pub(super) fn nested(expr: Expr) -> Expr {
+    Expr::Nested(Box::new(expr))
 }
 
 /// An argument without a name.

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     Value,
 };
 
-use super::build::{argument, arguments, call, cast_as};
+use super::build::{argument, arguments, binary, call, cast_as, nested};
 use super::constant::constant_text;
 use super::exact::round_exactly;
 use super::gather::gather;
@@ -38,11 +38,11 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             _ => None,
         },
         ("mod", _) => match arguments(function)?.as_slice() {
-            [dividend, divisor] => Some(Expr::Nested(Box::new(Expr::BinaryOp {
-                left: Box::new(Expr::Nested(Box::new(Expr::clone(dividend)))),
-                op: BinaryOperator::Modulo,
-                right: Box::new(Expr::Nested(Box::new(Expr::clone(divisor)))),
-            }))),
+            [dividend, divisor] => {
+                let operand = |expr: &Expr| nested(expr.clone());
+                let (dividend, divisor) = (operand(dividend), operand(divisor));
+                Some(nested(binary(dividend, BinaryOperator::Modulo, divisor)))
+            }
             _ => None,
         },
         ("round", _) => {

@@ -14,7 +14,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::build::call;
+use super::build::{binary, call};
 use crate::error::{Error, Result};
 use crate::sql::complexity::too_complex;
 use crate::sql::output_names::lasting_name;
@@ -312,14 +312,6 @@ fn equal(left: Expr, right: Expr) -> Expr {
 
 fn both(left: Expr, right: Expr) -> Expr {
     binary(left, BinaryOperator::And, right)
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp {
-        left: Box::new(left),
-        op,
-        right: Box::new(right),
-    }
 }
 
 /// The output column of that name: it has the name by an alias, or is a column of that name.

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, visit_expressi
 
 use arrow::array::AsArray;
 
-use super::build::{call, cast};
+use super::build::{binary, call, cast, nested};
 use super::constant::constant_text;
 use crate::catalog::zone::Zone;
 use crate::sql::format::read_texts;
@@ -55,21 +55,16 @@ pub(super) fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
     let (two_start, two_end) = span(right)?;
     let first = |a: &Expr, b: &Expr| call("least", vec![a.clone(), b.clone()]);
     let last = |a: &Expr, b: &Expr| call("greatest", vec![a.clone(), b.clone()]);
-    let compare = |left: Expr, op: BinaryOperator, right: Expr| Expr::BinaryOp {
-        left: Box::new(left),
-        op,
-        right: Box::new(right),
-    };
-    let before = |a: Expr, b: Expr| compare(a, BinaryOperator::Lt, b);
+    let before = |a: Expr, b: Expr| binary(a, BinaryOperator::Lt, b);
     let (one, two) = (first(&one_start, &one_end), first(&two_start, &two_end));
-    let meet = compare(
+    let meet = binary(
         before(one.clone(), last(&two_start, &two_end)),
         BinaryOperator::And,
         before(two.clone(), last(&one_start, &one_end)),
     );
-    let together = compare(one, BinaryOperator::Eq, two);
-    let either = compare(meet, BinaryOperator::Or, together);
-    Some(Expr::Nested(Box::new(either)))
+    let together = binary(one, BinaryOperator::Eq, two);
+    let either = binary(meet, BinaryOperator::Or, together);
+    Some(nested(either))
 }
 
 /// The two ends of `(start, end)` or `(start, length)`.
@@ -81,11 +76,7 @@ fn span(tuple: &Expr) -> Option<(Expr, Expr)> {
         return None;
     };
     let end = match is_interval(end) {
-        true => Expr::Nested(Box::new(Expr::BinaryOp {
-            left: Box::new(start.clone()),
-            op: BinaryOperator::Plus,
-            right: Box::new(end.clone()),
-        })),
+        true => nested(binary(start.clone(), BinaryOperator::Plus, end.clone())),
         false => end.clone(),
     };
     Some((start.clone(), end))

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, visit_expressions};
 
-use super::build::arguments;
+use super::build::{arguments, binary, nested};
 use super::gather::holds_query;
 
 /// The most parts of rows that are written several times, which rows within rows would multiply.
@@ -119,18 +119,6 @@ fn pair(left: &Expr, op: BinaryOperator, right: &Expr) -> Expr {
         };
         binary(operand(left), op, operand(right))
     })
-}
-
-fn binary(left: Expr, op: BinaryOperator, right: Expr) -> Expr {
-    Expr::BinaryOp {
-        left: Box::new(left),
-        op,
-        right: Box::new(right),
-    }
-}
-
-fn nested(expr: Expr) -> Expr {
-    Expr::Nested(Box::new(expr))
 }
 
 /// The terms as a tree that is as flat as can be; `None` of no terms.

@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, CharacterLength, Expr, LimitClause, Query, UnaryOperator, Value,
 };
 
-use super::build::{call, cast};
+use super::build::{binary, call, cast, nested};
 use super::constant::constant_text;
 
 /// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
@@ -69,12 +69,12 @@ pub(super) fn regex_of_similar(expr: &Expr) -> Option<Expr> {
         Some(_) => return None,
     };
     let regex = similar_as_regex(&constant_text(pattern)?, escape);
-    let matches = Expr::BinaryOp {
-        left: expr.clone(),
-        op: BinaryOperator::PGRegexMatch,
-        right: Box::new(Expr::value(Value::SingleQuotedString(regex))),
-    };
-    let matches = Expr::Nested(Box::new(matches));
+    let regex = Expr::value(Value::SingleQuotedString(regex));
+    let matches = nested(binary(
+        Expr::clone(expr),
+        BinaryOperator::PGRegexMatch,
+        regex,
+    ));
     Some(match negated {
         true => Expr::UnaryOp {
             op: UnaryOperator::Not,

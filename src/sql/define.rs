@@ -21,18 +21,8 @@ use crate::storage::snapshot::OnCommit;
 pub(super) fn collection(grammar: &mut Grammar<'_>, persistence: Persistence) -> Result<Statement> {
     let if_not_exists = grammar.if_not_exists();
     let mut create = CreateCollection {
-        name: grammar.name()?,
         if_not_exists,
-        persistence,
-        columns: Vec::new(),
-        checks: Vec::new(),
-        unique: Vec::new(),
-        foreign_keys: Vec::new(),
-        primary_key: Vec::new(),
-        clustering_key: Vec::new(),
-        partition_key: None,
-        options: Vec::new(),
-        query: None,
+        ..CreateCollection::new(grammar.name()?, persistence)
     };
     if grammar.parser.consume_token(&Token::LParen) {
         grammar.comma_separated(|g| element(g, &mut create))?;

@@ -74,7 +74,7 @@ use self::exact::{compare_exactly, compute_exactly, is_whole, round_exactly};
 use self::from::call_in_from;
 use self::joins::{merge_in_brackets, merge_in_order, merge_in_select, refuse_merged};
 use self::moment::{at_time_zone, interval_of_text, overlaps};
-pub(super) use self::names::name_columns;
+pub(super) use self::names::{first_select, name_columns};
 use self::names::{
     keep_names, lasting_names, name_common, name_derived, name_sorted_casts, type_series,
 };

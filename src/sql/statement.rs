@@ -195,6 +195,26 @@ pub struct CreateCollection {
     pub query: Option<Box<Query>>,
 }
 
+impl CreateCollection {
+    /// A table of which nothing but the name is said yet.
+    pub fn new(name: ObjectName, persistence: Persistence) -> Self {
+        Self {
+            name,
+            if_not_exists: false,
+            persistence,
+            columns: Vec::new(),
+            checks: Vec::new(),
+            unique: Vec::new(),
+            foreign_keys: Vec::new(),
+            primary_key: Vec::new(),
+            clustering_key: Vec::new(),
+            partition_key: None,
+            options: Vec::new(),
+            query: None,
+        }
+    }
+}
+
 /// An item of a clustering key.
 #[derive(Debug, Clone)]
 pub enum KeyItem {

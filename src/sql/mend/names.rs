@@ -40,8 +40,8 @@ pub(in crate::sql) fn name_columns(query: &mut Query) {
     }
 }
 
-/// Set operations have the names of their first query.
-fn first_select(body: &mut SetExpr) -> Option<&mut Select> {
+/// The first query of set operations: the columns have its names, and it has the INTO.
+pub(in crate::sql) fn first_select(body: &mut SetExpr) -> Option<&mut Select> {
     match body {
         SetExpr::Select(select) => Some(select),
         SetExpr::SetOperation { left, .. } => first_select(left),

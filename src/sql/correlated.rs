@@ -276,7 +276,7 @@ fn becomes_join(
     if !near || !reads_outer_in_filters(&subquery.subquery) {
         return false;
     }
-    let mut pull_up = match answer {
+    let pull_up = match answer {
         Answer::Exists => PullUpCorrelatedExpr::new().with_exists_sub_query(true),
         Answer::Value | Answer::Rows | Answer::Among => {
             if !is_one_row(&subquery.subquery) {
@@ -285,8 +285,14 @@ fn becomes_join(
             PullUpCorrelatedExpr::new().with_need_handle_count_bug(true)
         }
     };
+    pulled(subquery, pull_up).is_some_and(|pulled| pulled.can_pull_up && !pulls_twins(&pulled))
+}
+
+/// What DataFusion pulls out of a subquery; `None` where it fails.
+fn pulled(subquery: &Subquery, mut pull_up: PullUpCorrelatedExpr) -> Option<PullUpCorrelatedExpr> {
     let plan = LogicalPlan::clone(&subquery.subquery);
-    plan.rewrite(&mut pull_up).is_ok() && pull_up.can_pull_up && !pulls_twins(&pull_up)
+    plan.rewrite(&mut pull_up).ok()?;
+    Some(pull_up)
 }
 
 /// Whether the conditions that leave a subquery name columns of several tables that are called alike: above, DataFusion
@@ -300,12 +306,8 @@ fn pulls_twins(pull_up: &PullUpCorrelatedExpr) -> bool {
 
 /// [`pulls_twins`] of a subquery behind IN.
 fn mixes_names(subquery: &Subquery) -> bool {
-    if subquery.outer_ref_columns.is_empty() {
-        return false;
-    }
-    let mut pull_up = PullUpCorrelatedExpr::new();
-    let plan = LogicalPlan::clone(&subquery.subquery);
-    plan.rewrite(&mut pull_up).is_ok() && pulls_twins(&pull_up)
+    !subquery.outer_ref_columns.is_empty()
+        && pulled(subquery, PullUpCorrelatedExpr::new()).is_some_and(|pulled| pulls_twins(&pulled))
 }
 
 /// Whether columns of outer queries stand in filters alone.

@@ -1,10 +1,34 @@
-//! The walk that analyzer rules take which rewrite expressions by their types.
+//! The walk that analyzer rules take which rewrite expressions by their types, and the values of those without columns.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{ColumnarValue, Expr, LogicalPlan};
+use datafusion::physical_expr::PhysicalExpr;
+
+/// A row without columns: what expressions without columns are evaluated over.
+pub(crate) static ONE_ROW: LazyLock<RecordBatch> = LazyLock::new(|| {
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
+        .expect("invariant: a batch without columns has any number of rows")
+});
+
+/// The value of an expression that reads no columns.
+///
+/// # Errors
+/// Those of the expression.
+pub(crate) fn constant(expr: &Arc<dyn PhysicalExpr>) -> Result<ScalarValue> {
+    match expr.evaluate(&ONE_ROW)? {
+        ColumnarValue::Scalar(value) => Ok(value),
+        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0),
+    }
+}
 
 /// Rewrites the expressions of a plan and of its subqueries, innermost first, each with the columns that it may name.
 /// Outputs keep their names. Nodes without an expression that `concerns` the rule are left as they are: most are, and

@@ -4,15 +4,13 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{AsArray, Float64Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{AsArray, Float64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
-use datafusion::logical_expr::ColumnarValue;
-use datafusion::physical_expr::PhysicalExpr;
 use futures::future::try_join_all;
 use shelfmark_udfs::{Element, VectorError, VectorType, vector_of_scalar};
 
@@ -23,6 +21,7 @@ use super::measure::Worker;
 use super::metrics::SearchMetrics;
 use super::pool::{Piece, Pool, Unit};
 use super::target::Target;
+use crate::catalog::expressions::constant;
 use crate::catalog::scan::{Candidates, ScanSource};
 
 /// Bytes of vectors below which another worker is not worth its start.
@@ -234,17 +233,6 @@ fn units(source: &ScanSource, candidates: &Candidates) -> Vec<Unit> {
         Unit::Sealed(segment) => segment.id,
     });
     units
-}
-
-/// The value of an expression that reads no columns.
-fn constant(expr: &Arc<dyn PhysicalExpr>) -> Result<ScalarValue> {
-    let options = RecordBatchOptions::new().with_row_count(Some(1));
-    let schema = Arc::new(Schema::empty());
-    let row = RecordBatch::try_new_with_options(schema, vec![], &options)?;
-    match expr.evaluate(&row)? {
-        ColumnarValue::Scalar(value) => Ok(value),
-        ColumnarValue::Array(array) => ScalarValue::try_from_array(&array, 0),
-    }
 }
 
 impl Search {

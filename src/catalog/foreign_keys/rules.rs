@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::Schema;
+use arrow::array::{ArrayRef, new_null_array};
 use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
 use datafusion::physical_expr::PhysicalExpr;
 
 use crate::catalog::checks::Checks;
+use crate::catalog::expressions::ONE_ROW;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
 use crate::storage::foreign_key::{ForeignKey, ReferentialAction};
@@ -82,9 +82,7 @@ impl ChildRules {
             let column = column.ok_or_else(|| Error::internal("a default of no column"))?;
             return Ok(new_null_array(&column.column_type.arrow_type(), 1));
         };
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
-        Ok(default.evaluate(&row)?.into_array(1)?)
+        Ok(default.evaluate(&ONE_ROW)?.into_array(1)?)
     }
 
     fn rule(&self, child: &Collection) -> Result<&Rule> {

@@ -9,16 +9,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{ColumnarValue, Operator};
+use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::expressions::{BinaryExpr, Column, Literal};
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 use datafusion::physical_expr_common::physical_expr::is_volatile;
 
 use super::ScanRequest;
+use crate::catalog::expressions::constant;
 use crate::catalog::keys::{KeyColumns, PointKey};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{FieldId, field_id};
@@ -129,11 +129,6 @@ fn value_of(expr: &Arc<dyn PhysicalExpr>) -> Option<ScalarValue> {
     if let Some(literal) = expr.downcast_ref::<Literal>() {
         return Some(literal.value().clone());
     }
-    let one = RecordBatchOptions::new().with_row_count(Some(1));
-    let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &one).ok()?;
     // What fails says so when the filter above is evaluated, if there is a row.
-    match expr.evaluate(&row).ok()? {
-        ColumnarValue::Scalar(value) => Some(value),
-        ColumnarValue::Array(values) => ScalarValue::try_from_array(&values, 0).ok(),
-    }
+    constant(expr).ok()
 }

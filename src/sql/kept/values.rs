@@ -2,11 +2,11 @@
 //! executions of operators that are kept.
 
 use std::fmt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{cast, concat};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
@@ -25,6 +25,8 @@ use datafusion::physical_plan::{
 };
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
 use futures::stream;
+
+use crate::catalog::expressions::ONE_ROW;
 
 /// VALUES as [`ValuesExec`] computes them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -183,13 +185,6 @@ impl ExecutionPlan for ValuesExec {
         )))
     }
 }
-
-/// A row without columns: what expressions without columns are evaluated over.
-static ONE_ROW: LazyLock<RecordBatch> = LazyLock::new(|| {
-    let options = RecordBatchOptions::new().with_row_count(Some(1));
-    RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options)
-        .expect("invariant: a batch without columns has any number of rows")
-});
 
 /// All rows, the values of a row from left to right before those of the next.
 fn computed(rows: &[Vec<Arc<dyn PhysicalExpr>>], schema: &SchemaRef) -> Result<RecordBatch> {

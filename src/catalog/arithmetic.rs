@@ -14,6 +14,7 @@ use arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::functions::utils::make_scalar_function;
 use datafusion::logical_expr::{
     BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator,
     ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -26,6 +27,9 @@ use super::expressions::rewrite_expressions;
 use super::zone::Zone;
 use crate::storage::schema::ColumnType;
 
+/// The functions of `/` and `%`, which fail by a zero.
+pub(crate) const CHECKED_DIVIDE: &str = "checked_divide";
+pub(crate) const CHECKED_REMAINDER: &str = "checked_remainder";
 /// Bytes of arguments that the name of a call has in full.
 const NAMED_BYTES_MAX: usize = 256;
 
@@ -188,8 +192,8 @@ impl ScalarUDFImpl for CheckedFunction {
             Checked::Add => "checked_add",
             Checked::Subtract => "checked_subtract",
             Checked::Multiply => "checked_multiply",
-            Checked::Divide => "checked_divide",
-            Checked::Remainder => "checked_remainder",
+            Checked::Divide => CHECKED_DIVIDE,
+            Checked::Remainder => CHECKED_REMAINDER,
         }
     }
 
@@ -243,15 +247,11 @@ impl ScalarUDFImpl for RoundingFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let round =
-            |numbers: &ArrayRef| cast_to(numbers, &self.target, &Zone::utc()).map_err(|e| e.error);
-        Ok(match &args.args[0] {
-            ColumnarValue::Scalar(number) => {
-                let rounded = round(&number.to_array()?)?;
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&rounded, 0)?)
-            }
-            ColumnarValue::Array(numbers) => ColumnarValue::Array(round(numbers)?),
-        })
+        let round = |numbers: &[ArrayRef]| {
+            let rounded = cast_to(&numbers[0], &self.target, &Zone::utc());
+            Ok(rounded.map_err(|e| e.error)?)
+        };
+        make_scalar_function(round, Vec::new())(&args.args)
     }
 }
 

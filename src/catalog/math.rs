@@ -8,7 +8,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs};
 use datafusion::prelude::SessionContext;
 
-use super::checked::{Check, check_function};
+use super::wrapped::{Check, check_function};
 use crate::error::{Error, sqlstate};
 
 /// Where a function is defined.

@@ -10,7 +10,6 @@
 //!
 //! `greatest`, `least`, `nullif` and GROUPING SETS of intervals stay DataFusion's.
 
-use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ExprSchema, Result};
@@ -24,11 +23,9 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::functions::interval_length;
+use super::functions::{INTERVAL, interval_length};
 use crate::catalog::expressions::rewrite_expressions;
 use crate::error::Error;
-
-const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
 /// Makes lengths of the intervals that a plan compares. It must run after types are coerced.
 #[derive(Debug, Default)]

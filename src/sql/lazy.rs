@@ -20,6 +20,8 @@ use datafusion::logical_expr::utils::{conjunction, disjunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, lit};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::text_input::TEXT_INPUT;
+use crate::catalog::arithmetic::{CHECKED_DIVIDE, CHECKED_REMAINDER};
 use crate::catalog::expressions::rewrite_expressions;
 
 /// The most conditions that are looked at before one that may fail: each is computed again.
@@ -63,8 +65,8 @@ fn may_fail(expr: &Expr) -> bool {
             matches!(op, Operator::Divide | Operator::Modulo) && !is_constant(right)
         }
         Expr::ScalarFunction(call) => match call.name() {
-            "checked_divide" | "checked_remainder" => !call.args.last().is_some_and(is_constant),
-            "text_input" => !call.args.iter().all(is_constant),
+            CHECKED_DIVIDE | CHECKED_REMAINDER => !call.args.last().is_some_and(is_constant),
+            TEXT_INPUT => !call.args.iter().all(is_constant),
             _ => false,
         },
         _ => false,

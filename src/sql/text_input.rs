@@ -11,7 +11,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result};
+use datafusion::functions::utils::make_scalar_function;
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -22,6 +23,9 @@ use shelfmark_udfs::VectorType;
 use super::format::{oid, read_texts, type_of};
 use crate::catalog::expressions::rewrite_expressions;
 use crate::catalog::zone::Zone;
+
+/// The function that reads texts as values of other types.
+pub(super) const TEXT_INPUT: &str = "text_input";
 
 /// Makes a function of each cast from text that Arrow would carry out otherwise. It must run after types are coerced.
 #[derive(Debug, Default)]
@@ -127,7 +131,7 @@ impl TextInput {
 
 impl ScalarUDFImpl for TextInput {
     fn name(&self) -> &str {
-        "text_input"
+        TEXT_INPUT
     }
 
     fn signature(&self) -> &Signature {
@@ -149,12 +153,6 @@ impl ScalarUDFImpl for TextInput {
             let values = read_texts(texts.as_string::<i32>(), &self.field, &self.zone);
             Ok(values.map_err(|e| e.error)?)
         };
-        Ok(match &args.args[0] {
-            ColumnarValue::Scalar(text) => {
-                let value = read(&text.to_array()?)?;
-                ColumnarValue::Scalar(ScalarValue::try_from_array(&value, 0)?)
-            }
-            ColumnarValue::Array(texts) => ColumnarValue::Array(read(texts)?),
-        })
+        make_scalar_function(|arrays| read(&arrays[0]), Vec::new())(&args.args)
     }
 }

@@ -4,6 +4,7 @@
 //! fields of an interval are the parts of its months, days and time, its epoch counts years of 365.25 days, and there are
 //! decades, centuries and millennia. Fields with fractions are doubles, the others integers.
 
+use std::slice;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,37 +13,35 @@ use arrow::compute::kernels::cast_utils::IntervalUnit as Unit;
 use arrow::compute::{cast, unary};
 use arrow::datatypes::{
     DataType, DurationMicrosecondType, Field, FieldRef, Float64Type, Int32Type,
-    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
 };
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions::datetime;
+use datafusion::functions::utils::make_scalar_function;
 use datafusion::logical_expr::preimage::PreimageResult;
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
 };
 
-use super::interval::{DAYS_PER_MONTH, NANOS_PER_DAY, NANOS_PER_HOUR, NANOS_PER_SECOND};
+use super::INTERVAL;
+use super::interval::{
+    DAYS_PER_MONTH, NANOS_PER_DAY, NANOS_PER_HOUR, NANOS_PER_SECOND, SECONDS_PER_DAY,
+};
+use crate::catalog::wrapped::{Wrapper, wrapped};
 use crate::error::Error;
 
 const NANOS_PER_MINUTE: i64 = 60 * NANOS_PER_SECOND;
-const SECONDS_PER_DAY: f64 = 86_400.0;
 const DAYS_PER_YEAR: f64 = 365.25;
 const MONTHS_PER_YEAR: i32 = 12;
-const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
 /// The function.
 pub(crate) fn date_part() -> ScalarUDF {
-    ScalarUDF::new_from_impl(DatePart {
-        inner: datetime::date_part(),
-    })
+    wrapped(datetime::date_part(), DatePart)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct DatePart {
-    /// DataFusion's.
-    inner: Arc<ScalarUDF>,
-}
+struct DatePart;
 
 /// A field that is computed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,24 +160,8 @@ fn unknown(name: &str) -> Error {
     Error::unsupported(format!("unit \"{name}\" not supported for type interval"))
 }
 
-impl ScalarUDFImpl for DatePart {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(given)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+impl Wrapper for DatePart {
+    fn return_field(&self, inner: &ScalarUDF, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let name = args.scalar_arguments.first().copied().flatten();
         let name = name.and_then(name_of);
         let part = name.and_then(Part::of);
@@ -188,24 +171,25 @@ impl ScalarUDFImpl for DatePart {
             None if of_interval && name.is_some() => {
                 return Err(unknown(name.unwrap_or_default()).into());
             }
-            _ => return self.inner.return_field_from_args(args),
+            _ => return inner.return_field_from_args(args),
         };
         let nullable = args.arg_fields[1].is_nullable();
-        Ok(Arc::new(Field::new(self.name(), gives, nullable)))
+        Ok(Arc::new(Field::new(inner.name(), gives, nullable)))
     }
 
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke(&self, inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let [ColumnarValue::Scalar(name), time] = args.args.as_slice() else {
-            return self.inner.invoke_with_args(args);
+            return inner.invoke_with_args(args);
         };
         let Some(part) = name_of(name).and_then(Part::of) else {
-            return self.inner.invoke_with_args(args);
+            return inner.invoke_with_args(args);
         };
         if is_interval(&time.data_type()) {
-            return mapped(time, |times| of_intervals(part, times));
+            let of_intervals = |times: &[ArrayRef]| of_intervals(part, &times[0]);
+            return make_scalar_function(of_intervals, Vec::new())(slice::from_ref(time));
         }
         if !part.is_own() {
-            return self.inner.invoke_with_args(args);
+            return inner.invoke_with_args(args);
         }
         let from = match part {
             Part::Second | Part::Millisecond => "microsecond",
@@ -213,33 +197,21 @@ impl ScalarUDFImpl for DatePart {
         };
         let mut args = args;
         args.args[0] = ColumnarValue::Scalar(ScalarValue::from(from));
-        args.return_field = Arc::new(Field::new(self.name(), DataType::Int32, true));
-        let found = self.inner.invoke_with_args(args)?;
-        mapped(&found, |found| of_numbers(part, found))
+        args.return_field = Arc::new(Field::new(inner.name(), DataType::Int32, true));
+        let found = inner.invoke_with_args(args)?;
+        let of_numbers = |found: &[ArrayRef]| of_numbers(part, &found[0]);
+        make_scalar_function(of_numbers, Vec::new())(&[found])
     }
 
     fn preimage(
         &self,
+        inner: &ScalarUDF,
         args: &[Expr],
-        lit_expr: &Expr,
+        literal: &Expr,
         info: &SimplifyContext,
     ) -> Result<PreimageResult> {
-        self.inner.preimage(args, lit_expr, info)
+        inner.preimage(args, literal, info)
     }
-}
-
-/// The value of a function of arrays.
-pub(super) fn mapped(
-    value: &ColumnarValue,
-    map: impl Fn(&ArrayRef) -> Result<ArrayRef>,
-) -> Result<ColumnarValue> {
-    Ok(match value {
-        ColumnarValue::Array(array) => ColumnarValue::Array(map(array)?),
-        ColumnarValue::Scalar(scalar) => {
-            let made = map(&scalar.to_array()?)?;
-            ColumnarValue::Scalar(ScalarValue::try_from_array(&made, 0)?)
-        }
-    })
 }
 
 fn of_intervals(part: Part, times: &ArrayRef) -> Result<ArrayRef> {

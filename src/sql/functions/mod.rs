@@ -32,6 +32,7 @@ mod round;
 mod row;
 mod text;
 
+use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::logical_expr::{Expr, ScalarUDF};
 
 use self::date_part::date_part;
@@ -40,6 +41,9 @@ use self::interval::INTERVAL_LENGTH;
 pub(crate) use self::operators::IntervalPlanner;
 use self::round::round;
 use self::row::{Overload, RowFunction};
+
+/// The type of intervals.
+pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
 
 /// The functions of a group, under their names.
 type Group = &'static [(&'static str, &'static [Overload])];

@@ -5,57 +5,29 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray};
 use arrow::compute::unary;
-use arrow::datatypes::{DataType, FieldRef, Float32Type, Float64Type};
+use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use datafusion::common::Result;
 use datafusion::functions::math;
-use datafusion::logical_expr::{
-    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-};
+use datafusion::functions::utils::make_scalar_function;
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF};
 
-use super::date_part::mapped;
+use crate::catalog::wrapped::{Wrapper, wrapped};
 
 /// The function.
 pub(crate) fn round() -> ScalarUDF {
-    ScalarUDF::new_from_impl(Round {
-        inner: math::round(),
-    })
+    wrapped(math::round(), Round)
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
-struct Round {
-    /// DataFusion's.
-    inner: Arc<ScalarUDF>,
-}
+struct Round;
 
-impl ScalarUDFImpl for Round {
-    fn name(&self) -> &str {
-        self.inner.name()
-    }
-
-    fn aliases(&self) -> &[String] {
-        self.inner.aliases()
-    }
-
-    fn signature(&self) -> &Signature {
-        self.inner.signature()
-    }
-
-    fn coerce_types(&self, given: &[DataType]) -> Result<Vec<DataType>> {
-        self.inner.coerce_types(given)
-    }
-
-    fn return_type(&self, given: &[DataType]) -> Result<DataType> {
-        self.inner.return_type(given)
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        self.inner.return_field_from_args(args)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+impl Wrapper for Round {
+    fn invoke(&self, inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         match args.args.as_slice() {
-            [number] if number.data_type().is_floating() => mapped(number, to_even),
-            _ => self.inner.invoke_with_args(args),
+            [number] if number.data_type().is_floating() => {
+                make_scalar_function(|numbers| to_even(&numbers[0]), Vec::new())(&args.args)
+            }
+            _ => inner.invoke_with_args(args),
         }
     }
 }

@@ -4,15 +4,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, new_empty_array};
-use arrow::datatypes::{
-    DataType, Field, FieldRef, Fields, IntervalMonthDayNano, IntervalUnit, TimeUnit,
-};
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalMonthDayNano, TimeUnit};
 use datafusion::common::{Result, ScalarValue, plan_err};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
+use super::INTERVAL;
 use super::pattern::Patterns;
 use crate::catalog::zone::Zone;
 use crate::error::Error;
@@ -75,7 +74,7 @@ impl Kind {
             Self::TextRows => list(list(DataType::Utf8)),
             Self::JsonMembers => members(json_field("value")),
             Self::TextMembers => members(Field::new("value", DataType::Utf8, true)),
-            Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            Self::Interval => INTERVAL,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Date => DataType::Date32,

@@ -115,8 +115,8 @@ struct Inner {
     stop: watch::Sender<Option<Stop>>,
     phase: AtomicU8,
     inputs: OnceLock<Inputs>,
-    started: OnceLock<Instant>,
-    limit: OnceLock<Duration>,
+    /// When it began, and how long it may take.
+    started: OnceLock<(Instant, Option<Duration>)>,
     rows_read: AtomicU64,
     rows_written: AtomicU64,
     segments_written: AtomicU64,
@@ -183,18 +183,18 @@ impl Task {
 
     /// Stops the worker when the time it was given is over.
     fn expire(&self) {
-        if let (Some(left), Some(limit)) = (self.time_left(), self.inner.limit.get())
+        if let Some((limit, left)) = self.time_left()
             && left.is_zero()
         {
-            self.stop(Stop::Expired(*limit));
+            self.stop(Stop::Expired(limit));
         }
     }
 
-    /// What is left of the time it was given; none when it runs without a limit, or not yet.
-    fn time_left(&self) -> Option<Duration> {
-        let limit = self.inner.limit.get()?;
-        let started = self.inner.started.get()?;
-        Some(limit.saturating_sub(started.elapsed()))
+    /// The time it was given and what is left of it; none when it runs without a limit, or not yet.
+    fn time_left(&self) -> Option<(Duration, Duration)> {
+        let (started, limit) = *self.inner.started.get()?;
+        let limit = limit?;
+        Some((limit, limit.saturating_sub(started.elapsed())))
     }
 
     fn stop(&self, why: Stop) {
@@ -225,9 +225,9 @@ impl Task {
         // The sender lives as long as the task does.
         let asked = wish.wait_for(Option::is_some);
         let why = match self.time_left() {
-            Some(left) => match tokio::time::timeout(left, asked).await {
+            Some((limit, left)) => match tokio::time::timeout(left, asked).await {
                 Ok(why) => why.map_or(None, |stop| *stop),
-                Err(_) => self.inner.limit.get().copied().map(Stop::Expired),
+                Err(_) => Some(Stop::Expired(limit)),
             },
             None => asked.await.map_or(None, |stop| *stop),
         };
@@ -248,7 +248,10 @@ impl Task {
             memory_bytes_max: inner.sort_memory_max.load(Ordering::Relaxed)
                 + inner.write_memory_max.load(Ordering::Relaxed),
             spilled_bytes: inner.spilled_bytes.load(Ordering::Relaxed),
-            elapsed: inner.started.get().map_or(Duration::ZERO, Instant::elapsed),
+            elapsed: inner
+                .started
+                .get()
+                .map_or(Duration::ZERO, |(at, _)| at.elapsed()),
         }
     }
 
@@ -267,10 +270,7 @@ impl Task {
 
     /// A worker takes the job, which may take so long.
     pub fn start(&self, limit: Option<Duration>) {
-        if let Some(limit) = limit {
-            let _ = self.inner.limit.set(limit);
-        }
-        let _ = self.inner.started.set(Instant::now());
+        let _ = self.inner.started.set((Instant::now(), limit));
     }
 
     /// Tells what the job reads, once.

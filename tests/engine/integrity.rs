@@ -36,6 +36,11 @@ async fn run(database: &Database, statements: &[&str]) {
     }
 }
 
+async fn back_up(database: &Database, target: &Path) -> Result<String> {
+    let sql = format!("BACKUP DATABASE TO '{}'", target.display());
+    text(database, &sql).await
+}
+
 /// A database with sealed segments, an index in files of its own, growing rows, checkpoints and a log.
 async fn make(data: &Path) {
     let database = open(data).await.unwrap();
@@ -213,19 +218,15 @@ async fn a_backup_is_one_version_while_writes_go_on() {
     };
     for n in 0..4 {
         let backup = path(&format!("backup{n}"));
-        let sql = format!("BACKUP DATABASE TO '{}'", backup.display());
-        let told = text(&database, &sql).await.unwrap();
+        let told = back_up(&database, &backup).await.unwrap();
         assert!(told.contains("linked_bytes"), "{told}");
         let (good, told) = shelfmark(&["verify"], &[&backup]);
         assert!(good, "{told}");
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     writer.await.unwrap();
-    let again = format!("BACKUP DATABASE TO '{}'", path("backup0").display());
-    assert_eq!(
-        text(&database, &again).await.unwrap_err().sqlstate(),
-        "55000"
-    );
+    let again = back_up(&database, &path("backup0")).await;
+    assert_eq!(again.unwrap_err().sqlstate(), "55000");
     // The database goes; its backups do not need it.
     drop(database);
     let (good, told) = shelfmark(&["restore"], &[&path("data"), &path("cold")]);
@@ -296,16 +297,13 @@ async fn a_foreign_key_is_whole_in_each_backup_and_enforced_after_it() {
     run(&database, &FAMILIES).await;
     let writer = tokio::spawn(write_families(database.clone()));
     for n in 0..4 {
-        let sql = format!(
-            "BACKUP DATABASE TO '{}'",
-            path(&format!("backup{n}")).display()
-        );
-        run(&database, &[&sql]).await;
+        back_up(&database, &path(&format!("backup{n}")))
+            .await
+            .unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     writer.await.unwrap();
-    let last = format!("BACKUP DATABASE TO '{}'", path("backup4").display());
-    run(&database, &[&last]).await;
+    back_up(&database, &path("backup4")).await.unwrap();
     drop(database);
     for n in 0..5 {
         let (backup, new) = (path(&format!("backup{n}")), path(&format!("new{n}")));

@@ -52,6 +52,7 @@ use crate::sql::command::CommandPlanner;
 use crate::sql::correlated::{CorrelatedRule, SessionCell};
 use crate::sql::explain::ExplainPlanner;
 use crate::sql::functions::{self, IntervalPlanner};
+use crate::sql::keyless::{KeylessPlanner, KeylessRule};
 use crate::sql::literal::LiteralPlanner;
 use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
@@ -286,6 +287,7 @@ impl Database {
             .get_or_insert_with(PhysicalOptimizer::new);
         physical.rules.insert(0, Arc::new(CoveredFilterRule));
         let optimizer = builder.optimizer().get_or_insert_with(Optimizer::new);
+        optimizer.rules.insert(0, Arc::new(KeylessRule));
         optimizer.rules.insert(0, Arc::new(ViewRule));
         // Last: limits and filters have reached their places by then.
         optimizer.rules.push(Arc::new(VectorTopKRule));
@@ -359,6 +361,7 @@ impl QueryPlanner for Planner {
             Arc::new(VectorTopKPlanner),
             Arc::new(KnnJoinPlanner),
             Arc::new(ValuesPlanner),
+            Arc::new(KeylessPlanner),
         ]);
         planner.create_physical_plan(logical_plan, session).await
     }

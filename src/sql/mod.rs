@@ -38,6 +38,7 @@ pub(crate) mod functions;
 pub mod index;
 mod interval_order;
 mod kept;
+pub mod keyless;
 mod lazy;
 pub(crate) mod literal;
 mod literal_place;

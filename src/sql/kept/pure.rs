@@ -21,6 +21,7 @@ use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode};
 use crate::catalog::table::CollectionTable;
 use crate::search::knn::KnnJoin;
 use crate::sql::access::view::ViewNode;
+use crate::sql::keyless::KeylessNode;
 use crate::sql::parameters::{has_parameter, replace};
 
 /// Whether a plan reads collections alone, by functions that depend on nothing but their arguments.
@@ -46,6 +47,7 @@ fn is_pure_node(node: &LogicalPlan) -> Result<bool> {
                 || node.is::<ConflictNode>()
                 || node.is::<ViewNode>()
                 || node.is::<KnnJoin>()
+                || node.is::<KeylessNode>()
         }
         LogicalPlan::Projection(_)
         | LogicalPlan::Filter(_)

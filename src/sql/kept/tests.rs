@@ -43,8 +43,9 @@ const STATEMENTS: &[&str] = &[
     "SELECT id FROM t WHERE id = ANY(ARRAY[$1:bigint, $2:bigint]) ORDER BY id",
     "SELECT query, distance FROM vector_search('t', 'e', ARRAY[$1:vector(3), $2:vector(3)], $3:bigint) ORDER BY 1, 2",
     "SELECT query, distance FROM vector_search('t', 'e', $1:vector(3)[], 2) ORDER BY 1, 2",
+    "SELECT id, unnest(ARRAY[k, $1:int]) AS u FROM t WHERE id < 9 ORDER BY id, u",
     "SELECT a.id, b.id FROM t a CROSS JOIN LATERAL
-     (SELECT id FROM t WHERE k > $1:int ORDER BY e <-> a.e, id LIMIT 1) b WHERE a.id < $2:bigint ORDER BY 1, 2",
+     (SELECT id FROM t WHERE k > $1:int ORDER BY e <-> a.e, id LIMIT 2) b WHERE a.id < $2:bigint ORDER BY 1, 2",
 ];
 
 const BEFORE: &[&str] = &[

@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
+use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
 use datafusion::common::config::ConfigOptions;
 
 /// The largest distance from Greenwich that PostgreSQL takes, in seconds: less than a week.
 const OFFSET_MAX: i32 = 167 * 3600 + 59 * 60 + 59;
-
-const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 /// A time zone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -136,7 +134,7 @@ impl Zone {
 
     /// What the clock shows at an instant, both in microseconds.
     pub fn clock_at(&self, micros: i64) -> i64 {
-        micros.saturating_add(i64::from(self.seconds_at(micros)) * MICROS_PER_SECOND)
+        micros.saturating_add(i64::from(self.seconds_at(micros)) * MICROSECONDS)
     }
 
     /// The instant at which the clock shows a time, both in microseconds. Of a time that comes twice it is the later, and
@@ -144,7 +142,7 @@ impl Zone {
     pub fn instant_of(&self, local: i64) -> i64 {
         let place = match self {
             Self::Fixed { east, .. } => {
-                return local.saturating_sub(i64::from(*east) * MICROS_PER_SECOND);
+                return local.saturating_sub(i64::from(*east) * MICROSECONDS);
             }
             Self::Place(place) => place,
         };
@@ -153,9 +151,9 @@ impl Zone {
                 offset.fix().local_minus_utc()
             }
             // A gap is never longer than a day.
-            LocalResult::None => self.seconds_at(local.saturating_sub(MICROS_PER_DAY)),
+            LocalResult::None => self.seconds_at(local.saturating_sub(MICROSECONDS_IN_DAY)),
         };
-        local.saturating_sub(i64::from(east) * MICROS_PER_SECOND)
+        local.saturating_sub(i64::from(east) * MICROSECONDS)
     }
 }
 
@@ -234,8 +232,8 @@ mod tests {
     #[test]
     fn times_of_a_clock() {
         let moscow = Zone::parse("Europe/Moscow").unwrap();
-        let hour = 3_600 * MICROS_PER_SECOND;
-        let at = |days: i64, hours: i64| days * MICROS_PER_DAY + hours * hour;
+        let hour = 3_600 * MICROSECONDS;
+        let at = |days: i64, hours: i64| days * MICROSECONDS_IN_DAY + hours * hour;
         // 2011-03-27: 02:00 is 03:00 by then.
         assert_eq!(moscow.instant_of(at(15_060, 1)), at(15_059, 22));
         assert_eq!(moscow.instant_of(at(15_060, 2)), at(15_059, 23));

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use arrow::temporal_conversions::MICROSECONDS_IN_DAY;
+
 use super::collection::Collection;
 use super::options::CollectionOptions;
 use super::schema::{CollectionSchema, Column, ColumnType};
@@ -14,8 +16,6 @@ use crate::error::{Error, Result, sqlstate};
 pub const TTL: &str = "ttl";
 /// The option with the name of the column from which that time counts.
 pub const TTL_COLUMN: &str = "ttl_column";
-
-const DAY_MICROSECONDS: i64 = 86_400_000_000;
 
 /// How long rows of a collection live.
 #[derive(Debug, Clone, PartialEq)]
@@ -83,7 +83,7 @@ impl Ttl {
         let ttl = i64::try_from(self.duration.as_micros()).unwrap_or(i64::MAX);
         let last = now_ms.saturating_mul(1_000).saturating_sub(ttl);
         match self.column.column_type {
-            ColumnType::Date => last.div_euclid(DAY_MICROSECONDS),
+            ColumnType::Date => last.div_euclid(MICROSECONDS_IN_DAY),
             _ => last,
         }
     }

@@ -6,21 +6,21 @@
 mod field;
 mod moment;
 
+use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
+
 use self::moment::{Clock, Moment};
 use super::error::{shorten, syntax};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 
-pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// Days from 1970-01-01 that Arrow can print: years -4712 to 262142.
 pub(super) const DAYS_MIN: i64 = days_from_civil(-4712, 1, 1);
 /// The last of them.
 pub(super) const DAYS_MAX: i64 = days_from_civil(262_142, 12, 31);
 /// The first instant of [`DAYS_MIN`], microseconds.
-pub(super) const MICROS_MIN: i64 = DAYS_MIN * MICROS_PER_DAY;
+pub(super) const MICROS_MIN: i64 = DAYS_MIN * MICROSECONDS_IN_DAY;
 /// The last instant of [`DAYS_MAX`], microseconds.
-pub(super) const MICROS_MAX: i64 = (DAYS_MAX + 1) * MICROS_PER_DAY - 1;
+pub(super) const MICROS_MAX: i64 = (DAYS_MAX + 1) * MICROSECONDS_IN_DAY - 1;
 
 /// Days since 1970-01-01.
 pub(super) fn parse_date(text: &str, zone: &Zone) -> Result<i32> {
@@ -39,7 +39,10 @@ pub(super) fn parse_time(text: &str, zone: &Zone) -> Result<i64> {
 pub(super) fn parse_timestamp(text: &str, zone: &Zone) -> Result<i64> {
     let moment = parse(text, "timestamp", zone)?;
     let days = moment.days.ok_or_else(|| bad("timestamp", text))?;
-    in_range(days * MICROS_PER_DAY + moment.micros.unwrap_or(0), text)
+    in_range(
+        days * MICROSECONDS_IN_DAY + moment.micros.unwrap_or(0),
+        text,
+    )
 }
 
 /// Microseconds since 1970 UTC; a text without zone is read on the session's clock.
@@ -47,9 +50,9 @@ pub(super) fn parse_timestamptz(text: &str, zone: &Zone) -> Result<i64> {
     let name = "timestamp with time zone";
     let moment = parse(text, name, zone)?;
     let days = moment.days.ok_or_else(|| bad(name, text))?;
-    let local = days * MICROS_PER_DAY + moment.micros.unwrap_or(0);
+    let local = days * MICROSECONDS_IN_DAY + moment.micros.unwrap_or(0);
     let instant = match moment.clock {
-        Some(Clock::East(seconds)) => local - seconds * MICROS_PER_SECOND,
+        Some(Clock::East(seconds)) => local - seconds * MICROSECONDS,
         Some(Clock::Place(place)) => place.instant_of(local),
         None => zone.instant_of(local),
     };
@@ -216,12 +219,12 @@ mod tests {
         assert_eq!(time("01:02 pm").unwrap(), 46_920_000_000);
         assert_eq!(time("12:00am").unwrap(), 0);
         assert_eq!(time("010203").unwrap(), 3_723_000_000);
-        assert_eq!(time("24:00").unwrap(), MICROS_PER_DAY);
+        assert_eq!(time("24:00").unwrap(), MICROSECONDS_IN_DAY);
         assert_eq!(time("24:01").unwrap_err().sqlstate(), "22008");
         assert_eq!(time("13:00 am").unwrap_err().sqlstate(), "22008");
         assert_eq!(time("2000-01-01").unwrap_err().sqlstate(), "22007");
         let day = parse_timestamp("1970-01-02", &Zone::utc());
-        assert_eq!(day.unwrap(), MICROS_PER_DAY);
+        assert_eq!(day.unwrap(), MICROSECONDS_IN_DAY);
         let zone = "1970-01-01 01:00:00.0000015+01";
         let local = parse_timestamp(zone, &Zone::utc());
         assert_eq!(local.unwrap(), 3_600_000_002);

@@ -1,18 +1,16 @@
 //! Dates, times of day and timestamps.
 
+use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
 use bytes::{BufMut, BytesMut};
 
 use super::number::put_integer;
 use super::style::{DateOrder, DateStyle, Style};
 use crate::error::{Error, Result, sqlstate};
 
-/// Microseconds of a second and of a day.
-pub(super) const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL begins to count.
 const EPOCH_DAYS: i64 = 10_957;
 /// Microseconds between the same.
-const EPOCH_MICROS: i64 = EPOCH_DAYS * MICROS_PER_DAY;
+const EPOCH_MICROS: i64 = EPOCH_DAYS * MICROSECONDS_IN_DAY;
 
 const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const MONTHS: [&str; 12] = [
@@ -53,7 +51,7 @@ pub(super) fn timestamp_from_wire(micros: i64) -> Result<i64> {
 
 /// Microseconds since midnight, 24:00:00 included.
 pub(super) fn time_from_wire(micros: i64) -> Result<i64> {
-    if (0..=MICROS_PER_DAY).contains(&micros) {
+    if (0..=MICROSECONDS_IN_DAY).contains(&micros) {
         Ok(micros)
     } else {
         Err(out_of_range("time"))
@@ -174,13 +172,13 @@ pub(super) fn put_date(days: i32, style: &Style, out: &mut BytesMut) {
 
 /// A time of day, from microseconds since midnight; 24:00:00 is one.
 pub(super) fn put_time(micros: i64, out: &mut BytesMut) {
-    let seconds = micros.div_euclid(MICROS_PER_SECOND);
+    let seconds = micros.div_euclid(MICROSECONDS);
     put_two((seconds / 3600) as u8, out);
     out.put_u8(b':');
     put_two((seconds / 60 % 60) as u8, out);
     out.put_u8(b':');
     put_two((seconds % 60) as u8, out);
-    put_fraction(micros.rem_euclid(MICROS_PER_SECOND) as u32, out);
+    put_fraction(micros.rem_euclid(MICROSECONDS) as u32, out);
 }
 
 /// A timestamp, from microseconds since 1970.
@@ -192,11 +190,11 @@ pub(super) fn put_timestamp(micros: i64, style: &Style, out: &mut BytesMut) {
 pub(super) fn put_timestamptz(micros: i64, style: &Style, out: &mut BytesMut) {
     if style.date_style == DateStyle::Iso {
         let east = style.zone.seconds_at(micros);
-        let local = micros.saturating_add(i64::from(east) * MICROS_PER_SECOND);
+        let local = micros.saturating_add(i64::from(east) * MICROSECONDS);
         return put_moment(local, style, out, |out| put_offset(east, out));
     }
     let (east, short) = style.zone.offset_at(micros);
-    let local = micros.saturating_add(i64::from(east) * MICROS_PER_SECOND);
+    let local = micros.saturating_add(i64::from(east) * MICROSECONDS);
     put_moment(local, style, out, |out| {
         out.put_u8(b' ');
         out.put_slice(short.as_bytes());
@@ -204,8 +202,8 @@ pub(super) fn put_timestamptz(micros: i64, style: &Style, out: &mut BytesMut) {
 }
 
 fn put_moment(micros: i64, style: &Style, out: &mut BytesMut, zone: impl FnOnce(&mut BytesMut)) {
-    let days = micros.div_euclid(MICROS_PER_DAY);
-    let time = micros.rem_euclid(MICROS_PER_DAY);
+    let days = micros.div_euclid(MICROSECONDS_IN_DAY);
+    let time = micros.rem_euclid(MICROSECONDS_IN_DAY);
     let civil = Civil::of(days);
     if style.date_style == DateStyle::Postgres {
         // 1970-01-01 was a Thursday.

@@ -2,7 +2,9 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::datetime::{MICROS_PER_SECOND, put_fraction, put_two};
+use arrow::temporal_conversions::MICROSECONDS;
+
+use super::datetime::{put_fraction, put_two};
 use super::number::put_integer;
 use super::style::IntervalStyle;
 
@@ -28,7 +30,7 @@ struct Parts {
 
 impl Parts {
     fn of(interval: Interval) -> Self {
-        let seconds = interval.micros / MICROS_PER_SECOND;
+        let seconds = interval.micros / MICROSECONDS;
         Self {
             years: i64::from(interval.months / 12),
             months: i64::from(interval.months % 12),
@@ -36,7 +38,7 @@ impl Parts {
             hours: seconds / 3600,
             minutes: seconds / 60 % 60,
             seconds: seconds % 60,
-            micros: interval.micros % MICROS_PER_SECOND,
+            micros: interval.micros % MICROSECONDS,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Left out: names of months and days in other languages (`TM`).
 
 use arrow::datatypes::IntervalMonthDayNano;
+use arrow::temporal_conversions::MICROSECONDS_IN_DAY;
 use chrono::{Datelike, NaiveDateTime, Timelike};
 use datafusion::common::{Result, ScalarValue};
 
@@ -12,7 +13,6 @@ use super::row::{Call, Kind, Overload, text};
 
 use Kind::{Date, Interval, Text, Timestamp, Timestamptz};
 
-const MICROS_PER_DAY: i64 = 86_400_000_000;
 /// Julian day of 1970-01-01.
 const JULIAN_OF_1970: i64 = 2_440_588;
 
@@ -23,7 +23,7 @@ pub(super) const FUNCTIONS: Group = &[(
             of_moment(call, call.moment(0).unwrap_or_default(), Offset::default())
         }),
         Overload::new(&[Date, Text], Text, |call| {
-            let micros = call.moment(0).unwrap_or_default() * MICROS_PER_DAY;
+            let micros = call.moment(0).unwrap_or_default() * MICROSECONDS_IN_DAY;
             of_moment(call, micros, Offset::default())
         }),
         Overload::new(&[Timestamptz, Text], Text, of_instant).stable(),
@@ -94,7 +94,7 @@ impl Parts {
             minute: i64::from(moment.minute()),
             second: i64::from(moment.second()),
             micros: i64::from(moment.nanosecond() / 1000),
-            julian: micros.div_euclid(MICROS_PER_DAY) + JULIAN_OF_1970,
+            julian: micros.div_euclid(MICROSECONDS_IN_DAY) + JULIAN_OF_1970,
             offset,
             is_interval: false,
         }

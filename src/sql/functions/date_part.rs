@@ -15,6 +15,7 @@ use arrow::datatypes::{
     DataType, DurationMicrosecondType, Field, FieldRef, Float64Type, Int32Type,
     IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
 };
+use arrow::temporal_conversions::MICROSECONDS_IN_DAY;
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions::datetime;
 use datafusion::functions::utils::make_scalar_function;
@@ -25,9 +26,7 @@ use datafusion::logical_expr::{
 };
 
 use super::INTERVAL;
-use super::interval::{
-    DAYS_PER_MONTH, NANOS_PER_DAY, NANOS_PER_HOUR, NANOS_PER_SECOND, SECONDS_PER_DAY,
-};
+use super::interval::{DAYS_PER_MONTH, NANOS_PER_HOUR, NANOS_PER_SECOND, SECONDS_PER_DAY};
 use crate::catalog::wrapped::{Wrapper, wrapped};
 use crate::error::Error;
 
@@ -228,13 +227,12 @@ fn of_intervals(part: Part, times: &ArrayRef) -> Result<ArrayRef> {
 
 /// The difference of two moments has days, as PostgreSQL counts it.
 fn days_and_time(differences: &ArrayRef) -> Result<ArrayRef> {
-    const MICROS_PER_DAY: i64 = NANOS_PER_DAY / 1000;
     let micros = cast(differences, &DataType::Duration(TimeUnit::Microsecond))?;
     let micros = micros.as_primitive::<DurationMicrosecondType>();
     let interval = |micros: i64| {
         // Within an i32: an i64 of microseconds is less than 106,751,992 days.
-        let days = (micros / MICROS_PER_DAY) as i32;
-        IntervalMonthDayNano::new(0, days, micros % MICROS_PER_DAY * 1000)
+        let days = (micros / MICROSECONDS_IN_DAY) as i32;
+        IntervalMonthDayNano::new(0, days, micros % MICROSECONDS_IN_DAY * 1000)
     };
     let intervals = unary::<_, _, IntervalMonthDayNanoType>(micros, interval);
     Ok(Arc::new(intervals))

@@ -13,7 +13,7 @@ const HOURS_PER_DAY: i64 = 24;
 pub(super) const DAYS_PER_MONTH: i32 = 30;
 pub(super) const NANOS_PER_SECOND: i64 = 1_000_000_000;
 pub(super) const NANOS_PER_HOUR: i64 = 3600 * NANOS_PER_SECOND;
-pub(super) const NANOS_PER_DAY: i64 = HOURS_PER_DAY * NANOS_PER_HOUR;
+const NANOS_PER_DAY: i64 = HOURS_PER_DAY * NANOS_PER_HOUR;
 pub(super) const SECONDS_PER_DAY: f64 = 86_400.0;
 
 /// The function of `interval * number`.

@@ -1,6 +1,7 @@
 //! Functions of dates and times.
 
 use arrow::datatypes::IntervalMonthDayNano;
+use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
 use chrono::{Datelike, NaiveDate, NaiveDateTime, Timelike, Utc};
 use datafusion::common::{Result, ScalarValue};
 
@@ -10,9 +11,6 @@ use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
 
 use Kind::{Bool, Date, Float8, Int4, Interval, Text, Timestamp, Timestamptz};
-
-const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
 
 pub(super) const FUNCTIONS: Group = &[
     (
@@ -109,7 +107,7 @@ fn zone_of_interval(call: &Call<'_>) -> Result<Zone> {
         let message = "interval time zone must not include months or days";
         return Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).into());
     }
-    let seconds = interval.nanoseconds / (1000 * MICROS_PER_SECOND);
+    let seconds = interval.nanoseconds / (1000 * MICROSECONDS);
     let seconds = i32::try_from(seconds).map_err(|_| super::interval::out_of_range())?;
     Ok(Zone::fixed(seconds))
 }
@@ -166,7 +164,7 @@ fn age_of_today(call: &Call<'_>) -> Result<ScalarValue> {
         _ => earlier,
     };
     let now = zone.clock_at(Utc::now().timestamp_micros());
-    between(now - now.rem_euclid(MICROS_PER_DAY), earlier)
+    between(now - now.rem_euclid(MICROSECONDS_IN_DAY), earlier)
 }
 
 /// Years, months and days of the calendar between two moments; days of a month that is borrowed from are those of the
@@ -178,14 +176,14 @@ fn between(later: i64, earlier: i64) -> Result<ScalarValue> {
         false => (civil(later)?, civil(earlier)?),
     };
     let micros = |moment: NaiveDateTime| {
-        i64::from(moment.num_seconds_from_midnight()) * MICROS_PER_SECOND
+        i64::from(moment.num_seconds_from_midnight()) * MICROSECONDS
             + i64::from(moment.nanosecond() / 1000)
     };
     let mut months = (late.year() - early.year()) * 12 + late.month() as i32 - early.month() as i32;
     let mut days = late.day() as i32 - early.day() as i32;
     let mut time = micros(late) - micros(early);
     if time < 0 {
-        (time, days) = (time + MICROS_PER_DAY, days - 1);
+        (time, days) = (time + MICROSECONDS_IN_DAY, days - 1);
     }
     if days < 0 {
         // PostgreSQL borrows from the month of whichever moment comes first in the call.

@@ -2,8 +2,10 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
+
 use super::field::Field;
-use super::{Fault, MICROS_PER_DAY, MICROS_PER_SECOND, civil, days_from_civil};
+use super::{Fault, civil, days_from_civil};
 use crate::catalog::zone::Zone;
 
 const MONTHS: [&str; 12] = [
@@ -110,13 +112,13 @@ impl Moment {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
         let now = i64::try_from(now.as_micros()).ok()?;
         let east = i64::from(zone.seconds_at(now));
-        let local = now + east * MICROS_PER_SECOND;
+        let local = now + east * MICROSECONDS;
         let time = match has_time {
-            true => local.rem_euclid(MICROS_PER_DAY),
+            true => local.rem_euclid(MICROSECONDS_IN_DAY),
             false => 0,
         };
         Some(Self {
-            days: Some(local.div_euclid(MICROS_PER_DAY) + plus),
+            days: Some(local.div_euclid(MICROSECONDS_IN_DAY) + plus),
             micros: Some(time),
             // In the hour that comes twice a year the time alone does not say which it is.
             clock: has_time.then_some(Clock::East(east)),
@@ -424,15 +426,15 @@ pub(super) fn time_of(hour: i64, minute: i64, second: i64, fraction: &str) -> Re
     if minute > 59 || second > 60 {
         return Err(Fault::Range);
     }
-    let micros = ((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + micros;
-    if micros > MICROS_PER_DAY {
+    let micros = ((hour * 60 + minute) * 60 + second) * MICROSECONDS + micros;
+    if micros > MICROSECONDS_IN_DAY {
         return Err(Fault::Range);
     }
     Ok(micros)
 }
 
 fn half_day(micros: i64, afternoon: bool) -> Result<i64, Fault> {
-    const HALF: i64 = MICROS_PER_DAY / 2;
+    const HALF: i64 = MICROSECONDS_IN_DAY / 2;
     match (micros, afternoon) {
         (micros, _) if micros >= HALF + HALF / 12 => Err(Fault::Range),
         (micros, true) if micros < HALF => Ok(micros + HALF),

@@ -2,12 +2,11 @@
 
 use arrow::array::StringArray;
 use arrow::datatypes::IntervalMonthDayNano;
+use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
 
 use crate::catalog::assign::RowError;
 use crate::error::{Error, Result, sqlstate};
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
-const MICROS_PER_DAY: f64 = 86_400e6;
 const DAYS_PER_MONTH: f64 = 30.0;
 const MONTHS_PER_YEAR: i64 = 12;
 
@@ -72,9 +71,9 @@ impl Unit {
         Some(match word.to_ascii_lowercase().as_str() {
             "microsecond" | "microseconds" | "us" | "usec" | "usecs" => Micros(1),
             "millisecond" | "milliseconds" | "ms" | "msec" | "msecs" => Micros(1000),
-            "second" | "seconds" | "s" | "sec" | "secs" => Micros(MICROS_PER_SECOND),
-            "minute" | "minutes" | "m" | "min" | "mins" => Micros(60 * MICROS_PER_SECOND),
-            "hour" | "hours" | "h" | "hr" | "hrs" => Micros(3600 * MICROS_PER_SECOND),
+            "second" | "seconds" | "s" | "sec" | "secs" => Micros(MICROSECONDS),
+            "minute" | "minutes" | "m" | "min" | "mins" => Micros(60 * MICROSECONDS),
+            "hour" | "hours" | "h" | "hr" | "hrs" => Micros(3600 * MICROSECONDS),
             "day" | "days" | "d" => Days(1),
             "week" | "weeks" | "w" => Days(7),
             "month" | "months" | "mon" | "mons" => Months(1),
@@ -124,7 +123,9 @@ impl Sum {
 
     fn add_fraction_of_days(&mut self, days: f64) {
         self.add_days(Some(days.trunc() as i64));
-        self.add_micros(Some((days.fract() * MICROS_PER_DAY).round() as i64));
+        self.add_micros(Some(
+            (days.fract() * MICROSECONDS_IN_DAY as f64).round() as i64
+        ));
     }
 
     fn negated(self) -> Self {
@@ -175,7 +176,7 @@ fn words(text: &str) -> Option<Sum> {
                     sum.add(value, Unit::of(next)?);
                     tokens.next();
                 }
-                _ => sum.add(value, Unit::Micros(MICROS_PER_SECOND)),
+                _ => sum.add(value, Unit::Micros(MICROSECONDS)),
             }
         }
     }
@@ -240,7 +241,7 @@ fn time(text: &str, sum: &mut Sum) -> Option<()> {
             whole: sign * value.whole,
             fraction: sign as f64 * value.fraction,
         };
-        sum.add(signed, Unit::Micros(seconds * MICROS_PER_SECOND));
+        sum.add(signed, Unit::Micros(seconds * MICROSECONDS));
     }
     Some(())
 }
@@ -269,9 +270,9 @@ fn iso_8601(text: &str) -> Option<Sum> {
             ("M", false) => Unit::Months(1),
             ("W", false) => Unit::Days(7),
             ("D", false) => Unit::Days(1),
-            ("H", true) => Unit::Micros(3600 * MICROS_PER_SECOND),
-            ("M", true) => Unit::Micros(60 * MICROS_PER_SECOND),
-            ("S", true) => Unit::Micros(MICROS_PER_SECOND),
+            ("H", true) => Unit::Micros(3600 * MICROSECONDS),
+            ("M", true) => Unit::Micros(60 * MICROSECONDS),
+            ("S", true) => Unit::Micros(MICROSECONDS),
             _ => return None,
         };
         sum.add(value, unit);

@@ -10,10 +10,11 @@ use arrow::datatypes::{
     Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
     TimestampNanosecondType, TimestampSecondType,
 };
+use arrow::temporal_conversions::MICROSECONDS;
 use bytes::BufMut;
 
 use super::column::{Put, Target, each};
-use crate::sql::format::datetime::{self, MICROS_PER_SECOND, out_of_range};
+use crate::sql::format::datetime::{self, out_of_range};
 use crate::sql::format::interval::Interval;
 use crate::sql::format::number::{
     Decimal, Unscaled, integer_out_of_range, put_float4, put_float8, put_integer,
@@ -146,7 +147,7 @@ struct ToMicros {
 impl ToMicros {
     fn of(unit: TimeUnit) -> Self {
         let (times, divided_by) = match unit {
-            TimeUnit::Second => (MICROS_PER_SECOND, 1),
+            TimeUnit::Second => (MICROSECONDS, 1),
             TimeUnit::Millisecond => (1000, 1),
             TimeUnit::Microsecond => (1, 1),
             TimeUnit::Nanosecond => (1, 1000),

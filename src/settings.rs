@@ -154,6 +154,8 @@ settings! {
     compaction_nice: u64 = 5, Global "compaction.nice" in 0..=19;
     /// The bytes that compactions may read and write per second, together and with their temporary files; 0 for no limit.
     compaction_io_limit: ByteSize = ByteSize(0), Global "compaction.io_limit" in ByteSize(0)..;
+    /// How long jobs are remembered after their end.
+    compaction_history_retention: Duration = Duration::from_secs(604_800), Global "compaction.history_retention" in Duration::from_secs(1)..=DURATION_MAX;
     /// Whether clustering may run at all.
     compaction_clustering_enable: bool = true, Collection "compaction.clustering.enable" in ..;
     /// Whether clustering may start by itself.
@@ -523,7 +525,7 @@ mod tests {
             .iter()
             .filter(|s| s.value.parse::<f64>().is_err() && Duration::from_text(&s.value).is_some());
         let names: Vec<&str> = durations.map(|s| s.name).collect();
-        assert_eq!(names.len(), 6);
+        assert_eq!(names.len(), 7);
         for name in names {
             settings.set(name, "100 years").unwrap();
             let error = settings.set(name, "5000000 years").unwrap_err();

@@ -30,9 +30,8 @@ pub async fn run(
     let prepared = match prepare(engine, &job, request, task).await? {
         Ok(prepared) => prepared,
         Err(reason) => {
-            job.state = JobState::NothingToDo;
+            end(engine, &mut job, JobState::NothingToDo);
             job.reason = reason;
-            job.finished_ms = Some(now_ms());
             record(engine, &job).await?;
             return Ok(job);
         }
@@ -99,6 +98,15 @@ pub async fn record(engine: &Engine, job: &JobRecord) -> Result<()> {
     engine.committer.commit(transaction).await.map(|_| ())
 }
 
+/// Notes in a job's record that it ends now.
+pub(super) fn end(engine: &Engine, job: &mut JobRecord, state: JobState) {
+    job.end(
+        state,
+        now_ms(),
+        engine.settings.compaction_history_retention,
+    );
+}
+
 /// Milliseconds since 1970 UTC.
 pub fn now_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -154,8 +162,7 @@ pub(super) async fn commit(engine: &Engine, prepared: Prepared) -> Result<JobRec
     } = prepared;
     still_wanted(engine, &collection)?;
     let segments = outputs.segments();
-    job.state = JobState::Succeeded;
-    job.finished_ms = Some(now_ms());
+    end(engine, &mut job, JobState::Succeeded);
     job.segments_out = segments.len() as u64;
     job.rows_out = segments.iter().map(|s| s.rows).sum();
     job.bytes_out = segments.iter().map(|s| s.bytes).sum();

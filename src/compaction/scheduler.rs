@@ -13,7 +13,7 @@ use super::filters::FilterBuilder;
 use super::jobs::{Phase, Progress};
 use super::pace::Pace;
 use super::policy::{Choice, JobOptions, Request, choose};
-use super::run::{now_ms, record};
+use super::run::{end, now_ms, record};
 use super::threads::{computing, lower_priority};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{Change, JobKind, JobRecord, JobState};
@@ -314,8 +314,7 @@ fn fail_interrupted(engine: &Engine) -> Result<()> {
         .filter(open)
         .map(|job| {
             let mut job = JobRecord::clone(job);
-            job.state = JobState::Failed;
-            job.finished_ms = Some(now_ms());
+            end(engine, &mut job, JobState::Failed);
             job.sqlstate = Some(sqlstate::ADMIN_SHUTDOWN.to_string());
             job.reason = "interrupted: the database ended while the job was not done".to_string();
             Change::Job(job)

@@ -1,6 +1,7 @@
 //! What a commit can do: the words of the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
@@ -339,6 +340,9 @@ pub struct JobRecord {
     pub started_ms: Option<i64>,
     /// When it ended.
     pub finished_ms: Option<i64>,
+    /// Until when it is remembered; `None` while it has not ended, and in records of before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until_ms: Option<i64>,
     /// Segments read.
     pub segments_in: u64,
     /// Segments written.
@@ -394,6 +398,7 @@ impl JobRecord {
             created_ms,
             started_ms: None,
             finished_ms: None,
+            kept_until_ms: None,
             segments_in: 0,
             segments_out: 0,
             rows_in: 0,
@@ -410,5 +415,13 @@ impl JobRecord {
             sqlstate: None,
             reason: String::new(),
         }
+    }
+
+    /// The job ends at `now_ms`, and is remembered for so long.
+    pub fn end(&mut self, state: JobState, now_ms: i64, kept: Duration) {
+        let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        self.state = state;
+        self.finished_ms = Some(now_ms);
+        self.kept_until_ms = Some(now_ms.saturating_add(kept));
     }
 }

@@ -429,15 +429,15 @@ impl Restore {
         self.sequences
             .into_iter()
             .for_each(|s| snapshot.put_sequence(s));
-        self.jobs
-            .into_iter()
-            .for_each(|j| snapshot.put_job(Arc::new(j)));
         self.roles.into_iter().for_each(|r| snapshot.put_role(r));
         self.access
             .into_iter()
             .for_each(|(object, access)| snapshot.put_access(object, access));
         let collections = self.collections.into_values();
         collections.for_each(|c| snapshot.put_collection(Arc::new(c)));
+        self.jobs
+            .into_iter()
+            .for_each(|j| snapshot.put_job(Arc::new(j)));
         Ok(snapshot)
     }
 }

@@ -18,7 +18,7 @@ use super::change::{
 use super::collection::{Collection, Segment, check_rows};
 use super::growing::GrowingSegment;
 use super::index::Index;
-use super::job_history::{JOBS_MAX, to_forget};
+use super::job_history::JobHistory;
 use super::role::{Role, RoleId};
 use super::schema::{CollectionId, FieldId, IndexId, JobId, SegmentId, SequenceId, Version};
 use super::sequence::Sequence;
@@ -47,7 +47,7 @@ pub struct Snapshot {
     owned: RedBlackTreeMapSync<(CollectionId, FieldId), SequenceId>,
     /// Parents with their children: each child has a foreign key to the parent.
     references: RedBlackTreeSetSync<(CollectionId, CollectionId)>,
-    jobs: RedBlackTreeMapSync<JobId, Arc<JobRecord>>,
+    jobs: JobHistory,
     authority: Authority,
     /// The version below changes that are not committed: whoever reads this needs the files of that.
     base: Option<Arc<Snapshot>>,
@@ -74,7 +74,7 @@ impl Snapshot {
             sequences: RedBlackTreeMapSync::new_sync(),
             owned: RedBlackTreeMapSync::new_sync(),
             references: RedBlackTreeSetSync::new_sync(),
-            jobs: RedBlackTreeMapSync::new_sync(),
+            jobs: JobHistory::new(),
             authority: Authority::new(),
             base: None,
         }
@@ -107,8 +107,10 @@ impl Snapshot {
         self.views.insert_mut(view.name.clone(), view);
     }
 
+    /// Its collection, if there is one, is there already.
     pub(super) fn put_job(&mut self, job: Arc<JobRecord>) {
-        self.jobs.insert_mut(job.id, job);
+        let exists = self.collections.contains_key(&job.collection);
+        self.jobs.put(job, exists);
     }
 
     pub(super) fn put_collection(&mut self, collection: Arc<Collection>) {
@@ -198,12 +200,18 @@ impl Snapshot {
 
     /// The compaction jobs in the order of their ids.
     pub fn jobs(&self) -> impl DoubleEndedIterator<Item = &Arc<JobRecord>> {
-        self.jobs.values()
+        self.jobs.jobs()
+    }
+
+    /// The clusterings of a collection from which intervals count, youngest first: its last one that changed something,
+    /// and for each bound the last one that left the depth within it.
+    pub fn clusterings(&self, collection: CollectionId) -> impl Iterator<Item = &Arc<JobRecord>> {
+        self.jobs.clusterings(collection)
     }
 
     /// The job of that id.
     pub fn job(&self, id: JobId) -> Option<&Arc<JobRecord>> {
-        self.jobs.get(&id)
+        self.jobs.job(id)
     }
 
     /// The roles in the order of their ids.
@@ -399,6 +407,7 @@ impl Snapshot {
         self.names.remove_mut(&name);
         self.collections.remove_mut(&id);
         self.authority.forget(&Object::Collection(id));
+        self.jobs.forget_collection(id);
         self.drop_owned(id, |_| true);
         Ok(())
     }
@@ -509,12 +518,8 @@ impl Snapshot {
 
     fn record_job(&mut self, job: &JobRecord) {
         self.use_id(job.id.0);
-        self.jobs.insert_mut(job.id, Arc::new(job.clone()));
-        if self.jobs.size() > JOBS_MAX {
-            let jobs = self.jobs.values().map(|job| &**job);
-            let forgotten = to_forget(jobs, |id| self.collections.contains_key(&id));
-            forgotten.map(|id| self.jobs.remove_mut(&id));
-        }
+        self.put_job(Arc::new(job.clone()));
+        self.jobs.forget(self.timestamp_ms);
     }
 
     fn update(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::cluster::unclustered_bytes;
 use super::{clusters_by_itself, run_of};
 use crate::settings::{ByteSize, Settings};
-use crate::storage::change::{JobKind, JobRecord, JobState};
+use crate::storage::change::JobRecord;
 use crate::storage::collection::Collection;
 use crate::storage::snapshot::Snapshot;
 
@@ -33,15 +33,10 @@ impl Clustered {
     /// As the durable history of jobs has it.
     pub fn of(snapshot: &Snapshot, collection: &Collection, settings: &Settings) -> Self {
         let settings = collection.options.settings(settings);
-        let ended = snapshot.jobs().rev().filter(|j| {
-            j.collection == collection.id
-                && j.kind == JobKind::Cluster
-                && j.state == JobState::Succeeded
-        });
         let bound = settings.compaction_clustering_max_depth as f64;
         let settled = |j: &JobRecord| j.depth_after.is_some_and(|depth| depth <= bound);
         let mut found = Self::default();
-        for job in ended {
+        for job in snapshot.clusterings(collection.id) {
             found.last_ms = found.last_ms.max(job.finished_ms);
             if settled(job) {
                 found.settled_ms = job.finished_ms;

@@ -11,7 +11,7 @@ use super::Shared;
 use super::automatic::vacuum;
 use crate::compaction::jobs::Task;
 use crate::compaction::policy::Request;
-use crate::compaction::run::{now_ms, record, run};
+use crate::compaction::run::{end, now_ms, record, run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::change::{JobKind, JobRecord, JobState};
 use crate::storage::schema::{CollectionId, JobId};
@@ -95,10 +95,9 @@ fn timeout(shared: &Shared, collection: CollectionId) -> Duration {
 
 /// Records why a job ended without having changed anything.
 async fn end_with(shared: &Shared, mut job: JobRecord, error: &Error, task: &Task) -> JobRecord {
-    job.finished_ms = Some(now_ms());
     task.measure(&mut job);
     job.sqlstate = Some(error.sqlstate().to_string());
-    (job.state, job.reason) = match error.kind() {
+    let (state, reason) = match error.kind() {
         ErrorKind::Cancelled if shared.closing.load(Ordering::Relaxed) => {
             (JobState::Cancelled, "the database was closed".to_string())
         }
@@ -108,6 +107,8 @@ async fn end_with(shared: &Shared, mut job: JobRecord, error: &Error, task: &Tas
             (JobState::Failed, format!("{}{hint}", error.message()))
         }
     };
+    end(&shared.engine, &mut job, state);
+    job.reason = reason;
     if let Err(error) = record(&shared.engine, &job).await {
         tracing::warn!(%error, job = job.id.0, "the end of a compaction could not be recorded");
     }

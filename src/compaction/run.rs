@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::storage::change::{Change, JobKind, JobRecord, JobState, NewSegment, Replace, Training};
 use crate::storage::collection::{Collection, Segment};
 use crate::storage::engine::Engine;
-use crate::storage::schema::{CollectionId, Version};
+use crate::storage::schema::{CollectionId, SegmentId, Version};
 use crate::storage::snapshot::Snapshot;
 use crate::storage::transaction::Transaction;
 
@@ -174,9 +174,10 @@ pub(super) async fn commit(engine: &Engine, prepared: Prepared) -> Result<JobRec
         (job.overlaps_before, job.overlaps_after) =
             (Some(before.average_overlaps), Some(after.average_overlaps));
     }
+    let inputs: Vec<SegmentId> = work.inputs().collect();
     let replace = Replace {
         collection: collection.id,
-        inputs: work.inputs().collect(),
+        inputs: inputs.clone(),
         outputs: segments.to_vec(),
     };
     let trained = trainings
@@ -196,21 +197,27 @@ pub(super) async fn commit(engine: &Engine, prepared: Prepared) -> Result<JobRec
             outputs.keep();
             return Err(error);
         }
-        Err(error) => return Err(why(engine, collection.id, error)),
+        Err(error) => return Err(why(engine, collection.id, &inputs, error)),
     };
     let recorded = committed.job(job.id).map(|j| JobRecord::clone(j));
     Ok(recorded.unwrap_or(job))
 }
 
 /// Says in the words of the one who waits why the commit was refused.
-fn why(engine: &Engine, id: CollectionId, error: Error) -> Error {
+fn why(engine: &Engine, id: CollectionId, inputs: &[SegmentId], error: Error) -> Error {
     let snapshot = engine.committer.snapshot();
-    match snapshot.collection_by_id(id) {
-        None => Error::conflict("the collection was dropped meanwhile"),
-        Some(c) if c.segments().len() == 0 && c.growing().is_empty() => {
-            Error::conflict(format!("collection \"{}\" was truncated meanwhile", c.name))
-        }
-        Some(_) => error,
+    let Some(now) = snapshot.collection_by_id(id) else {
+        return Error::conflict("the collection was dropped meanwhile");
+    };
+    let is_there =
+        |id: &SegmentId| now.segment(*id).is_some() || now.growing_segment(*id).is_some();
+    match inputs.iter().any(is_there) {
+        true => error,
+        // No other job replaces them.
+        false => Error::conflict(format!(
+            "collection \"{}\" was truncated meanwhile",
+            now.name
+        )),
     }
 }
 

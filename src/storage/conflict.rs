@@ -8,7 +8,7 @@
 //! | delete | replace of the segment | deletes of the outputs, through the row map |
 //! | delete | truncate, drop | 40001 |
 //! | replace | deletes of its inputs | deletes of its outputs, through its own row map |
-//! | replace | replace of an input, truncate, drop, change of the schema, rows for a growing input | 40001 |
+//! | replace | replace of an input, truncate, drop, rows for a growing input | 40001 |
 //! | role, owner, grants | change of the same | 40001 |
 //! | alter, create index, train | alter, unique index | 40001 |
 //! | alter, train | train | 40001 |
@@ -18,7 +18,8 @@
 //! | delete or other key of a row | rows that refer to it by a foreign key, a new foreign key | 40001 |
 //! | alter that brings a foreign key | delete of rows that it may refer to | 40001 |
 //!
-//! Everything else that meets fits: appends meet appends, a truncate or drop meets anything before it.
+//! Everything else that meets fits: appends meet appends, a replace meets a change of the schema, a truncate or drop meets
+//! anything before it.
 
 mod definitions;
 mod prepared;

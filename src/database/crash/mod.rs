@@ -8,11 +8,15 @@
 //! A test takes a sample of the places; `SHELFMARK_CRASH=long` takes every place, and as many states as
 //! `SHELFMARK_CRASH_STATES` says.
 //!
+//! `meanwhile` holds a compaction while its outputs are written and not committed, and does everything that may happen to a
+//! collection then.
+//!
 //! `mutants` shows that the rig finds what it is for: it takes a trace, leaves out a sync, moves an operation or an
 //! acknowledgement, as a faulty program would have done, and wants a state to be wrong.
 #![allow(clippy::unwrap_used)]
 
 mod machine;
+mod meanwhile;
 mod model;
 mod mutants;
 mod rig;

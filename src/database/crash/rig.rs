@@ -3,8 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::storage::disk::{Disk, Files, Operation};
 
@@ -93,6 +94,78 @@ impl Disk for Rig {
 
 fn is_change(operation: &Operation<'_>) -> bool {
     !matches!(operation, Operation::Read(_) | Operation::List(_))
+}
+
+/// A disk that can be closed: it holds who publishes a segment then, until it is opened.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    state: Mutex<GateState>,
+    moved: Condvar,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
+enum GateState {
+    #[default]
+    Open,
+    /// So many segments may still be published.
+    Closed(u32),
+    /// Somebody stands before it.
+    Holds,
+}
+
+impl Gate {
+    /// The files of this disk.
+    pub(super) fn files(self: &Arc<Self>) -> Files {
+        Files::on(Arc::clone(self) as _)
+    }
+
+    /// Closes it behind so many segments.
+    pub(super) fn close_after(&self, segments: u32) {
+        self.turn(GateState::Closed(segments));
+    }
+
+    pub(super) fn open(&self) {
+        self.turn(GateState::Open);
+    }
+
+    /// Waits until somebody stands before it; whether that was so in time.
+    pub(super) fn wait_for_somebody(&self, limit: Duration) -> bool {
+        let mut state = self.state.lock();
+        let stands = |state: &mut GateState| *state != GateState::Holds;
+        let waited = self.moved.wait_while_for(&mut state, stands, limit);
+        !waited.timed_out()
+    }
+
+    fn turn(&self, to: GateState) {
+        *self.state.lock() = to;
+        self.moved.notify_all();
+    }
+}
+
+impl Disk for Gate {
+    fn perform(
+        &self,
+        operation: Operation<'_>,
+        act: &mut dyn FnMut() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let publishes = matches!(operation, Operation::Link(_, to) if to.extension().is_some_and(|e| e == "parquet"));
+        let mut state = self.state.lock();
+        match *state {
+            GateState::Closed(0) if publishes => {
+                *state = GateState::Holds;
+                self.moved.notify_all();
+                let held = |state: &mut GateState| *state == GateState::Holds;
+                self.moved.wait_while(&mut state, held);
+            }
+            GateState::Closed(left) if publishes => *state = GateState::Closed(left - 1),
+            _ => {}
+        }
+        drop(state);
+        match operation {
+            Operation::Sync(_) | Operation::SyncDirectory(_) => Ok(()),
+            _ => act(),
+        }
+    }
 }
 
 /// An operation in a few words, without its bytes.

@@ -1,9 +1,10 @@
 //! Every operation on the disk as the last one before a kill, and as the one that fails.
 
+use std::ops::Range;
 use std::path::Path;
 
 use super::rig::{Plan, Rig};
-use super::workload::{Run, Workload, all, check_files, indexing, open, state};
+use super::workload::{Run, Workload, all, check_files, clustering, indexing, open, state};
 use super::{is_long, scratch};
 use crate::error::ErrorKind;
 use crate::storage::disk::Files;
@@ -90,8 +91,44 @@ async fn an_operation_that_fails_is_one_clean_error_and_nothing_is_lost() {
 async fn an_index_is_there_exactly_when_its_statement_succeeds() {
     let directory = scratch();
     let workload = indexing();
+    let (operations, states) = last_statement(&workload, directory.path()).await;
+    assert!(operations.end - operations.start > 4, "{operations:?}");
+    for place in operations {
+        let rig = Rig::new(Plan::FailAt(place, 5));
+        let path = directory.path().join(format!("fail-{place}"));
+        let run = workload.run(&path, rig.files(), 0, |_| {}).await;
+        let at = format!("operation {place}: {:?}", rig.failed());
+        check_failed(&run, &rig, &states, "58030", &at).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_ends_a_compaction_with_the_old_state_and_no_litter() {
+    let directory = scratch();
+    let workload = clustering();
+    let (operations, states) = last_statement(&workload, directory.path()).await;
+    let count = operations.end - operations.start;
+    assert!(count > 12, "{operations:?}");
+    let stride = if is_long() { 1 } else { count.div_ceil(12) };
+    let mut failures = 0;
+    for place in operations.step_by(stride as usize) {
+        let rig = Rig::new(Plan::FailAt(place, 28));
+        let path = directory.path().join(format!("full-{place}"));
+        let run = workload.run(&path, rig.files(), 0, |_| {}).await;
+        let at = format!("operation {place}: {:?}", rig.failed());
+        let may_be_there = check_failed(&run, &rig, &states, "53100", &at).await;
+        failures += usize::from(run.error.is_some());
+        let acknowledged = run.acknowledged;
+        drop(run);
+        check_reopened(&workload, &path, &states, acknowledged, may_be_there, &at).await;
+    }
+    assert!(failures > 3, "{failures}");
+}
+
+/// The operations of a workload's last statement, and the state before the first statement and after each.
+async fn last_statement(workload: &Workload, directory: &Path) -> (Range<u64>, Vec<String>) {
     let rig = Rig::new(Plan::Count);
-    let path = directory.path().join("reference");
+    let path = directory.join("reference");
     let mut places = Vec::new();
     let files = rig.files();
     let run = workload.run(&path, files, 0, |_| places.push(rig.operations()));
@@ -100,15 +137,7 @@ async fn an_index_is_there_exactly_when_its_statement_succeeds() {
     drop(run);
     std::fs::remove_dir_all(&path).unwrap();
     let states = workload.states(&path, Rig::new(Plan::Count).files()).await;
-    let (begin, end) = (places[places.len() - 2], places[places.len() - 1]);
-    assert!(end - begin > 4, "{places:?}");
-    for place in begin..end {
-        let rig = Rig::new(Plan::FailAt(place, 5));
-        let path = directory.path().join(format!("fail-{place}"));
-        let run = workload.run(&path, rig.files(), 0, |_| {}).await;
-        let at = format!("operation {place}: {:?}", rig.failed());
-        check_failed(&run, &rig, &states, "58030", &at).await;
-    }
+    (places[places.len() - 2]..places[places.len() - 1], states)
 }
 
 /// That a failure had the right code and no effect that can be seen; whether it may have one after a reopen.

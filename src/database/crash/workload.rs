@@ -160,6 +160,22 @@ fn vacuum(copy: &str) -> Workload {
     }
 }
 
+/// Its last statement rewrites all segments.
+pub(super) fn clustering() -> Workload {
+    let texts = [
+        CREATE,
+        &insert(0..50),
+        "COMPACT book WITH (WAIT)",
+        "DELETE FROM book WHERE id % 3 = 0",
+        "COMPACT book WITH (CLUSTERING, FULL, WAIT)",
+    ];
+    Workload {
+        name: "clustering",
+        settings: &[],
+        statements: texts.map(String::from).to_vec(),
+    }
+}
+
 /// Its last statement is an index over rows in segments.
 pub(super) fn indexing() -> Workload {
     let texts = [
@@ -329,8 +345,9 @@ fn files_of(database: &Database) -> HashSet<PathBuf> {
     let mut found = HashSet::new();
     for root in [store.segments_dir(), store.indexes_dir()] {
         for directory in std::fs::read_dir(root).unwrap() {
-            let files = std::fs::read_dir(directory.unwrap().path()).unwrap();
-            found.extend(files.map(|file| file.unwrap().path()));
+            // That of a collection that was dropped may go meanwhile.
+            let files = std::fs::read_dir(directory.unwrap().path());
+            found.extend(files.into_iter().flatten().map(|file| file.unwrap().path()));
         }
     }
     found

@@ -6,12 +6,12 @@ use crate::storage::collection::Collection;
 use crate::storage::schema::Version;
 use crate::storage::snapshot::Snapshot;
 
-/// That the schema is still the one that the change was made for.
+/// That the schema is still the one that the change was made for. To a replace it does not matter: its outputs are as its
+/// inputs were, written under an earlier schema, and with the same rows.
 pub(super) fn check_schema(current: &Snapshot, change: &Change, read: Version) -> Result<()> {
     let collection = match change {
         Change::Append(append) => append.collection,
         Change::AddSegments(collection, _) => *collection,
-        Change::Replace(replace) => replace.collection,
         Change::AlterCollection(alter) => alter.id,
         Change::CreateIndex(collection, _) | Change::Train(collection, _) => *collection,
         _ => return Ok(()),

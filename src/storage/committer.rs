@@ -301,6 +301,13 @@ impl Committer {
         })
     }
 
+    /// Whether a vacuum would find files to delete: asked often, it costs little.
+    pub fn has_unreachable_files(&self) -> bool {
+        let history = self.inner.shared.history.lock();
+        let unreachable = history.unreachable_after(history.retention(), now_ms(), None);
+        !unreachable.is_empty()
+    }
+
     /// Frees what the last commits made needless, if nobody else is at it. Whoever has sent the answer to a commit calls
     /// it: then nobody waits.
     pub fn free_spent(&self) {

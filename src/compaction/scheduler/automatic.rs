@@ -21,7 +21,7 @@ use crate::storage::vacuum::VacuumOptions;
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// The most time between two looks: rows get old without a commit.
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(1);
-/// How often files are looked for whose retention is over.
+/// How often versions are forgotten whose retention is over, and what could not be deleted is tried again.
 const VACUUM_INTERVAL: Duration = Duration::from_secs(60);
 /// The most rounds that are remembered, over all collections.
 const ROUNDS_MAX: usize = 1_000;
@@ -29,7 +29,7 @@ const ROUNDS_MAX: usize = 1_000;
 /// Starts what is due, as commits come and rows get old, and deletes files that are no longer needed.
 pub(super) async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Handle) {
     let mut versions = shared.engine.committer.subscribe();
-    let mut vacuumed = Instant::now();
+    let (mut vacuumed, mut is_clean) = (Instant::now(), true);
     while !shared.closing.load(Ordering::Relaxed) {
         let changed = tokio::time::timeout(LOOK_INTERVAL_MAX, versions.changed()).await;
         if matches!(changed, Ok(Err(_))) {
@@ -42,17 +42,21 @@ pub(super) async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Hand
             hold_rounds(&shared, &handle, &snapshot);
         }
         shared.filters.start_due(&shared.engine, &handle);
-        if vacuumed.elapsed() >= VACUUM_INTERVAL {
-            vacuum(&shared.engine);
+        // The last reader of a file tells nobody that it is done.
+        let is_free = is_clean && shared.engine.committer.has_unreachable_files();
+        if is_free || vacuumed.elapsed() >= VACUUM_INTERVAL {
+            is_clean = vacuum(&shared.engine);
             vacuumed = Instant::now();
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }
 
-/// Deletes the files of replaced segments whose retention is over.
-pub(super) fn vacuum(engine: &Engine) {
-    match engine.vacuum(&VacuumOptions::default()) {
+/// Deletes the files of replaced segments whose retention is over; whether the disk let it.
+pub(super) fn vacuum(engine: &Engine) -> bool {
+    let done = engine.vacuum(&VacuumOptions::default());
+    let is_clean = done.is_ok();
+    match done {
         Ok(done) if done.segments.is_empty() => {}
         Ok(done) => {
             tracing::info!(
@@ -63,6 +67,7 @@ pub(super) fn vacuum(engine: &Engine) {
         }
         Err(error) => tracing::warn!(%error, "files of replaced segments stay for now"),
     }
+    is_clean
 }
 
 /// Whether compactions of the collection may start by themselves.
@@ -225,10 +230,10 @@ fn hold_round(
         },
     };
     match choose(collection, &request, settings, now_ms()) {
-        Ok(Choice::Work(work)) => {
-            let job = start(shared, handle, collection, request);
-            (job, work.reason)
-        }
+        Ok(Choice::Work(work)) => match start(shared, handle, collection, request) {
+            Some(job) => (Some(job), work.reason),
+            None => (None, "another compaction was asked for first".into()),
+        },
         Ok(Choice::NothingToDo(reason)) => (None, reason),
         Err(error) => (None, error.message().to_string()),
     }

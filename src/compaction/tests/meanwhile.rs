@@ -1,5 +1,7 @@
 //! What happens to a collection while it is compacted.
 
+use std::time::Duration;
+
 use super::{TIMEOUT, assert_same, compact, mixed, prepared, scheduler};
 use crate::compaction::policy::JobOptions;
 use crate::compaction::run::commit;
@@ -84,6 +86,31 @@ async fn readers_of_an_earlier_version_are_undisturbed() {
     compact(&scheduler, &shelf, JobKind::Cluster).await;
     shelf.engine.vacuum(&VacuumOptions::default()).unwrap();
     assert_eq!(shelf.located_in(earlier), before);
+}
+
+#[tokio::test]
+async fn files_go_soon_after_their_last_reader() {
+    let mut settings = quiet();
+    settings.set("retention_duration", "0s").unwrap();
+    let shelf = Shelf::open(settings, rows_max(100), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    shelf.insert(&mixed(300));
+    compact(&scheduler, &shelf, JobKind::Seal).await;
+    let reader = shelf.engine.committer.snapshot();
+    let full = prepared(&shelf).await;
+    commit(&shelf.engine, full).await.unwrap();
+    let needed = shelf.current().segments().len();
+    shelf.engine.vacuum(&VacuumOptions::default()).unwrap();
+    assert!(shelf.files() > needed);
+    drop(reader);
+    // Well within the minute after which everything is looked at again.
+    for _ in 0..200 {
+        if shelf.files() == needed {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(shelf.files(), needed);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use shelfmark::error::{ErrorKind, sqlstate};
-use shelfmark::sql::{Outcome, Piece, Session, Tag};
+use shelfmark::sql::{Outcome, Piece, Session, Tag, split};
 use shelfmark::{Error, Result};
 use tokio::runtime::Handle;
 
@@ -71,6 +71,8 @@ pub struct Shell {
     pub timing: bool,
     /// Whether a person types the statements.
     pub interactive: bool,
+    /// Whether the statements that come are one transaction.
+    together: bool,
     pub out: BufWriter<io::Stdout>,
     variables: Variables,
     quiet: bool,
@@ -90,6 +92,7 @@ impl Shell {
             expanded: false,
             timing: false,
             interactive: false,
+            together: false,
             out: BufWriter::new(io::stdout()),
             variables: Variables::default(),
             quiet: args.quiet,
@@ -99,12 +102,24 @@ impl Shell {
         }
     }
 
-    /// Runs the statements of a text; stops at the first that fails.
+    /// Runs the statements of a text, several as one transaction, as psql does; stops at the first that fails.
     ///
     /// # Errors
     /// Why not all of it was run.
     pub fn text(&mut self, text: &str) -> Result<(), Stop> {
-        self.lines(text.as_bytes(), true)
+        let pieces = split(text);
+        self.together = pieces.complete.len() + usize::from(pieces.rest.is_some()) > 1;
+        let done = self.lines(text.as_bytes(), true);
+        self.together = false;
+        let session = self.session.clone();
+        let ended = self
+            .runtime
+            .block_on(async { session.end_implicit().await });
+        done?;
+        ended.map_err(|e| {
+            report::error(&e, None);
+            Stop::Failed
+        })
     }
 
     /// Runs the statements of a file ("-" is standard input); stops at the first that fails.
@@ -229,6 +244,9 @@ impl Shell {
     /// # Errors
     /// The statement's error; 57014 when Ctrl-C stopped it.
     pub fn statement(&mut self, text: &str, data: &mut dyn BufRead) -> Result<(), Failure> {
+        if self.together {
+            self.session.begin_implicit();
+        }
         let started = Instant::now();
         let bar = progress::start(&self.runtime, &self.session, text);
         let runtime = self.runtime.clone();

@@ -86,6 +86,30 @@ fn the_first_failed_statement_ends_the_script() {
 }
 
 #[test]
+fn the_statements_of_one_command_are_one_transaction() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    let data = data.to_str().unwrap();
+    let fails = "INSERT INTO t VALUES (2); SELECT 1 / 0";
+    let apart = "CREATE TABLE t (n INT PRIMARY KEY); INSERT INTO t VALUES (1)";
+    let output = run(&["--data", data, "-c", apart, "-c", fails]);
+    assert_eq!(output.status.code(), Some(1));
+    let own = "BEGIN; INSERT INTO t VALUES (3); COMMIT; INSERT INTO t VALUES (4); INSERT INTO t VALUES (1)";
+    assert_eq!(run(&["--data", data, "-c", own]).status.code(), Some(1));
+    assert_eq!(
+        printed(&[
+            "--data",
+            data,
+            "--format",
+            "csv",
+            "-c",
+            "SELECT n FROM t ORDER BY n"
+        ]),
+        "n\n1\n3\n"
+    );
+}
+
+#[test]
 fn a_syntax_error_shows_its_place() {
     let output = run(&["-c", "SELECT 1;\n\nSELECT *\nFROM t WHERE );"]);
     assert_eq!(output.status.code(), Some(1));
@@ -235,8 +259,9 @@ fn inspect_shows_a_directory_without_opening_it() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let data = data.to_str().unwrap();
-    let sql = "CREATE TABLE t (n INT); INSERT INTO t VALUES (1), (2); COMPACT t WITH (WAIT)";
-    printed(&["--data", data, "-c", sql]);
+    let sql = "CREATE TABLE t (n INT); INSERT INTO t VALUES (1), (2)";
+    let compact = "COMPACT t WITH (WAIT)";
+    printed(&["--data", data, "-c", sql, "-c", compact]);
     let output = program().args(["inspect", data]).output().unwrap();
     assert!(output.status.success(), "{}", errors(&output));
     let text = String::from_utf8(output.stdout).unwrap();

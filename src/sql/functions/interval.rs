@@ -153,6 +153,31 @@ fn times(interval: IntervalMonthDayNano, factor: f64) -> Option<IntervalMonthDay
     })
 }
 
+/// The interval at that part of the way from one to another (PostgreSQL's `interval_lerp`).
+///
+/// # Errors
+/// 22008.
+pub(super) fn between(
+    low: IntervalMonthDayNano,
+    high: IntervalMonthDayNano,
+    part: f64,
+) -> Result<IntervalMonthDayNano> {
+    let way = || {
+        let way = IntervalMonthDayNano {
+            months: high.months.checked_sub(low.months)?,
+            days: high.days.checked_sub(low.days)?,
+            nanoseconds: high.nanoseconds.checked_sub(low.nanoseconds)?,
+        };
+        let way = times(way, part)?;
+        Some(IntervalMonthDayNano {
+            months: low.months.checked_add(way.months)?,
+            days: low.days.checked_add(way.days)?,
+            nanoseconds: low.nanoseconds.checked_add(way.nanoseconds)?,
+        })
+    };
+    Ok(way().ok_or_else(out_of_range)?)
+}
+
 fn whole(number: f64) -> Option<i32> {
     let range = f64::from(i32::MIN)..=f64::from(i32::MAX);
     range.contains(&number).then_some(number as i32)

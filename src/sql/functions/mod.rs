@@ -12,6 +12,7 @@
 //! | [`calendar`] | `to_char` of dates, times and intervals |
 //! | [`text`] | `format`, `string_to_table`, `concat` |
 //! | [`array`] | `array_remove`, `array_positions`, `trim_array` |
+//! | [`ordered`] | `percentile_disc`, `percentile_cont`, `mode` |
 //! | [`json`] | `jsonb_each`, `jsonb_array_elements`, `jsonb_object_keys` |
 //!
 //! A function is a list of [`Overload`]s, each a plain function of a row's values; [`RowFunction`] makes a scalar function
@@ -26,6 +27,7 @@ mod moment;
 mod number;
 mod numeral;
 mod operators;
+mod ordered;
 mod pattern;
 mod regex;
 mod round;
@@ -48,7 +50,7 @@ pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayN
 /// The functions of a group, under their names.
 type Group = &'static [(&'static str, &'static [Overload])];
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 10] = [
     array::FUNCTIONS,
     calendar::FUNCTIONS,
     interval::FUNCTIONS,
@@ -56,6 +58,7 @@ const GROUPS: [Group; 9] = [
     moment::FUNCTIONS,
     number::FUNCTIONS,
     numeral::FUNCTIONS,
+    ordered::FUNCTIONS,
     regex::FUNCTIONS,
     text::FUNCTIONS,
 ];

@@ -46,6 +46,12 @@ pub(super) enum Kind {
     Any,
     /// An array of anything.
     Array,
+    /// An array of doubles.
+    Floats,
+    /// An array of intervals.
+    Intervals,
+    /// As a result, what the array of the first argument is of.
+    Element,
 }
 
 /// Precision and scale of NUMERIC without any.
@@ -71,6 +77,8 @@ impl Kind {
             Self::Number => DataType::Decimal128(NUMBER.0, NUMBER.1),
             Self::Text | Self::Json => DataType::Utf8,
             Self::Texts | Self::Jsons => list(DataType::Utf8),
+            Self::Floats => list(DataType::Float64),
+            Self::Intervals => list(INTERVAL),
             Self::TextRows => list(list(DataType::Utf8)),
             Self::JsonMembers => members(json_field("value")),
             Self::TextMembers => members(Field::new("value", DataType::Utf8, true)),
@@ -78,7 +86,7 @@ impl Kind {
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Date => DataType::Date32,
-            Self::Numeric | Self::Any | Self::Array => return None,
+            Self::Numeric | Self::Any | Self::Array | Self::Element => return None,
         })
     }
 
@@ -91,6 +99,14 @@ impl Kind {
         }
         match self {
             Self::Any => 2,
+            Self::Floats => match given {
+                D::List(_) | D::FixedSizeList(..) => 3,
+                _ => u8::from(is_text),
+            },
+            Self::Intervals => match given {
+                D::List(element) => 3 * u8::from(matches!(element.data_type(), D::Interval(_))),
+                _ => 0,
+            },
             Self::Array => 3 * u8::from(matches!(given, D::List(_) | D::FixedSizeList(..))),
             Self::Texts | Self::Jsons => match given {
                 D::List(_) => 3,
@@ -128,7 +144,11 @@ impl Kind {
                 D::Date32 => 3,
                 _ => u8::from(is_text),
             },
-            Self::Number | Self::TextRows | Self::JsonMembers | Self::TextMembers => 0,
+            Self::Number
+            | Self::Element
+            | Self::TextRows
+            | Self::JsonMembers
+            | Self::TextMembers => 0,
         }
     }
 
@@ -391,6 +411,9 @@ impl ScalarUDFImpl for RowFunction {
         match gives.data_type() {
             Some(data_type) => Ok(data_type),
             None => match given.first() {
+                Some(DataType::List(element)) if gives == Kind::Element => {
+                    Ok(element.data_type().clone())
+                }
                 Some(first) => Ok(first.clone()),
                 None => Err(Error::internal("a result without a type").into()),
             },
@@ -408,6 +431,10 @@ impl ScalarUDFImpl for RowFunction {
             Kind::Any | Kind::Array => match args.arg_fields.first() {
                 Some(first) => Field::clone(first).with_name(self.name),
                 None => Field::new(self.name, DataType::Null, true),
+            },
+            Kind::Element => match given.first() {
+                Some(DataType::List(element)) => Field::clone(element).with_name(self.name),
+                _ => Field::new(self.name, DataType::Null, true),
             },
             _ => Field::new(self.name, self.return_type(&given)?, true),
         };

@@ -1,11 +1,11 @@
 //! Functions that DataFusion has under another name or in another form.
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, Expr, Function, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-    Value,
+    self, BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, Ident,
+    ObjectName, ObjectNamePart, Value,
 };
 
-use super::build::{argument, arguments, binary, call, cast_as, nested};
+use super::build::{argument, arguments, binary, call, call_with, cast_as, nested};
 use super::constant::constant_text;
 use super::exact::round_exactly;
 use super::gather::gather;
@@ -56,6 +56,7 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             }
             Some(Expr::Function(rounded))
         }
+        ("percentile_disc" | "percentile_cont" | "mode", _) => within_group(function, &name),
         ("json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg", _) => {
             gathered_json(function, &name)
         }
@@ -151,6 +152,31 @@ fn gathered_json(function: &Function, name: &str) -> Option<Expr> {
         list.args = vec![argument(element)];
     }
     Some(call(name, vec![Expr::Function(gather)]))
+}
+
+/// `percentile_disc(f) WITHIN GROUP (ORDER BY x)` as `percentile_disc_of(array_agg(x ORDER BY x), f)`, of the values that
+/// are not NULL.
+fn within_group(function: &Function, name: &str) -> Option<Expr> {
+    let [order] = function.within_group.as_slice() else {
+        return None;
+    };
+    let fractions: Vec<Expr> = arguments(function)?.into_iter().cloned().collect();
+    if function.over.is_some() || fractions.len() != usize::from(name != "mode") {
+        return None;
+    }
+    let value = order.expr.clone();
+    let order = FunctionArgumentClause::OrderBy(vec![order.clone()]);
+    let mut gather = call_with("array_agg", vec![value.clone()], vec![order]);
+    let is_there = Expr::IsNotNull(Box::new(nested(value)));
+    gather.filter = Some(Box::new(match &function.filter {
+        Some(filter) => binary(nested(*filter.clone()), BinaryOperator::And, is_there),
+        None => is_there,
+    }));
+    let gathered = [Expr::Function(gather)].into_iter();
+    Some(call(
+        &format!("{name}_of"),
+        gathered.chain(fractions).collect(),
+    ))
 }
 
 /// The number that a call gives, as one of a type with a sign.

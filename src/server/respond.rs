@@ -6,7 +6,7 @@ use pgwire::messages::response::{ErrorResponse, NoticeResponse, ReadyForQuery, T
 
 use crate::error::Error;
 use crate::sql::format::{self, Format};
-use crate::sql::{Notice, TransactionStatus as Block, literal_place};
+use crate::sql::{Notice, TransactionStatus as Block, literal_place, origin_of};
 
 /// Bytes of an error's text that are sent; the rest of a longer one would only fill logs.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -97,7 +97,16 @@ pub fn row_description(schema: &Schema, formats: &[Format]) -> RowDescription {
         let pg = format::type_of(field);
         let format = formats.get(i).copied().unwrap_or(Format::Text);
         let name = clean(field.name());
-        FieldDescription::new(name, 0, 0, pg.oid, pg.length, pg.typmod, format.code())
+        let (table, column) = origin_of(field);
+        FieldDescription::new(
+            name,
+            table as i32,
+            column,
+            pg.oid,
+            pg.length,
+            pg.typmod,
+            format.code(),
+        )
     });
     RowDescription::new(described.collect())
 }

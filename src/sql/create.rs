@@ -364,28 +364,10 @@ pub(crate) async fn plan_view(
 }
 
 async fn plan_view_query(state: &SessionState, view: &View, owner: RoleId) -> Result<LogicalPlan> {
-    let statement = super::parser::parse(&view.query)?;
-    let not_a_query = || Error::internal(format!("view \"{}\" is not a query", view.name));
-    let super::statement::Statement::DataFusion(mut statement) = statement else {
-        return Err(not_a_query());
-    };
-    match statement.as_mut() {
-        DataFusionStatement::Statement(statement) => match statement.as_mut() {
-            ast::Statement::Query(query) => name_columns(query),
-            _ => return Err(not_a_query()),
-        },
-        _ => return Err(not_a_query()),
-    }
-    // Names mean what they meant when the view was made, whoever asks: its rights are those of its owner.
-    let mut state = state.clone();
-    let catalog = &mut state.config_mut().options_mut().catalog;
-    let path = search_path::join(view.search_path.iter().cloned());
-    catalog.default_schema = search_path::without_temporary(path);
-    let DataFusionStatement::Statement(statement) = *statement else {
-        return Err(Error::internal(format!("view \"{}\" is none", view.name)));
-    };
+    let statement = query_of(view)?;
+    let state = state_of(state, view);
     let types = type_planner_of(&state);
-    let plan = statement_to_plan(&state, &types, *statement, &Types::default()).await?;
+    let plan = statement_to_plan(&state, &types, statement, &Types::default()).await?;
     let marked = |plan| ViewNode::plan(view.name.clone(), owner, plan);
     if view.columns.is_empty() {
         return Ok(marked(plan));
@@ -401,6 +383,32 @@ async fn plan_view_query(state: &SessionState, view: &View, owner: RoleId) -> Re
     let named: Vec<_> = named.collect();
     let plan = LogicalPlanBuilder::from(plan).project(named)?.build()?;
     Ok(marked(plan))
+}
+
+/// The query of a view. Views nest: this is not part of the future that plans one, which stays small on the stack.
+fn query_of(view: &View) -> Result<ast::Statement> {
+    let statement = super::parser::parse(&view.query)?;
+    let not_a_query = || Error::internal(format!("view \"{}\" is not a query", view.name));
+    let super::statement::Statement::DataFusion(statement) = statement else {
+        return Err(not_a_query());
+    };
+    let DataFusionStatement::Statement(mut statement) = *statement else {
+        return Err(not_a_query());
+    };
+    match statement.as_mut() {
+        ast::Statement::Query(query) => name_columns(query),
+        _ => return Err(not_a_query()),
+    }
+    Ok(*statement)
+}
+
+/// Names mean what they meant when the view was made, whoever asks: its rights are those of its owner.
+fn state_of(state: &SessionState, view: &View) -> Box<SessionState> {
+    let mut state = Box::new(state.clone());
+    let catalog = &mut state.config_mut().options_mut().catalog;
+    let path = search_path::join(view.search_path.iter().cloned());
+    catalog.default_schema = search_path::without_temporary(path);
+    state
 }
 
 /// CREATE SCHEMA.

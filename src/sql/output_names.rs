@@ -6,9 +6,11 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, TrimWhereField};
 
+use super::origins::{Origin, origins, with_origins};
 use super::parser::fold;
 use super::statement::Statement;
 use crate::catalog::pg::functions::ARRAY_OR_EMPTY;
@@ -24,6 +26,8 @@ pub(super) struct OutputNames {
     first: Vec<Option<Name>>,
     /// Of the last ones, behind the last wildcard.
     last: Vec<Option<Name>>,
+    /// Which columns of relations they are.
+    origins: Vec<Option<Origin>>,
 }
 
 /// A name, and whether a cast around it keeps it.
@@ -74,20 +78,31 @@ impl OutputNames {
         match items.iter().position(is_wildcard) {
             None => Self {
                 first: names(items),
-                last: Vec::new(),
+                ..Self::default()
             },
             Some(wildcard) => {
                 let last = items.iter().rposition(is_wildcard).unwrap_or(wildcard);
                 Self {
                     first: names(&items[..wildcard]),
                     last: names(&items[last + 1..]),
+                    origins: Vec::new(),
                 }
             }
         }
     }
 
-    /// The columns with these names.
+    /// The same, of the columns of a plan that are those of relations.
+    pub fn with_origins(self, plan: &LogicalPlan) -> Self {
+        let origins = origins(plan);
+        Self { origins, ..self }
+    }
+
+    /// The columns with these names, and with what they are.
     pub fn apply(&self, schema: &SchemaRef) -> SchemaRef {
+        with_origins(&self.named(schema), &self.origins)
+    }
+
+    fn named(&self, schema: &SchemaRef) -> SchemaRef {
         let count = schema.fields().len();
         let names_fit = count >= self.first.len() + self.last.len();
         let has_names = names_fit && self.first.iter().chain(&self.last).any(Option::is_some);

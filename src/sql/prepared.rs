@@ -318,10 +318,17 @@ impl Session {
             if planning.types.learn(&plan)? {
                 continue;
             }
+            let names = self.output_names(&statement);
+            let names = match tag {
+                Tag::Rows if matches!(statement, Statement::DataFusion(_)) => {
+                    names.with_origins(&plan)
+                }
+                _ => names,
+            };
             return Ok(Planned {
                 plan,
                 types: planning.types.clone(),
-                names: self.output_names(&statement),
+                names,
                 state: planning.state_for(&tag),
                 tag,
             });

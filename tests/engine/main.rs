@@ -39,6 +39,7 @@ mod slt;
 mod text;
 mod transactions;
 mod ttl;
+mod types;
 mod wire;
 
 use std::path::{Path, PathBuf};

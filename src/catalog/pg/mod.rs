@@ -35,6 +35,7 @@ pub use live::{Live, LiveRelation, Row, Signal, Value};
 pub use sequence_table::SequenceTable;
 pub(crate) use table::{SystemCatalog, SystemCatalogTable};
 
+use crate::storage::change::QualifiedName;
 use crate::storage::schema::{CollectionId, SequenceId};
 
 /// The schemas that PostgreSQL keeps for itself.
@@ -46,6 +47,11 @@ pub const DATABASE_OID: u32 = oid::DATABASE;
 /// The OID of a collection in `pg_class`.
 pub fn collection_oid(id: CollectionId) -> u32 {
     oid::collection(id)
+}
+
+/// The OID of a view in `pg_class`.
+pub fn view_oid(name: &QualifiedName) -> u32 {
+    oid::view(&name.schema, &name.name)
 }
 
 /// The OID of a sequence in `pg_class`.

@@ -91,7 +91,7 @@ impl OptimizerRule for ViewRule {
 }
 
 /// The node as a view, if it is one.
-pub(super) fn as_view(plan: &LogicalPlan) -> Option<&ViewNode> {
+pub(in crate::sql) fn as_view(plan: &LogicalPlan) -> Option<&ViewNode> {
     match plan {
         LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref(),
         _ => None,

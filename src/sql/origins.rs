@@ -1,0 +1,158 @@
+//! Which column of which relation a column of a plan is, as it stands.
+//!
+//! Clients ask for it of answers (`ResultSetMetaData.getTableName`). Columns of subqueries, joins, groups and
+//! CTEs are those that they pass on; what is computed, or comes from several, is none. The border of a view is one: a
+//! column of a view is the view's.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::common::{Column, DFSchema, JoinType};
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, TableScan};
+
+use super::access::view::as_view;
+use crate::catalog::pg;
+use crate::catalog::table::CollectionTable;
+use crate::storage::change::QualifiedName;
+use crate::storage::schema::{CollectionId, FieldId, field_id};
+
+/// Metadata key of the OID and the number of the column that a column of an answer is.
+const ORIGIN_KEY: &str = "shelfmark.origin";
+
+/// A relation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Relation {
+    /// A collection.
+    Collection(CollectionId),
+    /// A view.
+    View(QualifiedName),
+}
+
+/// A column of a relation; those of views are counted from 1.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Origin {
+    pub(super) relation: Relation,
+    pub(super) column: FieldId,
+}
+
+/// For each column of the plan which one it is.
+pub(super) fn origins(plan: &LogicalPlan) -> Vec<Option<Origin>> {
+    match plan {
+        LogicalPlan::TableScan(scan) => of_scan(scan),
+        LogicalPlan::Projection(projection) => {
+            let below = origins(&projection.input);
+            let schema = projection.input.schema();
+            let of = |expr: &Expr| below[place(bare(expr)?, schema)?].clone();
+            projection.expr.iter().map(of).collect()
+        }
+        LogicalPlan::Aggregate(aggregate) => {
+            let below = origins(&aggregate.input);
+            let schema = aggregate.input.schema();
+            let of = |expr: &Expr| below[place(bare(expr)?, schema)?].clone();
+            let groups = aggregate.group_expr.iter().map(of);
+            padded(groups.collect(), plan)
+        }
+        LogicalPlan::SubqueryAlias(alias) => origins(&alias.input),
+        LogicalPlan::Filter(filter) => origins(&filter.input),
+        LogicalPlan::Sort(sort) => origins(&sort.input),
+        LogicalPlan::Limit(limit) => origins(&limit.input),
+        LogicalPlan::Window(window) => padded(origins(&window.input), plan),
+        LogicalPlan::Distinct(Distinct::All(input)) => origins(input),
+        LogicalPlan::Subquery(subquery) => origins(&subquery.subquery),
+        LogicalPlan::Join(join) => padded(of_join(join), plan),
+        other => match as_view(other) {
+            Some(view) => of_view(&view.name, plan.schema()),
+            None => padded(Vec::new(), plan),
+        },
+    }
+}
+
+/// As many as the plan has columns; those past the end are none.
+fn padded(mut origins: Vec<Option<Origin>>, plan: &LogicalPlan) -> Vec<Option<Origin>> {
+    origins.resize(plan.schema().fields().len(), None);
+    origins
+}
+
+fn of_scan(scan: &TableScan) -> Vec<Option<Origin>> {
+    let provider = source_as_provider(&scan.source).ok();
+    let table = provider
+        .as_ref()
+        .and_then(|provider| provider.downcast_ref::<CollectionTable>());
+    let id = table.map(|table| table.collection().id);
+    let of = |field: &Arc<Field>| {
+        Some(Origin {
+            relation: Relation::Collection(id?),
+            column: field_id(field)?,
+        })
+    };
+    scan.projected_schema.fields().iter().map(of).collect()
+}
+
+fn of_view(name: &QualifiedName, schema: &DFSchema) -> Vec<Option<Origin>> {
+    let numbers = (1..).take(schema.fields().len());
+    let of = |number| Origin {
+        relation: Relation::View(name.clone()),
+        column: FieldId(number),
+    };
+    numbers.map(|number| Some(of(number))).collect()
+}
+
+fn of_join(join: &Join) -> Vec<Option<Origin>> {
+    let sides = || (origins(&join.left), origins(&join.right));
+    match join.join_type {
+        JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => origins(&join.left),
+        JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => origins(&join.right),
+        JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
+            let (left, right) = sides();
+            left.into_iter().chain(right).collect()
+        }
+    }
+}
+
+/// The column that an expression is, whatever it is called.
+fn bare(expr: &Expr) -> Option<&Column> {
+    match expr {
+        Expr::Alias(alias) => bare(&alias.expr),
+        Expr::Column(column) => Some(column),
+        _ => None,
+    }
+}
+
+fn place(column: &Column, schema: &DFSchema) -> Option<usize> {
+    schema.maybe_index_of_column(column)
+}
+
+/// The columns of an answer with what they are.
+pub(super) fn with_origins(schema: &SchemaRef, origins: &[Option<Origin>]) -> SchemaRef {
+    if origins.len() != schema.fields().len() || origins.iter().all(Option::is_none) {
+        return Arc::clone(schema);
+    }
+    let fields = schema.fields().iter().zip(origins).map(|(field, origin)| {
+        let Some(origin) = origin else {
+            return Arc::clone(field);
+        };
+        let mut metadata: HashMap<String, String> = field.metadata().clone();
+        let told = format!("{}.{}", relation_oid(&origin.relation), origin.column);
+        metadata.insert(ORIGIN_KEY.to_string(), told);
+        Arc::new(Field::clone(field).with_metadata(metadata))
+    });
+    let fields: Vec<Arc<Field>> = fields.collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn relation_oid(relation: &Relation) -> u32 {
+    match relation {
+        Relation::Collection(id) => pg::collection_oid(*id),
+        Relation::View(name) => pg::view_oid(name),
+    }
+}
+
+/// The OID of the relation and the number of the column that a column of an answer is; zeros for none.
+pub fn origin_of(field: &Field) -> (u32, i16) {
+    let told = field.metadata().get(ORIGIN_KEY);
+    let parts = told.and_then(|told| told.split_once('.'));
+    let parsed = parts.and_then(|(oid, number)| Some((oid.parse().ok()?, number.parse().ok()?)));
+    parsed.unwrap_or((0, 0))
+}

@@ -144,9 +144,7 @@ async fn what_has_expired_goes_from_the_disk_by_itself() {
     let all = number(&session, "SELECT count(*) FROM t").await;
     assert!(all == 3_000 || all == 1_000, "{all}");
     let mut left = 0;
-    // A file that is read when its segment is replaced, as these looks do, stays until files are looked for again: each
-    // minute.
-    for _ in 0..1_500 {
+    for _ in 0..600 {
         left = number(&session, stored).await;
         if left == 1_000 && number(&session, sealed).await == segment_files(directory.path()) as i64
         {

@@ -12,6 +12,7 @@ use super::train::train;
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::change::{Change, JobKind, JobRecord, JobState, NewSegment, Replace, Training};
 use crate::storage::collection::{Collection, Segment};
+use crate::storage::committer::now_ms;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{CollectionId, SegmentId, Version};
 use crate::storage::snapshot::Snapshot;
@@ -105,12 +106,6 @@ pub(super) fn end(engine: &Engine, job: &mut JobRecord, state: JobState) {
         now_ms(),
         engine.settings.compaction_history_retention,
     );
-}
-
-/// Milliseconds since 1970 UTC.
-pub fn now_ms() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |d| d.as_millis() as i64)
 }
 
 fn find<'a>(snapshot: &'a Snapshot, job: &JobRecord) -> Result<&'a Arc<Collection>> {

@@ -15,10 +15,10 @@ use super::session::{Inner, Session};
 use super::variables::SettingRow;
 use crate::catalog::pg::{DATABASE_OID, Live, LiveRelation, Row, Signal, Value, collection_oid};
 use crate::compaction::jobs::Progress;
-use crate::compaction::run::now_ms;
 use crate::error::{Error, Result};
 use crate::storage::access::Rights;
 use crate::storage::change::JobRecord;
+use crate::storage::committer::now_ms;
 use crate::storage::role::RoleId;
 use crate::storage::snapshot::Snapshot;
 

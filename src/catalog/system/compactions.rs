@@ -2,9 +2,9 @@
 
 use super::columns::Columns;
 use crate::compaction::jobs::Progress;
-use crate::compaction::run::now_ms;
 use crate::compaction::scheduler::{RoundRecord, Scheduler};
 use crate::storage::change::{JobRecord, JobState};
+use crate::storage::committer::now_ms;
 
 /// A job with how far it is, if it has not ended.
 struct Row<'a> {

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use super::Shared;
 use crate::compaction::jobs::Task;
 use crate::compaction::policy::{JobOptions, Request};
-use crate::compaction::run::now_ms;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::JobRecord;
 use crate::storage::collection::Collection;
+use crate::storage::committer::now_ms;
 use crate::storage::schema::{CollectionId, JobId};
 
 /// The most jobs that are queued or at work.

@@ -11,9 +11,10 @@ use super::Shared;
 use super::automatic::vacuum;
 use crate::compaction::jobs::Task;
 use crate::compaction::policy::Request;
-use crate::compaction::run::{end, now_ms, record, run};
+use crate::compaction::run::{end, record, run};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::change::{JobKind, JobRecord, JobState};
+use crate::storage::committer::now_ms;
 use crate::storage::schema::{CollectionId, JobId};
 
 /// Carries a job from its place in the queue to its end.

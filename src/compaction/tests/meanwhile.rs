@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{TIMEOUT, assert_same, compact, mixed, prepared, scheduler};
+use super::{Scheduler, TIMEOUT, assert_same, compact, mixed, prepared, scheduler};
 use crate::compaction::policy::JobOptions;
 use crate::compaction::run::commit;
 use crate::compaction::testing::{Book, KEY, Shelf, TITLE, quiet, rows_max};
@@ -71,14 +71,20 @@ async fn deletes_that_land_meanwhile_are_neither_lost_nor_undone() {
     assert!(shelf.delete(2) && shelf.delete(9_999));
 }
 
-#[tokio::test]
-async fn readers_of_an_earlier_version_are_undisturbed() {
+/// Sealed rows of a shelf whose replaced files go at once.
+async fn sealed_without_retention() -> (Shelf, Scheduler) {
     let mut settings = quiet();
     settings.set("retention_duration", "0s").unwrap();
     let shelf = Shelf::open(settings, rows_max(100), &[KEY]);
     let scheduler = scheduler(&shelf);
     shelf.insert(&mixed(300));
     compact(&scheduler, &shelf, JobKind::Seal).await;
+    (shelf, scheduler)
+}
+
+#[tokio::test]
+async fn readers_of_an_earlier_version_are_undisturbed() {
+    let (shelf, scheduler) = sealed_without_retention().await;
     let snapshot = shelf.engine.committer.snapshot();
     let earlier = snapshot.collection_by_id(shelf.collection).unwrap();
     let before = shelf.located_in(earlier);
@@ -90,12 +96,7 @@ async fn readers_of_an_earlier_version_are_undisturbed() {
 
 #[tokio::test]
 async fn files_go_soon_after_their_last_reader() {
-    let mut settings = quiet();
-    settings.set("retention_duration", "0s").unwrap();
-    let shelf = Shelf::open(settings, rows_max(100), &[KEY]);
-    let scheduler = scheduler(&shelf);
-    shelf.insert(&mixed(300));
-    compact(&scheduler, &shelf, JobKind::Seal).await;
+    let (shelf, _scheduler) = sealed_without_retention().await;
     let reader = shelf.engine.committer.snapshot();
     let full = prepared(&shelf).await;
     commit(&shelf.engine, full).await.unwrap();

@@ -16,43 +16,27 @@ use super::access::view::as_view;
 use crate::catalog::pg;
 use crate::catalog::table::CollectionTable;
 use crate::storage::change::QualifiedName;
-use crate::storage::schema::{CollectionId, FieldId, field_id};
+use crate::storage::schema::{FieldId, field_id};
 
 /// Metadata key of the OID and the number of the column that a column of an answer is.
 const ORIGIN_KEY: &str = "shelfmark.origin";
 
-/// A relation.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) enum Relation {
-    /// A collection.
-    Collection(CollectionId),
-    /// A view.
-    View(QualifiedName),
-}
-
-/// A column of a relation; those of views are counted from 1.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// A column of a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Origin {
-    pub(super) relation: Relation,
-    pub(super) column: FieldId,
+    /// The OID of the relation.
+    relation: u32,
+    /// Of a view they are counted from 1.
+    column: FieldId,
 }
 
 /// For each column of the plan which one it is.
 pub(super) fn origins(plan: &LogicalPlan) -> Vec<Option<Origin>> {
     match plan {
         LogicalPlan::TableScan(scan) => of_scan(scan),
-        LogicalPlan::Projection(projection) => {
-            let below = origins(&projection.input);
-            let schema = projection.input.schema();
-            let of = |expr: &Expr| below[place(bare(expr)?, schema)?].clone();
-            projection.expr.iter().map(of).collect()
-        }
+        LogicalPlan::Projection(projection) => of_exprs(&projection.expr, &projection.input),
         LogicalPlan::Aggregate(aggregate) => {
-            let below = origins(&aggregate.input);
-            let schema = aggregate.input.schema();
-            let of = |expr: &Expr| below[place(bare(expr)?, schema)?].clone();
-            let groups = aggregate.group_expr.iter().map(of);
-            padded(groups.collect(), plan)
+            padded(of_exprs(&aggregate.group_expr, &aggregate.input), plan)
         }
         LogicalPlan::SubqueryAlias(alias) => origins(&alias.input),
         LogicalPlan::Filter(filter) => origins(&filter.input),
@@ -75,15 +59,21 @@ fn padded(mut origins: Vec<Option<Origin>>, plan: &LogicalPlan) -> Vec<Option<Or
     origins
 }
 
+fn of_exprs(exprs: &[Expr], input: &LogicalPlan) -> Vec<Option<Origin>> {
+    let below = origins(input);
+    let of = |expr: &Expr| below[input.schema().maybe_index_of_column(bare(expr)?)?];
+    exprs.iter().map(of).collect()
+}
+
 fn of_scan(scan: &TableScan) -> Vec<Option<Origin>> {
     let provider = source_as_provider(&scan.source).ok();
     let table = provider
         .as_ref()
         .and_then(|provider| provider.downcast_ref::<CollectionTable>());
-    let id = table.map(|table| table.collection().id);
+    let relation = table.map(|table| pg::collection_oid(table.collection().id));
     let of = |field: &Arc<Field>| {
         Some(Origin {
-            relation: Relation::Collection(id?),
+            relation: relation?,
             column: field_id(field)?,
         })
     };
@@ -91,22 +81,21 @@ fn of_scan(scan: &TableScan) -> Vec<Option<Origin>> {
 }
 
 fn of_view(name: &QualifiedName, schema: &DFSchema) -> Vec<Option<Origin>> {
-    let numbers = (1..).take(schema.fields().len());
-    let of = |number| Origin {
-        relation: Relation::View(name.clone()),
-        column: FieldId(number),
-    };
-    numbers.map(|number| Some(of(number))).collect()
+    let relation = pg::view_oid(name);
+    let numbers = (1..).take(schema.fields().len()).map(FieldId);
+    numbers
+        .map(|column| Some(Origin { relation, column }))
+        .collect()
 }
 
 fn of_join(join: &Join) -> Vec<Option<Origin>> {
-    let sides = || (origins(&join.left), origins(&join.right));
     match join.join_type {
         JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => origins(&join.left),
         JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => origins(&join.right),
         JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full => {
-            let (left, right) = sides();
-            left.into_iter().chain(right).collect()
+            let mut both = origins(&join.left);
+            both.extend(origins(&join.right));
+            both
         }
     }
 }
@@ -120,10 +109,6 @@ fn bare(expr: &Expr) -> Option<&Column> {
     }
 }
 
-fn place(column: &Column, schema: &DFSchema) -> Option<usize> {
-    schema.maybe_index_of_column(column)
-}
-
 /// The columns of an answer with what they are.
 pub(super) fn with_origins(schema: &SchemaRef, origins: &[Option<Origin>]) -> SchemaRef {
     if origins.len() != schema.fields().len() || origins.iter().all(Option::is_none) {
@@ -134,19 +119,12 @@ pub(super) fn with_origins(schema: &SchemaRef, origins: &[Option<Origin>]) -> Sc
             return Arc::clone(field);
         };
         let mut metadata: HashMap<String, String> = field.metadata().clone();
-        let told = format!("{}.{}", relation_oid(&origin.relation), origin.column);
+        let told = format!("{}.{}", origin.relation, origin.column);
         metadata.insert(ORIGIN_KEY.to_string(), told);
         Arc::new(Field::clone(field).with_metadata(metadata))
     });
     let fields: Vec<Arc<Field>> = fields.collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
-}
-
-fn relation_oid(relation: &Relation) -> u32 {
-    match relation {
-        Relation::Collection(id) => pg::collection_oid(*id),
-        Relation::View(name) => pg::view_oid(name),
-    }
 }
 
 /// The OID of the relation and the number of the column that a column of an answer is; zeros for none.

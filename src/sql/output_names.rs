@@ -85,7 +85,7 @@ impl OutputNames {
                 Self {
                     first: names(&items[..wildcard]),
                     last: names(&items[last + 1..]),
-                    origins: Vec::new(),
+                    ..Self::default()
                 }
             }
         }

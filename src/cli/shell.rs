@@ -111,10 +111,7 @@ impl Shell {
         self.together = pieces.complete.len() + usize::from(pieces.rest.is_some()) > 1;
         let done = self.lines(text.as_bytes(), true);
         self.together = false;
-        let session = self.session.clone();
-        let ended = self
-            .runtime
-            .block_on(async { session.end_implicit().await });
+        let ended = self.runtime.block_on(self.session.end_implicit());
         done?;
         ended.map_err(|e| {
             report::error(&e, None);

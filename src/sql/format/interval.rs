@@ -1,8 +1,7 @@
 //! Intervals: months, days and a time, each with a sign of its own.
 
-use bytes::{BufMut, BytesMut};
-
 use arrow::temporal_conversions::MICROSECONDS;
+use bytes::{BufMut, BytesMut};
 
 use super::datetime::{put_fraction, put_two};
 use super::number::put_integer;

@@ -1,7 +1,7 @@
 //! What `percentile_disc`, `percentile_cont` and `mode` make of the sorted array of a group's values.
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
-use arrow::compute::{cast, take};
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type};
 use datafusion::common::{Result, ScalarValue};
 
@@ -93,10 +93,10 @@ fn continuous(call: &Call<'_>) -> Result<ScalarValue> {
         let part = place - place.floor();
         Ok(match (low, high) {
             (ScalarValue::Float64(Some(low)), ScalarValue::Float64(Some(high))) => {
-                let step = if part == 0.0 {
-                    0.0
-                } else {
-                    (high - low) * part
+                // No part of a way between infinite values is NaN.
+                let step = match part == 0.0 {
+                    true => 0.0,
+                    false => (high - low) * part,
                 };
                 ScalarValue::Float64(Some(low + step))
             }
@@ -126,6 +126,5 @@ fn mode(call: &Call<'_>) -> Result<ScalarValue> {
         }
         start = end;
     }
-    let value = take(&values, &UInt32Array::from(vec![best as u32]), None)?;
-    ScalarValue::try_from_array(&value, 0)
+    ScalarValue::try_from_array(&values, best)
 }

@@ -267,7 +267,8 @@ impl Database {
             .with_analyzer_rule(Arc::new(TextInputRule))
             .with_analyzer_rule(Arc::new(LazyRule))
             .with_analyzer_rule(Arc::new(TextOutputRule))
-            .with_analyzer_rule(Arc::new(RecursiveTermsRule));
+            .with_analyzer_rule(Arc::new(RecursiveTermsRule))
+            .with_analyzer_rule(Arc::new(KeylessRule));
         let planners = builder.expr_planners().get_or_insert_with(Vec::new);
         planners.insert(0, Arc::new(LiteralPlanner));
         planners.insert(0, Arc::new(JsonPlanner));
@@ -287,7 +288,6 @@ impl Database {
             .get_or_insert_with(PhysicalOptimizer::new);
         physical.rules.insert(0, Arc::new(CoveredFilterRule));
         let optimizer = builder.optimizer().get_or_insert_with(Optimizer::new);
-        optimizer.rules.insert(0, Arc::new(KeylessRule));
         optimizer.rules.insert(0, Arc::new(ViewRule));
         // Last: limits and filters have reached their places by then.
         optimizer.rules.push(Arc::new(VectorTopKRule));

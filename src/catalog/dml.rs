@@ -31,7 +31,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
-use datafusion::common::{DFSchema, DFSchemaRef, Result, plan_err};
+use datafusion::common::{DFSchema, DFSchemaRef, Result};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
@@ -49,6 +49,7 @@ use super::checks::Checks;
 use super::foreign_keys::ChildRules;
 use super::options::PinnedSnapshot;
 use super::zone::Zone;
+use crate::catalog::plan_node::only_input;
 use crate::error::{Error, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -402,22 +403,16 @@ impl UserDefinedLogicalNodeCore for DmlNode {
         write!(f, "{}: collection={name}", self.operation)
     }
 
-    fn with_exprs_and_inputs(
-        &self,
-        _exprs: Vec<Expr>,
-        mut inputs: Vec<LogicalPlan>,
-    ) -> Result<Self> {
-        match (inputs.pop(), inputs.len()) {
-            (Some(input), 0) => Ok(Self {
-                schema: match self.returns {
-                    true => Arc::clone(input.schema()),
-                    false => Arc::clone(&self.schema),
-                },
-                input,
-                ..self.clone()
-            }),
-            _ => plan_err!("{} takes one input", self.operation),
-        }
+    fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        let input = only_input(self, inputs)?;
+        Ok(Self {
+            schema: match self.returns {
+                true => Arc::clone(input.schema()),
+                false => Arc::clone(&self.schema),
+            },
+            input,
+            ..self.clone()
+        })
     }
 }
 

@@ -22,6 +22,7 @@ pub mod math;
 pub mod options;
 pub mod pg;
 pub mod pg_type;
+pub(crate) mod plan_node;
 pub mod provider;
 pub mod prune;
 pub mod public;

@@ -13,15 +13,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::catalog::Session;
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchemaRef, FunctionalDependencies, Result, plan_err};
+use datafusion::common::{DFSchemaRef, FunctionalDependencies, Result};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
     Expr, Extension, LogicalPlan, Unnest, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
-use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_planner::{ExtensionPlanner, PhysicalPlanner};
+
+use crate::catalog::plan_node::only_input;
 
 /// The rows of its input, of which no column is known to depend on others.
 #[derive(Debug, Clone)]
@@ -87,15 +90,8 @@ impl UserDefinedLogicalNodeCore for KeylessNode {
         write!(f, "Keyless")
     }
 
-    fn with_exprs_and_inputs(
-        &self,
-        _exprs: Vec<Expr>,
-        mut inputs: Vec<LogicalPlan>,
-    ) -> Result<Self> {
-        match (inputs.pop(), inputs.len()) {
-            (Some(input), 0) => Self::try_new(input),
-            _ => plan_err!("Keyless has one input"),
-        }
+    fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
+        Self::try_new(only_input(self, inputs)?)
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
@@ -107,24 +103,17 @@ impl UserDefinedLogicalNodeCore for KeylessNode {
     }
 }
 
-/// Puts a [`KeylessNode`] below each `Unnest` whose input has dependencies. It runs before the rules that use them.
+/// Puts a [`KeylessNode`] below each `Unnest` whose input has dependencies. It must run after the
+/// rules that make such plans; the optimiser, which uses dependencies, comes later.
 #[derive(Debug, Default)]
 pub struct KeylessRule;
 
-impl OptimizerRule for KeylessRule {
+impl AnalyzerRule for KeylessRule {
     fn name(&self) -> &str {
         "keyless_unnest"
     }
 
-    fn supports_rewrite(&self) -> bool {
-        true
-    }
-
-    fn rewrite(
-        &self,
-        plan: LogicalPlan,
-        _config: &dyn OptimizerConfig,
-    ) -> Result<Transformed<LogicalPlan>> {
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
         let mut found = false;
         let kept = plan.transform_up_with_subqueries(|plan| match plan {
             LogicalPlan::Unnest(unnest) if has_dependencies(&unnest.input) => {
@@ -135,7 +124,7 @@ impl OptimizerRule for KeylessRule {
             plan if found => plan.recompute_schema().map(Transformed::yes),
             plan => Ok(Transformed::no(plan)),
         })?;
-        Ok(kept)
+        Ok(kept.data)
     }
 }
 

@@ -8,9 +8,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{
-    DFSchema, DFSchemaRef, Result as DataFusionResult, TableReference, plan_err,
-};
+use datafusion::common::{DFSchema, DFSchemaRef, Result as DataFusionResult, TableReference};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
@@ -24,6 +22,7 @@ use tokio::sync::Mutex;
 
 use super::write::{ChangedRows, Writer};
 use super::{Operation, Target, check_input, extension};
+use crate::catalog::plan_node::only_input;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
@@ -151,15 +150,12 @@ impl UserDefinedLogicalNodeCore for ChangedRowsNode {
     fn with_exprs_and_inputs(
         &self,
         _exprs: Vec<Expr>,
-        mut inputs: Vec<LogicalPlan>,
+        inputs: Vec<LogicalPlan>,
     ) -> DataFusionResult<Self> {
-        match (inputs.pop(), inputs.len()) {
-            (Some(input), 0) => Ok(Self {
-                input,
-                ..self.clone()
-            }),
-            _ => plan_err!("changed rows have one input"),
-        }
+        Ok(Self {
+            input: only_input(self, inputs)?,
+            ..self.clone()
+        })
     }
 }
 

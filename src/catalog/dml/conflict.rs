@@ -10,9 +10,7 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOption
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{
-    DFSchema, DFSchemaRef, Result as DataFusionResult, TableReference, plan_err,
-};
+use datafusion::common::{DFSchema, DFSchemaRef, Result as DataFusionResult, TableReference};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
@@ -27,6 +25,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Operation, Target, check_input, extension};
 use crate::catalog::assign::Assignment;
 use crate::catalog::keys::{Existing, NewKeys, Removed, are_at_hand, expired, look_up};
+use crate::catalog::plan_node::only_input;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
@@ -184,15 +183,12 @@ impl UserDefinedLogicalNodeCore for ConflictNode {
     fn with_exprs_and_inputs(
         &self,
         _exprs: Vec<Expr>,
-        mut inputs: Vec<LogicalPlan>,
+        inputs: Vec<LogicalPlan>,
     ) -> DataFusionResult<Self> {
-        match (inputs.pop(), inputs.len()) {
-            (Some(input), 0) => Ok(Self {
-                input,
-                ..self.clone()
-            }),
-            _ => plan_err!("keys are looked up for one input"),
-        }
+        Ok(Self {
+            input: only_input(self, inputs)?,
+            ..self.clone()
+        })
     }
 }
 

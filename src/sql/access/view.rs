@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchemaRef, Result as DataFusionResult, plan_err};
+use datafusion::common::{DFSchemaRef, Result as DataFusionResult};
 use datafusion::logical_expr::{Expr, Extension, LogicalPlan, UserDefinedLogicalNodeCore};
 use datafusion::optimizer::{OptimizerConfig, OptimizerRule};
 
+use crate::catalog::plan_node::only_input;
 use crate::storage::change::QualifiedName;
 use crate::storage::role::RoleId;
 
@@ -53,15 +54,12 @@ impl UserDefinedLogicalNodeCore for ViewNode {
     fn with_exprs_and_inputs(
         &self,
         _exprs: Vec<Expr>,
-        mut inputs: Vec<LogicalPlan>,
+        inputs: Vec<LogicalPlan>,
     ) -> DataFusionResult<Self> {
-        match (inputs.pop(), inputs.len()) {
-            (Some(input), 0) => Ok(Self {
-                input,
-                ..self.clone()
-            }),
-            _ => plan_err!("a view has one query"),
-        }
+        Ok(Self {
+            input: only_input(self, inputs)?,
+            ..self.clone()
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchema, DFSchemaRef, Result as DataFusionResult, plan_err};
+use datafusion::common::{DFSchema, DFSchemaRef, Result as DataFusionResult};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
@@ -34,6 +34,7 @@ use super::encode::Encoder;
 use super::payloads::payloads;
 use super::progress::CopyProgress;
 use super::write_file::write_file;
+use crate::catalog::plan_node::only_input;
 use crate::error::{Error, Result};
 use crate::sql::format::{Format, RowEncoder, Style};
 
@@ -146,15 +147,12 @@ impl UserDefinedLogicalNodeCore for CopyOutNode {
     fn with_exprs_and_inputs(
         &self,
         _exprs: Vec<Expr>,
-        mut inputs: Vec<LogicalPlan>,
+        inputs: Vec<LogicalPlan>,
     ) -> DataFusionResult<Self> {
-        match (inputs.pop(), inputs.len()) {
-            (Some(input), 0) => Ok(Self {
-                input,
-                ..self.clone()
-            }),
-            _ => plan_err!("COPY takes one input"),
-        }
+        Ok(Self {
+            input: only_input(self, inputs)?,
+            ..self.clone()
+        })
     }
 }
 

@@ -276,16 +276,19 @@ impl Statement {
         let (target, zone) = (&self.target, self.zone());
         let mut writer = Writer::try_new(target, self.operation, collection, snapshot, zone)?;
         let plan = &self.take_whole(plan, &mut writer)?;
-        let mut rows = execute_stream(Arc::clone(plan), Arc::clone(&self.context))?;
+        let execute = || execute_stream(Arc::clone(plan), Arc::clone(&self.context));
         if self.returns {
             let slot = slot_of(plan)?;
+            // Operators may run as soon as they are executed, before anybody asks for their rows.
             slot.open(writer).await;
-            let answer = Answer::collect(rows, self.context.memory_pool()).await;
+            let answer = async { Answer::collect(execute()?, self.context.memory_pool()).await };
+            let answer = answer.await;
             let written = slot.close().await;
             let answer = answer?;
             let changed = written?.finish().await?;
             return Ok(Run { changed, answer });
         }
+        let mut rows = execute()?;
         while let Some(batch) = rows.next().await {
             writer.push(&batch?).await?;
         }

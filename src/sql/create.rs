@@ -32,6 +32,7 @@ use super::parameters::Types;
 use super::parser::fold;
 use super::sequence::{column_changes, restarts};
 use super::session::{Planning, Session, Tag, done};
+use super::stack::with_room;
 use super::statement::{CreateCollection, CreateView, Drop, DropKind, Persistence};
 use super::unique::Indexes;
 use crate::catalog::options::ShelfmarkOptions;
@@ -358,7 +359,7 @@ pub(crate) async fn plan_view(
         return Err(too_complex("views nest too deeply"));
     }
     let planned = VIEWS_AROUND.scope(around + 1, plan_view_query(state, view, owner));
-    let plan = planned.await?;
+    let plan = with_room(planned).await?;
     check_relations(&plan)?;
     Ok(plan)
 }
@@ -385,7 +386,7 @@ async fn plan_view_query(state: &SessionState, view: &View, owner: RoleId) -> Re
     Ok(marked(plan))
 }
 
-/// The query of a view. Views nest: this is not part of the future that plans one, which stays small on the stack.
+/// The query of a view.
 fn query_of(view: &View) -> Result<ast::Statement> {
     let statement = super::parser::parse(&view.query)?;
     let not_a_query = || Error::internal(format!("view \"{}\" is not a query", view.name));

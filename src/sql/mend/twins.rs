@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Select, SelectItem, SelectItemQualifiedWildcardKind, VisitMut, VisitorMut,
+    Expr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, VisitMut, VisitorMut,
 };
 
 use super::build::call;
-use super::last_name;
+use super::{first_select, last_name};
 
 /// Gives columns that come again names of their own. Casts name nothing: `x::int` is a twin of `x`.
 pub(super) fn name_twins(select: &mut Select) {
@@ -82,7 +82,7 @@ fn qualifier(column: &Expr) -> Option<String> {
     Some(before.join("."))
 }
 
-/// What DataFusion may name an expression by: casts name nothing, and all subqueries are called alike.
+/// What DataFusion may name an expression by: casts name nothing, and a subquery is called as its column is.
 fn called(expr: &Expr) -> String {
     struct Plain;
     impl VisitorMut for Plain {
@@ -91,9 +91,8 @@ fn called(expr: &Expr) -> String {
             let plain = match expr {
                 Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => inner.as_ref().clone(),
                 Expr::TypedString(typed) => Expr::Value(typed.value.clone()),
-                Expr::InSubquery { .. } | Expr::Subquery(_) | Expr::Exists { .. } => {
-                    call("subquery", Vec::new())
-                }
+                Expr::Subquery(query) => column_of(query),
+                Expr::InSubquery { .. } | Expr::Exists { .. } => call("subquery", Vec::new()),
                 _ => return ControlFlow::Continue(()),
             };
             *expr = plain;
@@ -103,4 +102,14 @@ fn called(expr: &Expr) -> String {
     let mut plain = expr.clone();
     let _ = VisitMut::visit(&mut plain, &mut Plain);
     last_name(&plain).map_or_else(|| plain.to_string(), Ident::to_string)
+}
+
+/// The first column of a query.
+fn column_of(query: &mut Query) -> Expr {
+    let first = first_select(&mut query.body).and_then(|select| select.projection.first());
+    match first {
+        Some(SelectItem::UnnamedExpr(expr)) => expr.clone(),
+        Some(SelectItem::ExprWithAlias { alias, .. }) => Expr::Identifier(alias.clone()),
+        _ => call("subquery", Vec::new()),
+    }
 }

@@ -17,7 +17,8 @@
 //! - `B'101'` and `X'1F'` are casts of their texts to `"bit"`; `~x` calls `bitnot`.
 //! - a number of more digits than any double needs is a NUMERIC.
 //! - constants that are computed with each other alone, as in `0.1 + 0.2`, are NUMERIC.
-//! - in a column of VALUES with a bit string or a sparse vector, literals are cast to its type.
+//! - in a column of VALUES, literals are cast to the type that stands beside them: of a bit string, a sparse vector, a
+//!   cast, an array.
 //! - `generate_series(..)` in a SELECT list gives rows, as `_pg_expandarray(..)`, `jsonb_each(..)` and their like do.
 //! - `row_number()` and its like, and `cardinality(x)`, are numbers with a sign.
 //! - `coalesce(x, '{}')` calls a function that gives an empty array where `x` is an array, and that text elsewhere.

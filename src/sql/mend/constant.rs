@@ -117,22 +117,99 @@ pub(super) fn numeric_of(value: &Value) -> Option<Expr> {
 /// Types that DataFusion knows by a name beside the Arrow type, which all rows of VALUES have to share.
 const NAMED_TYPES: [&str; 3] = ["bit", "varbit", "sparsevec"];
 
-/// Casts the literals of a column of VALUES, and what is cast already, to the type of the first row that names one.
+/// Casts the literals of each column of VALUES to the type of what stands beside them.
 pub(super) fn share_types(values: &mut ast::Values) {
     let columns = values.rows.first().map_or(0, |row| row.len());
     if values.rows.len() < 2 {
         return;
     }
     for column in 0..columns {
-        let cells = values.rows.iter().filter_map(|row| row.get(column));
-        let Some(name) = cells.filter_map(named_type).next() else {
-            continue;
-        };
-        let cells = values.rows.iter_mut().filter_map(|row| row.get_mut(column));
-        for cell in cells.filter(|e| matches!(e, Expr::Value(_)) || named_type(e).is_some()) {
-            let inner = std::mem::replace(cell, Expr::value(Value::Null));
-            *cell = cast_to_quoted(inner, name);
+        let cells = values.rows.iter_mut();
+        let mut cells: Vec<&mut Expr> = cells.filter_map(|row| row.get_mut(column)).collect();
+        match cells.iter().find_map(|cell| named_type(cell)) {
+            Some(name) => share_named_type(&mut cells, name),
+            None => share_written_type(&mut cells),
         }
+    }
+}
+
+/// Casts literals, and what is cast already, to the type of that name.
+fn share_named_type(cells: &mut [&mut Expr], name: &str) {
+    for cell in cells {
+        if matches!(cell, Expr::Value(_)) || named_type(cell).is_some() {
+            let inner = std::mem::replace(*cell, Expr::value(Value::Null));
+            **cell = cast_to_quoted(inner, name);
+        }
+    }
+}
+
+/// Casts texts to the type that all other cells are written with, if it is one.
+fn share_written_type(cells: &mut [&mut Expr]) {
+    let is_text = |cell: &Expr| matches!(cell, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)));
+    let is_null =
+        |cell: &Expr| matches!(cell, Expr::Value(value) if matches!(value.value, Value::Null));
+    if !cells.iter().any(|cell| is_text(cell)) {
+        return;
+    }
+    let others = cells.iter().filter(|cell| !is_text(cell) && !is_null(cell));
+    let mut types = others.map(|cell| written_type(cell));
+    let Some(Some(first)) = types.next() else {
+        return;
+    };
+    if !types.all(|other| other.as_ref() == Some(&first)) {
+        return;
+    }
+    for cell in cells.iter_mut().filter(|cell| is_text(cell)) {
+        let text = std::mem::replace(*cell, Expr::value(Value::Null));
+        let text = match &first {
+            ast::DataType::Array(_) => array_of_literal(&text).unwrap_or(text),
+            _ => text,
+        };
+        **cell = cast_as(text, first.clone());
+    }
+}
+
+/// The type that an expression says it has; none that a value may have to be cut for.
+fn written_type(expr: &Expr) -> Option<ast::DataType> {
+    use ast::DataType;
+    match expr {
+        Expr::Nested(inner) => written_type(inner),
+        Expr::TypedString(ast::TypedString { data_type, .. })
+        | Expr::Cast {
+            data_type,
+            array: false,
+            ..
+        } => {
+            let text = data_type.to_string();
+            (!text.contains('(')).then(|| data_type.clone())
+        }
+        Expr::Interval(_) => Some(DataType::Interval {
+            fields: None,
+            precision: None,
+        }),
+        Expr::Array(array) => {
+            let element = array.elem.iter().find_map(element_type)?;
+            let element = ast::ArrayElemTypeDef::SquareBracket(Box::new(element), None);
+            Some(DataType::Array(element))
+        }
+        _ => None,
+    }
+}
+
+/// The type that an element of ARRAY[..] has, as DataFusion sees it.
+fn element_type(element: &Expr) -> Option<ast::DataType> {
+    use ast::DataType;
+    let Expr::Value(value) = element else {
+        return written_type(element);
+    };
+    match &value.value {
+        Value::SingleQuotedString(_) => Some(DataType::Text),
+        Value::Boolean(_) => Some(DataType::Boolean),
+        Value::Number(digits, _) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(DataType::BigInt(None))
+        }
+        Value::Number(..) => Some(DataType::DoublePrecision),
+        _ => None,
     }
 }
 

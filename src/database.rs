@@ -24,7 +24,7 @@ use crate::catalog::changes::{ChangesFunction, TABLE_CHANGES};
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
 use crate::catalog::covered::CoveredFilterRule;
 use crate::catalog::decimal_literal::DecimalLiteralRule;
-use crate::catalog::dml::DmlPlanner;
+use crate::catalog::dml::{DmlPlanner, PartSubqueriesRule};
 use crate::catalog::in_list::InListRule;
 use crate::catalog::json::{self, JsonPlanner};
 use crate::catalog::math::check_domains;
@@ -248,6 +248,7 @@ impl Database {
             .with_catalog_list(Arc::new(ShelfmarkCatalogList::with_catalog(catalog)))
             .with_default_features()
             .with_query_planner(Arc::new(Planner))
+            .with_physical_optimizer_rule(Arc::new(PartSubqueriesRule))
             .with_physical_optimizer_rule(Arc::new(YieldingRule))
             .with_type_planner(Arc::new(PgTypePlanner))
             .with_relation_planners(vec![

@@ -102,6 +102,7 @@ pub mod sqlstate {
     pub const UNDEFINED_COLUMN: &str = "42703";
     pub const UNDEFINED_OBJECT: &str = "42704";
     pub const DUPLICATE_OBJECT: &str = "42710";
+    pub const DUPLICATE_ALIAS: &str = "42712";
     pub const GROUPING_ERROR: &str = "42803";
     pub const DATATYPE_MISMATCH: &str = "42804";
     pub const INVALID_FOREIGN_KEY: &str = "42830";
@@ -120,6 +121,7 @@ pub mod sqlstate {
     pub const GENERATED_ALWAYS: &str = "428C9";
     pub const INVALID_TABLE_DEFINITION: &str = "42P16";
     pub const INDETERMINATE_DATATYPE: &str = "42P18";
+    pub const INVALID_RECURSION: &str = "42P19";
     pub const INSUFFICIENT_RESOURCES: &str = "53000";
     pub const DISK_FULL: &str = "53100";
     pub const OUT_OF_MEMORY: &str = "53200";

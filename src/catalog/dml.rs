@@ -17,10 +17,12 @@ mod answer;
 mod changed;
 mod conflict;
 mod exec;
+mod part_subqueries;
 mod statement;
 #[cfg(test)]
 mod tests;
 mod whole;
+mod with;
 mod write;
 
 use std::cmp::Ordering;
@@ -44,6 +46,8 @@ pub use self::changed::{ChangedRowsExec, ChangedRowsNode, Returned, ReturnedColu
 pub use self::conflict::{Conflict, ConflictExec, ConflictNode, Paired, PairedColumn};
 use self::exec::Replan;
 pub use self::exec::{Again, DmlExec};
+pub use self::part_subqueries::PartSubqueriesRule;
+pub use self::with::{PartRole, WithExec, WithNode};
 use super::assign::{Assignment, check_assignable};
 use super::checks::Checks;
 use super::foreign_keys::ChildRules;
@@ -416,7 +420,7 @@ impl UserDefinedLogicalNodeCore for DmlNode {
     }
 }
 
-/// Makes the operators of [`DmlNode`], [`ChangedRowsNode`] and [`ConflictNode`].
+/// Makes the operators of [`DmlNode`], [`ChangedRowsNode`], [`ConflictNode`] and [`WithNode`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DmlPlanner;
 
@@ -442,10 +446,14 @@ impl ExtensionPlanner for DmlPlanner {
             let found = ConflictExec::try_new(node, target, &snapshot, input)?;
             return Ok(Some(Arc::new(found)));
         }
+        let state = session.as_any().downcast_ref::<SessionState>();
+        if let Some(node) = node.as_any().downcast_ref::<WithNode>() {
+            let with = WithExec::try_new(node, physical_inputs.to_vec(), state)?;
+            return Ok(Some(Arc::new(with)));
+        }
         let Some(node) = node.as_any().downcast_ref::<DmlNode>() else {
             return Ok(None);
         };
-        let state = session.as_any().downcast_ref::<SessionState>();
         let target = node.target.checked(session)?;
         let replan = state.zip(logical_inputs.first()).map(|(state, input)| {
             Replan::Plan(Arc::new(state.clone()), Arc::new(LogicalPlan::clone(input)))

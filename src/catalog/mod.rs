@@ -20,6 +20,7 @@ pub mod json;
 pub mod keys;
 pub mod math;
 pub mod options;
+pub mod parts;
 pub mod pg;
 pub mod pg_type;
 pub(crate) mod plan_node;

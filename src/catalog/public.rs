@@ -6,6 +6,7 @@ use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::functions_table::generate_series::GenerateSeriesTable;
 
 use super::clustering::ClusteringTable;
+use super::parts::PartTable;
 use super::pg::SystemCatalogTable;
 use super::system::SystemTableProvider;
 
@@ -19,6 +20,7 @@ pub fn is_public(table: &dyn TableProvider) -> bool {
         || table.is::<ClusteringTable>();
     // The rows of COPY are a stream; its statement was checked when it was planned.
     let of_query = table.is::<StreamingTable>()
+        || table.is::<PartTable>()
         || table.is::<MemTable>()
         || table.is::<CteWorkTable>()
         || table.is::<GenerateSeriesTable>();

@@ -5,8 +5,8 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
-use datafusion::catalog::TableFunctionArgs;
 use datafusion::catalog::cte_worktable::CteWorkTable;
+use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{
     DFSchema, ResolvedTableReference, Result, TableReference, not_impl_err, plan_datafusion_err,
@@ -38,7 +38,8 @@ use super::versions;
 use super::whole_row::spell_rows;
 use crate::error::{Error, sqlstate};
 
-/// Plans a statement of DataFusion's whose parameters have the types that are known.
+/// Plans a statement of DataFusion's whose parameters have the types that are known, and which may name the tables that
+/// are given beside those of the session.
 ///
 /// This is `SessionState::statement_to_plan`, which cannot be told the types of parameters.
 ///
@@ -49,9 +50,10 @@ pub(super) async fn statement_to_plan(
     types: &Arc<dyn TypePlanner>,
     statement: ast::Statement,
     parameters: &Types,
+    given: &[(TableReference, Arc<dyn TableProvider>)],
 ) -> Result<LogicalPlan> {
     // Views nest: what stays on the stack while one of them is planned is kept small.
-    let (statement, tables) = look_up(state, statement).boxed().await?;
+    let (statement, tables) = look_up(state, statement, given).boxed().await?;
     let elements: Arc<dyn ExprPlanner> = Arc::new(ArrayElements::new(parameters));
     let others = state.expr_planners().iter().cloned();
     let names = Names {
@@ -69,8 +71,13 @@ type Tables = HashMap<ResolvedTableReference, Arc<dyn TableSource>>;
 async fn look_up(
     state: &SessionState,
     mut statement: ast::Statement,
+    given: &[(TableReference, Arc<dyn TableProvider>)],
 ) -> Result<(ast::Statement, Tables)> {
     let mut tables = Tables::new();
+    for (name, table) in given {
+        let table = provider_as_source(Arc::clone(table));
+        tables.insert(resolve_name(state, name.clone()), table);
+    }
     for (name, table) in versions::resolve(state, &mut statement).boxed().await? {
         tables.insert(resolve_name(state, name), provider_as_source(table));
     }

@@ -368,7 +368,7 @@ async fn plan_view_query(state: &SessionState, view: &View, owner: RoleId) -> Re
     let statement = query_of(view)?;
     let state = state_of(state, view);
     let types = type_planner_of(&state);
-    let plan = statement_to_plan(&state, &types, statement, &Types::default()).await?;
+    let plan = statement_to_plan(&state, &types, statement, &Types::default(), &[]).await?;
     let marked = |plan| ViewNode::plan(view.name.clone(), owner, plan);
     if view.columns.is_empty() {
         return Ok(marked(plan));

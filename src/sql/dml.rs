@@ -6,6 +6,7 @@ mod merge;
 mod returning;
 #[cfg(test)]
 mod tests;
+mod with;
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -23,6 +24,8 @@ use datafusion::sql::sqlparser::parser::Parser;
 pub use self::merge::MergeStatement;
 pub(super) use self::merge::{merge, parse as parse_merge};
 use self::returning::Change;
+pub use self::with::WithStatement;
+pub(super) use self::with::{CommonNames, changes_at_top, changes_rows, with, with_statement};
 use super::ddl::{check_writable, find_collection, qualify};
 use super::parser::name_parts;
 use super::sequence::generator_ast;

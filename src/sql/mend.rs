@@ -73,7 +73,8 @@ use self::calls::mend_call;
 use self::constant::{array_of_literal, bits_of_literal, exact_number, mend_escape, share_types};
 use self::exact::{compare_exactly, compute_exactly, is_whole, round_exactly};
 use self::from::call_in_from;
-use self::joins::{merge_in_brackets, merge_in_order, merge_in_select, refuse_merged};
+pub(super) use self::joins::refuse_merged;
+use self::joins::{merge_in_brackets, merge_in_order, merge_in_select};
 use self::moment::{at_time_zone, interval_of_text, overlaps};
 pub(super) use self::names::{first_select, name_columns};
 use self::names::{
@@ -87,6 +88,7 @@ use self::spelling::{
 };
 use self::twins::name_twins;
 use super::complexity::{Expansion, too_complex};
+use super::dml::{changes_at_top, changes_rows, with_statement};
 use super::parser::fold;
 use super::statement::{CopySubject, Statement};
 use super::tokens::DIALECT;
@@ -104,7 +106,13 @@ const BUILT_IN: [&str; 2] = ["pg_catalog", "information_schema"];
 /// 54001 when its CTEs, put where they are named, are too many relations.
 pub(super) fn mend_statement(statement: &mut Statement) -> Result<()> {
     match statement {
-        Statement::DataFusion(statement) => mend_datafusion(statement),
+        Statement::DataFusion(inner) => {
+            mend_datafusion(inner)?;
+            if let Some(with) = with_statement(inner)? {
+                *statement = Statement::With(Box::new(with));
+            }
+            Ok(())
+        }
         Statement::Explain(explain) => mend_statement(&mut explain.statement),
         Statement::CreateView(view) => mend_named(&mut view.query),
         Statement::CreateCollection(create) => create.query.as_mut().map_or(Ok(()), mend_named),
@@ -145,7 +153,11 @@ fn mend_datafusion(statement: &mut DataFusionStatement) -> Result<()> {
             {
                 **statement = ast::Statement::Query(query);
             }
-            mend(statement.as_mut())
+            let changes = match statement.as_ref() {
+                ast::Statement::Query(query) => changes_at_top(query),
+                _ => 0,
+            };
+            mend_changing(statement.as_mut(), changes)
         }
         DataFusionStatement::Explain(explain) => mend_datafusion(&mut explain.statement),
         _ => Ok(()),
@@ -166,6 +178,11 @@ fn shown_tables() -> Option<Box<Query>> {
 
 /// Mends a part of a statement.
 fn mend(node: &mut impl VisitMut) -> Result<()> {
+    mend_changing(node, 0)
+}
+
+/// Mends a part of a statement, so many queries of which may change rows.
+fn mend_changing(node: &mut impl VisitMut, changes: usize) -> Result<()> {
     let mut expansion = Expansion::default();
     if node.visit(&mut expansion).is_break() {
         return Err(too_complex(
@@ -176,6 +193,7 @@ fn mend(node: &mut impl VisitMut) -> Result<()> {
         common: expansion.into_names(),
         scopes: Vec::new(),
         names: Vec::new(),
+        changes,
     };
     match node.visit(&mut mender) {
         ControlFlow::Break(error) => Err(error),
@@ -189,6 +207,8 @@ struct Mender {
     scopes: Vec<HashMap<String, u32>>,
     /// The names of the columns of the SELECTs around, before they are mended.
     names: Vec<Vec<Option<String>>>,
+    /// How many queries may still change rows.
+    changes: usize,
 }
 
 impl Mender {
@@ -249,6 +269,14 @@ impl VisitorMut for Mender {
     }
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if changes_rows(&query.body) {
+            let Some(left) = self.changes.checked_sub(1) else {
+                let message =
+                    "WITH clause containing a data-modifying statement must be at the top level";
+                return ControlFlow::Break(Error::unsupported(message));
+            };
+            self.changes = left;
+        }
         or_break(merge_in_order(query))
     }
 

@@ -54,6 +54,7 @@ impl OutputNames {
             Statement::Insert(insert) => Self::of_returning(insert.statement.returning.as_deref()),
             Statement::Update(update) => Self::of_returning(update.returning.as_deref()),
             Statement::Delete(delete) => Self::of_returning(delete.returning.as_deref()),
+            Statement::With(with) => Self::of(&with.main),
             _ => Self::default(),
         }
     }

@@ -391,7 +391,7 @@ fn is_kept(statement: &Statement) -> bool {
 }
 
 /// The plan with the types that its execution will have.
-fn analyzed(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+pub(super) fn analyzed(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
     let analyzer = state.analyzer();
     Ok(analyzer.execute_and_check(plan, state.config_options(), |_, _| {})?)
 }

@@ -23,6 +23,7 @@ use super::command::CommandNode;
 use super::context::{statement_to_plan, type_planner_of};
 use super::copy::{CopyInput, CopyShape};
 use super::cursor::Cursors;
+use super::dml::CommonNames;
 use super::live::LiveSessions;
 use super::named::NamedStatements;
 use super::notice::{Notice, Notices};
@@ -330,6 +331,8 @@ pub(super) struct Planning<'a> {
     pub(super) snapshot: Arc<Snapshot>,
     /// What is known of the types of parameters.
     pub(super) types: Types,
+    /// The names of WITH that its queries may use.
+    pub(super) common: CommonNames,
 }
 
 impl<'a> Planning<'a> {
@@ -375,6 +378,18 @@ impl<'a> Planning<'a> {
             state,
             snapshot,
             types: Types::default(),
+            common: CommonNames::default(),
+        }
+    }
+
+    /// The planning of a part of the same statement.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            session: self.session,
+            state: self.state.clone(),
+            snapshot: Arc::clone(&self.snapshot),
+            types: self.types.clone(),
+            common: self.common.clone(),
         }
     }
 
@@ -394,15 +409,17 @@ impl<'a> Planning<'a> {
     }
 
     /// The plan of a query, or of another statement that DataFusion plans.
-    pub(super) async fn plan(&self, statement: ast::Statement) -> Result<LogicalPlan> {
+    pub(super) async fn plan(&self, mut statement: ast::Statement) -> Result<LogicalPlan> {
         let planner = &self.session.inner.type_planner;
+        self.common.add_to(&mut statement);
+        let tables = self.common.tables();
         if matches!(statement, ast::Statement::ShowFunctions { .. }) {
             // It reads columns of DataFusion's own information schema.
             let mut state = self.state.clone();
             state.config_mut().options_mut().catalog.information_schema = true;
-            return Ok(statement_to_plan(&state, planner, statement, &self.types).await?);
+            return Ok(statement_to_plan(&state, planner, statement, &self.types, tables).await?);
         }
-        Ok(statement_to_plan(&self.state, planner, statement, &self.types).await?)
+        Ok(statement_to_plan(&self.state, planner, statement, &self.types, tables).await?)
     }
 
     pub(super) async fn statement(&self, statement: Statement) -> Result<(Tag, LogicalPlan)> {
@@ -433,6 +450,7 @@ impl<'a> Planning<'a> {
                 Ok((tag, dml::delete(self, *delete).await?))
             }
             Statement::Merge(merge) => Ok((Tag::Count("MERGE"), dml::merge(self, *merge).await?)),
+            Statement::With(with) => dml::with(self, *with).await,
             Statement::Copy(statement) => copy::plan(self, *statement).await,
             Statement::Access(statement) => access::command::plan(session, *statement),
             Statement::Transaction(statement) => transaction::plan(session, statement),

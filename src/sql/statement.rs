@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
 use super::access::AccessStatement;
 use super::cursor::{Declare, Fetch};
-use super::dml::MergeStatement;
+use super::dml::{MergeStatement, WithStatement};
 use super::explain::ExplainOptions;
 use super::export::ExportStatement;
 use super::foreign_key::ForeignKeyDefinition;
@@ -75,6 +75,8 @@ pub enum Statement {
     Delete(Box<ast::Delete>),
     /// MERGE.
     Merge(Box<MergeStatement>),
+    /// A statement with WITH, a part of which changes rows.
+    With(Box<WithStatement>),
     /// COPY.
     Copy(Box<CopyStatement>),
     /// COMPACT.
@@ -543,6 +545,7 @@ impl Statement {
             Self::Update(_) => (Effect::Writes, "UPDATE"),
             Self::Delete(_) => (Effect::Writes, "DELETE"),
             Self::Merge(_) => (Effect::Writes, "MERGE"),
+            Self::With(with) => (Effect::Writes, with.main.effect().1),
             Self::Copy(copy) if copy.is_from => (Effect::Writes, "COPY FROM"),
             Self::CreateIndex(_) => (Effect::Writes, "CREATE INDEX"),
             Self::DropIndex(_) => (Effect::Writes, "DROP INDEX"),

@@ -36,11 +36,31 @@ pub fn row_changes(
     Ok(changes)
 }
 
+/// The rows of `base` that are deleted in `now`, by their segments.
+pub fn row_deletes(
+    base: &Snapshot,
+    now: &Snapshot,
+    collection: CollectionId,
+) -> impl Iterator<Item = (SegmentId, RoaringBitmap)> {
+    let both = base
+        .collection_by_id(collection)
+        .zip(now.collection_by_id(collection));
+    let deletes = both.map(|(base, now)| deleted_rows(base, now));
+    deletes.into_iter().flatten()
+}
+
 /// The deletes among the segments that both have.
 fn deletes(base: Option<&Collection>, now: &Collection) -> Vec<Change> {
     let Some(base) = base else {
         return Vec::new();
     };
+    let deletes = deleted_rows(base, now).into_iter();
+    deletes
+        .map(|(segment, rows)| Change::Delete(now.id, segment, rows))
+        .collect()
+}
+
+fn deleted_rows(base: &Collection, now: &Collection) -> Vec<(SegmentId, RoaringBitmap)> {
     let sealed = now.segments().filter_map(|segment| {
         let before = &base.segment(segment.id)?.deletes;
         Some((segment.id, &*segment.deletes - &**before))
@@ -50,10 +70,7 @@ fn deletes(base: Option<&Collection>, now: &Collection) -> Vec<Change> {
         Some((segment.id, &segment.deletes - before))
     });
     let some = |(_, rows): &(SegmentId, RoaringBitmap)| !rows.is_empty();
-    let deletes = sealed.chain(growing).filter(some);
-    deletes
-        .map(|(segment, rows)| Change::Delete(now.id, segment, rows))
-        .collect()
+    sealed.chain(growing).filter(some).collect()
 }
 
 /// The sealed segments that are new, but for those whose rows are all deleted again.

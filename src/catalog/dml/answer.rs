@@ -52,6 +52,11 @@ impl Answer {
         })
     }
 
+    /// The rows, and their memory.
+    pub fn into_parts(self) -> (Vec<RecordBatch>, Option<MemoryReservation>) {
+        (self.batches, self.memory)
+    }
+
     /// The batches; their memory is held until the last is taken.
     pub fn into_stream(self) -> impl Stream<Item = DataFusionResult<RecordBatch>> {
         let Self { batches, memory } = self;

@@ -25,7 +25,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Operation, Target, check_input, extension};
 use crate::catalog::assign::Assignment;
 use crate::catalog::keys::{Existing, NewKeys, Removed, are_at_hand, expired, look_up};
+use crate::catalog::parts::Parts;
 use crate::catalog::plan_node::only_input;
+use crate::catalog::transaction::OpenTransaction;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
@@ -326,10 +328,14 @@ impl ExecutionPlan for ConflictExec {
         let gathered = memory.new_empty();
         let collection = &self.target.collection;
         let zone = Zone::of(context.session_config().options());
+        let mut target = self.target.clone();
+        if let Some(now) = self.collection_now(&context) {
+            target.collection = now;
+        }
         let lookups = Lookups {
             rows: execute_stream(Arc::clone(&self.input), context)?,
             lookup: Lookup {
-                target: self.target.clone(),
+                target,
                 assignment: Assignment::new(collection, zone),
                 key: self.key,
                 fields: self.existing_fields(),
@@ -355,6 +361,15 @@ impl ExecutionPlan for ConflictExec {
 }
 
 impl ConflictExec {
+    /// The collection as other parts of the statement have made it: they may have taken or brought keys.
+    fn collection_now(&self, context: &TaskContext) -> Option<Arc<Collection>> {
+        let config = context.session_config();
+        config.get_extension::<Parts>()?;
+        let snapshot = config.get_extension::<OpenTransaction>()?.snapshot();
+        let id = self.target.collection.id;
+        snapshot.collection_by_id(id).map(Arc::clone)
+    }
+
     /// The columns of live rows, in the order in which they are asked for.
     fn existing_fields(&self) -> Vec<FieldId> {
         let columns = &self.target.collection.schema.columns;

@@ -17,18 +17,21 @@ use super::exec::Replan;
 use super::whole::{Split, split};
 use super::write::{Changed, Writer};
 use super::{Operation, Target};
+use crate::catalog::keys::Removed;
 use crate::catalog::options::{PinnedSnapshot, ShelfmarkOptions};
+use crate::catalog::parts::Parts;
 use crate::catalog::scan::CollectionScanExec;
 use crate::catalog::temporary::Temporary;
 use crate::catalog::transaction::{CurrentTransaction, OpenTransaction};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, ErrorKind, Result};
-use crate::storage::schema::Version;
+use crate::storage::engine::Engine;
+use crate::storage::schema::{CollectionId, Version};
 use crate::storage::snapshot::Snapshot;
 use crate::storage::transaction::Durability;
 
 /// How often a statement is run before it reports that others were faster.
-const TRIES_MAX: usize = 100;
+pub(super) const TRIES_MAX: usize = 100;
 /// The most time between a conflict and the version that won.
 const NEWER_VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -81,11 +84,16 @@ impl Statement {
         plan: &Arc<dyn ExecutionPlan>,
         transaction: &OpenTransaction,
     ) -> Result<Answer> {
-        let Run { changed, answer } = self.rows(plan, &transaction.snapshot()).await?;
+        let parts = self.context.session_config().get_extension::<Parts>();
+        let snapshot = transaction.snapshot();
+        let gone = match &parts {
+            Some(parts) => parts.gone(&snapshot, self.target.collection.id),
+            None => Removed::new(),
+        };
+        let Run { changed, answer } = self.rows(plan, &snapshot, gone).await?;
+        let (new, removed) = (changed.new, &changed.removed);
         let rules = &self.target.rules;
-        changed
-            .new
-            .join(transaction, &changed.removed, rules, self.zone())
+        new.join(transaction, removed, rules, self.zone(), parts.as_deref())
             .await?;
         Ok(answer)
     }
@@ -140,7 +148,9 @@ impl Statement {
     /// Rows that were read once are inserted as they are, however often others commit meanwhile.
     async fn insert(&self) -> Result<Answer> {
         let committer = &self.target.engine.committer;
-        let Run { changed, answer } = self.rows(&self.input, &committer.snapshot()).await?;
+        let snapshot = committer.snapshot();
+        let rows = self.rows(&self.input, &snapshot, Removed::new());
+        let Run { changed, answer } = rows.await?;
         let Changed {
             mut new, removed, ..
         } = changed;
@@ -178,17 +188,8 @@ impl Statement {
         self.change_once(&plan, &snapshot).await
     }
 
-    /// Waits until the statements that lost before in the collection are done, and the commit that won can be seen: a conflict is told
-    /// before the winner is durable.
     async fn wait_for_turn(&self, turn: &mut Option<OwnedMutexGuard<()>>, read: Version) {
-        if turn.is_none() {
-            let collection = self.target.collection.id;
-            *turn = Some(self.target.engine.retrying.wait(collection).await);
-        }
-        let mut versions = self.target.engine.committer.subscribe();
-        let newer = versions.wait_for(|version| *version > read);
-        // When no newer version comes, the log cannot be written, and the next try will say so.
-        let _ = tokio::time::timeout(NEWER_VERSION_TIMEOUT, newer).await;
+        wait_for_turn(&self.target.engine, self.target.collection.id, turn, read).await;
     }
 
     /// The statement's query as it was planned, unless its scans read different versions, and what it was planned over.
@@ -244,7 +245,7 @@ impl Statement {
         let Run {
             mut changed,
             answer,
-        } = self.rows(plan, snapshot).await?;
+        } = self.rows(plan, snapshot, Removed::new()).await?;
         let durability = self.durability();
         let new = &mut changed.new;
         new.commit(snapshot, &changed.removed, durability).await?;
@@ -271,10 +272,17 @@ impl Statement {
     }
 
     /// Runs the query: the rows that come, the addresses of those that go, and what RETURNING makes of them.
-    async fn rows(&self, plan: &Arc<dyn ExecutionPlan>, snapshot: &Snapshot) -> Result<Run> {
+    /// Rows that are gone already are left.
+    async fn rows(
+        &self,
+        plan: &Arc<dyn ExecutionPlan>,
+        snapshot: &Snapshot,
+        gone: Removed,
+    ) -> Result<Run> {
         let collection = self.target.current(snapshot)?;
         let (target, zone) = (&self.target, self.zone());
-        let mut writer = Writer::try_new(target, self.operation, collection, snapshot, zone)?;
+        let writer = Writer::try_new(target, self.operation, collection, snapshot, zone)?;
+        let mut writer = writer.without(gone);
         let plan = &self.take_whole(plan, &mut writer)?;
         let execute = || execute_stream(Arc::clone(plan), Arc::clone(&self.context));
         if self.returns {
@@ -296,6 +304,23 @@ impl Statement {
         let answer = Answer::count(changed.count)?;
         Ok(Run { changed, answer })
     }
+}
+
+/// Waits until the statements that lost before in the collection are done, and the commit that won can be seen: a conflict is told
+/// before the winner is durable.
+pub(super) async fn wait_for_turn(
+    engine: &Engine,
+    collection: CollectionId,
+    turn: &mut Option<OwnedMutexGuard<()>>,
+    read: Version,
+) {
+    if turn.is_none() {
+        *turn = Some(engine.retrying.wait(collection).await);
+    }
+    let mut versions = engine.committer.subscribe();
+    let newer = versions.wait_for(|version| *version > read);
+    // When no newer version comes, the log cannot be written, and the next try will say so.
+    let _ = tokio::time::timeout(NEWER_VERSION_TIMEOUT, newer).await;
 }
 
 /// What a statement is about to change, and what it answers then.

@@ -1,12 +1,10 @@
 //! What a statement does with the rows of its query.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, interleave_record_batch, is_not_null};
 use arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
-use roaring::RoaringBitmap;
 
 use super::{Action, Merge, Operation, Target};
 use crate::catalog::assign::Assignment;
@@ -29,6 +27,8 @@ pub(super) struct Writer {
     proposed: Option<Proposed>,
     sink: Sink,
     removed: Removed,
+    /// Rows that another part of the statement has changed already.
+    gone: Removed,
     /// Rows that come in place of others, where foreign keys ask.
     replaced: Replaced,
     count: u64,
@@ -79,8 +79,14 @@ impl Writer {
             replaced: Replaced::of(&collection, snapshot),
             collection,
             removed: Removed::new(),
+            gone: Removed::new(),
             count: 0,
         })
+    }
+
+    /// The same, which leaves these rows as they are.
+    pub fn without(self, gone: Removed) -> Self {
+        Self { gone, ..self }
     }
 
     /// Takes rows of the query, and gives back those that count.
@@ -91,9 +97,9 @@ impl Writer {
         let first = self.operation.address_columns();
         let (queried, stored) = match self.operation {
             Operation::Insert => (batch.clone(), Some(self.values(batch, 0)?)),
-            Operation::Delete => (take_addresses(batch, &mut self.removed)?, None),
+            Operation::Delete => (self.take_addresses(batch)?, None),
             Operation::Update => {
-                let queried = take_addresses(batch, &mut self.removed)?;
+                let queried = self.take_addresses(batch)?;
                 let values = self.values(&queried, first)?;
                 (queried, Some(values))
             }
@@ -135,7 +141,10 @@ impl Writer {
 
     /// Takes rows that a DELETE found without reading them.
     pub fn remove(&mut self, rows: Removed) {
-        for (segment, rows) in rows {
+        for (segment, mut rows) in rows {
+            if let Some(gone) = self.gone.get(&segment) {
+                rows -= gone;
+            }
             self.count += rows.len();
             *self.removed.entry(segment).or_default() |= rows;
         }
@@ -179,13 +188,35 @@ impl Writer {
     fn remove_matched(&mut self, changed: &RecordBatch) -> Result<()> {
         let is_matched = is_not_null(changed.column(0))?;
         let matched = filter_record_batch(changed, &is_matched)?;
-        let once = take_addresses(&matched, &mut self.removed)?;
+        let once = self.take_addresses(&matched)?;
         if once.num_rows() == matched.num_rows() {
             return Ok(());
         }
         let message = "MERGE command cannot affect row a second time";
         let hint = "Ensure that not more than one source row matches any one target row.";
         Err(Error::invalid(sqlstate::CARDINALITY_VIOLATION, message).with_hint(hint))
+    }
+
+    /// Adds the addresses of the rows to those that are removed, and leaves out rows that were there already: a join may
+    /// find a row more than once.
+    fn take_addresses(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
+        let segments = rows.column(0).as_primitive::<UInt64Type>().values();
+        let places = rows.column(1).as_primitive::<UInt32Type>().values();
+        let first: BooleanArray = segments
+            .iter()
+            .zip(places.iter())
+            .map(|(segment, row)| {
+                let segment = SegmentId(*segment);
+                let gone = self.gone.get(&segment);
+                let is_gone = gone.is_some_and(|gone| gone.contains(*row));
+                let rows = self.removed.entry(segment).or_default();
+                Some(!is_gone && rows.insert(*row))
+            })
+            .collect();
+        if first.true_count() == rows.num_rows() {
+            return Ok(rows.clone());
+        }
+        Ok(filter_record_batch(rows, &first)?)
     }
 
     /// Ends the rows.
@@ -255,26 +286,4 @@ impl Proposed {
             duplicate constrained values.";
         Err(Error::invalid(sqlstate::CARDINALITY_VIOLATION, message).with_hint(hint))
     }
-}
-
-/// Adds the addresses of the rows to `removed`, and leaves out rows that were there already: a join may find a row
-/// more than once.
-fn take_addresses(
-    rows: &RecordBatch,
-    removed: &mut HashMap<SegmentId, RoaringBitmap>,
-) -> Result<RecordBatch> {
-    let segments = rows.column(0).as_primitive::<UInt64Type>().values();
-    let places = rows.column(1).as_primitive::<UInt32Type>().values();
-    let first: BooleanArray = segments
-        .iter()
-        .zip(places.iter())
-        .map(|(segment, row)| {
-            let rows = removed.entry(SegmentId(*segment)).or_default();
-            Some(rows.insert(*row))
-        })
-        .collect();
-    if first.true_count() == rows.num_rows() {
-        return Ok(rows.clone());
-    }
-    Ok(filter_record_batch(rows, &first)?)
 }

@@ -11,6 +11,7 @@ use crate::catalog::foreign_keys::{
     Act, Brought, Check, ChildRules, Links, Moment, Replaced, Verdict,
 };
 use crate::catalog::keys::{NewKeys, Removed, are_at_hand, expired, hashes, look_up};
+use crate::catalog::parts::Parts;
 use crate::catalog::transaction::{OpenTransaction, Written};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
@@ -78,7 +79,8 @@ impl NewRows {
         })
     }
 
-    /// Makes the rows, and the removal of others, part of a transaction, and what foreign keys do about that.
+    /// Makes the rows, and the removal of others, part of a transaction, and what foreign keys do about that. What is looked
+    /// at when the statement is done waits for its other parts, if it has some.
     ///
     /// # Errors
     /// 23505 when a live row has one of the keys, 23503 when a foreign key would refer to nothing, 42P01 when the
@@ -90,13 +92,16 @@ impl NewRows {
         removed: &Arc<Removed>,
         rules: &ChildRules,
         zone: Zone,
+        parts: Option<&Parts>,
     ) -> Result<()> {
         let engine = Arc::clone(&self.engine);
         let moment = Moment {
             deferral: Some(transaction.deferral()),
+            waits: parts.is_some(),
             ..Moment::default()
         };
-        let (acts, mut checks) = self.join_once(transaction, removed, &moment).await?;
+        let joined = self.join_once(transaction, removed, &moment, parts);
+        let (acts, mut checks) = joined.await?;
         let mut acts = VecDeque::from(acts);
         while let Some(act) = acts.pop_front() {
             let snapshot = transaction.snapshot();
@@ -108,12 +113,20 @@ impl NewRows {
                 depth: done.depth,
                 ..moment.clone()
             };
-            let joined = done.new.join_once(transaction, &done.removed, &moment);
+            let joined = done
+                .new
+                .join_once(transaction, &done.removed, &moment, parts);
             let (more, then) = joined.await?;
             acts.extend(more);
             checks.extend(then);
         }
-        Check::run_all(checks, &engine, &transaction.snapshot()).await
+        match parts {
+            Some(parts) => {
+                parts.put_off(checks);
+                Ok(())
+            }
+            None => Check::run_all(checks, &engine, &transaction.snapshot()).await,
+        }
     }
 
     /// The same without what foreign keys do, and what is looked at when they have done it.
@@ -122,6 +135,7 @@ impl NewRows {
         transaction: &OpenTransaction,
         removed: &Arc<Removed>,
         moment: &Moment,
+        parts: Option<&Parts>,
     ) -> Result<(Vec<Act>, Vec<Check>)> {
         let snapshot = transaction.snapshot();
         let removed = &self.check_keys(self.current(&snapshot)?, removed).await?;
@@ -134,7 +148,10 @@ impl NewRows {
             keys: verdict.keys,
             deferred: verdict.deferred,
         })?;
-        transaction.seal_if_large(self.collection.id).await?;
+        match parts {
+            Some(parts) => parts.seal_later(self.collection.id),
+            None => transaction.seal_if_large(self.collection.id).await?,
+        }
         Ok((verdict.acts, verdict.then))
     }
 

@@ -134,7 +134,8 @@ impl Session {
             | Statement::Insert(_)
             | Statement::Update(_)
             | Statement::Delete(_)
-            | Statement::Merge(_) => Ok(()),
+            | Statement::Merge(_)
+            | Statement::With(_) => Ok(()),
             // They check for themselves when they act.
             Statement::Access(_)
             | Statement::CreateCollection(_)

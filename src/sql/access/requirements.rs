@@ -10,7 +10,7 @@ use datafusion::prelude::Expr;
 
 use super::view::{ViewNode, as_view};
 use crate::catalog::changes::ChangesTable;
-use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode, Operation};
+use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode, Operation, WithNode};
 use crate::catalog::pg::SequenceTable;
 use crate::catalog::public::is_public;
 use crate::catalog::table::{CollectionTable, ROW_COLUMN, SEGMENT_COLUMN};
@@ -233,6 +233,9 @@ impl Requirements {
         }
         if node.is::<ExplainNode>() {
             return Ok(None); // Like the statement that it explains.
+        }
+        if node.is::<WithNode>() {
+            return Ok(None); // Its parts need what they need.
         }
         if node.is::<ChangedRowsNode>() {
             return Ok(None); // A part of the statement above it.

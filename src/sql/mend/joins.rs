@@ -104,7 +104,9 @@ pub(super) fn merge_in_brackets(factor: &mut TableFactor) {
 ///
 /// # Errors
 /// 0A000.
-pub(super) fn refuse_merged<'a>(from: impl IntoIterator<Item = &'a TableWithJoins>) -> Result<()> {
+pub(in crate::sql) fn refuse_merged<'a>(
+    from: impl IntoIterator<Item = &'a TableWithJoins>,
+) -> Result<()> {
     match from.into_iter().any(has_merged) {
         true => Err(unsupported("a RIGHT or FULL JOIN with USING", "here")),
         false => Ok(()),

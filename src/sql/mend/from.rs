@@ -2,13 +2,22 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{self, Expr, FunctionArg, Ident, ObjectName, TableFactor};
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, SelectItem, TableFactor,
+};
+use datafusion::sql::sqlparser::parser::Parser;
 
-use super::build::argument;
+use super::build::{argument, binary, cast_as, nested};
 use super::unqualify;
+use crate::sql::parser::fold;
+use crate::sql::tokens::DIALECT;
 
 /// Makes calls in FROM functions that may use what stands before them.
 pub(super) fn call_in_from(factor: &mut TableFactor) {
+    if let Some(records) = records_of(factor) {
+        *factor = records;
+        return;
+    }
     match factor {
         TableFactor::Table {
             name,
@@ -49,6 +58,78 @@ pub(super) fn call_in_from(factor: &mut TableFactor) {
         }
         _ => {}
     }
+}
+
+/// `json_to_record(j) AS x (a int, ..)` as `(SELECT (j ->> 'a')::int AS a, ..) AS x`, and `json_to_recordset` as the same
+/// from the elements of the array.
+fn records_of(factor: &TableFactor) -> Option<TableFactor> {
+    let TableFactor::Table {
+        name,
+        alias: Some(alias),
+        args: Some(args),
+        with_ordinality: false,
+        ..
+    } = factor
+    else {
+        return None;
+    };
+    let called = name.0.last()?.as_ident().map(fold)?;
+    let elements = match called.as_str() {
+        "json_to_record" | "jsonb_to_record" => None,
+        "json_to_recordset" => Some("json_array_elements"),
+        "jsonb_to_recordset" => Some("jsonb_array_elements"),
+        _ => return None,
+    };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(json))] = args.args.as_slice() else {
+        return None;
+    };
+    let json = cast_as(nested(json.clone()), ast::DataType::JSON);
+    let record = match elements {
+        None => json.clone(),
+        Some(_) => Expr::Identifier(Ident::new("value")),
+    };
+    let columns = alias.columns.iter().map(|column| member(&record, column));
+    let from = match elements {
+        None => "SELECT 1".to_string(),
+        Some(elements) => format!("SELECT 1 FROM {elements}(1) AS elements (value)"),
+    };
+    let mut parser = Parser::new(&DIALECT).try_with_sql(&from).ok()?;
+    let mut subquery = parser.parse_query().ok()?;
+    let ast::SetExpr::Select(select) = subquery.body.as_mut() else {
+        return None;
+    };
+    select.projection = columns.collect::<Option<Vec<_>>>()?;
+    if let Some(from) = select.from.first_mut()
+        && let TableFactor::Table {
+            args: Some(args), ..
+        } = &mut from.relation
+    {
+        args.args = vec![argument(json)];
+    }
+    let mut alias = alias.clone();
+    alias.columns.clear();
+    Some(TableFactor::Derived {
+        lateral: args.args.iter().any(uses_columns),
+        subquery,
+        alias: Some(alias),
+        sample: None,
+    })
+}
+
+/// A member of a record as a column of the type that it is given; `None` without a type, and for arrays.
+fn member(record: &Expr, column: &ast::TableAliasColumnDef) -> Option<SelectItem> {
+    let data_type = column.data_type.clone()?;
+    let op = match data_type {
+        ast::DataType::Array(_) => return None,
+        ast::DataType::JSON | ast::DataType::JSONB => ast::BinaryOperator::Arrow,
+        _ => ast::BinaryOperator::LongArrow,
+    };
+    let key = Expr::value(ast::Value::SingleQuotedString(fold(&column.name)));
+    let member = nested(binary(record.clone(), op, key));
+    Some(SelectItem::ExprWithAlias {
+        expr: cast_as(member, data_type),
+        alias: column.name.clone(),
+    })
 }
 
 /// Whether an argument names a column.

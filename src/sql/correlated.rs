@@ -14,7 +14,7 @@ mod references;
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock, Weak};
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result, UnnestOptions};
 use datafusion::config::ConfigOptions;
 use datafusion::execution::context::SessionState;
@@ -24,8 +24,8 @@ use datafusion::logical_expr::expr::Exists;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, merge_schema};
 use datafusion::logical_expr::{
-    Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Signature, Sort, Subquery,
-    TypeSignature, Volatility, not,
+    Aggregate, Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Signature, Sort,
+    Subquery, TypeSignature, Volatility, not,
 };
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
@@ -54,6 +54,9 @@ impl CorrelatedRule {
             LogicalPlan::Join(join) => self.lateral(join),
             LogicalPlan::Sort(sort) if sort.expr.iter().any(|by| holds_subquery(&by.expr)) => {
                 self.sorted(sort)
+            }
+            LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.iter().any(holds_subquery) => {
+                self.aggregated(aggregate)
             }
             plan @ (LogicalPlan::Projection(_) | LogicalPlan::Filter(_)) => {
                 let schema = merge_schema(&plan.inputs());
@@ -94,6 +97,41 @@ impl CorrelatedRule {
             .project(columns)?
             .build()?;
         Ok(Transformed::yes(sorted))
+    }
+
+    /// Aggregates of subqueries, or with some in FILTER: they are computed in columns of their own before.
+    fn aggregated(&self, aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+        let mut computed = Vec::new();
+        let mut aggr_expr = Vec::with_capacity(aggregate.aggr_expr.len());
+        for expr in aggregate.aggr_expr {
+            let taken = expr.transform_down(|expr| {
+                if !is_subquery(&expr) {
+                    return Ok(Transformed::no(expr));
+                }
+                let name = format!("__argument_{}", computed.len());
+                computed.push(expr.alias(&name));
+                let column = Expr::Column(Column::from_name(name));
+                Ok(Transformed::new(column, true, TreeNodeRecursion::Jump))
+            })?;
+            aggr_expr.push(taken.data);
+        }
+        let columns = aggregate.input.schema().columns();
+        let columns = columns.into_iter().map(Expr::Column).chain(computed);
+        let input = LogicalPlanBuilder::from(Arc::unwrap_or_clone(aggregate.input))
+            .project(columns.collect::<Vec<_>>())?
+            .build()?;
+        let input = Arc::new(self.rewrite(input)?.data);
+        let over = Aggregate::try_new(input, aggregate.group_expr, aggr_expr)?;
+        let columns = over.schema.columns().into_iter();
+        let named = columns.zip(aggregate.schema.iter());
+        let named = named.map(|(column, (table, field))| {
+            Expr::Column(column).alias_qualified(table.cloned(), field.name())
+        });
+        let named = named.collect::<Vec<_>>();
+        let plan = LogicalPlanBuilder::from(LogicalPlan::Aggregate(over))
+            .project(named)?
+            .build()?;
+        Ok(Transformed::yes(plan))
     }
 
     /// The call for a subquery that cannot become a join.
@@ -254,13 +292,14 @@ fn inner_name(place: usize) -> String {
 
 /// Whether the value of a subquery is part of the expression.
 fn holds_subquery(expr: &Expr) -> bool {
-    let is_subquery = |e: &Expr| {
-        Ok(matches!(
-            e,
-            Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)
-        ))
-    };
-    expr.exists(is_subquery).unwrap_or(false)
+    expr.exists(|e| Ok(is_subquery(e))).unwrap_or(false)
+}
+
+fn is_subquery(expr: &Expr) -> bool {
+    matches!(
+        expr,
+        Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_)
+    )
 }
 
 /// Whether DataFusion plans the subquery as a join.

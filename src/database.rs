@@ -58,8 +58,9 @@ use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
 use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
-    ClockRule, CopyPlanner, FileAccess, IntervalOrderRule, LazyRule, MultisetRule,
-    RecursiveTermsRule, Session, TextInputRule, TextOutputRule, ValuesPlanner, plan_view,
+    ClockRule, CopyPlanner, FileAccess, IntervalFrameRule, IntervalOrderRule, LazyRule,
+    MultisetRule, RecursiveTermsRule, Session, TextInputRule, TextOutputRule, ValuesPlanner,
+    plan_view,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -276,6 +277,7 @@ impl Database {
         planners.insert(0, Arc::new(IntervalPlanner::new()));
         let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
         analyzer.rules.insert(0, Arc::new(DecimalLiteralRule));
+        analyzer.rules.insert(0, Arc::new(IntervalFrameRule));
         analyzer.rules.insert(0, Arc::new(RegTypeRule));
         analyzer.rules.insert(0, Arc::new(MultisetRule));
         let correlated = CorrelatedRule::new(Arc::clone(&views.session));

@@ -10,9 +10,11 @@
 //!
 //! `greatest`, `least`, `nullif` and GROUPING SETS of intervals stay DataFusion's.
 
+use arrow::array::{AsArray, StringArray};
+use arrow::datatypes::{Field, IntervalMonthDayNanoType};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
-use datafusion::common::{DFSchema, ExprSchema, Result};
+use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{
     AggregateFunction, AggregateFunctionParams, Between, Case, InList,
@@ -23,8 +25,10 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::functions::{INTERVAL, interval_length};
+use super::format::read_texts;
+use super::functions::{INTERVAL, interval_length, length_of};
 use crate::catalog::expressions::rewrite_expressions;
+use crate::catalog::zone::Zone;
 use crate::error::Error;
 
 /// Makes lengths of the intervals that a plan compares. It must run after types are coerced.
@@ -112,6 +116,68 @@ fn in_expression(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         _ => return Transformed::no(expr),
     }
     Transformed::yes(expr)
+}
+
+/// Makes lengths of intervals that are sorted by and of how far a frame reaches from them. It must run before types are
+/// coerced: DataFusion has no frames over intervals.
+#[derive(Debug, Default)]
+pub(crate) struct IntervalFrameRule;
+
+impl AnalyzerRule for IntervalFrameRule {
+    fn name(&self) -> &str {
+        "interval_frame"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        rewrite_expressions(plan, reaches, in_frame)
+    }
+}
+
+fn reaches(expr: &Expr) -> bool {
+    matches!(expr, Expr::WindowFunction(call) if has_offsets(&call.params.window_frame))
+}
+
+fn in_frame(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let Expr::WindowFunction(call) = &mut expr else {
+        return Transformed::no(expr);
+    };
+    let params = &mut call.params;
+    let frame = &mut params.window_frame;
+    let by_interval = matches!(params.order_by.as_slice(), [by] if is_interval(&by.expr, schema));
+    let bounds = (
+        length_bound(&frame.start_bound),
+        length_bound(&frame.end_bound),
+    );
+    let (true, true, (Some(start), Some(end))) = (has_offsets(frame), by_interval, bounds) else {
+        return Transformed::no(expr);
+    };
+    (frame.start_bound, frame.end_bound) = (start, end);
+    sort_keys(&mut params.order_by, schema);
+    for by in &mut params.partition_by {
+        *by = key(std::mem::take(by), schema);
+    }
+    Transformed::yes(expr)
+}
+
+/// The end of a frame as a length; `None` for one that is no interval.
+fn length_bound(bound: &WindowFrameBound) -> Option<WindowFrameBound> {
+    let length = |by: &ScalarValue| match by.try_as_str() {
+        Some(Some(text)) => length_of_text(text),
+        _ => by.is_null().then(|| by.clone()),
+    };
+    Some(match bound {
+        WindowFrameBound::Preceding(by) => WindowFrameBound::Preceding(length(by)?),
+        WindowFrameBound::Following(by) => WindowFrameBound::Following(length(by)?),
+        WindowFrameBound::CurrentRow => WindowFrameBound::CurrentRow,
+    })
+}
+
+fn length_of_text(text: &str) -> Option<ScalarValue> {
+    let texts = StringArray::from(vec![text]);
+    let field = Field::new("by", INTERVAL, true);
+    let read = read_texts(&texts, &field, &Zone::utc()).ok()?;
+    let read = read.as_primitive::<IntervalMonthDayNanoType>();
+    Some(length_of(read.value(0)))
 }
 
 /// Whether the frame's ends are so far from the row's own key: then the key must be an interval.

@@ -82,7 +82,7 @@ pub(crate) use copy::CopyPlanner;
 pub use copy::{CopyFormat, CopyInput, CopyProgress, CopyShape};
 pub(crate) use create::plan_view;
 pub use cursor::CursorRow;
-pub(crate) use interval_order::IntervalOrderRule;
+pub(crate) use interval_order::{IntervalFrameRule, IntervalOrderRule};
 pub use kept::ValuesPlanner;
 pub(crate) use lazy::LazyRule;
 pub use literal_place::literal_place;

@@ -88,11 +88,15 @@ fn length(call: &Call<'_>) -> Result<ScalarValue> {
     let Some(interval) = call.interval(0) else {
         return call.null();
     };
+    Ok(length_of(interval))
+}
+
+/// The length of an interval as `interval_length` gives it.
+pub(crate) fn length_of(interval: IntervalMonthDayNano) -> ScalarValue {
     let days = i128::from(interval.months) * i128::from(DAYS_PER_MONTH) + i128::from(interval.days);
     let nanos = days * i128::from(NANOS_PER_DAY) + i128::from(interval.nanoseconds);
     let unit = 10_i128.pow(u32::from(NUMBER.1.unsigned_abs()));
-    let value = Some(nanos * unit);
-    Ok(ScalarValue::Decimal128(value, NUMBER.0, NUMBER.1))
+    ScalarValue::Decimal128(Some(nanos * unit), NUMBER.0, NUMBER.1)
 }
 
 /// The stride of `date_bin`.

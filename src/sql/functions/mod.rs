@@ -40,6 +40,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF};
 use self::date_part::date_part;
 pub(crate) use self::interval::BIN_STRIDE;
 use self::interval::INTERVAL_LENGTH;
+pub(crate) use self::interval::length_of;
 pub(crate) use self::operators::IntervalPlanner;
 use self::round::round;
 use self::row::{Overload, RowFunction};

@@ -73,8 +73,8 @@ use self::calls::mend_call;
 use self::constant::{array_of_literal, bits_of_literal, exact_number, mend_escape, share_types};
 use self::exact::{compare_exactly, compute_exactly, is_whole, round_exactly};
 use self::from::call_in_from;
-pub(super) use self::joins::refuse_merged;
-use self::joins::{merge_in_brackets, merge_in_order, merge_in_select};
+use self::joins::merge_in_brackets;
+pub(super) use self::joins::{has_natural, merge_in_order, merge_in_select, refuse_merged};
 use self::moment::{at_time_zone, interval_of_text, overlaps};
 pub(super) use self::names::{first_select, name_columns};
 use self::names::{
@@ -86,6 +86,7 @@ use self::spelling::{
     cut_text, limit_of_fetch, match_of_substring, regex_of_similar, share_element_type,
     text_of_unicode,
 };
+pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
 use super::complexity::{Expansion, too_complex};
 use super::dml::{changes_at_top, changes_rows, with_statement};

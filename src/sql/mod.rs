@@ -34,6 +34,7 @@ mod export;
 mod fixed_default;
 mod foreign_key;
 pub mod format;
+mod from_columns;
 pub(crate) mod functions;
 pub mod index;
 mod interval_order;

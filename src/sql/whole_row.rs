@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    Select, SelectItem, SetExpr, TableFactor, Value, VisitMut, VisitorMut,
+    Select, SelectItem, SetExpr, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
 };
 
 use super::parser::fold;
@@ -69,32 +69,27 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Rows<F> {
 
     /// The name of a relation, and its columns.
     fn relation(&self, factor: &TableFactor) -> Option<(String, Vec<String>)> {
-        let (alias, columns) = match factor {
+        match factor {
             TableFactor::Table {
                 name,
                 alias,
                 args: None,
                 ..
             } => {
-                let own = name.0.last().and_then(|part| part.as_ident()).map(fold);
                 let columns = (self.columns)(name)?;
-                match alias {
-                    Some(alias) => (alias.clone(), columns),
-                    None => return Some((own?, columns)),
-                }
+                let name = match alias {
+                    Some(alias) => fold(&alias.name),
+                    None => fold(name.0.last()?.as_ident()?),
+                };
+                Some((name, named(columns, alias.as_ref())))
             }
             TableFactor::Derived {
                 subquery,
                 alias: Some(alias),
                 ..
-            } => (alias.clone(), selected(&subquery.body)?),
-            _ => return None,
-        };
-        let mut columns = columns;
-        for (column, named) in columns.iter_mut().zip(&alias.columns) {
-            *column = fold(&named.name);
+            } => Some((fold(&alias.name), selected(&subquery.body, Some(alias))?)),
+            _ => None,
         }
-        Some((fold(&alias.name), columns))
     }
 
     /// The columns of the relation that an identifier names; a column of that name comes first.
@@ -164,19 +159,34 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> VisitorMut for Rows<F> {
     }
 }
 
-/// The names of the columns of a query, if none of them is a `*` or has no name.
-fn selected(body: &SetExpr) -> Option<Vec<String>> {
+/// The columns with the names of an alias.
+pub(super) fn named(mut columns: Vec<String>, alias: Option<&TableAlias>) -> Vec<String> {
+    let names = alias.iter().flat_map(|alias| &alias.columns);
+    for (column, named) in columns.iter_mut().zip(names) {
+        *column = fold(&named.name);
+    }
+    columns
+}
+
+/// The names of the columns of a query under an alias, if none of them is a `*` or has no name.
+pub(super) fn selected(body: &SetExpr, alias: Option<&TableAlias>) -> Option<Vec<String>> {
     let items = match body {
         SetExpr::Select(select) => &select.projection,
-        SetExpr::SetOperation { left, .. } => return selected(left),
-        SetExpr::Query(query) => return selected(&query.body),
+        SetExpr::SetOperation { left, .. } => return selected(left, alias),
+        SetExpr::Query(query) => return selected(&query.body, alias),
         _ => return None,
     };
-    let name = |item: &SelectItem| match item {
-        SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
-        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(fold(name)),
-        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(fold),
-        _ => None,
+    let mut given = alias.iter().flat_map(|alias| &alias.columns);
+    let name = |item: &SelectItem| {
+        let given = given.next().map(|column| fold(&column.name));
+        let own = match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
+            SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(fold(name)),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(fold),
+            SelectItem::UnnamedExpr(_) => None,
+            _ => return None,
+        };
+        given.or(own)
     };
     items.iter().map(name).collect()
 }

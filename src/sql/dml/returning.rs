@@ -11,10 +11,11 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
 use datafusion::sql::sqlparser::ast::{SelectItem, TableWithJoins};
 
-use super::{name_by_place, select};
+use super::select;
 use crate::catalog::dml::{ChangedRowsNode, DmlNode, Operation, Returned, ReturnedColumn};
 use crate::catalog::pg::{show_names, small_literals};
 use crate::error::{Error, Result, sqlstate};
+use crate::sql::mend::name_twin_items;
 use crate::sql::session::Planning;
 use crate::storage::collection::Collection;
 
@@ -48,7 +49,8 @@ impl Planning<'_> {
         let Some(mut items) = returning else {
             return DmlNode::plan(engine, collection, operation, input);
         };
-        name_by_place(&mut items);
+        let has_one_table = matches!(from.as_slice(), [only] if only.joins.is_empty());
+        name_twin_items(&mut items, has_one_table);
         let shown = show_names(small_literals(
             self.query(select(items, from, None)?).await?,
         )?)?;

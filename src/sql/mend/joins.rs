@@ -28,8 +28,9 @@ const COPIES_MAX: usize = 100_000;
 ///
 /// # Errors
 /// 0A000 where the tables that have the columns are not to be told from the text.
-pub(super) fn merge_in_select(select: &mut Select) -> Result<()> {
-    if !select.from.iter().any(has_merged) {
+pub(in crate::sql) fn merge_in_select(select: &mut Select) -> Result<()> {
+    // The columns of natural joins are known later.
+    if !select.from.iter().any(has_merged) || select.from.iter().any(has_natural) {
         return Ok(());
     }
     let mut from = std::mem::take(&mut select.from);
@@ -49,14 +50,14 @@ pub(super) fn merge_in_select(select: &mut Select) -> Result<()> {
 ///
 /// # Errors
 /// As [`merge_in_select`].
-pub(super) fn merge_in_order(query: &mut Query) -> Result<()> {
+pub(in crate::sql) fn merge_in_order(query: &mut Query) -> Result<()> {
     let (Some(order), SetExpr::Select(select)) = (&mut query.order_by, query.body.as_ref()) else {
         return Ok(());
     };
     let OrderByKind::Expressions(keys) = &mut order.kind else {
         return Ok(());
     };
-    if !select.from.iter().any(has_merged) {
+    if !select.from.iter().any(has_merged) || select.from.iter().any(has_natural) {
         return Ok(());
     }
     let columns = columns_of(&mut select.from.clone())?;
@@ -128,6 +129,36 @@ fn all_of(from: &TableWithJoins) -> Option<Box<Query>> {
     };
     select.from = vec![from.clone()];
     Some(query)
+}
+
+/// Whether there is a join whose merged column is not the left side's, and a natural one that tells by what.
+pub(in crate::sql) fn has_natural(from: &TableWithJoins) -> bool {
+    has_merged(from) && joins_naturally(from)
+}
+
+fn joins_naturally(from: &TableWithJoins) -> bool {
+    let in_brackets = |factor: &TableFactor| match factor {
+        TableFactor::NestedJoin {
+            table_with_joins,
+            alias: None,
+        } => joins_naturally(table_with_joins),
+        _ => false,
+    };
+    let is_natural = |join: &Join| {
+        use JoinOperator as J;
+        matches!(
+            &join.join_operator,
+            J::Join(JoinConstraint::Natural)
+                | J::Inner(JoinConstraint::Natural)
+                | J::Left(JoinConstraint::Natural)
+                | J::LeftOuter(JoinConstraint::Natural)
+                | J::Right(JoinConstraint::Natural)
+                | J::RightOuter(JoinConstraint::Natural)
+                | J::FullOuter(JoinConstraint::Natural)
+        )
+    };
+    let mut joins = from.joins.iter();
+    in_brackets(&from.relation) || joins.any(|join| is_natural(join) || in_brackets(&join.relation))
 }
 
 /// Whether there is a join whose merged column is not the left side's.

@@ -9,19 +9,25 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::build::call;
 use super::{first_select, last_name};
+use crate::sql::parser::fold;
 
 /// Gives columns that come again names of their own. Casts name nothing: `x::int` is a twin of `x`.
 pub(super) fn name_twins(select: &mut Select) {
-    let unnamed = select.projection.iter().filter_map(|item| match item {
+    let has_one_table = matches!(select.from.as_slice(), [only] if only.joins.is_empty());
+    name_twin_items(&mut select.projection, has_one_table);
+}
+
+/// The same for the items of a SELECT list or of RETURNING, by whether they are of one table.
+pub(in crate::sql) fn name_twin_items(items: &mut [SelectItem], has_one_table: bool) {
+    let unnamed = items.iter().filter_map(|item| match item {
         SelectItem::UnnamedExpr(expr) => last_name(expr),
         _ => None,
     });
     let mut seen: HashSet<String> = unnamed.map(Ident::to_string).collect();
     // With their tables' names, columns differ.
     let mut columns = HashSet::new();
-    let has_one_table = matches!(select.from.as_slice(), [only] if only.joins.is_empty());
-    let wildcards: Vec<Option<String>> = select.projection.iter().filter_map(wildcard).collect();
-    for item in &mut select.projection {
+    let wildcards: Vec<Option<String>> = items.iter().filter_map(wildcard).collect();
+    for item in items {
         let (expr, name) = match item {
             SelectItem::UnnamedExpr(expr) if last_name(expr).is_some() => {
                 let is_in = |wildcard: &Option<String>| match (wildcard, qualifier(expr)) {
@@ -29,7 +35,11 @@ pub(super) fn name_twins(select: &mut Select) {
                     (Some(_), None) => has_one_table,
                     (None, _) => true,
                 };
-                if columns.insert(expr.to_string()) && !wildcards.iter().any(is_in) {
+                let column = match (has_one_table, last_name(expr)) {
+                    (true, Some(name)) => fold(name),
+                    _ => expr.to_string(),
+                };
+                if columns.insert(column) && !wildcards.iter().any(is_in) {
                     continue;
                 }
                 let name = last_name(expr).map(|name| name.value.clone());

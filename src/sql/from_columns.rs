@@ -1,0 +1,249 @@
+//! What is spelled out once the columns of the tables in FROM are known:
+//! - `NATURAL RIGHT JOIN` and `NATURAL FULL JOIN` as joins with USING, whose common columns are written out in their turn;
+//! - `a.*` that comes again, as in `SELECT a.*, a.*`, as columns with names of their own: a table of DataFusion has no two
+//!   of a name.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    WildcardAdditionalOptions,
+};
+
+use super::mend::{has_natural, merge_in_order, merge_in_select};
+use super::parser::fold;
+use super::whole_row::{named, selected};
+use crate::error::{Error, Result};
+
+/// Spells out what needs the columns of tables in a statement; `columns` are those of a table.
+///
+/// # Errors
+/// 0A000 where the columns of a side are not known.
+pub(super) fn spell_columns(
+    statement: &mut ast::Statement,
+    columns: impl Fn(&ObjectName) -> Option<Vec<String>>,
+) -> Result<()> {
+    let mut spelled = FromColumns {
+        columns,
+        common: HashMap::new(),
+    };
+    match statement.visit(&mut spelled) {
+        ControlFlow::Break(error) => Err(error),
+        ControlFlow::Continue(()) => Ok(()),
+    }
+}
+
+struct FromColumns<F> {
+    columns: F,
+    /// The columns of the names of WITH, where they are known.
+    common: HashMap<String, Option<Vec<String>>>,
+}
+
+impl<F: Fn(&ObjectName) -> Option<Vec<String>>> FromColumns<F> {
+    /// Names the common columns of natural joins.
+    fn name_natural(&self, select: &mut Select) -> Result<()> {
+        for from in select.from.iter_mut().filter(|from| has_natural(from)) {
+            self.joined(from)?;
+        }
+        Ok(())
+    }
+
+    /// Names the columns of the joins of a FROM; the columns that it has then, in the order of `*`.
+    fn joined(&self, from: &mut TableWithJoins) -> Result<Option<Vec<String>>> {
+        let mut left = self.factor(&mut from.relation)?;
+        for join in &mut from.joins {
+            let right = self.factor(&mut join.relation)?;
+            left = joined_by(join, left, right)?;
+        }
+        Ok(left)
+    }
+
+    fn factor(&self, factor: &mut TableFactor) -> Result<Option<Vec<String>>> {
+        let (columns, alias) = match factor {
+            TableFactor::NestedJoin {
+                table_with_joins,
+                alias,
+            } => (self.joined(table_with_joins)?, alias.as_ref()),
+            TableFactor::Table {
+                name,
+                alias,
+                args: None,
+                ..
+            } => (self.table(name), alias.as_ref()),
+            TableFactor::Derived {
+                subquery, alias, ..
+            } => (selected(&subquery.body, alias.as_ref()), None),
+            _ => (None, None),
+        };
+        Ok(columns.map(|columns| named(columns, alias)))
+    }
+
+    /// Spells out `a.*` that comes again, as far as the columns of `a` are known.
+    fn spell_again(&self, select: &mut Select) {
+        let mut seen: HashSet<String> = HashSet::new();
+        let mut has_all = false;
+        let aliases = select.projection.iter().filter_map(|item| match item {
+            SelectItem::ExprWithAlias { alias, .. } => Some(alias.value.clone()),
+            _ => None,
+        });
+        let mut taken: HashSet<String> = aliases.collect();
+        let mut items = Vec::with_capacity(select.projection.len());
+        for item in std::mem::take(&mut select.projection) {
+            let Some(table) = table_of_wildcard(&item) else {
+                has_all |= matches!(item, SelectItem::Wildcard(_));
+                items.push(item);
+                continue;
+            };
+            let is_again = !seen.insert(table.clone()) || has_all;
+            match self
+                .columns_of(&mut select.from, &table)
+                .filter(|_| is_again)
+            {
+                Some(columns) => {
+                    let columns = columns.into_iter();
+                    items.extend(columns.map(|column| twin(&table, column, &mut taken)));
+                }
+                None => items.push(item),
+            }
+        }
+        select.projection = items;
+    }
+
+    /// The columns of the table of that name in FROM.
+    fn columns_of(&self, from: &mut [TableWithJoins], table: &str) -> Option<Vec<String>> {
+        let factors = from.iter_mut().flat_map(|from| {
+            let joined = from.joins.iter_mut().map(|join| &mut join.relation);
+            std::iter::once(&mut from.relation).chain(joined)
+        });
+        for factor in factors {
+            let name = match factor {
+                TableFactor::Table { name, alias, .. } => match alias {
+                    Some(alias) => Some(fold(&alias.name)),
+                    None => name.0.last().and_then(|part| part.as_ident()).map(fold),
+                },
+                TableFactor::Derived { alias, .. } => alias.as_ref().map(|a| fold(&a.name)),
+                _ => None,
+            };
+            if name.as_deref() == Some(table) {
+                return self.factor(factor).ok().flatten();
+            }
+        }
+        None
+    }
+
+    fn table(&self, name: &ObjectName) -> Option<Vec<String>> {
+        if let [only] = name.0.as_slice()
+            && let Some(common) = self.common.get(&only.as_ident().map(fold)?)
+        {
+            return common.clone();
+        }
+        (self.columns)(name)
+    }
+}
+
+/// The name of the table whose columns an item is.
+fn table_of_wildcard(item: &SelectItem) -> Option<String> {
+    let SelectItem::QualifiedWildcard(kind, options) = item else {
+        return None;
+    };
+    let SelectItemQualifiedWildcardKind::ObjectName(name) = kind else {
+        return None;
+    };
+    let is_plain = *options == WildcardAdditionalOptions::default();
+    let [table] = name.0.as_slice() else {
+        return None;
+    };
+    table.as_ident().filter(|_| is_plain).map(fold)
+}
+
+/// A column that comes again, with blanks behind its name.
+fn twin(table: &str, column: String, taken: &mut HashSet<String>) -> SelectItem {
+    let mut alias = format!("{column} ");
+    while !taken.insert(alias.clone()) {
+        alias.push(' ');
+    }
+    let quoted = |name: &str| Ident::with_quote('"', name);
+    SelectItem::ExprWithAlias {
+        expr: ast::Expr::CompoundIdentifier(vec![quoted(table), quoted(&column)]),
+        alias: quoted(&alias),
+    }
+}
+
+/// The columns of a join, which is by names from now on if it was natural.
+fn joined_by(
+    join: &mut Join,
+    left: Option<Vec<String>>,
+    right: Option<Vec<String>>,
+) -> Result<Option<Vec<String>>> {
+    use JoinOperator as J;
+    let constraint = match &mut join.join_operator {
+        J::Join(on) | J::Inner(on) | J::Left(on) | J::LeftOuter(on) => Some(on),
+        J::Right(on) | J::RightOuter(on) | J::FullOuter(on) => Some(on),
+        _ => None,
+    };
+    let is_natural = matches!(constraint.as_deref(), Some(JoinConstraint::Natural));
+    let Some((left, right)) = left.zip(right) else {
+        if !is_natural {
+            return Ok(None);
+        }
+        let message = "NATURAL is not supported with a RIGHT or FULL JOIN of tables whose columns \
+            the text does not tell";
+        let hint = "Name the columns: JOIN .. USING (a, b).";
+        return Err(Error::unsupported(message).with_hint(hint));
+    };
+    let common: Vec<String> = match constraint {
+        Some(on @ JoinConstraint::Natural) => {
+            let common = left.iter().filter(|name| right.contains(name));
+            let common: Vec<String> = common.cloned().collect();
+            let name = |name: &String| ObjectName::from(vec![Ident::with_quote('"', name)]);
+            *on = match common.is_empty() {
+                true => JoinConstraint::On(ast::Expr::value(ast::Value::Boolean(true))),
+                false => JoinConstraint::Using(common.iter().map(name).collect()),
+            };
+            common
+        }
+        Some(JoinConstraint::Using(names)) => {
+            let names = names.iter().filter_map(|name| name.0.last()?.as_ident());
+            names.map(fold).collect()
+        }
+        _ => Vec::new(),
+    };
+    let rest = left.into_iter().chain(right);
+    let rest = rest.filter(|name| !common.contains(name));
+    Ok(Some(common.iter().cloned().chain(rest).collect()))
+}
+
+impl<F: Fn(&ObjectName) -> Option<Vec<String>>> VisitorMut for FromColumns<F> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            let columns = selected(&cte.query.body, Some(&cte.alias));
+            self.common.insert(fold(&cte.alias.name), columns);
+        }
+        let SetExpr::Select(select) = query.body.as_mut() else {
+            return ControlFlow::Continue(());
+        };
+        if !select.from.iter().any(has_natural) {
+            return ControlFlow::Continue(());
+        }
+        let named = self.name_natural(select);
+        match named.and_then(|()| merge_in_order(query)) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        let named = self.name_natural(select);
+        match named.and_then(|()| merge_in_select(select)) {
+            Ok(()) => {
+                self.spell_again(select);
+                ControlFlow::Continue(())
+            }
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}

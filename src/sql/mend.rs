@@ -115,6 +115,8 @@ pub(super) fn mend_statement(statement: &mut Statement) -> Result<()> {
             Ok(())
         }
         Statement::Explain(explain) => mend_statement(&mut explain.statement),
+        Statement::Prepare(prepare) => mend_statement(&mut prepare.statement),
+        Statement::Declare(declare) => mend(&mut declare.query),
         Statement::CreateView(view) => mend_named(&mut view.query),
         Statement::CreateCollection(create) => create.query.as_mut().map_or(Ok(()), mend_named),
         Statement::Insert(insert) => mend(&mut insert.statement),

@@ -25,6 +25,7 @@ use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
 use crate::catalog::covered::CoveredFilterRule;
 use crate::catalog::decimal_literal::DecimalLiteralRule;
 use crate::catalog::dml::{DmlPlanner, PartSubqueriesRule};
+use crate::catalog::enums::{self, EnumRule};
 use crate::catalog::in_list::InListRule;
 use crate::catalog::json::{self, JsonPlanner};
 use crate::catalog::math::check_domains;
@@ -54,8 +55,8 @@ use crate::sql::explain::ExplainPlanner;
 use crate::sql::functions::{self, IntervalPlanner};
 use crate::sql::keyless::{KeylessPlanner, KeylessRule};
 use crate::sql::literal::LiteralPlanner;
-use crate::sql::pg_types::PgTypePlanner;
 use crate::sql::relation::FunctionPlanner;
+use crate::sql::type_names::SessionTypes;
 use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
     ClockRule, CopyPlanner, FileAccess, IntervalFrameRule, IntervalOrderRule, LazyRule,
@@ -239,6 +240,11 @@ impl Database {
             .with_transaction(Arc::clone(transaction))
             .with_views(Arc::clone(&views) as _)
             .with_scheduler(self.core.scheduler.clone());
+        let types = SessionTypes {
+            engine: Arc::clone(&engine),
+            transaction: Arc::clone(transaction),
+            session: Arc::clone(&views.session),
+        };
         let builder = SessionStateBuilder::new()
             .with_config(
                 session_config(&engine)
@@ -251,7 +257,7 @@ impl Database {
             .with_query_planner(Arc::new(Planner))
             .with_physical_optimizer_rule(Arc::new(PartSubqueriesRule))
             .with_physical_optimizer_rule(Arc::new(YieldingRule))
-            .with_type_planner(Arc::new(PgTypePlanner))
+            .with_type_planner(Arc::new(types))
             .with_relation_planners(vec![
                 Arc::new(VectorSearchPlanner),
                 Arc::new(FunctionPlanner),
@@ -260,6 +266,7 @@ impl Database {
         let scalar = builder.scalar_functions().get_or_insert_with(Vec::new);
         scalar.extend(pg::functions::all());
         scalar.extend(json::functions().map(Arc::new));
+        scalar.extend(enums::functions().map(Arc::new));
         scalar.extend(functions::functions().into_iter().map(Arc::new));
         let mut builder = shelfmark_udfs::with_vector_support(builder)
             .with_analyzer_rule(Arc::new(InListRule))
@@ -284,6 +291,8 @@ impl Database {
         analyzer.rules.insert(0, Arc::new(correlated));
         // Before it, which would run a search for each row.
         analyzer.rules.insert(0, Arc::new(LateralSearchRule));
+        // Before all that look at literals beside values.
+        analyzer.rules.insert(0, Arc::new(EnumRule));
         let access = AccessRule::new(Arc::clone(&engine), Arc::clone(user));
         analyzer.rules.insert(0, Arc::new(access));
         let physical = builder
@@ -385,7 +394,7 @@ impl ViewPlanner for Views {
         let state = session.read().clone();
         let snapshot = self.transaction.snapshot(&self.engine);
         let access = snapshot.access(&Object::View(view.name.clone()));
-        Ok(plan_view(&state, view, access.owner).await?)
+        Ok(plan_view(&state, snapshot, view, access.owner).await?)
     }
 }
 

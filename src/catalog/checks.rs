@@ -11,6 +11,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, Volatility};
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::enums;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 
@@ -48,6 +49,7 @@ impl Checks {
         for check in checks {
             let expr = state.create_logical_expr(&check.condition, &schema)?;
             are_immutable &= !expr.exists(|e| Ok(changes_with_time(e)))?;
+            let expr = enums::in_expression(expr, &schema)?;
             let expr = state.create_physical_expr(expr, &schema)?;
             conditions.push((check.name.clone(), expr));
         }

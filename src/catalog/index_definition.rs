@@ -66,7 +66,7 @@ fn column_name(collection: &Collection, field: FieldId) -> String {
 }
 
 /// The name in quotes, where it needs them.
-fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let digit_first = name.starts_with(|c: char| c.is_ascii_digit());
     if !name.is_empty() && name.chars().all(plain) && !digit_first {

@@ -10,6 +10,7 @@ pub mod clustering;
 pub mod covered;
 pub mod decimal_literal;
 pub mod dml;
+pub(crate) mod enums;
 #[cfg(test)]
 mod equivalence;
 pub(crate) mod expressions;

@@ -6,7 +6,33 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, TimeUnit};
 use shelfmark_udfs::{Element, VectorType};
 
-use crate::storage::schema::SQL_TYPE_KEY;
+use crate::storage::enum_type::EnumType;
+use crate::storage::schema::{SQL_TYPE_KEY, TypeId};
+
+/// How many objects of a kind have OIDs of their own; see `pg::oid`.
+pub const OID_RANGE: u32 = 1 << 27;
+/// Where the OIDs of enum types begin. Those of their arrays are in the range behind, each as far in.
+pub const ENUMS: u32 = 13 * OID_RANGE;
+const ENUM_ARRAYS: u32 = ENUMS + OID_RANGE;
+
+/// The OID of an enum type.
+pub fn enum_oid(id: TypeId) -> u32 {
+    ENUMS + (id.0 % u64::from(OID_RANGE)) as u32
+}
+
+/// The OID of the array of an enum type.
+pub fn enum_array_oid(id: TypeId) -> u32 {
+    enum_oid(id) + OID_RANGE
+}
+
+/// Whether the OID can be that of an enum type.
+pub fn is_enum_oid(oid: u32) -> bool {
+    (ENUMS..ENUM_ARRAYS).contains(&oid)
+}
+
+fn is_enum_array(oid: u32) -> bool {
+    (ENUM_ARRAYS..ENUM_ARRAYS + OID_RANGE).contains(&oid)
+}
 
 /// What a client learns of a column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,7 +48,8 @@ pub struct PgType {
 impl PgType {
     /// The type of that OID without a modifier.
     pub fn of_oid(oid: u32) -> Self {
-        let length = info(oid).map_or(-1, |t| if t.oid == oid { t.length } else { -1 });
+        let known = info(oid).map_or(-1, |t| if t.oid == oid { t.length } else { -1 });
+        let length = if is_enum_oid(oid) { 4 } else { known };
         Self {
             oid,
             typmod: -1,
@@ -36,6 +63,9 @@ impl PgType {
 
     /// The array type of this type; `text[]` for a type that has none.
     fn array(self) -> Self {
+        if is_enum_oid(self.oid) {
+            return Self::of_oid(self.oid + OID_RANGE);
+        }
         let oid = info(self.oid).map_or(oid::TEXT_ARRAY, |t| {
             // An array of arrays is one array of several dimensions.
             if t.array_oid == 0 {
@@ -53,6 +83,9 @@ impl PgType {
 
     /// The type of this array type's elements.
     pub fn element(self) -> Option<Self> {
+        if is_enum_array(self.oid) {
+            return Some(Self::of_oid(self.oid - OID_RANGE));
+        }
         let element = info(self.oid).filter(|t| t.array_oid == self.oid)?;
         Some(Self::of_oid(element.oid).with_typmod(self.typmod))
     }
@@ -171,16 +204,16 @@ fn named_type(name: &str, data_type: &DataType) -> Option<PgType> {
         return Some(named_type(name, list_element(data_type)?.data_type())?.array());
     }
     let data_type = without_encoding(data_type);
+    if let Some(of) = EnumType::of_sql_type(name) {
+        return is_text(data_type).then(|| PgType::of_oid(enum_oid(of.id)));
+    }
     let (name, argument) = match name.split_once('(') {
         Some((name, rest)) => (name.trim_end(), rest.strip_suffix(')')?.parse::<i32>().ok()),
         None => (name, None),
     };
     let found = TYPES.iter().find(|t| t.name == name.trim_matches('"'))?;
     let pg_type = PgType::of_oid(found.oid);
-    let text = matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    );
+    let text = is_text(data_type);
     let fits = match found.oid {
         oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR | oid::UUID | oid::JSON | oid::JSONB => {
             text
@@ -200,6 +233,13 @@ fn named_type(name: &str, data_type: &DataType) -> Option<PgType> {
         _ => -1,
     };
     fits.then(|| pg_type.with_typmod(typmod))
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+    )
 }
 
 /// The type of an Arrow type that says all there is to say.

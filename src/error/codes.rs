@@ -162,8 +162,14 @@ pub fn words(message: String) -> String {
 
 /// The message of an error, in PostgreSQL's words where its users look for them.
 pub fn message_of(error: &DataFusionError) -> Option<String> {
-    let DataFusionError::SchemaError(inner, _) = error else {
-        return None;
+    let inner = match error {
+        DataFusionError::SchemaError(inner, _) => inner,
+        DataFusionError::NotImplemented(message) => {
+            let name = message.strip_prefix("Unsupported SQL type ")?;
+            let is_name = !name.starts_with('(');
+            return is_name.then(|| format!("type \"{}\" does not exist", name.to_lowercase()));
+        }
+        _ => return None,
     };
     if let Some(table) = missing_table(inner) {
         return Some(format!("missing FROM-clause entry for table \"{table}\""));

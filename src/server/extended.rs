@@ -21,8 +21,8 @@ use super::respond;
 use super::running::{Answer, End, Rows, resume, start};
 use super::transport::Gone;
 use crate::error::{Error, Result, sqlstate};
-use crate::sql::format::{Format, Zone, decode_parameter, field_of_oid};
-use crate::sql::{Named, Prepared, split};
+use crate::sql::format::{Format, Zone, decode_parameter};
+use crate::sql::{Named, Prepared, Session, split};
 
 /// OIDs of parameters that leave the type to the server: unspecified, and `unknown`.
 const UNKNOWN_OIDS: [u32; 2] = [0, 705];
@@ -76,7 +76,8 @@ impl Connection {
         types: &[u32],
     ) -> Result<Result<()>, Gone> {
         self.active(text);
-        let fields = self.check_name(&name).and_then(|()| declared(types));
+        let fields = self.check_name(&name);
+        let fields = fields.and_then(|()| declared(&self.session, types));
         let prepared = match fields {
             Ok(fields) => match self.session.prepared_before(text, &fields) {
                 Some(prepared) => Ok(Some(prepared)),
@@ -316,12 +317,12 @@ fn has_statement(text: &str) -> Result<bool> {
 }
 
 /// The types that a client declared for parameters.
-fn declared(types: &[u32]) -> Result<Vec<Option<FieldRef>>> {
+fn declared(session: &Session, types: &[u32]) -> Result<Vec<Option<FieldRef>>> {
     let field = |(i, oid): (usize, &u32)| {
         if UNKNOWN_OIDS.contains(oid) {
             return Ok(None);
         }
-        let field = field_of_oid(&format!("${}", i + 1), *oid, -1);
+        let field = session.field_of_oid(&format!("${}", i + 1), *oid);
         let unknown = || {
             let message = format!("type with OID {oid} does not exist");
             Error::not_found(sqlstate::UNDEFINED_OBJECT, message)

@@ -13,11 +13,11 @@ use datafusion::sql::sqlparser::ast::{self, Ident};
 
 use super::constraint;
 use super::ddl::{add_column, find_collection, primary_key, qualify, set_clustering_key};
+use super::dependents::{Dropped, drop_dependents, each_view_once};
 use super::options;
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
 use super::statement::{Alter, AlterAction, ColumnDefinition};
-use super::types::column_type;
 use super::unique::{Indexes, UniqueDefinition, check_rows};
 use crate::catalog::assign::assign;
 use crate::catalog::table::CollectionTable;
@@ -54,14 +54,31 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         Err(e) => return Err(e),
     };
     session.check_owns(&planning.snapshot, collection)?;
+    let changes = changes(&planning, collection, &alter.actions).await?;
+    match changes.is_empty() {
+        true => Ok(()),
+        false => session.commit(&planning.snapshot, changes).await,
+    }
+}
+
+/// What the actions change together.
+///
+/// # Errors
+/// Those of each action.
+pub(super) async fn changes(
+    planning: &Planning<'_>,
+    collection: &Arc<Collection>,
+    actions: &[AlterAction],
+) -> Result<Vec<Change>> {
+    let session = planning.session;
     let mut next = Next {
         name: None,
         schema: (*collection.schema).clone(),
         options: collection.options.clone(),
         others: Vec::new(),
     };
-    for action in &alter.actions {
-        apply(&planning, collection, &mut next, action).await?;
+    for action in actions {
+        apply(planning, collection, &mut next, action).await?;
     }
     Ttl::check(&next.schema, &next.options)?;
     let change = AlterCollection {
@@ -79,11 +96,9 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
     }
     let is_same = change.name.is_none() && change.schema.is_none() && change.options.is_none();
     let altered = (!is_same).then_some(Change::AlterCollection(change));
-    let changes: Vec<Change> = altered.into_iter().chain(next.others).collect();
-    match changes.is_empty() {
-        true => Ok(()),
-        false => session.commit(&planning.snapshot, changes).await,
-    }
+    let mut changes: Vec<Change> = altered.into_iter().chain(next.others).collect();
+    each_view_once(&mut changes);
+    Ok(changes)
 }
 
 /// The collection as it will be.
@@ -140,6 +155,11 @@ async fn apply(
                 return Ok(());
             }
             foreign_keys::release_column(planning, collection, next, name, *cascade)?;
+            if let Some(column) = next.schema.column(&fold(name)) {
+                let dropped = [Dropped::column(collection, column)];
+                let views = drop_dependents(planning, &dropped, *cascade).await?;
+                next.others.extend(views);
+            }
             drop(next, name)
         }
         AlterAction::AddCheck { check, not_valid } => {
@@ -255,7 +275,7 @@ async fn add(
     schema: &mut CollectionSchema,
     definition: &ColumnDefinition,
 ) -> Result<()> {
-    add_column(schema, definition)?;
+    add_column(schema, definition, &planning.type_names())?;
     let Some(column) = schema.columns.last_mut() else {
         return Err(Error::internal("the added column is missing"));
     };
@@ -354,7 +374,7 @@ async fn set_type(
     name: &Ident,
     data_type: &ast::DataType,
 ) -> Result<()> {
-    let wanted = column_type(data_type)?;
+    let wanted = planning.type_names().column_type(data_type)?;
     let column = column_mut(schema, name)?;
     let most = |of: &ColumnType| match of {
         ColumnType::Text => Some(u32::MAX),

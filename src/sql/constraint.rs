@@ -13,6 +13,7 @@ use super::dml::parse_expr;
 use super::parser::fold;
 use super::session::Planning;
 use super::statement::CheckDefinition;
+use crate::catalog::enums;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::{Check, CollectionSchema, FieldId};
 
@@ -29,6 +30,7 @@ pub(super) fn add(
 ) -> Result<()> {
     let row = DFSchema::try_from(schema.arrow_schema())?;
     let condition = planning.parsed(definition.condition.clone(), &row)?;
+    let condition = enums::in_expression(condition, &row)?;
     check_condition(&condition, &row)?;
     let columns: Vec<FieldId> = columns_of(&condition, schema);
     let name = match &definition.name {

@@ -10,6 +10,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::source_as_provider;
 use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
@@ -24,6 +25,7 @@ use super::ddl::{
     check_writable, cluster_by_partition_key, column_type_of, define_schema, find_collection,
     qualify, schema_name, with_keys,
 };
+use super::dependents::{drop_dependents, dropped_by};
 use super::dml::insert_plan;
 use super::foreign_key::{Child, Released, referring, releases};
 use super::mend::name_columns;
@@ -34,6 +36,7 @@ use super::sequence::{column_changes, restarts};
 use super::session::{Planning, Session, Tag, done};
 use super::stack::with_room;
 use super::statement::{CreateCollection, CreateView, Drop, DropKind, Persistence};
+use super::type_names::{NamedTypes, TypeNames};
 use super::unique::Indexes;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::search_path;
@@ -70,7 +73,7 @@ pub(super) async fn collection(
         Some(query) => Some(Arc::new(planning.query(query.clone()).await?)),
         None => None,
     };
-    let mut schema = define(&create, query.as_deref())?;
+    let mut schema = define(&create, query.as_deref(), &planning.type_names())?;
     let of_columns = create.columns.iter().flat_map(|c| &c.checks);
     for check in of_columns.chain(&create.checks) {
         constraint::add(planning, &name.name, &mut schema, check)?;
@@ -221,9 +224,13 @@ fn taken(snapshot: &Snapshot, name: &QualifiedName) -> bool {
 }
 
 /// The columns of CREATE TABLE AS come from the query; the keys from the statement.
-fn define(create: &CreateCollection, query: Option<&LogicalPlan>) -> Result<CollectionSchema> {
+fn define(
+    create: &CreateCollection,
+    query: Option<&LogicalPlan>,
+    types: &TypeNames,
+) -> Result<CollectionSchema> {
     let Some(plan) = query else {
-        return define_schema(create);
+        return define_schema(create, types);
     };
     if !create.columns.is_empty() {
         return Err(
@@ -351,6 +358,7 @@ tokio::task_local! {
 /// it names may be gone.
 pub(crate) async fn plan_view(
     state: &SessionState,
+    snapshot: Arc<Snapshot>,
     view: &View,
     owner: RoleId,
 ) -> Result<LogicalPlan> {
@@ -358,16 +366,21 @@ pub(crate) async fn plan_view(
     if around == VIEW_NESTING_MAX {
         return Err(too_complex("views nest too deeply"));
     }
-    let planned = VIEWS_AROUND.scope(around + 1, plan_view_query(state, view, owner));
+    let planned = VIEWS_AROUND.scope(around + 1, plan_view_query(state, snapshot, view, owner));
     let plan = with_room(planned).await?;
     check_relations(&plan)?;
     Ok(plan)
 }
 
-async fn plan_view_query(state: &SessionState, view: &View, owner: RoleId) -> Result<LogicalPlan> {
+async fn plan_view_query(
+    state: &SessionState,
+    snapshot: Arc<Snapshot>,
+    view: &View,
+    owner: RoleId,
+) -> Result<LogicalPlan> {
     let statement = query_of(view)?;
     let state = state_of(state, view);
-    let types = type_planner_of(&state);
+    let types = types_of(&state, snapshot, view);
     let plan = statement_to_plan(&state, &types, statement, &Types::default(), &[]).await?;
     let marked = |plan| ViewNode::plan(view.name.clone(), owner, plan);
     if view.columns.is_empty() {
@@ -410,6 +423,14 @@ fn state_of(state: &SessionState, view: &View) -> Box<SessionState> {
     let path = search_path::join(view.search_path.iter().cloned());
     catalog.default_schema = search_path::without_temporary(path);
     state
+}
+
+/// Names of types too, as for those of relations.
+fn types_of(state: &SessionState, snapshot: Arc<Snapshot>, view: &View) -> Arc<dyn TypePlanner> {
+    Arc::new(NamedTypes {
+        names: TypeNames::new(snapshot, view.search_path.clone()),
+        inner: type_planner_of(state),
+    })
 }
 
 /// CREATE SCHEMA.
@@ -457,7 +478,8 @@ pub(super) fn drop(session: &Session, drop: Drop) -> Result<(Tag, LogicalPlan)> 
         let (session, drop) = (session.clone(), Arc::clone(&drop));
         async move {
             let _ddl = session.inner.core.ddl.lock().await;
-            let snapshot = session.snapshot();
+            let planning = Planning::new(&session);
+            let snapshot = Arc::clone(&planning.snapshot);
             let mut changes = Vec::new();
             for name in &drop.names {
                 match drop_one(&session, &snapshot, &drop, name) {
@@ -471,7 +493,10 @@ pub(super) fn drop(session: &Session, drop: Drop) -> Result<(Tag, LogicalPlan)> 
             if changes.is_empty() {
                 return Ok(());
             }
+            let dropped = dropped_by(&planning, &changes);
+            let views = drop_dependents(&planning, &dropped, drop.cascade).await?;
             changes.extend(releases_of(&session, &snapshot, &changes, drop.cascade)?);
+            changes.extend(views);
             session.commit(&snapshot, changes).await
         }
     })
@@ -556,6 +581,8 @@ fn drop_schema(
         changes.extend(collections.map(|c| Change::DropCollection(c.id)));
         let views = snapshot.views().filter(|v| v.name.schema == name);
         changes.extend(views.map(|v| Change::DropView(v.name.clone())));
+        let types = snapshot.types().filter(|of| of.name.schema == name);
+        changes.extend(types.map(|of| Change::DropType(of.id)));
     }
     changes.push(Change::DropSchema(name.to_string()));
     Ok(changes)

@@ -1,6 +1,7 @@
 //! Definitions as changes: what CREATE, ALTER and DROP do to a snapshot, without doing it.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use shelfmark_udfs::{BitType, SparseType};
@@ -8,11 +9,12 @@ use shelfmark_udfs::{BitType, SparseType};
 use super::names::SearchPath;
 use super::parser::{fold, name_parts};
 use super::statement::{ColumnDefinition, CreateCollection, KeyItem};
-use super::types::column_type;
+use super::type_names::TypeNames;
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
+use crate::storage::enum_type::EnumType;
 use crate::storage::key_model::{CURVE_COLUMNS_MAX, ComputedKey, KeyFunction};
 use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId};
 use crate::storage::snapshot::Snapshot;
@@ -88,7 +90,7 @@ pub fn check_writable(schema: &str) -> Result<()> {
 pub fn find_collection<'a>(
     snapshot: &'a Snapshot,
     name: &QualifiedName,
-) -> Result<&'a std::sync::Arc<Collection>> {
+) -> Result<&'a Arc<Collection>> {
     if let Some(collection) = snapshot.collection(name) {
         return Ok(collection);
     }
@@ -107,10 +109,10 @@ pub fn find_collection<'a>(
 /// # Errors
 /// A column named twice (42701), a key of a missing column (42703), a key column of a type that has no order (42P16),
 /// a type that does not exist.
-pub fn define_schema(create: &CreateCollection) -> Result<CollectionSchema> {
+pub fn define_schema(create: &CreateCollection, types: &TypeNames) -> Result<CollectionSchema> {
     let mut schema = empty_schema();
     for definition in &create.columns {
-        add_column(&mut schema, definition)?;
+        add_column(&mut schema, definition, types)?;
     }
     with_keys(create, schema.columns)
 }
@@ -173,7 +175,11 @@ pub fn primary_key(schema: &CollectionSchema, names: &[Ident]) -> Result<Vec<Fie
 ///
 /// # Errors
 /// 42701 for a name that exists, 54011 for too many columns, or the type's.
-pub fn add_column(schema: &mut CollectionSchema, definition: &ColumnDefinition) -> Result<()> {
+pub fn add_column(
+    schema: &mut CollectionSchema,
+    definition: &ColumnDefinition,
+    types: &TypeNames,
+) -> Result<()> {
     let name = fold(&definition.name);
     if matches!(name.as_str(), "_segment" | "_row") {
         let message = format!("column name \"{name}\" conflicts with a system column name");
@@ -190,7 +196,7 @@ pub fn add_column(schema: &mut CollectionSchema, definition: &ColumnDefinition) 
     schema.columns.push(Column {
         id: schema.next_field_id,
         name,
-        column_type: column_type(&definition.data_type)?,
+        column_type: types.column_type(&definition.data_type)?,
         nullable: !definition.not_null,
         default: definition.default.as_ref().map(|(_, text)| text.clone()),
         missing: None,
@@ -357,6 +363,12 @@ pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
     }
     if let Some(sparse) = SparseType::of_field(field) {
         return Ok(sparse.into());
+    }
+    if let Some(of) = EnumType::of_field(field) {
+        return Ok(C::Enum(Arc::new(of)));
+    }
+    if let Some(of) = EnumType::of_list(field) {
+        return Ok(C::Array(Box::new(C::Enum(Arc::new(of)))));
     }
     Ok(match field.data_type() {
         D::Boolean => C::Boolean,

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use super::prepared::Prepared;
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Statement;
-use super::types::column_type;
+use super::type_names::TypeNames;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::SQL_TYPE_KEY;
 
@@ -120,10 +120,11 @@ impl Session {
     }
 
     async fn prepare_named(&self, prepare: &Prepare) -> Result<()> {
+        let names = Planning::new(self).type_names();
         let types = prepare
             .types
             .iter()
-            .map(declared_type)
+            .map(|declared| declared_type(declared, &names))
             .collect::<Result<Vec<_>>>()?;
         let prepared = self
             .prepare_statement(prepare.statement.clone(), &types)
@@ -144,12 +145,12 @@ fn unknown(name: &str) -> Error {
 }
 
 /// The type that PREPARE gives a parameter; `unknown` leaves it to the statement.
-fn declared_type(data_type: &DataType) -> Result<Option<FieldRef>> {
+fn declared_type(data_type: &DataType, names: &TypeNames) -> Result<Option<FieldRef>> {
     if data_type.to_string().eq_ignore_ascii_case("unknown") {
         return Ok(None);
     }
-    let column_type = column_type(data_type)?;
-    let metadata = [(SQL_TYPE_KEY.to_string(), column_type.to_string())];
+    let column_type = names.column_type(data_type)?;
+    let metadata = [(SQL_TYPE_KEY.to_string(), column_type.sql_type())];
     let field = Field::new("", column_type.arrow_type(), true).with_metadata(metadata.into());
     Ok(Some(Arc::new(field)))
 }

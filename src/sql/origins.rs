@@ -1,6 +1,6 @@
 //! Which column of which relation a column of a plan is, as it stands.
 //!
-//! Clients ask for it of answers (`ResultSetMetaData.getTableName`). Columns of subqueries, joins, groups and
+//! Clients ask for it of answers (`ResultSetMetaData.getTableName`), DROP of views. Columns of subqueries, joins, groups and
 //! CTEs are those that they pass on; what is computed, or comes from several, is none. The border of a view is one: a
 //! column of a view is the view's.
 
@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use datafusion::common::{Column, DFSchema, JoinType};
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, JoinType, Result};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, TableScan};
 
@@ -25,9 +26,9 @@ const ORIGIN_KEY: &str = "shelfmark.origin";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Origin {
     /// The OID of the relation.
-    relation: u32,
+    pub(super) relation: u32,
     /// Of a view they are counted from 1.
-    column: FieldId,
+    pub(super) column: FieldId,
 }
 
 /// For each column of the plan which one it is.
@@ -106,6 +107,76 @@ fn bare(expr: &Expr) -> Option<&Column> {
         Expr::Alias(alias) => bare(&alias.expr),
         Expr::Column(column) => Some(column),
         _ => None,
+    }
+}
+
+/// The relations that a plan reads itself, not by views that it reads, by their OIDs, and which of their columns it names.
+#[derive(Debug, Default)]
+pub(super) struct Reads {
+    pub(super) relations: Vec<u32>,
+    pub(super) columns: Vec<Origin>,
+}
+
+impl Reads {
+    /// What the plan reads.
+    ///
+    /// # Errors
+    /// Those of DataFusion's walk.
+    pub(super) fn of(plan: &LogicalPlan) -> Result<Self> {
+        let mut reads = Self::default();
+        reads.visit(plan)?;
+        Ok(reads)
+    }
+
+    fn visit(&mut self, plan: &LogicalPlan) -> Result<()> {
+        if let Some(view) = as_view(plan) {
+            self.relations.push(pg::view_oid(&view.name));
+            return Ok(());
+        }
+        if let LogicalPlan::TableScan(scan) = plan {
+            let relation = of_scan(scan).into_iter().flatten().next();
+            self.relations
+                .extend(relation.map(|origin| origin.relation));
+        }
+        let inputs = plan.inputs();
+        for input in &inputs {
+            let below = origins(input);
+            plan.apply_expressions(|expr| {
+                self.note(expr, input.schema(), &below)?;
+                Ok(TreeNodeRecursion::Continue)
+            })?;
+        }
+        plan.apply_subqueries(|subquery| {
+            self.visit(subquery)?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        inputs.into_iter().try_for_each(|input| self.visit(input))
+    }
+
+    /// Notes the columns of an input that an expression names, those that its subqueries name too.
+    fn note(&mut self, expr: &Expr, schema: &DFSchema, below: &[Option<Origin>]) -> Result<()> {
+        expr.apply(|expr| {
+            let named: &[Expr] = match expr {
+                Expr::ScalarSubquery(subquery) => &subquery.outer_ref_columns,
+                Expr::Exists(exists) => &exists.subquery.outer_ref_columns,
+                Expr::InSubquery(inside) => &inside.subquery.outer_ref_columns,
+                Expr::SetComparison(set) => &set.subquery.outer_ref_columns,
+                // Those inside of a subquery are the outer query's.
+                Expr::OuterReferenceColumn(..) => &[],
+                expr => std::slice::from_ref(expr),
+            };
+            for named in named {
+                let (Expr::Column(column) | Expr::OuterReferenceColumn(_, column)) = named else {
+                    continue;
+                };
+                let origin = schema
+                    .maybe_index_of_column(column)
+                    .and_then(|place| *below.get(place)?);
+                self.columns.extend(origin);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(())
     }
 }
 

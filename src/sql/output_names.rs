@@ -15,6 +15,7 @@ use super::parser::fold;
 use super::statement::Statement;
 use crate::catalog::pg::functions::ARRAY_OR_EMPTY;
 use crate::catalog::pg_type::{info, type_of};
+use crate::storage::enum_type::{EnumType, is_enum};
 
 /// What PostgreSQL names what it cannot name.
 const NAMELESS: &str = "?column?";
@@ -132,11 +133,18 @@ impl OutputNames {
     }
 }
 
+/// The name of an enum without its schema; of an array that of its elements.
+fn enum_name(field: &Field) -> String {
+    let of = EnumType::of_field(field).or_else(|| EnumType::of_list(field));
+    of.map_or_else(|| NAMELESS.to_string(), |of| of.name.name)
+}
+
 impl Name {
     fn text(&self, field: &Field) -> String {
         match self {
             Self::Strong(name) | Self::Weak(name) => name.clone(),
             // Of an array that of its elements.
+            Self::OfType if is_enum(field) => enum_name(field),
             Self::OfType => info(type_of(field).oid)
                 .map_or(NAMELESS, |t| t.name)
                 .to_string(),

@@ -15,7 +15,7 @@ use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Drop, DropKind, Explain, Persistence, Statement};
 use super::tokens::{LineIndex, is_blank, tokenize};
-use super::{access, copy, define, dml, export, index, sequence, versions};
+use super::{access, copy, define, dml, enums, export, index, sequence, versions};
 use crate::error::{Error, Result, sqlstate};
 
 /// Parses one statement within the default limits; a semicolon after it is allowed.
@@ -89,6 +89,7 @@ impl Grammar<'_> {
             ("DROP", "INDEX") => index::parse_drop(self),
             ("ALTER", "INDEX") => index::parse_alter(self),
             ("CREATE" | "ALTER" | "DROP", "SEQUENCE") => sequence::parse(self),
+            ("CREATE" | "ALTER" | "DROP", "TYPE") => enums::parse(self),
             ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA") => self.drop(),
             ("ALTER", "TABLE" | "COLLECTION") => self.alter(),
             ("TRUNCATE", _) => self.truncate(),

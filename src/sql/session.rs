@@ -33,8 +33,8 @@ use super::texts::Texts;
 use super::transaction::Block;
 use super::variables::Variables;
 use super::{
-    access, backup, check, compaction, copy, create, cursor, dml, explain, export, index, named,
-    scripts, sequence, transaction, variables,
+    access, backup, check, compaction, copy, create, cursor, dml, enums, explain, export, index,
+    named, scripts, sequence, transaction, variables,
 };
 use crate::catalog::advisory::SessionLocks;
 use crate::catalog::options::PinnedSnapshot;
@@ -471,6 +471,7 @@ impl<'a> Planning<'a> {
             Statement::DropIndex(drop) => index::drop(session, drop),
             Statement::RenameIndex(rename) => index::rename(session, rename),
             Statement::Sequence(statement) => sequence::plan(session, *statement),
+            Statement::Type(statement) => enums::plan(session, *statement),
             Statement::Compact(compact) => compaction::compact(self, *compact),
             Statement::ShowCompaction(job) => compaction::show(session, job),
             Statement::ShowCompactions(name) => compaction::list(self, name).await,

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 use super::access::AccessStatement;
 use super::cursor::{Declare, Fetch};
 use super::dml::{MergeStatement, WithStatement};
+use super::enums::TypeStatement;
 use super::explain::ExplainOptions;
 use super::export::ExportStatement;
 use super::foreign_key::ForeignKeyDefinition;
@@ -67,6 +68,8 @@ pub enum Statement {
     RenameIndex(RenameIndex),
     /// CREATE, ALTER and DROP SEQUENCE.
     Sequence(Box<SequenceStatement>),
+    /// CREATE, ALTER and DROP TYPE.
+    Type(Box<TypeStatement>),
     /// INSERT.
     Insert(Box<Insert>),
     /// UPDATE.
@@ -541,6 +544,7 @@ impl Statement {
             Self::Truncate { .. } => (Effect::Writes, "TRUNCATE TABLE"),
             Self::Alter(_) => (Effect::Writes, "ALTER TABLE"),
             Self::Sequence(sequence) => (Effect::Writes, sequence.tag()),
+            Self::Type(statement) => (Effect::Writes, statement.tag()),
             Self::Insert(_) => (Effect::Writes, "INSERT"),
             Self::Update(_) => (Effect::Writes, "UPDATE"),
             Self::Delete(_) => (Effect::Writes, "DELETE"),

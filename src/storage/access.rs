@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::QualifiedName;
 use super::role::{Role, RoleId};
-use super::schema::{CollectionId, SequenceId};
+use super::schema::{CollectionId, SequenceId, TypeId};
 use super::snapshot::{DEFAULT_SCHEMA, Snapshot, TEMPORARY_SCHEMA};
 
 /// What has an owner and grants.
@@ -25,6 +25,8 @@ pub enum Object {
     View(QualifiedName),
     /// A sequence.
     Sequence(SequenceId),
+    /// A type.
+    Type(TypeId),
 }
 
 /// A thing that may be done to an object.
@@ -175,6 +177,7 @@ impl Object {
             Self::Collection(_) => "table",
             Self::View(_) => "view",
             Self::Sequence(_) => "sequence",
+            Self::Type(_) => "type",
         }
     }
 
@@ -188,6 +191,7 @@ impl Object {
             Self::Database => [Create, Temporary, Connect].into_iter().collect(),
             Self::Schema(_) => [Usage, Create].into_iter().collect(),
             Self::Sequence(_) => [Usage, Select, Update].into_iter().collect(),
+            Self::Type(_) => [Usage].into_iter().collect(),
             Self::Collection(_) | Self::View(_) => [
                 Insert, Select, Update, Delete, Truncate, References, Trigger,
             ]
@@ -207,6 +211,7 @@ impl Object {
             }
             // It is one session's, whoever that is at the moment.
             Self::Schema(name) if name == TEMPORARY_SCHEMA => self.privileges(),
+            Self::Type(_) => self.privileges(),
             _ => Privileges::NONE,
         }
     }
@@ -377,7 +382,7 @@ fn of_predefined(acting: &BTreeSet<RoleId>, object: &Object) -> Privileges {
     let writes = acting.contains(&RoleId::WRITE_ALL_DATA);
     let mut held = Vec::new();
     match object {
-        Object::Database => {}
+        Object::Database | Object::Type(_) => {}
         Object::Schema(_) if reads || writes => held.push(Usage),
         Object::Schema(_) => {}
         Object::Sequence(_) => {

@@ -9,12 +9,13 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Object};
+use super::enum_type::EnumType;
 use super::index::{Index, SegmentFilter};
 use super::key_model::KeyModel;
 use super::role::{Role, RoleId};
 use super::schema::{
     CollectionId, CollectionOptions, CollectionSchema, FieldId, IndexId, JobId, SegmentId,
-    SequenceId, Version,
+    SequenceId, TypeId, Version,
 };
 use super::sequence::Sequence;
 use super::snapshot::{DEFAULT_SCHEMA, TEMPORARY_SCHEMA};
@@ -85,6 +86,12 @@ pub enum Change {
     DropSequence(SequenceId),
     /// Numbers of that generation of a sequence are reserved up to the last.
     Reserve(SequenceId, u64, i64),
+    /// A type appears.
+    CreateType(EnumType),
+    /// A type is as given from now on, its name too.
+    AlterType(EnumType),
+    /// A type that no column has goes.
+    DropType(TypeId),
     /// Bloom filters of a sealed segment come. Their files are durable before the commit is.
     AddFilters(CollectionId, SegmentId, Vec<SegmentFilter>),
     /// A computed item of a collection's clustering key is as trained from now on; its centroids are attached.
@@ -120,7 +127,10 @@ impl Change {
             | Self::RenameIndex(..)
             | Self::CreateSequence(_)
             | Self::AlterSequence(_)
-            | Self::DropSequence(_) => true,
+            | Self::DropSequence(_)
+            | Self::CreateType(_)
+            | Self::AlterType(_)
+            | Self::DropType(_) => true,
         }
     }
 }

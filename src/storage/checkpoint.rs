@@ -3,9 +3,9 @@
 //! ```text
 //! file = "SHELFCKP" | format u32 | crc32c u32 of what follows | record*     checkpoint/<version, 20 digits>.ckpt
 //! ```
-//! The records (`codec`) are one head, then schemas, views, sequences, jobs, roles, accesses, and per collection its
-//! models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
-//! Format 2 had neither models nor foreign keys.
+//! The records (`codec`) are one head, then schemas, types, views, sequences, jobs, roles, accesses, and per collection
+//! its models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
+//! Format 2 had neither models nor foreign keys, format 3 no types.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -20,6 +20,7 @@ use super::change::{JobRecord, NewCollection, NewSegment, View};
 use super::codec::{Attachments, Reader, Record, encode_bitmap, encode_rows};
 use super::collection::{Collection, Segment};
 use super::disk::Files;
+use super::enum_type::EnumType;
 use super::growing::GrowingSegment;
 use super::index::Index;
 use super::key_model::KeyModel;
@@ -32,7 +33,7 @@ use super::store::{Store, io, remove, sync_directory};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SHELFCKP";
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 /// The oldest format that can be read.
 const FORMAT_MIN: u32 = 1;
 const HEADER_BYTES: usize = 16;
@@ -49,6 +50,7 @@ enum Entry {
         entries: u64,
     },
     Schema(String),
+    Type(Box<EnumType>),
     View(View),
     Sequence(Box<Sequence>),
     Job(Box<JobRecord>),
@@ -220,6 +222,9 @@ pub(super) fn encode(snapshot: &Snapshot) -> Result<Vec<u8>> {
     for schema in snapshot.schemas() {
         put(&Entry::Schema(schema.clone()), vec![])?;
     }
+    for of in snapshot.types() {
+        put(&Entry::Type(Box::new(EnumType::clone(of))), vec![])?;
+    }
     for view in snapshot.views() {
         put(&Entry::View(View::clone(view)), vec![])?;
     }
@@ -339,6 +344,7 @@ struct Restore {
     head: Option<(Version, i64, u64, u64)>,
     entries: u64,
     schemas: Vec<String>,
+    types: Vec<EnumType>,
     views: Vec<View>,
     sequences: Vec<Sequence>,
     jobs: Vec<JobRecord>,
@@ -358,6 +364,7 @@ impl Restore {
                 entries,
             } => self.head = Some((version, timestamp_ms, next_id, entries)),
             Entry::Schema(name) => self.schemas.push(name),
+            Entry::Type(of) => self.types.push(*of),
             Entry::View(view) => self.views.push(view),
             Entry::Sequence(sequence) => self.sequences.push(*sequence),
             Entry::Job(job) => self.jobs.push(*job),
@@ -423,6 +430,7 @@ impl Restore {
         self.schemas
             .into_iter()
             .for_each(|s| snapshot.put_schema(s));
+        self.types.into_iter().for_each(|t| snapshot.put_type(t));
         self.views
             .into_iter()
             .for_each(|v| snapshot.put_view(Arc::new(v)));

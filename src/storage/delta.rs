@@ -113,7 +113,7 @@ fn data_type(column_type: &ColumnType) -> Option<Value> {
         ColumnType::Text | ColumnType::Varchar(_) | ColumnType::Uuid | ColumnType::Json => {
             json!("string")
         }
-        ColumnType::Bit { .. } | ColumnType::SparseVec(_) => json!("string"),
+        ColumnType::Bit { .. } | ColumnType::SparseVec(_) | ColumnType::Enum(_) => json!("string"),
         ColumnType::Date => json!("date"),
         ColumnType::Timestamp => json!("timestamp_ntz"),
         ColumnType::TimestampTz => json!("timestamp"),

@@ -452,6 +452,7 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
         Change::SetAccess(Object::Schema(schema), _) => format!("access to schema {schema}"),
         Change::SetAccess(Object::Collection(id), _) => format!("access to {}", name(id)),
         Change::SetAccess(Object::Sequence(id), _) => format!("access to sequence {id}"),
+        Change::SetAccess(Object::Type(id), _) => format!("access to type {id}"),
         Change::SetAccess(Object::View(view), _) => format!("access to view {view}"),
         Change::CreateIndex(id, index) => format!("create index {} of {}", index.name, name(id)),
         Change::DropIndex(id, index) => format!("drop index {index} of {}", name(id)),
@@ -460,6 +461,9 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
         Change::AlterSequence(sequence) => format!("alter sequence {}", sequence.name),
         Change::DropSequence(id) => format!("drop sequence {id}"),
         Change::Reserve(id, _, last) => format!("reserve sequence {id} up to {last}"),
+        Change::CreateType(of) => format!("create type {}", of.name),
+        Change::AlterType(of) => format!("alter type {}", of.name),
+        Change::DropType(id) => format!("drop type {id}"),
         Change::AddFilters(id, segment, _) => {
             format!("index segment {segment} of {}", name(id))
         }

@@ -18,6 +18,7 @@ mod delta;
 pub mod disk;
 mod durable_file;
 pub mod engine;
+pub mod enum_type;
 pub mod export;
 pub mod fetch;
 pub mod filter_file;

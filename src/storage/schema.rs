@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use shelfmark_udfs::{BitType, SparseType};
 
+use super::enum_type::EnumType;
 use super::foreign_key::ForeignKey;
 use super::key_model::ComputedKey;
 pub use super::options::CollectionOptions;
@@ -43,6 +44,8 @@ id!(/// A compaction job.
     JobId(u64));
 id!(/// An index for its whole life, whatever its name.
     IndexId(u64));
+id!(/// A type that CREATE TYPE made, for its whole life, whatever its name.
+    TypeId(u64));
 id!(/// A file with the bloom filters of one column of one segment; never used again. Names the file on disk.
     FilterId(u64));
 
@@ -106,6 +109,8 @@ pub enum ColumnType {
     },
     /// SPARSEVEC(n), kept as pgvector's text with places in order and no zeros; `None` for any dimension
     SparseVec(Option<u32>),
+    /// A type that CREATE TYPE made, kept as the label; the definition is that of the snapshot
+    Enum(Arc<EnumType>),
     /// An array of another type
     Array(Box<ColumnType>),
 }
@@ -135,7 +140,7 @@ impl ColumnType {
             Self::Double => DataType::Float64,
             Self::Numeric(precision, scale) => DataType::Decimal128(*precision, *scale),
             Self::Text | Self::Varchar(_) | Self::Uuid | Self::Json => DataType::Utf8,
-            Self::Bit { .. } | Self::SparseVec(_) => DataType::Utf8,
+            Self::Bit { .. } | Self::SparseVec(_) | Self::Enum(_) => DataType::Utf8,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -146,6 +151,33 @@ impl ColumnType {
             Self::Array(inner) => {
                 DataType::List(Arc::new(Field::new(LIST_ELEMENT, inner.arrow_type(), true)))
             }
+        }
+    }
+
+    /// The type as the metadata of Arrow fields has it: its name, and the whole definition of an enum.
+    pub fn sql_type(&self) -> String {
+        match self {
+            Self::Enum(of) => of.sql_type(),
+            Self::Array(inner) => format!("{}[]", inner.sql_type()),
+            other => other.to_string(),
+        }
+    }
+
+    /// The enum type that it is, or that its elements are of.
+    pub fn enum_type(&self) -> Option<&Arc<EnumType>> {
+        match self {
+            Self::Enum(of) => Some(of),
+            Self::Array(inner) => inner.enum_type(),
+            _ => None,
+        }
+    }
+
+    /// The same type with another definition of its enum.
+    pub fn with_enum(&self, of: &Arc<EnumType>) -> Self {
+        match self {
+            Self::Enum(_) => Self::Enum(Arc::clone(of)),
+            Self::Array(inner) => Self::Array(Box::new(inner.with_enum(of))),
+            other => other.clone(),
         }
     }
 
@@ -200,6 +232,7 @@ impl fmt::Display for ColumnType {
                 let dimension = *dimension;
                 SparseType { dimension }.fmt(f)
             }
+            Self::Enum(of) => of.fmt(f),
             Self::Array(inner) => write!(f, "{inner}[]"),
         }
     }
@@ -227,7 +260,7 @@ impl Column {
     pub fn arrow_field(&self) -> Field {
         let metadata = [
             (FIELD_ID_KEY.to_string(), self.id.to_string()),
-            (SQL_TYPE_KEY.to_string(), self.column_type.to_string()),
+            (SQL_TYPE_KEY.to_string(), self.column_type.sql_type()),
         ];
         Field::new(&self.name, self.column_type.arrow_type(), self.nullable)
             .with_metadata(metadata.into())

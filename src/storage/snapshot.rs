@@ -3,6 +3,7 @@
 mod references;
 mod sequences;
 mod temporary;
+mod types;
 
 use std::sync::Arc;
 
@@ -16,11 +17,14 @@ use super::change::{
     AlterCollection, Append, Change, Commit, JobRecord, NewCollection, QualifiedName, Replace, View,
 };
 use super::collection::{Collection, Segment, check_rows};
+use super::enum_type::EnumType;
 use super::growing::GrowingSegment;
 use super::index::Index;
 use super::job_history::JobHistory;
 use super::role::{Role, RoleId};
-use super::schema::{CollectionId, FieldId, IndexId, JobId, SegmentId, SequenceId, Version};
+use super::schema::{
+    CollectionId, FieldId, IndexId, JobId, SegmentId, SequenceId, TypeId, Version,
+};
 use super::sequence::Sequence;
 use crate::error::{Error, Result, sqlstate};
 
@@ -47,6 +51,8 @@ pub struct Snapshot {
     owned: RedBlackTreeMapSync<(CollectionId, FieldId), SequenceId>,
     /// Parents with their children: each child has a foreign key to the parent.
     references: RedBlackTreeSetSync<(CollectionId, CollectionId)>,
+    /// The types, each with the version that changed it last.
+    types: RedBlackTreeMapSync<TypeId, (Arc<EnumType>, Version)>,
     jobs: JobHistory,
     authority: Authority,
     /// The version below changes that are not committed: whoever reads this needs the files of that.
@@ -74,6 +80,7 @@ impl Snapshot {
             sequences: RedBlackTreeMapSync::new_sync(),
             owned: RedBlackTreeMapSync::new_sync(),
             references: RedBlackTreeSetSync::new_sync(),
+            types: RedBlackTreeMapSync::new_sync(),
             jobs: JobHistory::new(),
             authority: Authority::new(),
             base: None,
@@ -337,6 +344,9 @@ impl Snapshot {
             Change::AlterSequence(sequence) => self.alter_sequence(sequence),
             Change::DropSequence(id) => self.drop_sequence(*id),
             Change::Reserve(id, generation, last) => self.reserve(*id, *generation, *last),
+            Change::CreateType(of) => self.create_type(of),
+            Change::AlterType(of) => self.alter_type(of),
+            Change::DropType(id) => self.drop_type(*id),
             Change::AddFilters(id, segment, filters) => {
                 let files = filters.iter().filter_map(|f| f.file());
                 files.for_each(|file| self.use_id(file.0));
@@ -364,8 +374,9 @@ impl Snapshot {
     fn drop_schema(&mut self, name: &str) -> Result<()> {
         let inside = |n: &QualifiedName| n.schema == name;
         let sequences = self.sequences().map(|s| &s.name);
+        let types = self.types().map(|of| &of.name);
         let relations = self.names.keys().chain(self.views.keys());
-        if relations.chain(sequences).any(inside) {
+        if relations.chain(sequences).chain(types).any(inside) {
             let message =
                 format!("cannot drop schema \"{name}\" because other objects depend on it");
             return Err(
@@ -394,9 +405,14 @@ impl Snapshot {
 
     fn create_collection(&mut self, new: &NewCollection) -> Result<()> {
         self.check_free(&new.name)?;
+        self.check_no_type(&new.name)?;
         self.use_id(new.id.0);
+        let mut collection = Collection::new(new, self.version);
+        if let Some(schema) = self.with_types(&new.schema)? {
+            collection.set_schema(schema, self.version);
+        }
         self.names.insert_mut(new.name.clone(), new.id);
-        self.insert_collection(Arc::new(Collection::new(new, self.version)));
+        self.insert_collection(Arc::new(collection));
         Ok(())
     }
 
@@ -415,6 +431,7 @@ impl Snapshot {
     fn alter_collection(&mut self, alter: &AlterCollection) -> Result<()> {
         if let Some(name) = &alter.name {
             self.check_free(name)?;
+            self.check_no_type(name)?;
             let collection = Arc::clone(self.collections.get(&alter.id).ok_or_else(gone)?);
             if collection.name.schema != name.schema {
                 for index in collection.indexes() {
@@ -425,15 +442,19 @@ impl Snapshot {
             self.names.insert_mut(name.clone(), alter.id);
             self.move_owned(alter.id, &name.schema)?;
         }
-        if let Some(schema) = &alter.schema {
+        let mut schema = alter.schema.clone();
+        if let Some(schema) = &mut schema {
             self.drop_owned(alter.id, |field| schema.column_by_id(field).is_none());
+            if let Some(current) = self.with_types(schema)? {
+                *schema = current;
+            }
         }
         self.update(alter.id, |collection, version| {
             if let Some(name) = &alter.name {
                 collection.rename(name.clone(), version);
             }
-            if let Some(schema) = &alter.schema {
-                collection.set_schema(schema.clone(), version);
+            if let Some(schema) = schema {
+                collection.set_schema(schema, version);
             }
             if let Some(options) = &alter.options {
                 collection.options = options.clone();
@@ -465,6 +486,7 @@ impl Snapshot {
     fn create_view(&mut self, view: &View) -> Result<()> {
         if !self.views.contains_key(&view.name) {
             self.check_free(&view.name)?;
+            self.check_no_type(&view.name)?;
         }
         self.views
             .insert_mut(view.name.clone(), Arc::new(view.clone()));

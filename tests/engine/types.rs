@@ -1,6 +1,90 @@
-//! Which column of which table a column of an answer is, as clients learn it.
+//! What clients learn of types and columns: enums in the catalogs, and which column of which table a column is.
+
+use std::error::Error;
+
+use bytes::{BufMut, BytesMut};
+use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 
 use super::wire::TestServer;
+
+/// A value of an enum as the binary format has it.
+#[derive(Debug, PartialEq)]
+struct Label(String);
+
+impl Label {
+    fn new(text: &str) -> Self {
+        Self(text.to_string())
+    }
+}
+
+impl ToSql for Label {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_slice(self.0.as_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        matches!(of.kind(), Kind::Enum(_))
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Label {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(std::str::from_utf8(raw)?.to_string()))
+    }
+
+    fn accepts(of: &Type) -> bool {
+        matches!(of.kind(), Kind::Enum(_))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_find_enums_and_their_arrays_in_the_catalogs() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let script = "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+        CREATE TABLE diary (id INT PRIMARY KEY, m mood, ms mood[])";
+    client.batch_execute(script).await.unwrap();
+    let insert = client.prepare("INSERT INTO diary VALUES ($1, $2, $3)");
+    let insert = insert.await.unwrap();
+    let labels = ["sad", "ok", "happy"].map(String::from).to_vec();
+    assert_eq!(insert.params()[1].name(), "mood");
+    assert_eq!(*insert.params()[1].kind(), Kind::Enum(labels.clone()));
+    let Kind::Array(element) = insert.params()[2].kind() else {
+        panic!("{:?} is no array", insert.params()[2]);
+    };
+    assert_eq!(*element.kind(), Kind::Enum(labels));
+    let rows = [(1, "happy", vec!["ok", "sad"]), (2, "sad", vec![])];
+    for (id, m, ms) in rows {
+        let ms: Vec<Label> = ms.into_iter().map(Label::new).collect();
+        let m = Label::new(m);
+        let inserted = client.execute(&insert, &[&id, &m, &ms]).await;
+        assert_eq!(inserted.unwrap(), 1);
+    }
+    let (angry, none) = (Label::new("angry"), Vec::<Label>::new());
+    let angry = client.execute(&insert, &[&3, &angry, &none]).await;
+    let angry = angry.unwrap_err();
+    assert_eq!(angry.code().unwrap().code(), "22P02");
+    let above = "SELECT m, ms FROM diary WHERE m > $1 ORDER BY m";
+    let found = client.query(above, &[&Label::new("sad")]).await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!(found[0].get::<_, Label>(0), Label::new("happy"));
+    let ms: Vec<Label> = found[0].get(1);
+    assert_eq!(ms, [Label::new("ok"), Label::new("sad")]);
+    // A statement that is prepared follows the type.
+    let all = client.prepare("SELECT min(m) FROM diary").await.unwrap();
+    client
+        .batch_execute(
+            "ALTER TYPE mood ADD VALUE 'awful' BEFORE 'sad'; INSERT INTO diary VALUES (4, 'awful')",
+        )
+        .await
+        .unwrap();
+    let least = client.query_one(&all, &[]).await.unwrap();
+    assert_eq!(least.get::<_, Label>(0), Label::new("awful"));
+    server.stop().await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn columns_say_which_column_of_which_table_they_are() {

@@ -1,5 +1,6 @@
 //! The assignment cast of one array.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -19,6 +20,7 @@ use super::number::to_number;
 use super::{datetime, list, moment, output, parse};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::enum_type::{EnumType, unknown_label};
 use crate::storage::schema::{Column, ColumnType};
 
 /// The array as the column stores it, by the clock of the zone; NULLs pass, see [`super::Assignment`] for NOT NULL.
@@ -75,7 +77,7 @@ fn is_assignable(source: &DataType, target: &ColumnType) -> bool {
         C::Time => moment || matches!(source, DataType::Time32(_) | DataType::Time64(_)),
         C::Bytea => bytes,
         // As text alone.
-        C::Bit { .. } => false,
+        C::Bit { .. } | C::Enum(_) => false,
         C::SparseVec(_) => list::element_type(source).is_some_and(DataType::is_numeric),
         C::Uuid => bytes,
         C::Json => source.is_nested(),
@@ -131,7 +133,7 @@ pub(super) fn to_type(
     }
     use ColumnType as C;
     match target {
-        C::Boolean | C::Bit { .. } => Ok(source),
+        C::Boolean | C::Bit { .. } | C::Enum(_) => Ok(source),
         C::TinyInt | C::SmallInt | C::Integer | C::BigInt => to_number(&source, target),
         C::Real | C::Double | C::Numeric(..) => to_number(&source, target),
         C::Text | C::Varchar(_) => read_text(&output::text_of(&source)?, target, zone),
@@ -276,9 +278,19 @@ pub fn read_text(
             let target = SparseType { dimension };
             spelled(texts, |text| Ok(target.read(text)?.to_string()))
         }
+        C::Enum(of) => labels(texts, of),
         C::Vector(_) | C::HalfVec(_) => list::vector_from_text(texts, target),
         C::Array(inner) => list::array_from_text(texts, inner, zone),
     }
+}
+
+/// Texts that are values of an enum.
+fn labels(texts: &StringArray, of: &EnumType) -> Result<ArrayRef, RowError> {
+    let known: HashSet<&str> = of.labels.iter().map(|label| label.name.as_str()).collect();
+    checked(texts, |text| match known.contains(text) {
+        true => Ok(()),
+        false => Err(unknown_label(of, text)),
+    })
 }
 
 /// Texts of at most so many characters, without the blanks behind them.

@@ -6,7 +6,7 @@ use super::oid;
 use super::references::linked;
 use super::roles::OWNER;
 use super::rows::{Rows, Value};
-use crate::catalog::pg_type::{self, PgType};
+use crate::catalog::pg_type::{self, PgType, is_enum_oid};
 use crate::storage::collection::Collection;
 use crate::storage::index::{IndexKey, IndexPart};
 use crate::storage::schema::{CollectionOptions, ColumnType, FieldId};
@@ -141,22 +141,32 @@ pub(super) fn pg_attribute(rows: &mut Rows, objects: &Objects) {
 fn attribute(relation: &Relation, column: &Attribute) -> [(&'static str, Value); 18] {
     let PgType { oid, typmod, .. } = column.pg_type;
     let described = named_type(oid);
+    let is_array = column.pg_type.element().is_some();
+    let (is_enum, is_list) = (is_enum_oid(oid), described.is_none() && is_array);
     [
         ("attrelid", relation.oid.into()),
         ("attname", column.name.as_str().into()),
         ("atttypid", oid.into()),
         ("attstattarget", Value::Int(-1)),
-        ("attlen", described.map_or(-1, |t| t.length).into()),
+        (
+            "attlen",
+            described.map_or(column.pg_type.length, |t| t.length).into(),
+        ),
         ("attnum", column.number.into()),
         ("attcacheoff", Value::Int(-1)),
         ("atttypmod", typmod.into()),
         (
             "attndims",
-            i64::from(described.is_some_and(|t| t.element != 0)).into(),
+            i64::from(is_list || described.is_some_and(|t| t.element != 0)).into(),
         ),
-        ("attbyval", described.is_some_and(|t| t.by_value).into()),
+        ("attbyval", described.map_or(is_enum, |t| t.by_value).into()),
         ("attalign", described.map_or("i", |t| t.align).into()),
-        ("attstorage", described.map_or("p", |t| t.storage).into()),
+        (
+            "attstorage",
+            described
+                .map_or(if is_list { "x" } else { "p" }, |t| t.storage)
+                .into(),
+        ),
         ("attcompression", "".into()),
         ("attnotnull", column.not_null.into()),
         ("atthasdef", column.default.is_some().into()),

@@ -7,6 +7,7 @@ use super::fixed::{self, NamedType, named_function, named_type};
 use super::objects::{Attribute, Objects, Relation, Source};
 use super::roles::{self, OWNER};
 use super::rows::{Rows, Value};
+use super::types::UserType;
 use super::views::definition;
 use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid};
 use crate::storage::collection::Collection;
@@ -128,7 +129,10 @@ impl<'a> Information<'a> {
             ("is_updatable", yes(relation.collection().is_some())),
         ]);
         cells.extend(self.identity_cells(relation, column));
-        cells.extend(type_cells(column.pg_type));
+        cells.extend(match self.objects.user_type(column.pg_type.oid) {
+            Some(found) => user_type_cells(&found),
+            None => type_cells(column.pg_type),
+        });
         cells
     }
 
@@ -421,6 +425,19 @@ impl<'a> Information<'a> {
             }
         }
     }
+}
+
+/// What `columns` says of a type that CREATE TYPE made.
+fn user_type_cells(found: &UserType<'_>) -> Vec<(&'static str, Value)> {
+    let data_type = match found.is_array {
+        true => "ARRAY",
+        false => "USER-DEFINED",
+    };
+    vec![
+        ("data_type", data_type.into()),
+        ("udt_schema", found.of.name.schema.as_str().into()),
+        ("udt_name", found.name().into()),
+    ]
 }
 
 /// What `columns` says of a type.

@@ -25,6 +25,7 @@ mod roles;
 mod rows;
 mod sequence_table;
 mod table;
+mod types;
 mod views;
 
 pub use casts::field_of_type;
@@ -35,7 +36,11 @@ pub use live::{Live, LiveRelation, Row, Signal, Value};
 pub use sequence_table::SequenceTable;
 pub(crate) use table::{SystemCatalog, SystemCatalogTable};
 
+use arrow::datatypes::Field;
+
+use crate::catalog::pg_type::type_of;
 use crate::storage::change::QualifiedName;
+use crate::storage::enum_type::EnumType;
 use crate::storage::schema::{CollectionId, SequenceId};
 
 /// The schemas that PostgreSQL keeps for itself.
@@ -43,6 +48,14 @@ pub const SCHEMAS: [&str; 2] = ["pg_catalog", "information_schema"];
 
 /// The OID that the one database of a server has.
 pub const DATABASE_OID: u32 = oid::DATABASE;
+
+/// The name of a field's type as messages have it.
+pub(crate) fn type_name(field: &Field) -> String {
+    match EnumType::of_field(field) {
+        Some(of) => of.to_string(),
+        None => definition::format_type(type_of(field).oid, None),
+    }
+}
 
 /// The OID of a collection in `pg_class`.
 pub fn collection_oid(id: CollectionId) -> u32 {

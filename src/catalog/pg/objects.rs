@@ -12,6 +12,7 @@ use crate::catalog::pg_type::{self, PgType, type_of};
 use crate::catalog::system::{SYSTEM_SCHEMA, system_tables};
 use crate::storage::change::{QualifiedName, View};
 use crate::storage::collection::Collection;
+use crate::storage::enum_type::EnumType;
 use crate::storage::index::{Index, IndexKey, IndexPart};
 use crate::storage::schema::{Column, FieldId};
 use crate::storage::sequence::{Generates, Sequence};
@@ -101,6 +102,8 @@ pub(super) struct Objects {
     /// OIDs and names, in the order of the names.
     pub namespaces: Vec<(u32, String)>,
     pub relations: Vec<Relation>,
+    /// The types of users.
+    pub types: Vec<Arc<EnumType>>,
     by_oid: HashMap<u32, usize>,
     by_name: HashMap<(u32, String), usize>,
 }
@@ -130,6 +133,7 @@ impl Objects {
         let named = |(i, r): (usize, &Relation)| ((r.namespace, r.name.clone()), i);
         Self {
             namespaces: namespaces.collect(),
+            types: snapshot.types().cloned().collect(),
             by_oid: by_oid.collect(),
             by_name: relations.iter().enumerate().map(named).collect(),
             relations,

@@ -5,7 +5,7 @@
 //! it. Schemas, views and functions have no ids, so theirs are made of a hash of their names. The kinds of objects lie
 //! in ranges of their own, below 2^31 because some clients read OIDs as signed numbers.
 
-use crate::catalog::pg_type::oid;
+use crate::catalog::pg_type::{OID_RANGE as RANGE, oid};
 use crate::storage::schema::{CollectionId, FieldId, IndexId, SequenceId};
 
 /// The catalog `pg_class`, in `classoid` columns.
@@ -59,7 +59,8 @@ const INDEXES: u32 = 9 << 27;
 const SEQUENCES: u32 = 10 << 27;
 const CHECKS: u32 = 11 << 27;
 const INDEX_CONSTRAINTS: u32 = 12 << 27;
-const RANGE: u32 = 1 << 27;
+/// Those from 13 on are of enum types and of their arrays.
+const ENUM_LABELS: u32 = 15 << 27;
 
 fn in_range(start: u32, id: u64) -> u32 {
     // Ids come from one counter; after 2^27 of them an OID could come twice, in another collection's lifetime.
@@ -88,6 +89,11 @@ pub(super) fn key_index(id: CollectionId) -> u32 {
 /// An index that CREATE INDEX defined.
 pub(super) fn index(id: IndexId) -> u32 {
     in_range(INDEXES, id.0)
+}
+
+/// A value of an enum type.
+pub(super) fn enum_label(id: u64) -> u32 {
+    in_range(ENUM_LABELS, id)
 }
 
 /// A sequence.
@@ -159,6 +165,8 @@ pub(super) fn collation_of(type_oid: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalog::pg_type::{enum_array_oid, enum_oid};
+    use crate::storage::schema::TypeId;
 
     #[test]
     fn kinds_do_not_meet_and_stay_signed() {
@@ -175,6 +183,9 @@ mod tests {
             schema("tenant"),
             view("public", "v"),
             function("f"),
+            enum_oid(TypeId(u64::MAX)),
+            enum_array_oid(TypeId(u64::MAX)),
+            enum_label(u64::MAX),
         ];
         let mut ranges: Vec<u32> = all.iter().map(|oid| oid / RANGE).collect();
         ranges.sort_unstable();

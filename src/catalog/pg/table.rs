@@ -18,7 +18,7 @@ use super::live::LiveRelation;
 use super::objects::{Objects, Source};
 use super::relation::{self, SystemRelation};
 use super::rows::Rows;
-use super::{class, fixed, global, oid, references, roles, views};
+use super::{class, fixed, global, oid, references, roles, types, views};
 use crate::catalog::provider::ViewPlanner;
 
 /// `pg_catalog` or `information_schema`.
@@ -164,7 +164,11 @@ fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objec
         "pg_opclass" => global::pg_opclass(rows),
         "pg_collation" => global::pg_collation(rows),
         "pg_language" => global::pg_language(rows),
-        "pg_type" => global::pg_type(rows),
+        "pg_type" => {
+            global::pg_type(rows);
+            types::pg_type(rows, context, objects);
+        }
+        "pg_enum" => types::pg_enum(rows, objects),
         "pg_range" => global::pg_range(rows),
         "pg_operator" => global::pg_operator(rows),
         "pg_cast" => global::pg_cast(rows),

@@ -10,8 +10,8 @@ use super::{grants, members, owners, roles};
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{qualify, schema_name};
-use crate::sql::sequence;
-use crate::sql::session::{Session, Tag, done};
+use crate::sql::session::{Planning, Session, Tag, done};
+use crate::sql::{enums, sequence};
 use crate::storage::access::{Object, Rights};
 use crate::storage::change::Change;
 use crate::storage::role::{Role, RoleId};
@@ -152,6 +152,11 @@ impl<'a> Acting<'a> {
     pub(super) fn sequence(&self, name: &ObjectName) -> Result<Object> {
         let sequence = sequence::find(self.session, self.snapshot, name)?;
         Ok(Object::Sequence(sequence.id))
+    }
+
+    pub(super) fn type_named(&self, name: &ObjectName) -> Result<Object> {
+        let of = enums::find(&Planning::new(self.session), name)?;
+        Ok(Object::Type(of.id))
     }
 
     pub(super) fn schema(&self, name: &ObjectName) -> Result<Object> {

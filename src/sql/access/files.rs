@@ -148,6 +148,7 @@ impl Session {
             | Statement::DropIndex(_)
             | Statement::RenameIndex(_)
             | Statement::Sequence(_)
+            | Statement::Type(_)
             | Statement::Compact(_)
             | Statement::CancelCompaction(_)
             | Statement::Export(_)

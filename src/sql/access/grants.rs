@@ -24,6 +24,9 @@ pub(super) fn name_of(snapshot: &Snapshot, object: &Object) -> String {
         Object::Sequence(id) => snapshot
             .sequence(*id)
             .map_or_else(|| id.to_string(), |s| s.name.name.clone()),
+        Object::Type(id) => snapshot
+            .type_by_id(*id)
+            .map_or_else(|| id.to_string(), |of| of.name.name.clone()),
     }
 }
 
@@ -119,7 +122,9 @@ fn wanted(object: &Object, grant: &GrantPrivileges) -> Result<Privileges> {
     if let Some(unknown) = grant.privileges.iter().find(|p| !known.has(**p)) {
         let kind = match object {
             Object::Collection(_) | Object::View(_) => "table",
-            Object::Database | Object::Schema(_) | Object::Sequence(_) => object.kind(),
+            Object::Database | Object::Schema(_) | Object::Sequence(_) | Object::Type(_) => {
+                object.kind()
+            }
         };
         let message = format!("invalid privilege type {} for {kind}", unknown.name());
         return Err(Error::invalid(sqlstate::INVALID_GRANT_OPERATION, message));

@@ -48,6 +48,7 @@ fn find(acting: &Acting<'_>, object: &Owned) -> Result<Object> {
     match object {
         Owned::Table(name) => acting.relation(name),
         Owned::Sequence(name) => acting.sequence(name),
+        Owned::Type(name) => acting.type_named(name),
         Owned::Schema(name) => acting.schema(name),
         Owned::Database(name) => acting.database(name),
         Owned::View(name) => match acting.relation(name)? {
@@ -69,6 +70,10 @@ fn check_place(acting: &Acting<'_>, object: &Object) -> Result<()> {
         Object::View(name) => Object::Schema(name.schema.clone()),
         Object::Sequence(id) => match acting.snapshot.sequence(*id) {
             Some(sequence) => Object::Schema(sequence.name.schema.clone()),
+            None => return Ok(()),
+        },
+        Object::Type(id) => match acting.snapshot.type_by_id(*id) {
+            Some(of) => Object::Schema(of.name.schema.clone()),
             None => return Ok(()),
         },
         Object::Collection(id) => match acting.snapshot.collection_by_id(*id) {
@@ -140,7 +145,8 @@ pub(super) fn reassign(
 /// DROP OWNED BY: what the roles own goes, and what was granted to them.
 pub(super) fn drop(acting: &Acting<'_>, owners: &[RoleName]) -> Result<Vec<Change>> {
     let owners = self::owners(acting, owners, "drop")?;
-    let (mut relations, mut schemas, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut relations, mut types) = (Vec::new(), Vec::new());
+    let (mut schemas, mut others) = (Vec::new(), Vec::new());
     for (object, access) in owners.iter().flat_map(|id| acting.snapshot.objects_of(*id)) {
         match object {
             _ if !owners.contains(&access.owner) || *object == Object::Database => {
@@ -158,11 +164,14 @@ pub(super) fn drop(acting: &Acting<'_>, owners: &[RoleName]) -> Result<Vec<Chang
             Object::View(name) => relations.push(Change::DropView(name.clone())),
             Object::Sequence(id) if is_owned(acting, *id) => {}
             Object::Sequence(id) => relations.push(Change::DropSequence(*id)),
+            Object::Type(id) => types.push(Change::DropType(*id)),
             Object::Schema(name) => schemas.push(Change::DropSchema(name.clone())),
             Object::Database => {}
         }
     }
-    Ok(relations.into_iter().chain(schemas).chain(others).collect())
+    // Types go after the columns that have them.
+    let changes = relations.into_iter().chain(types);
+    Ok(changes.chain(schemas).chain(others).collect())
 }
 
 /// Whether the sequence goes with a column.

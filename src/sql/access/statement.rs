@@ -104,6 +104,8 @@ pub enum Owned {
     View(ObjectName),
     /// A sequence.
     Sequence(ObjectName),
+    /// A type.
+    Type(ObjectName),
     /// A schema.
     Schema(ObjectName),
     /// The database.
@@ -227,6 +229,7 @@ impl AccessStatement {
                 Owned::Table(_) => "ALTER TABLE",
                 Owned::View(_) => "ALTER VIEW",
                 Owned::Sequence(_) => "ALTER SEQUENCE",
+                Owned::Type(_) => "ALTER TYPE",
                 Owned::Schema(_) => "ALTER SCHEMA",
                 Owned::Database(_) => "ALTER DATABASE",
             },

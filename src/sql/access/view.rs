@@ -23,6 +23,11 @@ pub struct ViewNode {
 }
 
 impl ViewNode {
+    /// Its query.
+    pub fn query(&self) -> &LogicalPlan {
+        &self.input
+    }
+
     /// The query of a view, marked as such.
     pub fn plan(name: QualifiedName, owner: RoleId, input: LogicalPlan) -> LogicalPlan {
         let node = Arc::new(Self { name, owner, input });

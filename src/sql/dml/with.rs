@@ -22,6 +22,8 @@ use futures::future::BoxFuture;
 use super::{quoted, select, table};
 use crate::catalog::dml::{PartRole, WithNode};
 use crate::catalog::parts::PartTable;
+use crate::catalog::provider::ROWS_CATALOG;
+use crate::catalog::table::CollectionTable;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::mend::refuse_merged;
 use crate::sql::output_names::OutputNames;
@@ -30,6 +32,8 @@ use crate::sql::prepared::analyzed;
 use crate::sql::session::{Planning, Tag};
 use crate::sql::statement::{Insert, Statement};
 use crate::storage::collection::Collection;
+use crate::storage::engine::Engine;
+use crate::storage::schema::Version;
 
 /// The catalog of tables that are the rows of a part of a statement, as EXPLAIN shows them; nothing is looked up in it.
 const PARTS_CATALOG: &str = "shelfmark_parts";
@@ -140,7 +144,7 @@ fn statement_of(query: &Query) -> Result<Statement> {
     })
 }
 
-/// The names of WITH that the queries of a statement may use.
+/// The names that the queries of a statement may use beside those of the catalog: most are those of its WITH.
 #[derive(Debug, Clone, Default)]
 pub(in crate::sql) struct CommonNames {
     recursive: bool,
@@ -149,9 +153,18 @@ pub(in crate::sql) struct CommonNames {
 }
 
 impl CommonNames {
-    /// The tables that stand for rows which are kept.
+    /// The tables that are not the catalog's.
     pub fn tables(&self) -> &[(TableReference, Arc<dyn TableProvider>)] {
         &self.tables
+    }
+
+    /// A collection of a version that the session does not see yet, with the addresses of its rows.
+    pub fn add_rows(&mut self, engine: Arc<Engine>, collection: &Arc<Collection>, read: Version) {
+        let name = &collection.name;
+        let reference = TableReference::full(ROWS_CATALOG, &*name.schema, &*name.name);
+        let table = CollectionTable::new(engine, Arc::clone(collection), read);
+        self.tables
+            .push((reference, Arc::new(table.with_row_address())));
     }
 
     /// Puts the names before those of the query's own.

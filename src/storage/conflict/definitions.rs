@@ -6,9 +6,15 @@ use crate::storage::collection::Collection;
 use crate::storage::schema::Version;
 use crate::storage::snapshot::Snapshot;
 
-/// That the schema is still the one that the change was made for. To a replace it does not matter: its outputs are as its
-/// inputs were, written under an earlier schema, and with the same rows.
+/// That the schema or type is still the one that the change was made for. To a replace it does not matter: its outputs are
+/// as its inputs were, written under an earlier schema, and with the same rows.
 pub(super) fn check_schema(current: &Snapshot, change: &Change, read: Version) -> Result<()> {
+    if let Change::AlterType(of) = change
+        && current.type_changed_since(of.id, read)
+    {
+        let message = format!("type \"{}\" was altered by a concurrent commit", of.name);
+        return Err(Error::conflict(message));
+    }
     let collection = match change {
         Change::Append(append) => append.collection,
         Change::AddSegments(collection, _) => *collection,

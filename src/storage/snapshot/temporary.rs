@@ -102,7 +102,7 @@ impl Snapshot {
         next.definitions = None;
         next.put_schema(TEMPORARY_SCHEMA.to_string());
         for collection in &relations.collections {
-            next.put_collection(Arc::clone(collection));
+            next.put_collection(next.with_current_types(collection));
         }
         for sequence in &relations.sequences {
             next.put_sequence(Sequence::clone(sequence));
@@ -139,9 +139,13 @@ impl Snapshot {
             }
             Change::DropSequence(id) | Change::Reserve(id, ..) => sequence(*id),
             Change::SetAccess(object, _) => self.is_temporary_object(object),
-            Change::Job(_) | Change::CreateRole(_) | Change::AlterRole(_) | Change::DropRole(_) => {
-                false
-            }
+            Change::CreateType(of) => of.name.schema == TEMPORARY_SCHEMA,
+            Change::AlterType(_)
+            | Change::DropType(_)
+            | Change::Job(_)
+            | Change::CreateRole(_)
+            | Change::AlterRole(_)
+            | Change::DropRole(_) => false,
         }
     }
 
@@ -152,6 +156,7 @@ impl Snapshot {
             Object::View(name) => Some(&name.schema),
             Object::Collection(id) => self.collection_by_id(*id).map(|c| &c.name.schema),
             Object::Sequence(id) => self.sequence(*id).map(|s| &s.name.schema),
+            Object::Type(id) => self.type_by_id(*id).map(|of| &of.name.schema),
         };
         schema.is_some_and(|schema| schema == TEMPORARY_SCHEMA)
     }

@@ -2,12 +2,13 @@
 
 use super::{Call, Definition, Gives, Value};
 use crate::catalog::pg::definition::{
-    format_type, function_arguments, function_result, index_definition, index_of_constraint,
-    index_part, key_definition,
+    function_arguments, function_result, index_definition, index_of_constraint, index_part,
+    key_definition,
 };
 use crate::catalog::pg::fixed::{self, lines, named_function};
 use crate::catalog::pg::oid;
 use crate::catalog::pg::references::references;
+use crate::catalog::pg::types;
 use crate::catalog::pg::views::definition;
 use datafusion::common::Result;
 
@@ -68,7 +69,8 @@ fn nothing(_: &Call<'_>) -> Result<Value> {
 
 fn type_name(call: &Call<'_>) -> Result<Value> {
     let typmod = call.int(1).and_then(|m| i32::try_from(m).ok());
-    Ok(call.oid(0).map(|oid| format_type(oid, typmod)).into())
+    let name = |oid| types::type_name(call.context, call.config, oid, typmod);
+    Ok(call.oid(0).map(name).into())
 }
 
 /// The definition of an index, or of its nth column.
@@ -124,7 +126,10 @@ fn object(call: &Call<'_>) -> Result<Value> {
     let (class, object) = (call.oid(0).unwrap_or(0), call.oid(1).unwrap_or(0));
     let objects = call.context.objects();
     Ok(match class {
-        oid::PG_TYPE => Value::from(format!("type {}", format_type(object, None))),
+        oid::PG_TYPE => {
+            let name = types::type_name(call.context, call.config, object, None);
+            Value::from(format!("type {name}"))
+        }
         oid::PG_PROC => named_function(object)
             .map(|f| {
                 let arguments = function_arguments(object).unwrap_or_default();

@@ -19,7 +19,7 @@ use crate::catalog::pg::definition::{
     format_type, function_arguments, qualified, quote_ident, quote_literal,
 };
 use crate::catalog::pg::fixed::{self, functions_of_name, named_function, named_type};
-use crate::catalog::pg::{oid, roles};
+use crate::catalog::pg::{oid, roles, types};
 use crate::catalog::pg_type;
 use crate::error::{Error, sqlstate};
 use crate::storage::schema::SQL_TYPE_KEY;
@@ -207,7 +207,7 @@ impl RegType {
                 };
                 relation.map(|r| r.oid)
             }
-            Self::Type => type_of_sql(text),
+            Self::Type => type_of_sql(text).or_else(|| user_type(context, config, text)),
             Self::Function => functions_of_name(&name).first().map(|f| f.oid),
             Self::Procedure => procedure(text),
             Self::Namespace => {
@@ -233,6 +233,9 @@ impl RegType {
                     false => qualified(&relation.schema, &relation.name),
                 }
             }),
+            Self::Type if context.objects().user_type(oid).is_some() => {
+                return types::type_name(context, config, oid, None);
+            }
             Self::Type => named_type(oid).map(|_| format_type(oid, None)),
             Self::Function => named_function(oid).map(|f| match functions_of_name(f.name).len() {
                 1 => quote_ident(f.name),
@@ -297,6 +300,18 @@ fn split_name(text: &str) -> (Option<String>, String) {
 
 fn at_dot(mut rest: impl Iterator<Item = char>) -> bool {
     rest.find(|c| !c.is_whitespace()).is_none_or(|c| c == '.')
+}
+
+/// The OID of a type that CREATE TYPE made.
+fn user_type(context: &PgContext, config: &ConfigOptions, text: &str) -> Option<u32> {
+    let (text, prefix) = match text.trim().strip_suffix("[]") {
+        Some(element) => (element, "_"),
+        None => (text, ""),
+    };
+    let (schema, name) = split_name(text);
+    let name = format!("{prefix}{name}");
+    let path = search_path(config);
+    context.objects().find_type(schema.as_deref(), &name, &path)
 }
 
 /// The OID of a type as SQL names it.

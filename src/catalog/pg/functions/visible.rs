@@ -3,11 +3,16 @@
 use super::{Call, Definition, Gives, Value};
 use crate::catalog::pg::context::search_path;
 use crate::catalog::pg::fixed::{named_function, named_type, namespace_of};
+use crate::catalog::pg::types::is_visible;
 use datafusion::common::Result;
 
 pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("pg_table_is_visible", 1..=1, Gives::Bool, table),
     Definition::new("pg_type_is_visible", 1..=1, Gives::Bool, |c| {
+        let objects = c.context.objects();
+        if let Some(found) = c.oid(0).and_then(|oid| objects.user_type(oid)) {
+            return Ok(is_visible(objects, c.config, found.of).into());
+        }
         Ok(c.oid(0)
             .filter(|oid| named_type(*oid).is_some())
             .map(|oid| in_path(c, oid))

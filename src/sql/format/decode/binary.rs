@@ -14,6 +14,7 @@ use arrow::datatypes::{
 use super::column_type::column_type;
 use super::list;
 use crate::catalog::assign::{RowError, cast_to};
+use crate::catalog::pg_type::is_enum_oid;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::format::number::{invalid, numeric_text};
@@ -90,6 +91,7 @@ pub(super) fn values(oid: u32, field: &Field, cells: &[Cell<'_>]) -> Result<Arra
         }
         oid => match PgType::of_oid(oid) {
             array if array.element().is_some() => list::arrays(field, cells)?,
+            label if is_enum_oid(label.oid) => texts(cells)?,
             four if four.length == 4 => {
                 primitive::<UInt32Type, 4>(cells, |b| Ok(u32::from_be_bytes(b)))?
             }

@@ -1,9 +1,12 @@
 //! The column type that has a field's values, so that parameters are read as stored values are.
 
+use std::sync::Arc;
+
 use arrow::datatypes::{DataType, Field};
 use shelfmark_udfs::{BitType, Element, SparseType, VectorType};
 
 use crate::sql::format::{oid, type_of};
+use crate::storage::enum_type::EnumType;
 use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
 
 /// `None` for a type that columns cannot have.
@@ -23,6 +26,9 @@ pub(super) fn column_type(field: &Field) -> Option<ColumnType> {
     }
     if let Some(sparse) = SparseType::of_field(field) {
         return Some(sparse.into());
+    }
+    if let Some(of) = EnumType::of_field(field) {
+        return Some(C::Enum(Arc::new(of)));
     }
     Some(match data_type {
         D::Dictionary(_, values) => {

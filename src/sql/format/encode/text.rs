@@ -5,6 +5,7 @@ use arrow::datatypes::DataType;
 use bytes::{BufMut, BytesMut};
 
 use super::column::{Put, Target};
+use crate::catalog::pg_type::is_enum_oid;
 use crate::error::{Error, Result};
 use crate::sql::format::number::invalid;
 use crate::sql::format::sparse;
@@ -27,6 +28,7 @@ pub(super) fn texts(array: &ArrayRef, target: Target<'_>) -> Result<Put> {
         oid::INT2VECTOR | oid::OIDVECTOR | oid::TID | oid::PG_LSN | oid::ACLITEM => {
             return Err(no_binary());
         }
+        oid if is_enum_oid(oid) => put_plain,
         _ if target.pg_type.length == 4 => return Err(no_binary()),
         _ => put_plain,
     };

@@ -1,0 +1,129 @@
+//! Enum types in queries: values are texts whose field carries the type; what compares them asks it for their order.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`EnumRule`] | gives casts, comparisons, ORDER BY, `min`, `max` and the like the meaning that they have for enums |
+//! | [`functions`] | `enum_first`, `enum_last`, `enum_range` |
+//!
+//! Equal values have equal texts, so that `=`, joins, GROUP BY and DISTINCT stay what pruning and indexes know. An order is
+//! never that of the texts: both sides become places in the declaration, which statistics of the texts say nothing about.
+
+mod expression;
+mod functions;
+mod range;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
+use datafusion::optimizer::AnalyzerRule;
+
+use self::expression::{key, rewrite, sort_keys};
+pub(crate) use self::range::functions;
+use crate::storage::enum_type::is_enum;
+
+/// Gives expressions the meaning that they have for enums. It runs before types are coerced: by then literals beside an
+/// enum are values of its type.
+#[derive(Debug, Default)]
+pub(crate) struct EnumRule;
+
+impl AnalyzerRule for EnumRule {
+    fn name(&self) -> &str {
+        "enums"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        match mentions_enums(&plan)? {
+            true => Ok(plan.transform_up_with_subqueries(in_node)?.data),
+            false => Ok(plan),
+        }
+    }
+}
+
+/// The expression over rows of that schema with the meaning that it has for enums, where no plan holds it.
+///
+/// # Errors
+/// 22P02 for a literal that is no value of the enum beside it, 42883 and 42846 for types that do not go together.
+pub(crate) fn in_expression(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+    if !schema.fields().iter().any(|field| is_enum(field)) && !casts_to_enum(&expr)? {
+        return Ok(expr);
+    }
+    Ok(expr.transform_up(|expr| rewrite(expr, schema))?.data)
+}
+
+/// Whether a value of an enum can be anywhere in the plan: in a column that it scans, or made by a cast or a parameter.
+fn mentions_enums(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            found |= scan.source.schema().fields().iter().any(|f| is_enum(f));
+        }
+        if let LogicalPlan::Extension(_) = node {
+            found |= node.schema().fields().iter().any(|f| is_enum(f));
+        }
+        node.apply_expressions(|expr| {
+            found |= casts_to_enum(expr)?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(match found {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
+}
+
+fn casts_to_enum(expr: &Expr) -> Result<bool> {
+    expr.exists(|expr| {
+        Ok(match expr {
+            Expr::Cast(cast) => is_enum(&cast.field),
+            Expr::Placeholder(parameter) => parameter.field.as_ref().is_some_and(|f| is_enum(f)),
+            _ => false,
+        })
+    })
+}
+
+fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = schema_below(&plan)?;
+    let plan = order(plan);
+    let names = NamePreserver::new(&plan);
+    let plan = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
+        Ok(rewritten.update_data(|expr| name.restore(expr)))
+    })?;
+    // Also where only the inputs say more of their columns than before.
+    Ok(Transformed::yes(plan.data.recompute_schema()?))
+}
+
+/// The columns that a node's expressions may name.
+fn schema_below(plan: &LogicalPlan) -> Result<DFSchema> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = plan {
+        let (name, source) = (scan.table_name.clone(), scan.source.schema());
+        schema.merge(&DFSchema::try_from_qualified_schema(name, &source)?);
+    }
+    Ok(schema)
+}
+
+/// The keys that a node itself sorts by.
+fn order(plan: LogicalPlan) -> LogicalPlan {
+    match plan {
+        LogicalPlan::Sort(mut sort) => {
+            sort_keys(&mut sort.expr, sort.input.schema());
+            LogicalPlan::Sort(sort)
+        }
+        LogicalPlan::Distinct(Distinct::On(mut distinct)) => {
+            let schema = distinct.input.schema();
+            let on = distinct.on_expr.into_iter();
+            distinct.on_expr = on.map(|expr| key(expr, schema)).collect();
+            if let Some(sort) = &mut distinct.sort_expr {
+                sort_keys(sort, schema);
+            }
+            LogicalPlan::Distinct(Distinct::On(distinct))
+        }
+        plan => plan,
+    }
+}

@@ -16,6 +16,7 @@ mod backup;
 mod check;
 mod clock;
 pub mod command;
+mod comment;
 mod compaction;
 mod complexity;
 mod constraint;

@@ -15,7 +15,7 @@ use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Drop, DropKind, Explain, Persistence, Statement};
 use super::tokens::{LineIndex, is_blank, tokenize};
-use super::{access, copy, define, dml, enums, export, index, sequence, versions};
+use super::{access, comment, copy, define, dml, enums, export, index, sequence, versions};
 use crate::error::{Error, Result, sqlstate};
 
 /// Parses one statement within the default limits; a semicolon after it is allowed.
@@ -82,6 +82,7 @@ impl Grammar<'_> {
         }
         match (first.as_str(), second.as_str()) {
             _ if self.is_transaction() => self.transaction(),
+            _ if comment::is_comment(self) => comment::parse(self),
             _ if self.is_script() => self.script(),
             ("EXPLAIN", _) => self.explain(),
             ("CREATE", _) if self.creates_ours() => self.create(),

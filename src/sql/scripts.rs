@@ -36,7 +36,7 @@ pub enum Script {
     },
     /// ALTER EXTENSION .. UPDATE.
     AlterExtension(String),
-    /// COMMENT ON.
+    /// COMMENT ON something whose comments are not kept.
     Comment,
     /// ANALYZE.
     Analyze(Vec<ObjectName>),
@@ -122,7 +122,7 @@ impl Session {
                 Ok(())
             }
             Script::Comment => {
-                self.notice("comments are not kept");
+                self.notice("comments on such objects are not kept");
                 Ok(())
             }
             Script::Analyze(names) => check_collections(self, names),

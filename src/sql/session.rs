@@ -33,8 +33,8 @@ use super::texts::Texts;
 use super::transaction::Block;
 use super::variables::Variables;
 use super::{
-    access, backup, check, compaction, copy, create, cursor, dml, enums, explain, export, index,
-    named, scripts, sequence, transaction, variables,
+    access, backup, check, comment, compaction, copy, create, cursor, dml, enums, explain, export,
+    index, named, scripts, sequence, transaction, variables,
 };
 use crate::catalog::advisory::SessionLocks;
 use crate::catalog::options::PinnedSnapshot;
@@ -472,6 +472,7 @@ impl<'a> Planning<'a> {
             Statement::RenameIndex(rename) => index::rename(session, rename),
             Statement::Sequence(statement) => sequence::plan(session, *statement),
             Statement::Type(statement) => enums::plan(session, *statement),
+            Statement::Comment(on) => comment::plan(session, *on),
             Statement::Compact(compact) => compaction::compact(self, *compact),
             Statement::ShowCompaction(job) => compaction::show(session, job),
             Statement::ShowCompactions(name) => compaction::list(self, name).await,

@@ -6,6 +6,7 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
 use super::access::AccessStatement;
+use super::comment::Comment;
 use super::cursor::{Declare, Fetch};
 use super::dml::{MergeStatement, WithStatement};
 use super::enums::TypeStatement;
@@ -70,6 +71,8 @@ pub enum Statement {
     Sequence(Box<SequenceStatement>),
     /// CREATE, ALTER and DROP TYPE.
     Type(Box<TypeStatement>),
+    /// COMMENT ON.
+    Comment(Box<Comment>),
     /// INSERT.
     Insert(Box<Insert>),
     /// UPDATE.
@@ -545,6 +548,7 @@ impl Statement {
             Self::Alter(_) => (Effect::Writes, "ALTER TABLE"),
             Self::Sequence(sequence) => (Effect::Writes, sequence.tag()),
             Self::Type(statement) => (Effect::Writes, statement.tag()),
+            Self::Comment(_) => (Effect::Writes, "COMMENT"),
             Self::Insert(_) => (Effect::Writes, "INSERT"),
             Self::Update(_) => (Effect::Writes, "UPDATE"),
             Self::Delete(_) => (Effect::Writes, "DELETE"),

@@ -9,6 +9,7 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Object};
+use super::comment::Commented;
 use super::enum_type::EnumType;
 use super::index::{Index, SegmentFilter};
 use super::key_model::KeyModel;
@@ -92,6 +93,8 @@ pub enum Change {
     AlterType(EnumType),
     /// A type that no column has goes.
     DropType(TypeId),
+    /// A comment is as given from now on; `None` takes it away.
+    Comment(Commented, Option<String>),
     /// Bloom filters of a sealed segment come. Their files are durable before the commit is.
     AddFilters(CollectionId, SegmentId, Vec<SegmentFilter>),
     /// A computed item of a collection's clustering key is as trained from now on; its centroids are attached.
@@ -130,7 +133,8 @@ impl Change {
             | Self::DropSequence(_)
             | Self::CreateType(_)
             | Self::AlterType(_)
-            | Self::DropType(_) => true,
+            | Self::DropType(_)
+            | Self::Comment(..) => true,
         }
     }
 }

@@ -3,9 +3,9 @@
 //! ```text
 //! file = "SHELFCKP" | format u32 | crc32c u32 of what follows | record*     checkpoint/<version, 20 digits>.ckpt
 //! ```
-//! The records (`codec`) are one head, then schemas, types, views, sequences, jobs, roles, accesses, and per collection
-//! its models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
-//! Format 2 had neither models nor foreign keys, format 3 no types.
+//! The records (`codec`) are one head, then schemas, types, views, sequences, jobs, roles, accesses, comments, and per
+//! collection its models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
+//! Format 2 had neither models nor foreign keys, format 3 neither types nor comments.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -19,6 +19,7 @@ use super::access::{Access, Object};
 use super::change::{JobRecord, NewCollection, NewSegment, View};
 use super::codec::{Attachments, Reader, Record, encode_bitmap, encode_rows};
 use super::collection::{Collection, Segment};
+use super::comment::Commented;
 use super::disk::Files;
 use super::enum_type::EnumType;
 use super::growing::GrowingSegment;
@@ -56,6 +57,7 @@ enum Entry {
     Job(Box<JobRecord>),
     Role(Box<Role>),
     Access(Object, Access),
+    Comment(Commented, String),
     Collection {
         new: NewCollection,
         schema_version: Version,
@@ -246,6 +248,9 @@ pub(super) fn encode(snapshot: &Snapshot) -> Result<Vec<u8>> {
             vec![],
         )?;
     }
+    for (on, text) in snapshot.comments() {
+        put(&Entry::Comment(on.clone(), text.to_string()), vec![])?;
+    }
     for collection in snapshot.collections() {
         encode_collection(collection, &mut put)?;
     }
@@ -350,6 +355,7 @@ struct Restore {
     jobs: Vec<JobRecord>,
     roles: Vec<Role>,
     access: Vec<(Object, Access)>,
+    comments: Vec<(Commented, String)>,
     collections: HashMap<CollectionId, Collection>,
 }
 
@@ -370,6 +376,7 @@ impl Restore {
             Entry::Job(job) => self.jobs.push(*job),
             Entry::Role(role) => self.roles.push(*role),
             Entry::Access(object, access) => self.access.push((object, access)),
+            Entry::Comment(on, text) => self.comments.push((on, text)),
             Entry::Collection {
                 new,
                 schema_version,
@@ -441,6 +448,9 @@ impl Restore {
         self.access
             .into_iter()
             .for_each(|(object, access)| snapshot.put_access(object, access));
+        self.comments
+            .into_iter()
+            .for_each(|(on, text)| snapshot.put_comment(on, text.into()));
         let collections = self.collections.into_values();
         collections.for_each(|c| snapshot.put_collection(Arc::new(c)));
         self.jobs

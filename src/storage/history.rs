@@ -464,6 +464,7 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
         Change::CreateType(of) => format!("create type {}", of.name),
         Change::AlterType(of) => format!("alter type {}", of.name),
         Change::DropType(id) => format!("drop type {id}"),
+        Change::Comment(..) => "comment".to_string(),
         Change::AddFilters(id, segment, _) => {
             format!("index segment {segment} of {}", name(id))
         }

@@ -11,6 +11,7 @@ mod checkpointer;
 mod codec;
 pub mod collect;
 pub mod collection;
+pub mod comment;
 pub mod committer;
 mod conflict;
 pub mod deletes;

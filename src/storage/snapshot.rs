@@ -1,5 +1,6 @@
 //! The state of the database at one version: an immutable value, the fold of the commits up to it.
 
+mod comments;
 mod references;
 mod sequences;
 mod temporary;
@@ -17,6 +18,7 @@ use super::change::{
     AlterCollection, Append, Change, Commit, JobRecord, NewCollection, QualifiedName, Replace, View,
 };
 use super::collection::{Collection, Segment, check_rows};
+use super::comment::Commented;
 use super::enum_type::EnumType;
 use super::growing::GrowingSegment;
 use super::index::Index;
@@ -53,6 +55,7 @@ pub struct Snapshot {
     references: RedBlackTreeSetSync<(CollectionId, CollectionId)>,
     /// The types, each with the version that changed it last.
     types: RedBlackTreeMapSync<TypeId, (Arc<EnumType>, Version)>,
+    comments: RedBlackTreeMapSync<Commented, Arc<str>>,
     jobs: JobHistory,
     authority: Authority,
     /// The version below changes that are not committed: whoever reads this needs the files of that.
@@ -81,6 +84,7 @@ impl Snapshot {
             owned: RedBlackTreeMapSync::new_sync(),
             references: RedBlackTreeSetSync::new_sync(),
             types: RedBlackTreeMapSync::new_sync(),
+            comments: RedBlackTreeMapSync::new_sync(),
             jobs: JobHistory::new(),
             authority: Authority::new(),
             base: None,
@@ -336,9 +340,12 @@ impl Snapshot {
                 self.authority.set_access(object, access, self.version)
             }
             Change::CreateIndex(id, index) => self.create_index(*id, index),
-            Change::DropIndex(id, index) => self.update(*id, |c, _| {
-                c.remove_index(*index).then_some(()).ok_or_else(no_index)
-            }),
+            Change::DropIndex(id, index) => {
+                self.forget_comment(&Commented::Index(*id, *index));
+                self.update(*id, |c, _| {
+                    c.remove_index(*index).then_some(()).ok_or_else(no_index)
+                })
+            }
             Change::RenameIndex(id, index, name) => self.rename_index(*id, *index, name),
             Change::CreateSequence(sequence) => self.create_sequence(sequence),
             Change::AlterSequence(sequence) => self.alter_sequence(sequence),
@@ -347,6 +354,7 @@ impl Snapshot {
             Change::CreateType(of) => self.create_type(of),
             Change::AlterType(of) => self.alter_type(of),
             Change::DropType(id) => self.drop_type(*id),
+            Change::Comment(on, text) => self.comment(on, text.as_deref()),
             Change::AddFilters(id, segment, filters) => {
                 let files = filters.iter().filter_map(|f| f.file());
                 files.for_each(|file| self.use_id(file.0));
@@ -388,6 +396,7 @@ impl Snapshot {
             return Err(no_schema(name));
         }
         self.authority.forget(&Object::Schema(name.to_string()));
+        self.forget_comment(&Commented::Schema(name.to_string()));
         Ok(())
     }
 
@@ -424,6 +433,7 @@ impl Snapshot {
         self.collections.remove_mut(&id);
         self.authority.forget(&Object::Collection(id));
         self.jobs.forget_collection(id);
+        self.forget_comments_of(id);
         self.drop_owned(id, |_| true);
         Ok(())
     }
@@ -445,6 +455,7 @@ impl Snapshot {
         let mut schema = alter.schema.clone();
         if let Some(schema) = &mut schema {
             self.drop_owned(alter.id, |field| schema.column_by_id(field).is_none());
+            self.forget_comments_beside(alter.id, schema);
             if let Some(current) = self.with_types(schema)? {
                 *schema = current;
             }
@@ -496,6 +507,7 @@ impl Snapshot {
     fn drop_view(&mut self, name: &QualifiedName) -> Result<()> {
         if self.views.remove_mut(name) {
             self.authority.forget(&Object::View(name.clone()));
+            self.forget_comments_of_view(name);
             return Ok(());
         }
         let message = format!("view \"{name}\" does not exist");

@@ -223,7 +223,7 @@ pub(super) fn pg_cast(rows: &mut Rows) {
     fill(rows, fixed::CASTS, |_| true, |_| Vec::new());
 }
 
-pub(super) fn pg_description(rows: &mut Rows) {
+pub(super) fn pg_description(rows: &mut Rows, objects: &Objects) {
     fill(rows, fixed::DESCRIPTIONS, |_| true, |_| Vec::new());
     rows.push(&[
         ("objoid", oid::EXTENSION_VECTOR.into()),
@@ -238,11 +238,14 @@ pub(super) fn pg_description(rows: &mut Rows) {
         ("classoid", oid::PG_NAMESPACE.into()),
         ("description", "system catalog schema".into()),
     ]);
-    rows.push(&[
-        ("objoid", oid::NAMESPACE_PUBLIC.into()),
-        ("classoid", oid::PG_NAMESPACE.into()),
-        ("description", "standard public schema".into()),
-    ]);
+    let public = (oid::PG_NAMESPACE, oid::NAMESPACE_PUBLIC, 0);
+    if !objects.comments.contains_key(&public) {
+        rows.push(&[
+            ("objoid", oid::NAMESPACE_PUBLIC.into()),
+            ("classoid", oid::PG_NAMESPACE.into()),
+            ("description", "standard public schema".into()),
+        ]);
+    }
 }
 
 /// The functions of the session: with PostgreSQL's rows where it has functions of the name, else with one row that

@@ -10,6 +10,7 @@
 
 mod casts;
 mod class;
+mod comments;
 mod context;
 mod definition;
 mod fixed;
@@ -33,6 +34,7 @@ pub(crate) use casts::{RegTypeRule, show_names, small_literals};
 pub use context::{PgContext, SessionFacts};
 pub use functions::reg_type_of;
 pub use live::{Live, LiveRelation, Row, Signal, Value};
+pub(crate) use objects::key_name;
 pub use sequence_table::SequenceTable;
 pub(crate) use table::{SystemCatalog, SystemCatalogTable};
 

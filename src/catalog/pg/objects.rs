@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::Schema;
 
+use super::comments::{self, Place};
 use super::definition::quote_ident;
 use super::oid;
 use super::relation::{self, SystemRelation};
@@ -104,6 +105,8 @@ pub(super) struct Objects {
     pub relations: Vec<Relation>,
     /// The types of users.
     pub types: Vec<Arc<EnumType>>,
+    /// The comments that users made.
+    pub comments: HashMap<Place, Arc<str>>,
     by_oid: HashMap<u32, usize>,
     by_name: HashMap<(u32, String), usize>,
 }
@@ -134,6 +137,7 @@ impl Objects {
         Self {
             namespaces: namespaces.collect(),
             types: snapshot.types().cloned().collect(),
+            comments: comments::of(snapshot),
             by_oid: by_oid.collect(),
             by_name: relations.iter().enumerate().map(named).collect(),
             relations,
@@ -284,7 +288,7 @@ fn of_index(collection: &Arc<Collection>, index: &Arc<Index>, snapshot: &Snapsho
 }
 
 /// The name of a collection's primary key and of its index.
-pub(super) fn key_name(collection: &str) -> String {
+pub(crate) fn key_name(collection: &str) -> String {
     format!("{collection}_pkey")
 }
 

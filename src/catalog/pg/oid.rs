@@ -16,6 +16,8 @@ pub(super) const PG_PROC: u32 = 1255;
 pub(super) const PG_TYPE: u32 = 1247;
 /// The catalog `pg_namespace`.
 pub(super) const PG_NAMESPACE: u32 = 2615;
+/// The catalog `pg_database`.
+pub(super) const PG_DATABASE: u32 = 1262;
 /// The catalog `pg_extension`.
 pub(super) const PG_EXTENSION: u32 = 3079;
 /// The catalog `pg_constraint`.

@@ -18,7 +18,7 @@ use super::live::LiveRelation;
 use super::objects::{Objects, Source};
 use super::relation::{self, SystemRelation};
 use super::rows::Rows;
-use super::{class, fixed, global, oid, references, roles, types, views};
+use super::{class, comments, fixed, global, oid, references, roles, types, views};
 use crate::catalog::provider::ViewPlanner;
 
 /// `pg_catalog` or `information_schema`.
@@ -172,7 +172,11 @@ fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objec
         "pg_range" => global::pg_range(rows),
         "pg_operator" => global::pg_operator(rows),
         "pg_cast" => global::pg_cast(rows),
-        "pg_description" => global::pg_description(rows),
+        "pg_description" => {
+            global::pg_description(rows, objects);
+            comments::pg_description(rows, objects);
+        }
+        "pg_shdescription" => comments::pg_shdescription(rows, objects),
         "pg_proc" => global::pg_proc(rows, state),
         "pg_roles" | "pg_authid" => roles::pg_roles(rows, context),
         "pg_user" | "pg_shadow" => roles::pg_user(rows, context),

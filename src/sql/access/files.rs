@@ -149,6 +149,7 @@ impl Session {
             | Statement::RenameIndex(_)
             | Statement::Sequence(_)
             | Statement::Type(_)
+            | Statement::Comment(_)
             | Statement::Compact(_)
             | Statement::CancelCompaction(_)
             | Statement::Export(_)

@@ -6,6 +6,7 @@ use super::Snapshot;
 use crate::error::{Error, Result};
 use crate::storage::access::Object;
 use crate::storage::change::QualifiedName;
+use crate::storage::comment::Commented;
 use crate::storage::schema::{CollectionId, FieldId, SequenceId};
 use crate::storage::sequence::{Position, Sequence};
 
@@ -67,6 +68,7 @@ impl Snapshot {
             self.owned.remove_mut(&(owner.collection, owner.field));
         }
         self.authority.forget(&Object::Sequence(id));
+        self.forget_comment(&Commented::Sequence(id));
         Ok(())
     }
 
@@ -94,6 +96,7 @@ impl Snapshot {
         for sequence in self.owned_by(id, wanted) {
             self.sequences.remove_mut(&sequence.id);
             self.authority.forget(&Object::Sequence(sequence.id));
+            self.forget_comment(&Commented::Sequence(sequence.id));
             if let Some(owner) = sequence.owner {
                 self.owned.remove_mut(&(id, owner.field));
             }

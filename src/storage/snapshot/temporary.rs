@@ -7,6 +7,7 @@ use super::Snapshot;
 use crate::storage::access::{Access, Object};
 use crate::storage::change::{Change, QualifiedName};
 use crate::storage::collection::Collection;
+use crate::storage::comment::Commented;
 use crate::storage::schema::{CollectionId, SequenceId};
 use crate::storage::sequence::Sequence;
 
@@ -28,6 +29,7 @@ pub struct TemporaryRelations {
     collections: Vec<Arc<Collection>>,
     sequences: Vec<Arc<Sequence>>,
     access: Vec<(Object, Arc<Access>)>,
+    comments: Vec<(Commented, Arc<str>)>,
 }
 
 impl TemporaryRelations {
@@ -91,6 +93,7 @@ impl Snapshot {
         TemporaryRelations {
             collections: collections.cloned().collect(),
             sequences: sequences.cloned().collect(),
+            comments: self.temporary_comments(),
             access: accesses.map(|(o, a)| (o.clone(), Arc::clone(a))).collect(),
         }
     }
@@ -106,6 +109,9 @@ impl Snapshot {
         }
         for sequence in &relations.sequences {
             next.put_sequence(Sequence::clone(sequence));
+        }
+        for (on, text) in &relations.comments {
+            next.put_comment(on.clone(), Arc::clone(text));
         }
         for (object, access) in &relations.access {
             next.put_access(object.clone(), Access::clone(access));
@@ -139,6 +145,7 @@ impl Snapshot {
             }
             Change::DropSequence(id) | Change::Reserve(id, ..) => sequence(*id),
             Change::SetAccess(object, _) => self.is_temporary_object(object),
+            Change::Comment(on, _) => self.is_temporary_comment(on),
             Change::CreateType(of) => of.name.schema == TEMPORARY_SCHEMA,
             Change::AlterType(_)
             | Change::DropType(_)
@@ -146,6 +153,23 @@ impl Snapshot {
             | Change::CreateRole(_)
             | Change::AlterRole(_)
             | Change::DropRole(_) => false,
+        }
+    }
+
+    fn temporary_comments(&self) -> Vec<(Commented, Arc<str>)> {
+        let own = self
+            .comments()
+            .filter(|(on, _)| self.is_temporary_comment(on));
+        own.map(|(on, text)| (on.clone(), Arc::clone(text)))
+            .collect()
+    }
+
+    fn is_temporary_comment(&self, on: &Commented) -> bool {
+        match on {
+            Commented::Sequence(id) => self.is_temporary_object(&Object::Sequence(*id)),
+            other => other
+                .collection()
+                .is_some_and(|id| self.is_temporary_object(&Object::Collection(id))),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::Object;
 use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
+use crate::storage::comment::Commented;
 use crate::storage::enum_type::EnumType;
 use crate::storage::schema::{CollectionId, CollectionSchema, TypeId, Version};
 
@@ -74,6 +75,7 @@ impl Snapshot {
         }
         self.types.remove_mut(&id);
         self.authority.forget(&Object::Type(id));
+        self.forget_comment(&Commented::Type(id));
         Ok(())
     }
 

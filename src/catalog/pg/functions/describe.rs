@@ -50,7 +50,7 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("pg_describe_object", 3..=3, Gives::Text, object),
     Definition::new("obj_description", 1..=2, Gives::Text, description),
     Definition::new("shobj_description", 2..=2, Gives::Text, shared_description),
-    Definition::new("col_description", 2..=2, Gives::Text, nothing),
+    Definition::new("col_description", 2..=2, Gives::Text, column_description),
     // Of what is not counted.
     Definition::new("pg_stat_get_numscans", 1..=1, Gives::Int8, |_| {
         Ok(Value::Int(0))
@@ -152,8 +152,39 @@ fn object(call: &Call<'_>) -> Result<Value> {
     })
 }
 
-/// The comment of a type, operator, function, schema or extension; collections have none.
+/// The comment that users gave to an object of a catalog.
+fn comment(call: &Call<'_>, class: u32, column: i16) -> Option<String> {
+    let place = (class, call.oid(0)?, column);
+    let text = call.context.objects().comments.get(&place)?;
+    Some(text.to_string())
+}
+
+/// The comment of a column.
+fn column_description(call: &Call<'_>) -> Result<Value> {
+    let column = call.int(1).and_then(|n| i16::try_from(n).ok());
+    let text = column
+        .filter(|n| *n > 0)
+        .and_then(|n| comment(call, oid::PG_CLASS, n));
+    Ok(text.into())
+}
+
+/// The comment of an object: what users gave it, else that of a type, operator, function, schema or extension.
 fn description(call: &Call<'_>) -> Result<Value> {
+    let classes = match call.text(1).as_deref() {
+        Some("pg_class") => vec![oid::PG_CLASS],
+        Some("pg_type") => vec![oid::PG_TYPE],
+        Some("pg_namespace") => vec![oid::PG_NAMESPACE],
+        Some(_) => Vec::new(),
+        None => vec![oid::PG_CLASS, oid::PG_TYPE, oid::PG_NAMESPACE],
+    };
+    let mut texts = classes.into_iter().map(|class| comment(call, class, 0));
+    match texts.find_map(|text| text) {
+        Some(text) => Ok(text.into()),
+        None => fixed_description(call),
+    }
+}
+
+fn fixed_description(call: &Call<'_>) -> Result<Value> {
     let class = match call.text(1).as_deref() {
         Some("pg_type") => oid::PG_TYPE.to_string(),
         Some("pg_operator") => "2617".to_string(),
@@ -181,6 +212,9 @@ fn namespace_description(namespace: Option<u32>) -> Option<&'static str> {
     }
 }
 
-fn shared_description(_: &Call<'_>) -> Result<Value> {
-    Ok(Value::Null)
+fn shared_description(call: &Call<'_>) -> Result<Value> {
+    Ok(match call.text(1).as_deref() {
+        Some("pg_database") => comment(call, oid::PG_DATABASE, 0).into(),
+        _ => Value::Null,
+    })
 }

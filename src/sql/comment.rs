@@ -1,0 +1,253 @@
+//! COMMENT ON.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::sqlparser::ast::ObjectName;
+use datafusion::sql::sqlparser::tokenizer::Token;
+
+use super::create::plan_view;
+use super::ddl::{qualify, schema_name};
+use super::dml::no_column;
+use super::parser::{Grammar, name_parts};
+use super::session::{Planning, Session, Tag, done};
+use super::statement::Statement;
+use super::{enums, sequence};
+use crate::catalog::pg::key_name;
+use crate::catalog::provider::CATALOG;
+use crate::error::{Error, Result, sqlstate};
+use crate::storage::access::Object;
+use crate::storage::change::{Change, QualifiedName, View};
+use crate::storage::collection::Collection;
+use crate::storage::comment::Commented;
+
+/// COMMENT ON.
+#[derive(Debug, Clone)]
+pub struct Comment {
+    kind: Kind,
+    name: ObjectName,
+    /// The text; `None` is NULL.
+    text: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Table,
+    View,
+    Column,
+    Index,
+    Sequence,
+    Schema,
+    Type,
+    Database,
+}
+
+impl Kind {
+    fn of_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "TABLE" | "COLLECTION" => Self::Table,
+            "VIEW" => Self::View,
+            "COLUMN" => Self::Column,
+            "INDEX" => Self::Index,
+            "SEQUENCE" => Self::Sequence,
+            "SCHEMA" => Self::Schema,
+            "TYPE" => Self::Type,
+            "DATABASE" => Self::Database,
+            _ => return None,
+        })
+    }
+}
+
+/// Whether the next words comment on something whose comments are kept.
+pub(super) fn is_comment(grammar: &Grammar<'_>) -> bool {
+    grammar.word(0) == "COMMENT"
+        && grammar.word(1) == "ON"
+        && Kind::of_word(&grammar.word(2)).is_some()
+}
+
+/// `COMMENT ON kind name IS {'text' | NULL}`.
+pub(super) fn parse(grammar: &mut Grammar<'_>) -> Result<Statement> {
+    let kind = Kind::of_word(&grammar.word(2));
+    let kind = kind.ok_or_else(|| grammar.unexpected("what the comment is on"))?;
+    grammar.skip(3);
+    let name = grammar.name()?;
+    grammar.expect(&["IS"])?;
+    let text = match grammar.accept(&["NULL"]) {
+        true => None,
+        false => Some(text(grammar)?),
+    };
+    Ok(Statement::Comment(Box::new(Comment { kind, name, text })))
+}
+
+fn text(grammar: &mut Grammar<'_>) -> Result<String> {
+    match grammar.parser.next_token().token {
+        Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => Ok(text),
+        Token::DollarQuotedString(quoted) => Ok(quoted.value),
+        _ => {
+            grammar.unskip();
+            Err(grammar.unexpected("a text or NULL"))
+        }
+    }
+}
+
+/// COMMENT ON.
+pub(super) fn plan(session: &Session, comment: Comment) -> Result<(Tag, LogicalPlan)> {
+    let session = session.clone();
+    let comment = Arc::new(comment);
+    done("COMMENT", format!("Comment: {}", comment.name), move || {
+        let (session, comment) = (session.clone(), Arc::clone(&comment));
+        async move {
+            let _ddl = session.inner.core.ddl.lock().await;
+            let planning = Planning::new(&session);
+            let (on, object, name) = find(&planning, &comment).await?;
+            session.check_owner(&planning.snapshot, &object, &name)?;
+            // An empty text is none, as in PostgreSQL.
+            let text = comment.text.clone().filter(|text| !text.is_empty());
+            let changes = vec![Change::Comment(on, text)];
+            session.commit(&planning.snapshot, changes).await
+        }
+    })
+}
+
+/// What the comment is on, the object whose owner may give it one, and its name.
+async fn find(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, Object, String)> {
+    let name = &comment.name;
+    match comment.kind {
+        Kind::Table => {
+            let collection = match relation(planning, name)? {
+                Found::Collection(collection) => collection,
+                Found::View(view) => return Err(no_kind(&view.name, "table")),
+            };
+            let (id, name) = (collection.id, collection.name.name.clone());
+            Ok((Commented::Collection(id), Object::Collection(id), name))
+        }
+        Kind::View => {
+            let view = match relation(planning, name)? {
+                Found::View(view) => view,
+                Found::Collection(c) => return Err(no_kind(&c.name, "view")),
+            };
+            let found = view.name.clone();
+            let object = Object::View(found.clone());
+            Ok((Commented::View(found.clone()), object, found.name))
+        }
+        Kind::Column => column(planning, name).await,
+        Kind::Index => index(planning, name),
+        Kind::Sequence => {
+            let found = sequence::find(planning.session, &planning.snapshot, name)?;
+            let object = Object::Sequence(found.id);
+            Ok((
+                Commented::Sequence(found.id),
+                object,
+                found.name.name.clone(),
+            ))
+        }
+        Kind::Schema => {
+            let name = schema_name(name)?;
+            if !planning.snapshot.has_schema(&name) {
+                let message = format!("schema \"{name}\" does not exist");
+                return Err(Error::not_found(sqlstate::INVALID_SCHEMA_NAME, message));
+            }
+            let object = Object::Schema(name.clone());
+            Ok((Commented::Schema(name.clone()), object, name))
+        }
+        Kind::Type => {
+            let of = enums::find(planning, name)?;
+            let object = Object::Type(of.id);
+            Ok((Commented::Type(of.id), object, of.name.name.clone()))
+        }
+        Kind::Database => {
+            let name = schema_name(name)?;
+            if name != CATALOG {
+                let message = format!("database \"{name}\" does not exist");
+                return Err(Error::not_found(sqlstate::INVALID_CATALOG_NAME, message));
+            }
+            Ok((Commented::Database, Object::Database, name))
+        }
+    }
+}
+
+enum Found<'a> {
+    Collection(&'a Arc<Collection>),
+    View(&'a Arc<View>),
+}
+
+fn relation<'a>(planning: &'a Planning<'_>, name: &ObjectName) -> Result<Found<'a>> {
+    let name = qualify(name, &planning.session.search_path())?;
+    if let Some(collection) = planning.snapshot.collection(&name) {
+        return Ok(Found::Collection(collection));
+    }
+    let view = planning.snapshot.view(&name);
+    view.map(Found::View).ok_or_else(|| {
+        let message = format!("relation \"{name}\" does not exist");
+        Error::not_found(sqlstate::UNDEFINED_TABLE, message)
+    })
+}
+
+fn no_kind(name: &QualifiedName, kind: &str) -> Error {
+    let message = format!("\"{name}\" is not a {kind}");
+    Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message)
+}
+
+/// A column of a collection or view, as `table.column`.
+async fn column(planning: &Planning<'_>, name: &ObjectName) -> Result<(Commented, Object, String)> {
+    let mut table = name.clone();
+    table.0.pop();
+    if table.0.is_empty() {
+        let message = "column name must be qualified";
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+    }
+    let column = name_parts(name)?.pop().unwrap_or_default();
+    match relation(planning, &table)? {
+        Found::Collection(collection) => {
+            let found = collection.schema.column(&column);
+            let found = found.ok_or_else(|| no_column(&column, collection))?;
+            let (id, name) = (collection.id, collection.name.name.clone());
+            let on = Commented::Column(id, found.id);
+            Ok((on, Object::Collection(id), name))
+        }
+        Found::View(view) => {
+            let object = Object::View(view.name.clone());
+            let owner = planning.snapshot.access(&object).owner;
+            let snapshot = Arc::clone(&planning.snapshot);
+            let plan = plan_view(&planning.state, snapshot, view, owner).await?;
+            let mut fields = plan.schema().fields().iter();
+            let place = fields.position(|field| *field.name() == column);
+            let number = place.and_then(|place| u32::try_from(place + 1).ok());
+            let number = number.ok_or_else(|| {
+                let message = format!(
+                    "column \"{column}\" of relation \"{}\" does not exist",
+                    view.name
+                );
+                Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
+            })?;
+            let on = Commented::ViewColumn(view.name.clone(), number);
+            Ok((on, object, view.name.name.clone()))
+        }
+    }
+}
+
+/// An index, that of a primary key too; its owner is that of the collection.
+fn index(planning: &Planning<'_>, name: &ObjectName) -> Result<(Commented, Object, String)> {
+    let (schema, last) = super::ddl::qualified_parts(name)?;
+    let path = match schema {
+        Some(schema) => vec![schema],
+        None => planning.session.search_path().into_schemas(),
+    };
+    let found = path.iter().find_map(|schema| {
+        let named = QualifiedName::new(schema.as_str(), last.as_str());
+        if let Some((collection, index)) = planning.snapshot.index(&named) {
+            return Some((Commented::Index(collection.id, index.id), collection.id));
+        }
+        let mut collections = planning.snapshot.collections();
+        let keyed = collections.find(|c| {
+            let has_key = !c.schema.primary_key.is_empty();
+            has_key && c.name.schema == *schema && key_name(&c.name.name) == last
+        });
+        keyed.map(|c| (Commented::PrimaryKey(c.id), c.id))
+    });
+    let (on, collection) = found.ok_or_else(|| {
+        let message = format!("relation \"{last}\" does not exist");
+        Error::not_found(sqlstate::UNDEFINED_TABLE, message)
+    })?;
+    Ok((on, Object::Collection(collection), last))
+}

@@ -45,7 +45,7 @@ pub struct JobOptions {
     pub full: bool,
     /// Asked by the scheduler itself, which waits until it is worth it.
     pub automatic: bool,
-    /// Of an automatic clustering: bring the depth down to its bound now, whatever it costs.
+    /// Of an automatic clustering: bring the depth down to its bound now, whatever that takes.
     pub settle: bool,
     /// What it is limited to.
     pub scope: Scope,

@@ -14,7 +14,7 @@
 //! The levels are those of size-tiered merges (O'Neil et al., LSM-trees; RocksDB's universal compaction), confined to
 //! windows as Snowflake and Databend recluster.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::windows::{Piece, Window, depths, place, windows};
@@ -34,8 +34,14 @@ const FAN_IN_EDGE: usize = FAN_IN / 2;
 /// A request takes in what lies under the new rows while it is at most so many times what is new: the collection is
 /// then in perfect order at a cost that is still in proportion.
 const ABSORBED_PART_MAX: u64 = 4;
+/// By itself clustering brings the depth down while it rewrites no more than so many times what is new.
+const SETTLED_PART_MAX: u64 = FAN_IN as u64 + 1;
 /// Stands for the run that rows without one will make.
 const NEW_RUN: u64 = 0;
+/// The least number that stands for a run which several make together: above the ids of jobs.
+const UNITED_MIN: u64 = 1 << 63;
+/// The most times that windows are looked for until none is too deep: twice, as a rule.
+const PASSES_MAX: usize = 8;
 
 pub(super) fn cluster(
     collection: &Collection,
@@ -62,9 +68,13 @@ pub(super) fn cluster(
     if layout.new.bytes >= layout.clustered.bytes {
         return Ok(layout.everything("cluster"));
     }
-    Ok(match options.automatic && !options.settle {
-        true => layout.tiers(),
-        false => layout.settle(options.automatic),
+    if !options.automatic || options.settle {
+        return Ok(layout.settle(options.automatic));
+    }
+    let settled = layout.settle(true);
+    Ok(match layout.is_cheap(&settled) {
+        true => settled,
+        false => layout.tiers(),
     })
 }
 
@@ -190,11 +200,14 @@ impl<'a> Layout<'a> {
             }
         }
         for (level, pieces) in levels {
-            let found = windows(&pieces, FAN_IN, FAN_IN_EDGE);
-            for window in &found {
+            let mut taken = HashSet::new();
+            for window in windows(&pieces, FAN_IN, FAN_IN_EDGE) {
+                // A segment that reaches into two windows goes with the first.
+                let mut inputs = ids(&window.pieces);
+                inputs.retain(|id| taken.insert(*id));
                 let (level, runs) = (level.saturating_add(1), window.depth);
                 reasons.push(format!("put {runs} runs together where they overlap"));
-                groups.push(run_group(ids(&window.pieces), level));
+                groups.push(run_group(inputs, level));
             }
         }
         match groups.is_empty() {
@@ -203,41 +216,49 @@ impl<'a> Layout<'a> {
         }
     }
 
+    /// Whether a choice takes little in proportion to what is new.
+    fn is_cheap(&self, choice: &Choice) -> bool {
+        let Choice::Work(work) = choice else {
+            return false;
+        };
+        let inputs: HashSet<SegmentId> = work.inputs().collect();
+        let taken = self
+            .pieces
+            .iter()
+            .filter(|p| inputs.contains(&p.segment.id));
+        let bytes: u64 = taken.map(|p| p.weight.bytes).sum();
+        bytes <= SETTLED_PART_MAX.saturating_mul(self.new.bytes)
+    }
+
     /// Brings the depth down to its bound. A request also takes in what lies under the new rows, if that is little.
     fn settle(&self, automatic: bool) -> Choice {
         let absorbed = match automatic {
             true => HashSet::new(),
             false => self.absorbed(),
         };
-        let joins = |piece: &Piece, near: bool| near && absorbed.contains(&piece.run);
-        let pieces: Vec<Piece> = self
-            .pieces
-            .iter()
-            .zip(self.near_new())
-            .map(|(piece, near)| Piece {
-                run: if joins(piece, near) {
-                    NEW_RUN
-                } else {
-                    piece.run
-                },
-                ..*piece
-            })
-            .collect();
-        let of_windows = self.merges(&pieces);
-        let mut new: Vec<Piece> = pieces.into_iter().filter(|p| p.run == NEW_RUN).collect();
-        let mut groups = Vec::new();
-        for chosen in of_windows {
-            // Windows that need the new rows become one run with them.
-            match chosen.iter().any(|p| p.run == NEW_RUN) {
-                true => new.extend(chosen.into_iter().filter(|p| p.run != NEW_RUN)),
-                false => groups.push(run_group(ids(&chosen), next_level(&chosen))),
+        let mut pieces = self.pieces.clone();
+        for (piece, near) in pieces.iter_mut().zip(self.near_new()) {
+            if near && absorbed.contains(&piece.run) {
+                piece.run = NEW_RUN;
             }
         }
-        if !new.is_empty() || !self.growing.is_empty() {
-            let mut inputs = ids(&new);
-            inputs.extend(&self.growing);
-            groups.insert(0, run_group(inputs, next_level(&new)));
+        let mut united: BTreeMap<u64, Vec<Piece>> = BTreeMap::new();
+        for (number, piece) in self.unite(&pieces).into_iter().zip(&pieces) {
+            if is_united(number) {
+                united.entry(number).or_default().push(*piece);
+            }
         }
+        if !self.growing.is_empty() {
+            united.entry(NEW_RUN).or_default();
+        }
+        let group = |(number, pieces): (&u64, &Vec<Piece>)| {
+            let mut inputs = ids(pieces);
+            if *number == NEW_RUN {
+                inputs.extend(&self.growing);
+            }
+            run_group(inputs, next_level(pieces))
+        };
+        let groups: Vec<Group> = united.iter().map(group).collect();
         if groups.is_empty() {
             return Choice::NothingToDo(self.is_shallow());
         }
@@ -250,16 +271,42 @@ impl<'a> Layout<'a> {
         work(groups, reason)
     }
 
-    /// For each window that lies too deep, the segments of its smallest runs, as many as have to become one.
-    fn merges(&self, pieces: &[Piece<'a>]) -> Vec<Vec<Piece<'a>>> {
+    /// The number of each piece's run when in every window that lies too deep the smallest runs have become one, as many
+    /// as have to. What is made so may reach beyond its window, and is looked at again.
+    fn unite(&self, pieces: &[Piece<'a>]) -> Vec<u64> {
         let bound = self.settings.compaction_clustering_max_depth as usize;
-        let live: Vec<Piece> = pieces
-            .iter()
-            .filter(|p| p.run == NEW_RUN || !self.is_at_rest(p))
-            .copied()
-            .collect();
-        let found = windows(&live, bound + 1, bound / 2 + 1);
-        found.iter().map(|w| smallest_runs(w, bound)).collect()
+        let mut numbers: Vec<u64> = pieces.iter().map(|p| p.run).collect();
+        let places: HashMap<SegmentId, usize> =
+            pieces.iter().map(|p| p.segment.id).zip(0..).collect();
+        let mut next = UNITED_MIN;
+        for _ in 0..PASSES_MAX {
+            let numbered = pieces.iter().zip(&numbers);
+            let live: Vec<Piece> = numbered
+                .filter(|(piece, run)| is_united(**run) || !self.is_at_rest(piece))
+                .map(|(piece, run)| Piece {
+                    run: *run,
+                    ..*piece
+                })
+                .collect();
+            let found = windows(&live, bound + 1, bound / 2 + 1);
+            if found.is_empty() {
+                break;
+            }
+            for window in found {
+                let chosen = smallest_runs(&window, bound);
+                let chosen: Vec<usize> = chosen.iter().map(|p| places[&p.segment.id]).collect();
+                // Windows that share a run become one run with it, and so do those that need the new rows.
+                let before = chosen.iter().map(|at| numbers[*at]);
+                let before: BTreeSet<u64> = before.filter(|run| is_united(*run)).collect();
+                let number = before.first().copied().unwrap_or(next);
+                next = next.max(number + 1);
+                chosen.iter().for_each(|at| numbers[*at] = number);
+                for run in numbers.iter_mut().filter(|run| before.contains(run)) {
+                    *run = number;
+                }
+            }
+        }
+        numbers
     }
 
     /// Which pieces overlap the hull of the new ones; all do when there are growing rows, whose keys are not known.
@@ -327,6 +374,11 @@ fn run_group(inputs: Vec<SegmentId>, level: u8) -> Group {
 
 fn ids(pieces: &[Piece]) -> Vec<SegmentId> {
     pieces.iter().map(|p| p.segment.id).collect()
+}
+
+/// Whether a number stands for a run that a choice makes.
+fn is_united(run: u64) -> bool {
+    run == NEW_RUN || run >= UNITED_MIN
 }
 
 /// The segments of the smallest runs in a window, of so many runs that with them as one the depth is `bound`.

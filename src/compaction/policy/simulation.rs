@@ -280,8 +280,13 @@ impl World {
     }
 
     fn depth(&self) -> Depth {
+        self.depth_where(|_| true)
+    }
+
+    fn depth_where(&self, is_meant: impl Fn(&Segment) -> bool) -> Depth {
         let collection = self.collection();
-        depth_of(collection, collection.segments().map(|s| &**s), &[KEY])
+        let segments = collection.segments().map(|s| &**s);
+        depth_of(collection, segments.filter(|s| is_meant(s)), &[KEY])
     }
 }
 
@@ -298,18 +303,40 @@ fn p95(depth: &Depth) -> u64 {
     0
 }
 
-/// What a history came to.
+/// What a history came to. Depths are the greatest p95 over the segments.
 #[derive(Debug, Default)]
 struct Outcome {
     write_amplification: f64,
-    /// The greatest p95 of the depth right after a settling, and at the end of any day.
+    /// Right after a settling.
     depth_settled: u64,
+    /// At the end of any day, of the runs that clusterings made.
+    depth_runs: u64,
+    /// At the end of any day, also of what came since the last clustering.
     depth_any: u64,
-    /// Segments for each that full ones would be.
+    /// Segments for each that full ones would be, at the end of any day with so many that it tells something.
     segments_part: f64,
-    /// Rows on disk for each live one, at most.
+    /// Rows on disk for each live one.
     space: f64,
     settles: u32,
+}
+
+impl Outcome {
+    fn end_of_day(&mut self, world: &World) {
+        self.depth_any = self.depth_any.max(p95(&world.depth()));
+        let of_runs = world.depth_where(|s| s.run.is_some());
+        self.depth_runs = self.depth_runs.max(p95(&of_runs));
+        let collection = world.collection();
+        let (rows, live): (u64, u64) = (
+            collection.segments().map(|s| s.rows).sum(),
+            collection.live_rows(),
+        );
+        self.space = self.space.max(rows as f64 / live as f64);
+        let full = live as f64 / SEGMENT_ROWS as f64;
+        if full >= 32.0 {
+            let part = collection.segments().len() as f64 / full;
+            self.segments_part = self.segments_part.max(part);
+        }
+    }
 }
 
 /// Rows that come evenly over so many days, with a round every hour.
@@ -334,26 +361,23 @@ fn history(arrival: Arrival, rows: usize, days: usize, deletes: bool) -> Outcome
             outcome.depth_settled = outcome.depth_settled.max(p95(&world.depth()));
         }
         if hour % 24 == 0 {
-            outcome.depth_any = outcome.depth_any.max(p95(&world.depth()));
-            let rows: u64 = world.collection().segments().map(|s| s.rows).sum();
-            let space = rows as f64 / world.collection().live_rows() as f64;
-            outcome.space = outcome.space.max(space);
+            outcome.end_of_day(&world);
         }
     }
     outcome.write_amplification = world.rows_written as f64 / world.rows_in as f64;
-    let full = world.collection().live_rows() as f64 / SEGMENT_ROWS as f64;
-    outcome.segments_part = world.collection().segments().len() as f64 / full;
     outcome
 }
 
 /// 16 GB in a month: what grows with the logarithm of the data shows, and the tests stay short without optimisation.
 const ROWS: usize = TERABYTE_ROWS / 64;
 
-fn run(arrival: Arrival, deletes: bool) -> Outcome {
-    let outcome = history(arrival, ROWS, 30, deletes);
-    println!("{arrival:?}, deletes {deletes}: {outcome:?}");
+/// What holds whatever comes.
+fn run(arrival: Arrival, rows: usize, days: usize, deletes: bool) -> Outcome {
+    let outcome = history(arrival, rows, days, deletes);
+    println!("{arrival:?}, {rows} rows in {days} days, deletes {deletes}: {outcome:?}");
     assert!(outcome.segments_part <= 1.5, "few segments");
     assert!(outcome.space <= 1.25, "dead rows are purged");
+    assert!(outcome.depth_settled <= 4);
     outcome
 }
 
@@ -361,24 +385,36 @@ fn run(arrival: Arrival, deletes: bool) -> Outcome {
 fn keys_in_order_are_clustered_about_once() {
     for arrival in [Arrival::Sequential, Arrival::TimeOrdered] {
         for deletes in [false, true] {
-            let outcome = run(arrival, deletes);
+            let outcome = run(arrival, ROWS, 30, deletes);
             assert!(outcome.write_amplification <= 3.0);
+            assert!(outcome.depth_runs <= 4);
             assert!(outcome.depth_any <= 8);
         }
     }
 }
 
-/// Eight runs of a level become one, and three days after the last time at most four overlap again.
+/// Four runs overlap at the most, at the end of every day, besides what came since the last clustering.
 #[test]
 fn keys_in_no_order_are_clustered_within_bounds() {
     for arrival in [Arrival::MultiTenant, Arrival::Skewed, Arrival::Random] {
         for deletes in [false, true] {
-            let outcome = run(arrival, deletes);
-            assert!(outcome.write_amplification <= 5.0);
+            let outcome = run(arrival, ROWS, 30, deletes);
+            assert!(outcome.write_amplification <= 5.5);
+            assert!(outcome.depth_runs <= 4);
             assert!(outcome.depth_any <= 16);
-            // One more where the windows that were clustered end.
-            assert!(outcome.settles > 0 && outcome.depth_settled <= 5);
         }
+    }
+}
+
+/// Four times as fast, that would cost too much every day; eight runs of a level become one then, and now and then at most
+/// four overlap again. Whoever keeps to four at all times (in the best order of merges: Mathieu et al., Bigtable Merge
+/// Compaction) writes each row of a terabyte that comes in 720 clusterings eight times more.
+#[test]
+fn what_comes_fast_is_clustered_within_bounds() {
+    for arrival in [Arrival::MultiTenant, Arrival::Skewed, Arrival::Random] {
+        let outcome = run(arrival, 2 * ROWS, 15, true);
+        assert!(outcome.write_amplification <= 6.0);
+        assert!(outcome.depth_runs <= 16);
     }
 }
 
@@ -386,7 +422,7 @@ fn keys_in_no_order_are_clustered_within_bounds() {
 #[test]
 #[ignore = "takes minutes without optimisation"]
 fn a_terabyte_of_random_keys_within_a_month_is_written_six_times() {
-    let outcome = history(Arrival::Random, TERABYTE_ROWS, 30, false);
-    println!("{outcome:?}");
+    let outcome = run(Arrival::Random, TERABYTE_ROWS, 30, false);
     assert!(outcome.write_amplification <= 6.0);
+    assert!(outcome.settles > 0);
 }

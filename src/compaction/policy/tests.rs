@@ -480,6 +480,25 @@ fn settling_makes_the_smallest_runs_one_until_four_overlap() {
 }
 
 #[test]
+fn windows_that_share_a_run_become_one_run() {
+    let apart = (1..5).fold(Builder::new(true), |builder, run| {
+        let first = builder.segment(run * 10, 1_000, (0, 99), 0, Some(run));
+        first.segment(run * 10 + 1, 1_000, (1_000, 1_099), 0, Some(run))
+    });
+    assert_eq!(apart.asked(JobKind::Cluster), "-");
+    let across = apart.segment(50, 10, (50, 1_050), 0, Some(5));
+    assert_eq!(across.asked(JobKind::Cluster), "10,11,50+new");
+}
+
+#[test]
+fn clustering_settles_by_itself_where_that_is_cheap() {
+    let with_new = |rows| runs(Builder::new(true), 1..5, 0).segment(500, rows, (0, 199), 0, None);
+    // With the smallest run as one: 2,000 rows more.
+    assert_eq!(with_new(250).automatic(JobKind::Cluster), "10,11,500+new");
+    assert_eq!(with_new(249).automatic(JobKind::Cluster), "500+new");
+}
+
+#[test]
 fn settings_of_the_collection_win() {
     let growing = || Builder::new(true).growing(2, 10);
     assert_eq!(growing().automatic(JobKind::Seal), "-");

@@ -36,8 +36,8 @@ pub(super) struct Window<'a> {
 
 /// The windows of adjoining keys that at least `edge` runs cover, and somewhere at least `deep` runs.
 ///
-/// Keys that no segment holds do not end a window. Windows are disjoint, but a segment may reach into two of them: it
-/// belongs to the first.
+/// Keys that no segment holds do not end a window. Windows are disjoint, but a segment may reach into several of them: it
+/// is in each.
 pub(super) fn windows<'a>(pieces: &[Piece<'a>], deep: usize, edge: usize) -> Vec<Window<'a>> {
     let depths = depths(pieces);
     let mut spans: Vec<(usize, usize, usize)> = Vec::new();
@@ -64,13 +64,11 @@ pub(super) fn windows<'a>(pieces: &[Piece<'a>], deep: usize, edge: usize) -> Vec
         })
         .collect();
     for piece in pieces {
-        let span = spans.partition_point(|(_, end, _)| *end < piece.first);
-        if spans
-            .get(span)
-            .is_some_and(|(from, _, _)| *from <= piece.last)
-        {
-            found[span].pieces.push(*piece);
-        }
+        let first = spans.partition_point(|(_, end, _)| *end < piece.first);
+        let reached = spans[first..].iter();
+        let reached = reached.take_while(|(from, ..)| *from <= piece.last).count();
+        let windows = found.iter_mut().skip(first).take(reached);
+        windows.for_each(|window| window.pieces.push(*piece));
     }
     found
 }

@@ -110,3 +110,41 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     let key = key.to_string().await.unwrap();
     assert!(key.contains("| (VECTOR(place)) | 0 "), "{key}");
 }
+
+#[tokio::test]
+async fn format_3_with_foreign_keys_and_a_trained_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    copy(&root().join("tests/format_3"), &data);
+    let read = titles(&data).await;
+    for (id, title) in [(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")] {
+        assert!(read.contains(&format!("| {id}  | {title}")), "{read}");
+    }
+    assert!(!read.contains("Emma"), "{read}");
+    let database = open(&data).await;
+    let session = database.session();
+    let text = async |query: &str| {
+        let frame = session.sql(query).await.unwrap();
+        frame.to_string().await.unwrap()
+    };
+    let without = "SELECT count(*) FROM lib.book WHERE author IS NULL";
+    assert!(text(without).await.contains("| 2 "));
+    text("DELETE FROM lib.author WHERE id = 2").await;
+    assert!(text(without).await.contains("| 4 "));
+    let key = text("SELECT cluster_by FROM clustering_information('lib.book')").await;
+    assert!(key.contains("(VECTOR(place))"), "{key}");
+    // What older programs did not know: types and comments.
+    text("CREATE TYPE lib.state AS ENUM ('worn', 'new')").await;
+    text("CREATE TABLE lib.copy (book BIGINT, state lib.state)").await;
+    text("INSERT INTO lib.copy VALUES (1, 'new'), (3, 'worn')").await;
+    text("COMMENT ON TABLE lib.book IS 'all of them'").await;
+    drop(session);
+    drop(database);
+    assert_eq!(newest_format(&data.join("log")), 4);
+    let database = open(&data).await;
+    let new = "SELECT book, obj_description('lib.book'::regclass, 'pg_class') FROM lib.copy \
+               WHERE state > 'worn'";
+    let new = database.session().sql(new).await.unwrap();
+    let new = new.to_string().await.unwrap();
+    assert!(new.contains("| 1    | all of them"), "{new}");
+}

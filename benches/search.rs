@@ -14,6 +14,8 @@ use datafusion::scalar::ScalarValue;
 use parquet::arrow::ArrowWriter;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use rayon::iter::ParallelIterator;
+use rayon::slice::ParallelSlice;
 use shelfmark::{Database, Outcome, Prepared, Session, Settings};
 use tokio::runtime::Runtime;
 
@@ -136,6 +138,14 @@ fn search(criterion: &mut Criterion) {
             black_box(&memory)
                 .iter()
                 .fold(0u64, |sum, v| sum.wrapping_add(*v))
+        });
+    });
+    group.bench_function("memory read, all threads", |b| {
+        b.iter(|| {
+            let parts = black_box(&memory).par_chunks(memory.len().div_ceil(threads.get()));
+            parts
+                .map(|part| part.iter().fold(0u64, |sum, v| sum.wrapping_add(*v)))
+                .reduce(|| 0, u64::wrapping_add)
         });
     });
     bench(

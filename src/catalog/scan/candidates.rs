@@ -30,6 +30,9 @@ use crate::storage::segment::{
 
 /// Rows of a batch of the predicate's columns.
 const BATCH_ROWS: usize = 8_192;
+/// The most ranges of rows of a row group that are kept decoded by themselves: a filter on the clustering key leaves the
+/// pages at either end open, one on another column many, which nobody asks for again just so.
+const KEPT_PARTS_MAX: usize = 4;
 
 /// Finds the rows of a collection that a predicate accepts.
 #[derive(Debug)]
@@ -151,8 +154,8 @@ impl Candidates {
         Ok(rows)
     }
 
-    /// What [`Self::open_rows`] gives, from columns that are kept decoded; `None` where they are not, or few of their
-    /// rows are asked for.
+    /// What [`Self::open_rows`] gives, from columns that are kept decoded: all of the row group, or the pages that are asked
+    /// for where they are few; `None` where they are not kept.
     fn kept_rows(
         &self,
         segment: &Segment,
@@ -163,20 +166,26 @@ impl Candidates {
     ) -> Result<Option<Rows>> {
         let all = reader.row_group_range(row_group);
         let asked: usize = open.iter().map(ExactSizeIterator::len).sum();
-        if asked < all.len() / 2 || asked == 0 {
+        let parts: Vec<Range<u32>> = match asked >= all.len() / 2 {
+            true => vec![all],
+            false => open.to_vec(),
+        };
+        if asked == 0 || parts.len() > KEPT_PARTS_MAX {
             return Ok(None);
         }
         let source = self.source.as_ref();
         let (schema, columns) = (&source.collection.schema, &source.engine.columns);
-        let kept = columns.read(segment.id, reader, row_group, schema, &filter.fields)?;
-        let Some((columns, bytes_read)) = kept else {
-            return Ok(None);
-        };
-        let mut accepted = Vec::new();
-        for range in open {
-            for start in range.clone().step_by(BATCH_ROWS) {
-                let count = BATCH_ROWS.min((range.end - start) as usize);
-                let batch = columns.slice((start - all.start) as usize, count);
+        let (mut accepted, mut bytes_read) = (Vec::new(), 0);
+        for part in parts {
+            let kept =
+                columns.read_rows(segment.id, reader, part.clone(), schema, &filter.fields)?;
+            let Some((columns, bytes)) = kept else {
+                return Ok(None);
+            };
+            bytes_read += bytes;
+            let within = |range: &&Range<u32>| part.start <= range.start && range.end <= part.end;
+            for (start, count) in open.iter().filter(within).flat_map(in_batches) {
+                let batch = columns.slice((start - part.start) as usize, count);
                 // It may fail for rows that are deleted, which the other way does not look at.
                 if accepted_rows(filter, &batch, start, &mut accepted).is_err() {
                     return Ok(None);
@@ -252,6 +261,13 @@ impl Candidates {
         rows.ranges = live_ranges(&growing.deletes, rows.ranges);
         Ok(rows)
     }
+}
+
+/// The starts and lengths of the batches of a range.
+fn in_batches(range: &Range<u32>) -> impl Iterator<Item = (u32, usize)> {
+    let end = range.end;
+    let starts = range.clone().step_by(BATCH_ROWS);
+    starts.map(move |start| (start, BATCH_ROWS.min((end - start) as usize)))
 }
 
 /// Adds the accepted rows of a batch whose first row is at place `first`.

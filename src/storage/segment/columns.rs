@@ -1,7 +1,8 @@
-//! Decoded columns of row groups, for predicates that are evaluated again and again.
+//! Decoded columns of row groups, or of pages of them, for predicates that are evaluated again and again.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -10,20 +11,21 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::selection::select_ranges;
 use super::{ReadRequest, SegmentReader};
 use crate::error::Result;
 use crate::storage::adapt::projected_schema;
 use crate::storage::schema::{CollectionSchema, FieldId, SegmentId};
 
-/// The most columns of row groups: more are of row groups so small that there is little to decode.
+/// The most columns of row groups and pages: more are of so few rows that there is little to decode.
 const COLUMNS_MAX: usize = 4_096;
 /// How many columns of row groups are remembered that somebody wanted a few rows of.
 const WANTED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
 /// The part of the memory that the columns of one row group may take.
 const ROW_GROUP_PART: usize = 8;
 
-/// A column of a row group, with the type that the collection gives it.
-type Key = (SegmentId, usize, FieldId, DataType);
+/// A column of some rows of one row group, places in the file, with the type that the collection gives it.
+type Key = (SegmentId, Range<u32>, FieldId, DataType);
 
 /// A bounded cache of decoded columns, the least recently used dropped first. Texts are not kept: how large they are is
 /// not known before they are decoded.
@@ -93,19 +95,46 @@ impl ColumnCache {
         schema: &Arc<CollectionSchema>,
         fields: &[FieldId],
     ) -> Result<Option<(RecordBatch, u64)>> {
+        self.read_rows(
+            segment,
+            reader,
+            reader.row_group_range(row_group),
+            schema,
+            fields,
+        )
+    }
+
+    /// The same of rows of one row group, by their places in the file. Who asks for the same places again finds them:
+    /// those of pages, not of single rows.
+    ///
+    /// # Errors
+    /// Those of [`ColumnCache::read`].
+    pub fn read_rows(
+        &self,
+        segment: SegmentId,
+        reader: &Arc<SegmentReader>,
+        rows: Range<u32>,
+        schema: &Arc<CollectionSchema>,
+        fields: &[FieldId],
+    ) -> Result<Option<(RecordBatch, u64)>> {
         let output = projected_schema(schema, fields)?;
         let widths = output.fields().iter().map(|field| width(field.data_type()));
         let row_bytes: Option<usize> = widths.sum();
-        let rows = reader.row_group_rows(row_group) as usize;
-        if row_bytes.is_none_or(|bytes| rows * bytes > self.bytes_max / ROW_GROUP_PART) {
+        if row_bytes.is_none_or(|bytes| rows.len() * bytes > self.bytes_max / ROW_GROUP_PART) {
             return Ok(None);
         }
-        let key = |place: usize| {
+        let key_of = |place: usize, rows: &Range<u32>| {
             let data_type = output.field(place).data_type().clone();
-            (segment, row_group, fields[place], data_type)
+            (segment, rows.clone(), fields[place], data_type)
+        };
+        let key = |place| key_of(place, &rows);
+        let all = reader.row_group_range(reader.row_group_of(rows.start));
+        let part_of_all = |place| {
+            let column = self.get(&key_of(place, &all))?;
+            Some(column.slice((rows.start - all.start) as usize, rows.len()))
         };
         let mut columns: Vec<Option<ArrayRef>> = (0..fields.len())
-            .map(|place| self.get(&key(place)))
+            .map(|place| self.get(&key(place)).or_else(|| part_of_all(place)))
             .collect();
         let missing = columns
             .iter()
@@ -115,7 +144,7 @@ impl ColumnCache {
         let mut bytes_read = 0;
         if !missing.is_empty() {
             let of_missing = missing.iter().map(|place| fields[*place]).collect();
-            let (read, bytes) = decode(reader, row_group, schema, of_missing)?;
+            let (read, bytes) = decode(reader, rows.clone(), schema, of_missing)?;
             bytes_read = bytes;
             for (place, column) in missing.into_iter().zip(read.columns()) {
                 self.insert(key(place), column);
@@ -145,7 +174,8 @@ impl ColumnCache {
             .field(0)
             .data_type()
             .clone();
-        if width(&data_type).is_none() || !self.was_wanted((segment, row_group, field, data_type)) {
+        let rows = reader.row_group_range(row_group);
+        if width(&data_type).is_none() || !self.was_wanted((segment, rows, field, data_type)) {
             return Ok(None);
         }
         let read = self.read(segment, reader, row_group, schema, &fields)?;
@@ -220,10 +250,10 @@ fn with_nulls(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
     Arc::new(Schema::new(nullable.collect::<Vec<Field>>()))
 }
 
-/// Columns of all rows of a row group, and how many bytes were read for them.
+/// Columns of rows of one row group, and how many bytes were read for them.
 fn decode(
     reader: &Arc<SegmentReader>,
-    row_group: usize,
+    rows: Range<u32>,
     schema: &CollectionSchema,
     fields: Vec<FieldId>,
 ) -> Result<(RecordBatch, u64)> {
@@ -234,9 +264,12 @@ fn decode(
     }
     let schema = Arc::new(schema);
     let output = projected_schema(&schema, &fields)?;
+    let row_group = reader.row_group_of(rows.start);
+    let all = reader.row_group_range(row_group);
     let request = ReadRequest {
         row_groups: vec![row_group],
-        batch_size: reader.row_group_rows(row_group) as usize,
+        batch_size: rows.len(),
+        rows: (rows != all).then(|| select_ranges(all, [rows])),
         ..ReadRequest::all(reader, schema, fields)
     };
     let mut batches = reader.read(request)?;

@@ -1,5 +1,6 @@
 //! Columns that are kept decoded are those that a read gives.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
@@ -77,6 +78,32 @@ fn columns_are_decoded_once() {
     assert!(kept(0, &[NUMBER, TEXT]).is_none());
     cache.remove(SEGMENT);
     assert!(kept(0, &[NUMBER]).unwrap().1 > 0);
+}
+
+#[test]
+fn parts_of_row_groups_are_decoded_once_or_cut_from_all() {
+    let fixture = fixture();
+    let reader = fixture.open();
+    let cache = ColumnCache::new(1 << 20);
+    let fields = [NUMBER, FLAG];
+    let kept = |rows: Range<u32>| {
+        let found = cache.read_rows(SEGMENT, &reader, rows, &fixture.schema, &fields);
+        found.unwrap().unwrap()
+    };
+    for rows in [0..500, 3..10, 499..500, 500..1_000, 700..701] {
+        let places: Vec<u32> = rows.clone().collect();
+        let (plain, _) = sealed_rows(&reader, &fixture.schema, &fields, &places).unwrap();
+        let is_whole = rows.len() == 500;
+        let (found, bytes) = kept(rows.clone());
+        assert_eq!(found, plain, "{rows:?}");
+        assert_eq!(bytes > 0, is_whole, "{rows:?}");
+    }
+    cache.remove(SEGMENT);
+    for rows in [3..10, 500..501] {
+        let (first, bytes) = kept(rows.clone());
+        assert!(bytes > 0);
+        assert_eq!(kept(rows), (first, 0));
+    }
 }
 
 #[test]

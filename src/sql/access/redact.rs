@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use memchr::memchr2_iter;
 
 use crate::sql::tokens::{DIALECT, LineIndex, is_blank};
 
@@ -43,8 +44,12 @@ pub fn redact(sql: &str) -> Cow<'_, str> {
 /// Where the word begins, in upper or lower case.
 fn find_word(text: &str, word: &str) -> Option<usize> {
     let (text, word) = (text.as_bytes(), word.as_bytes());
-    text.windows(word.len())
-        .position(|w| w.eq_ignore_ascii_case(word))
+    let first = *word.first()?;
+    let (lower, upper) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
+    memchr2_iter(lower, upper, text).find(|at| {
+        let there = text[*at..].get(..word.len());
+        there.is_some_and(|there| there.eq_ignore_ascii_case(word))
+    })
 }
 
 fn is_password(token: &Token) -> bool {

@@ -11,7 +11,7 @@ mod value;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::Field;
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
@@ -63,7 +63,10 @@ impl ExprPlanner for JsonPlanner {
             _ => return Ok(PlannerResult::Original(expr)),
         };
         // These two are operators of arrays as well.
-        let is_json = |e: &Expr| e.get_type(schema).is_ok_and(|t| is_text(&t) || t.is_null());
+        let is_json = |e: &Expr| {
+            e.get_type(schema)
+                .is_ok_and(|t| t.is_string() || t.is_null())
+        };
         if kind == Kind::Contains && !(is_json(&expr.left) && is_json(&expr.right)) {
             return Ok(PlannerResult::Original(expr));
         }
@@ -88,11 +91,4 @@ fn is_declared(expr: &Expr, schema: &DFSchema) -> bool {
             .to_field(schema)
             .is_ok_and(|(_, field)| is_json(&field)),
     }
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
 }

@@ -205,7 +205,9 @@ fn named_type(name: &str, data_type: &DataType) -> Option<PgType> {
     }
     let data_type = without_encoding(data_type);
     if let Some(of) = EnumType::of_sql_type(name) {
-        return is_text(data_type).then(|| PgType::of_oid(enum_oid(of.id)));
+        return data_type
+            .is_string()
+            .then(|| PgType::of_oid(enum_oid(of.id)));
     }
     let (name, argument) = match name.split_once('(') {
         Some((name, rest)) => (name.trim_end(), rest.strip_suffix(')')?.parse::<i32>().ok()),
@@ -213,7 +215,7 @@ fn named_type(name: &str, data_type: &DataType) -> Option<PgType> {
     };
     let found = TYPES.iter().find(|t| t.name == name.trim_matches('"'))?;
     let pg_type = PgType::of_oid(found.oid);
-    let text = is_text(data_type);
+    let text = data_type.is_string();
     let fits = match found.oid {
         oid::VARCHAR | oid::BPCHAR | oid::NAME | oid::CHAR | oid::UUID | oid::JSON | oid::JSONB => {
             text
@@ -233,13 +235,6 @@ fn named_type(name: &str, data_type: &DataType) -> Option<PgType> {
         _ => -1,
     };
     fits.then(|| pg_type.with_typmod(typmod))
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
 }
 
 /// The type of an Arrow type that says all there is to say.

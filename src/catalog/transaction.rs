@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
+use datafusion::execution::context::SessionConfig;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use parking_lot::Mutex;
 
@@ -62,6 +63,13 @@ impl CurrentTransaction {
     /// Takes the transaction out, if there is one.
     pub fn take(&self) -> Option<Arc<OpenTransaction>> {
         self.open.lock().take()
+    }
+
+    /// The temporary tables of the session that has the configuration; none outside of one.
+    pub fn temporary_of(config: &SessionConfig) -> Arc<Temporary> {
+        let current = config.get_extension::<Self>();
+        let temporary = current.map(|current| Arc::clone(&current.temporary));
+        temporary.unwrap_or_default()
     }
 
     /// The temporary tables of the session.
@@ -354,6 +362,23 @@ impl OpenTransaction {
             pending.growing.clear();
             // Less than before.
             let _ = pending.reserve();
+        }
+    }
+
+    /// Commits what was done, or takes back what was begun when it failed.
+    ///
+    /// # Errors
+    /// That of what failed, or those of [`OpenTransaction::commit`].
+    pub async fn end<T>(&self, done: Result<T>, durability: Durability) -> Result<T> {
+        match done {
+            Ok(answer) => {
+                self.commit(durability).await?;
+                Ok(answer)
+            }
+            Err(error) => {
+                self.roll_back();
+                Err(error)
+            }
         }
     }
 

@@ -7,14 +7,13 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::create::plan_view;
-use super::ddl::{qualify, schema_name};
+use super::ddl::{existing_database, existing_schema, no_relation, qualify};
 use super::dml::no_column;
 use super::parser::{Grammar, name_parts};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Statement;
 use super::{enums, sequence};
 use crate::catalog::pg::key_name;
-use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::Object;
 use crate::storage::change::{Change, QualifiedName, View};
@@ -142,11 +141,7 @@ async fn find(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, 
             ))
         }
         Kind::Schema => {
-            let name = schema_name(name)?;
-            if !planning.snapshot.has_schema(&name) {
-                let message = format!("schema \"{name}\" does not exist");
-                return Err(Error::not_found(sqlstate::INVALID_SCHEMA_NAME, message));
-            }
+            let name = existing_schema(&planning.snapshot, name)?;
             let object = Object::Schema(name.clone());
             Ok((Commented::Schema(name.clone()), object, name))
         }
@@ -156,11 +151,7 @@ async fn find(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, 
             Ok((Commented::Type(of.id), object, of.name.name.clone()))
         }
         Kind::Database => {
-            let name = schema_name(name)?;
-            if name != CATALOG {
-                let message = format!("database \"{name}\" does not exist");
-                return Err(Error::not_found(sqlstate::INVALID_CATALOG_NAME, message));
-            }
+            let name = existing_database(name)?;
             Ok((Commented::Database, Object::Database, name))
         }
     }
@@ -177,10 +168,7 @@ fn relation<'a>(planning: &'a Planning<'_>, name: &ObjectName) -> Result<Found<'
         return Ok(Found::Collection(collection));
     }
     let view = planning.snapshot.view(&name);
-    view.map(Found::View).ok_or_else(|| {
-        let message = format!("relation \"{name}\" does not exist");
-        Error::not_found(sqlstate::UNDEFINED_TABLE, message)
-    })
+    view.map(Found::View).ok_or_else(|| no_relation(&name))
 }
 
 fn no_kind(name: &QualifiedName, kind: &str) -> Error {
@@ -200,7 +188,7 @@ async fn column(planning: &Planning<'_>, name: &ObjectName) -> Result<(Commented
     match relation(planning, &table)? {
         Found::Collection(collection) => {
             let found = collection.schema.column(&column);
-            let found = found.ok_or_else(|| no_column(&column, collection))?;
+            let found = found.ok_or_else(|| no_column(&column, &collection.name))?;
             let (id, name) = (collection.id, collection.name.name.clone());
             let on = Commented::Column(id, found.id);
             Ok((on, Object::Collection(id), name))
@@ -213,13 +201,7 @@ async fn column(planning: &Planning<'_>, name: &ObjectName) -> Result<(Commented
             let mut fields = plan.schema().fields().iter();
             let place = fields.position(|field| *field.name() == column);
             let number = place.and_then(|place| u32::try_from(place + 1).ok());
-            let number = number.ok_or_else(|| {
-                let message = format!(
-                    "column \"{column}\" of relation \"{}\" does not exist",
-                    view.name
-                );
-                Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
-            })?;
+            let number = number.ok_or_else(|| no_column(&column, &view.name))?;
             let on = Commented::ViewColumn(view.name.clone(), number);
             Ok((on, object, view.name.name.clone()))
         }

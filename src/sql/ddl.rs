@@ -98,10 +98,39 @@ pub fn find_collection<'a>(
         let message = format!("\"{name}\" is a view, not a collection");
         return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
     }
-    Err(Error::not_found(
-        sqlstate::UNDEFINED_TABLE,
-        format!("relation \"{name}\" does not exist"),
-    ))
+    Err(no_relation(name))
+}
+
+/// 42P01: there is neither a collection nor a view of the name.
+pub(super) fn no_relation(name: &QualifiedName) -> Error {
+    let message = format!("relation \"{name}\" does not exist");
+    Error::not_found(sqlstate::UNDEFINED_TABLE, message)
+}
+
+/// The schema of that name.
+///
+/// # Errors
+/// 3F000 where there is none.
+pub(super) fn existing_schema(snapshot: &Snapshot, name: &ObjectName) -> Result<String> {
+    let name = schema_name(name)?;
+    if snapshot.has_schema(&name) {
+        return Ok(name);
+    }
+    let message = format!("schema \"{name}\" does not exist");
+    Err(Error::not_found(sqlstate::INVALID_SCHEMA_NAME, message))
+}
+
+/// The database, if it has that name.
+///
+/// # Errors
+/// 3D000 for another name.
+pub(super) fn existing_database(name: &ObjectName) -> Result<String> {
+    let name = schema_name(name)?;
+    if name == CATALOG {
+        return Ok(name);
+    }
+    let message = format!("database \"{name}\" does not exist");
+    Err(Error::not_found(sqlstate::INVALID_CATALOG_NAME, message))
 }
 
 /// The columns and keys that CREATE TABLE defines.

@@ -126,7 +126,7 @@ pub(super) fn target_columns(collection: &Collection, names: &[ObjectName]) -> R
     for name in names {
         let name = name_parts(name)?.pop().unwrap_or_default();
         let Some(at) = columns.iter().position(|c| c.name == name) else {
-            return Err(no_column(&name, collection));
+            return Err(no_column(&name, &collection.name));
         };
         if targets.contains(&at) {
             let message = format!("column \"{name}\" specified more than once");
@@ -147,12 +147,9 @@ fn targets_of_values(targets: &[usize], are_named: bool, given: usize) -> Result
     Err(Error::invalid(sqlstate::SYNTAX_ERROR, message))
 }
 
-/// The error for a column that a collection does not have.
-pub(super) fn no_column(name: &str, collection: &Collection) -> Error {
-    let message = format!(
-        "column \"{name}\" of relation \"{}\" does not exist",
-        collection.name
-    );
+/// The error for a column that a relation does not have.
+pub(super) fn no_column(name: &str, relation: &QualifiedName) -> Error {
+    let message = format!("column \"{name}\" of relation \"{relation}\" does not exist");
     Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
 }
 
@@ -441,7 +438,7 @@ fn assignments(
     for (name, value) in single_assignments(assignments)? {
         let name = name_parts(&name)?.pop().unwrap_or_default();
         if collection.schema.column(&name).is_none() {
-            return Err(no_column(&name, collection));
+            return Err(no_column(&name, &collection.name));
         }
         if values.insert(name.clone(), value).is_some() {
             let message = format!("multiple assignments to same column \"{name}\"");

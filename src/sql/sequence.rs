@@ -286,7 +286,7 @@ fn owner(
     let collection = find_collection(snapshot, &qualify(&table, &session.search_path())?)?;
     session.check_owns(snapshot, collection)?;
     let found = collection.schema.column(&name);
-    let found = found.ok_or_else(|| no_column(&name, collection))?;
+    let found = found.ok_or_else(|| no_column(&name, &collection.name))?;
     if collection.name.schema != sequence.name.schema {
         let message = "sequence must be in same schema as table it is linked to";
         return Err(Error::invalid(

@@ -49,20 +49,13 @@ fn is_cast(expr: &Expr) -> bool {
 fn rewrite(expr: Expr, schema: &DFSchema, zone: &Zone) -> Transformed<Expr> {
     match expr {
         Expr::Cast(Cast { expr, field })
-            if is_read(&field) && expr.get_type(schema).is_ok_and(|t| is_text(&t)) =>
+            if is_read(&field) && expr.get_type(schema).is_ok_and(|t| t.is_string()) =>
         {
             let input = ScalarUDF::from(TextInput::new(field, &expr, zone));
             Transformed::yes(Arc::new(input).call(vec![*expr]))
         }
         other => Transformed::no(other),
     }
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
 }
 
 /// Whether texts become values of the field's type by PostgreSQL's rules; those of vectors and bits have their own.
@@ -82,7 +75,7 @@ fn is_read(field: &Field) -> bool {
 
 /// Whether an element's type says all; that of others is in the metadata of the list, as for `name[]`.
 fn is_plain(element: &Field) -> bool {
-    !is_text(element.data_type()) && is_read(element)
+    !element.data_type().is_string() && is_read(element)
 }
 
 /// Whether the value follows the time of now (`'today'::date`). A text that is not written in the statement is no such

@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use arrow::datatypes::FieldRef;
 use datafusion::common::Result as DataFusionResult;
+use datafusion::common::config::ConfigOptions;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType, ObjectName, ObjectNamePart};
 
@@ -33,6 +34,13 @@ impl TypeNames {
     /// The types of that version for those who look names up along `path`.
     pub(crate) fn new(snapshot: Arc<Snapshot>, path: Vec<String>) -> Self {
         Self { snapshot, path }
+    }
+
+    /// The types of that version for a session with the options.
+    fn of_session(snapshot: Arc<Snapshot>, options: &ConfigOptions) -> Self {
+        let path = &options.catalog.default_schema;
+        let path = search_path::split(path).unwrap_or_else(|| vec![path.clone()]);
+        Self::new(snapshot, path)
     }
 
     /// The column type that a type name stands for.
@@ -112,9 +120,7 @@ fn element(data_type: &DataType) -> Option<&DataType> {
 impl Planning<'_> {
     /// What the names of types mean in the statement.
     pub(super) fn type_names(&self) -> TypeNames {
-        let path = &self.state.config_options().catalog.default_schema;
-        let path = search_path::split(path).unwrap_or_else(|| vec![path.clone()]);
-        TypeNames::new(Arc::clone(&self.snapshot), path)
+        TypeNames::of_session(Arc::clone(&self.snapshot), self.state.config_options())
     }
 }
 
@@ -158,15 +164,9 @@ impl std::fmt::Debug for SessionTypes {
 impl SessionTypes {
     fn names(&self) -> Option<TypeNames> {
         let session = self.session.get().and_then(Weak::upgrade)?;
-        let path = session
-            .read()
-            .config_options()
-            .catalog
-            .default_schema
-            .clone();
-        let path = search_path::split(&path).unwrap_or_else(|| vec![path]);
         let snapshot = self.transaction.snapshot(&self.engine);
-        Some(TypeNames::new(snapshot, path))
+        let state = session.read();
+        Some(TypeNames::of_session(snapshot, state.config_options()))
     }
 }
 

@@ -62,7 +62,9 @@ impl EnumType {
     /// The type of an Arrow field: text that says it is one.
     pub fn of_field(field: &Field) -> Option<Self> {
         let name = field.metadata().get(SQL_TYPE_KEY)?;
-        is_text(field.data_type())
+        field
+            .data_type()
+            .is_string()
             .then(|| Self::of_sql_type(name))
             .flatten()
     }
@@ -104,13 +106,6 @@ pub fn is_enum(field: &Field) -> bool {
 pub fn unknown_label(of: &EnumType, label: &str) -> Error {
     let message = format!("invalid input value for enum {of}: \"{label}\"");
     Error::invalid(sqlstate::INVALID_TEXT_REPRESENTATION, message)
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
 }
 
 #[cfg(test)]

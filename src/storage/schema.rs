@@ -172,6 +172,11 @@ impl ColumnType {
         }
     }
 
+    /// Whether it is that enum type, or its elements are of it.
+    pub fn is_of_enum(&self, id: TypeId) -> bool {
+        self.enum_type().is_some_and(|of| of.id == id)
+    }
+
     /// The same type with another definition of its enum.
     pub fn with_enum(&self, of: &Arc<EnumType>) -> Self {
         match self {

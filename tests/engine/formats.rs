@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use shelfmark::{Database, Settings};
+use shelfmark::{Database, Session, Settings};
 
 use super::{files_below, root};
 
@@ -39,11 +39,24 @@ fn newest_format(directory: &Path) -> u32 {
     u32::from_le_bytes(bytes[8..12].try_into().unwrap())
 }
 
+/// What a statement answers, as a table.
+async fn text(session: &Session, statement: &str) -> String {
+    let frame = session.sql(statement).await.unwrap();
+    frame.to_string().await.unwrap()
+}
+
 async fn titles(data: &Path) -> String {
     let database = open(data).await;
     let query = "SELECT id, title FROM lib.book ORDER BY id";
-    let frame = database.session().sql(query).await.unwrap();
-    frame.to_string().await.unwrap()
+    text(&database.session(), query).await
+}
+
+/// That titles have these rows, and not the one that was deleted.
+fn check_titles(read: &str, rows: &[(u32, &str)]) {
+    for (id, title) in rows {
+        assert!(read.contains(&format!("| {id}  | {title}")), "{read}");
+    }
+    assert!(!read.contains("Emma"), "{read}");
 }
 
 #[tokio::test]
@@ -55,10 +68,7 @@ async fn format_1_from_its_checkpoint_and_from_its_log_alone() {
     }
     fs::remove_dir_all(log_only.join("checkpoint")).unwrap();
     let read = titles(&whole).await;
-    for (id, title) in [(1, "Dune"), (3, "Ilias"), (4, "Nana")] {
-        assert!(read.contains(&format!("| {id}  | {title}")), "{read}");
-    }
-    assert!(!read.contains("Emma"), "{read}");
+    check_titles(&read, &[(1, "Dune"), (3, "Ilias"), (4, "Nana")]);
     assert_eq!(titles(&log_only).await, read);
     // It is written to in today's format, and read again.
     let database = open(&whole).await;
@@ -75,30 +85,27 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     let data = directory.path().join("data");
     copy(&root().join("tests/format_2"), &data);
     let read = titles(&data).await;
-    for (id, title) in [(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")] {
-        assert!(read.contains(&format!("| {id}  | {title}")), "{read}");
-    }
-    assert!(!read.contains("Emma"), "{read}");
+    check_titles(
+        &read,
+        &[(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")],
+    );
     let database = open(&data).await;
     let session = database.session();
-    let text = async |query: &str| {
-        let frame = session.sql(query).await.unwrap();
-        frame.to_string().await.unwrap()
-    };
+    let ask = |statement| text(&session, statement);
     let near = "SELECT id FROM lib.book WHERE title = 'Ulysses' OR year > 1900 \
                 ORDER BY place <-> '[0,0,1]' LIMIT 2";
-    assert_eq!(text(near).await.matches("| ").count(), 3);
+    assert_eq!(ask(near).await.matches("| ").count(), 3);
     let check = "SELECT count(*) FROM lib.book WHERE place IS NULL";
-    assert!(text(check).await.contains("| 1 "));
-    let checked = text("CHECK TABLE lib.book").await;
+    assert!(ask(check).await.contains("| 1 "));
+    let checked = ask("CHECK TABLE lib.book").await;
     assert_eq!(checked.matches("good").count(), 4, "{checked}");
     // Compaction writes them again, with checksums.
-    text("COMPACT lib.book WITH (CLUSTERING, FULL, WAIT)").await;
-    let checked = text("CHECK TABLE lib.book").await;
+    ask("COMPACT lib.book WITH (CLUSTERING, FULL, WAIT)").await;
+    let checked = ask("CHECK TABLE lib.book").await;
     assert!(!checked.contains("damaged"), "{checked}");
     // What older programs did not know: a key that is trained.
-    text("ALTER TABLE lib.book CLUSTER BY (VECTOR(place))").await;
-    text("COMPACT lib.book WITH (CLUSTERING, FULL, WAIT)").await;
+    ask("ALTER TABLE lib.book CLUSTER BY (VECTOR(place))").await;
+    ask("COMPACT lib.book WITH (CLUSTERING, FULL, WAIT)").await;
     drop(session);
     drop(database);
     assert_eq!(titles(&data).await, read);
@@ -106,8 +113,7 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     assert_eq!(newest_format(&data.join("log")), 4);
     let database = open(&data).await;
     let key = "SELECT cluster_by, unclustered_segments FROM clustering_information('lib.book')";
-    let key = database.session().sql(key).await.unwrap();
-    let key = key.to_string().await.unwrap();
+    let key = text(&database.session(), key).await;
     assert!(key.contains("| (VECTOR(place)) | 0 "), "{key}");
 }
 
@@ -117,34 +123,30 @@ async fn format_3_with_foreign_keys_and_a_trained_key() {
     let data = directory.path().join("data");
     copy(&root().join("tests/format_3"), &data);
     let read = titles(&data).await;
-    for (id, title) in [(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")] {
-        assert!(read.contains(&format!("| {id}  | {title}")), "{read}");
-    }
-    assert!(!read.contains("Emma"), "{read}");
+    check_titles(
+        &read,
+        &[(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")],
+    );
     let database = open(&data).await;
     let session = database.session();
-    let text = async |query: &str| {
-        let frame = session.sql(query).await.unwrap();
-        frame.to_string().await.unwrap()
-    };
+    let ask = |statement| text(&session, statement);
     let without = "SELECT count(*) FROM lib.book WHERE author IS NULL";
-    assert!(text(without).await.contains("| 2 "));
-    text("DELETE FROM lib.author WHERE id = 2").await;
-    assert!(text(without).await.contains("| 4 "));
-    let key = text("SELECT cluster_by FROM clustering_information('lib.book')").await;
+    assert!(ask(without).await.contains("| 2 "));
+    ask("DELETE FROM lib.author WHERE id = 2").await;
+    assert!(ask(without).await.contains("| 4 "));
+    let key = ask("SELECT cluster_by FROM clustering_information('lib.book')").await;
     assert!(key.contains("(VECTOR(place))"), "{key}");
     // What older programs did not know: types and comments.
-    text("CREATE TYPE lib.state AS ENUM ('worn', 'new')").await;
-    text("CREATE TABLE lib.copy (book BIGINT, state lib.state)").await;
-    text("INSERT INTO lib.copy VALUES (1, 'new'), (3, 'worn')").await;
-    text("COMMENT ON TABLE lib.book IS 'all of them'").await;
+    ask("CREATE TYPE lib.state AS ENUM ('worn', 'new')").await;
+    ask("CREATE TABLE lib.copy (book BIGINT, state lib.state)").await;
+    ask("INSERT INTO lib.copy VALUES (1, 'new'), (3, 'worn')").await;
+    ask("COMMENT ON TABLE lib.book IS 'all of them'").await;
     drop(session);
     drop(database);
     assert_eq!(newest_format(&data.join("log")), 4);
     let database = open(&data).await;
     let new = "SELECT book, obj_description('lib.book'::regclass, 'pg_class') FROM lib.copy \
                WHERE state > 'worn'";
-    let new = database.session().sql(new).await.unwrap();
-    let new = new.to_string().await.unwrap();
+    let new = text(&database.session(), new).await;
     assert!(new.contains("| 1    | all of them"), "{new}");
 }

@@ -62,7 +62,7 @@ fn is_assignable(source: &DataType, target: &ColumnType) -> bool {
         DataType::Dictionary(_, values) => return is_assignable(values, target),
         DataType::RunEndEncoded(_, values) => return is_assignable(values.data_type(), target),
         DataType::Null => return true,
-        text if is_text(text) => return true,
+        text if text.is_string() => return true,
         _ => {}
     }
     let bytes = is_bytes(source);
@@ -87,13 +87,6 @@ fn is_assignable(source: &DataType, target: &ColumnType) -> bool {
             list::element_type(source).is_some_and(|element| is_assignable(element, inner))
         }
     }
-}
-
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
 }
 
 fn is_bytes(data_type: &DataType) -> bool {

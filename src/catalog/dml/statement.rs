@@ -117,9 +117,8 @@ impl Statement {
         snapshot: &Arc<Snapshot>,
     ) -> Result<Answer> {
         let config = self.context.session_config();
-        let current = config.get_extension::<CurrentTransaction>();
-        let temporary = current.map(|current| Arc::clone(current.temporary()));
-        self.commit_alone(plan, Arc::clone(snapshot), temporary.unwrap_or_default())
+        let temporary = CurrentTransaction::temporary_of(config);
+        self.commit_alone(plan, Arc::clone(snapshot), temporary)
             .await
     }
 
@@ -133,16 +132,8 @@ impl Statement {
         let engine = Arc::clone(&self.target.engine);
         let pool = self.context.memory_pool();
         let transaction = OpenTransaction::over(engine, pool, temporary, base);
-        match self.join_by(plan, &transaction).await {
-            Ok(answer) => {
-                transaction.commit(self.durability()).await?;
-                Ok(answer)
-            }
-            Err(error) => {
-                transaction.roll_back();
-                Err(error)
-            }
-        }
+        let done = self.join_by(plan, &transaction).await;
+        transaction.end(done, self.durability()).await
     }
 
     /// Rows that were read once are inserted as they are, however often others commit meanwhile.

@@ -308,9 +308,7 @@ impl Run {
         if let Some(transaction) = config.get_extension::<OpenTransaction>() {
             return self.join(&parts, &transaction, read).await;
         }
-        let current = config.get_extension::<CurrentTransaction>();
-        let temporary = current.map(|current| Arc::clone(current.temporary()));
-        let temporary = temporary.unwrap_or_default();
+        let temporary = CurrentTransaction::temporary_of(config);
         let mut turn = None;
         for _ in 1..TRIES_MAX {
             match (
@@ -341,19 +339,10 @@ impl Run {
             Arc::clone(temporary),
             Arc::clone(read),
         ));
-        match self.join(parts, &transaction, Arc::clone(read)).await {
-            Ok(answer) => {
-                let options = self.context.session_config().options();
-                transaction
-                    .commit(ShelfmarkOptions::durability_of(options))
-                    .await?;
-                Ok(answer)
-            }
-            Err(error) => {
-                transaction.roll_back();
-                Err(error)
-            }
-        }
+        let done = self.join(parts, &transaction, Arc::clone(read)).await;
+        let options = self.context.session_config().options();
+        let durability = ShelfmarkOptions::durability_of(options);
+        transaction.end(done, durability).await
     }
 
     /// Does all parts in a transaction.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field};
 use datafusion::common::metadata::FieldMetadata;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -330,7 +329,7 @@ fn in_cast(cast: Cast, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let Some(of) = enum_of(&cast.expr, schema) else {
         return Ok(Transformed::no(Expr::Cast(cast)));
     };
-    if !is_text(&cast.field) {
+    if !cast.field.data_type().is_string() {
         return Err(no_cast(&of.to_string(), &type_name(&cast.field)).into());
     }
     let text = EnumFunction::new(Operation::Text, ColumnType::Enum(of)).call(*cast.expr);
@@ -344,17 +343,10 @@ fn cast_to_enum(expr: Expr, of: &Arc<EnumType>, schema: &DFSchema) -> Result<Exp
         Beside::Other(other) => other,
     };
     let field = other.to_field(schema)?.1;
-    match is_text(&field) && EnumType::of_field(&field).is_none() {
+    match field.data_type().is_string() && EnumType::of_field(&field).is_none() {
         true => Ok(value(other, of)),
         false => Err(no_cast(&type_name(&field), &of.to_string()).into()),
     }
-}
-
-fn is_text(field: &Field) -> bool {
-    matches!(
-        field.data_type(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
 }
 
 fn no_cast(from: &str, to: &str) -> Error {

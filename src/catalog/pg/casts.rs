@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef};
+use arrow::datatypes::{Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
 use datafusion::config::ConfigOptions;
@@ -42,13 +42,6 @@ pub fn field_of_type(name: &str, is_quoted: bool) -> Option<Field> {
     }
 }
 
-fn is_text(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    )
-}
-
 /// Makes casts between text and these types, and parameters of them, calls of functions that read and write names.
 #[derive(Debug, Default)]
 pub(crate) struct RegTypeRule;
@@ -86,7 +79,7 @@ fn reg_parameter(expr: &Expr) -> Option<RegType> {
         return None;
     };
     let name = field.metadata().get(SQL_TYPE_KEY)?;
-    RegType::of_name(name).filter(|_| is_text(field.data_type()))
+    RegType::of_name(name).filter(|_| field.data_type().is_string())
 }
 
 fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
@@ -103,10 +96,10 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
     };
     let (from, to) = (reg_type_of(&source), reg_type_of(target));
     Ok(match (from, to) {
-        (Some(reg), None) if is_text(target.data_type()) => {
+        (Some(reg), None) if target.data_type().is_string() => {
             Transformed::yes(reg.writing().call(vec![inner.as_ref().clone()]))
         }
-        (None, Some(reg)) if is_text(source.data_type()) => {
+        (None, Some(reg)) if source.data_type().is_string() => {
             Transformed::yes(reg.reading().call(vec![inner.as_ref().clone()]))
         }
         _ => Transformed::no(expr),

@@ -7,9 +7,8 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::statement::{AccessStatement, RoleName, RoleWord};
 use super::{grants, members, owners, roles};
-use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
-use crate::sql::ddl::{qualify, schema_name};
+use crate::sql::ddl::{existing_database, existing_schema, no_relation, qualify};
 use crate::sql::session::{Planning, Session, Tag, done};
 use crate::sql::{enums, sequence};
 use crate::storage::access::{Object, Rights};
@@ -145,8 +144,7 @@ impl<'a> Acting<'a> {
         if self.snapshot.view(&name).is_some() {
             return Ok(Object::View(name));
         }
-        let message = format!("relation \"{name}\" does not exist");
-        Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message))
+        Err(no_relation(&name))
     }
 
     pub(super) fn sequence(&self, name: &ObjectName) -> Result<Object> {
@@ -160,21 +158,11 @@ impl<'a> Acting<'a> {
     }
 
     pub(super) fn schema(&self, name: &ObjectName) -> Result<Object> {
-        let name = schema_name(name)?;
-        if self.snapshot.has_schema(&name) {
-            return Ok(Object::Schema(name));
-        }
-        let message = format!("schema \"{name}\" does not exist");
-        Err(Error::not_found(sqlstate::INVALID_SCHEMA_NAME, message))
+        existing_schema(self.snapshot, name).map(Object::Schema)
     }
 
     pub(super) fn database(&self, name: &ObjectName) -> Result<Object> {
-        let name = schema_name(name)?;
-        if name == CATALOG {
-            return Ok(Object::Database);
-        }
-        let message = format!("database \"{name}\" does not exist");
-        Err(Error::not_found(sqlstate::INVALID_CATALOG_NAME, message))
+        existing_database(name).map(|_| Object::Database)
     }
 
     fn set_role(&self, name: Option<&str>) -> Result<Vec<Change>> {

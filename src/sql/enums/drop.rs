@@ -79,6 +79,6 @@ async fn columns(planning: &Planning<'_>, of: &EnumType, cascade: bool) -> Resul
 
 fn columns_of<'a>(collection: &'a Collection, of: &EnumType) -> Vec<&'a str> {
     let columns = collection.schema.columns.iter();
-    let typed = columns.filter(|c| c.column_type.enum_type().is_some_and(|t| t.id == of.id));
+    let typed = columns.filter(|c| c.column_type.is_of_enum(of.id));
     typed.map(|c| c.name.as_str()).collect()
 }

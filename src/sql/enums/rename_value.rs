@@ -82,7 +82,7 @@ fn columns_of<'a>(
     of: &'a EnumType,
 ) -> impl Iterator<Item = &'a Column> {
     let columns = collection.schema.columns.iter();
-    columns.filter(|c| c.column_type.enum_type().is_some_and(|t| t.id == of.id))
+    columns.filter(|c| c.column_type.is_of_enum(of.id))
 }
 
 fn update(collection: &Collection, column: &Column, (from, to): (&str, &str)) -> String {
@@ -123,7 +123,7 @@ fn defaults(
         let mut schema = (*collection.schema).clone();
         let mut changed = false;
         let columns = schema.columns.iter_mut();
-        let of_type = |c: &&mut Column| c.column_type.enum_type().is_some_and(|t| t.id == of.id);
+        let of_type = |c: &&mut Column| c.column_type.is_of_enum(of.id);
         for column in columns.filter(of_type) {
             if let Some(default) = renamed(column) {
                 column.default = Some(default);

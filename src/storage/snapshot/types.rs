@@ -81,8 +81,8 @@ impl Snapshot {
 
     fn collections_of_type(&self, id: TypeId) -> Vec<CollectionId> {
         let has = |c: &&Arc<Collection>| {
-            let mut types = c.schema.columns.iter().map(|c| c.column_type.enum_type());
-            types.any(|of| of.is_some_and(|of| of.id == id))
+            let mut columns = c.schema.columns.iter();
+            columns.any(|column| column.column_type.is_of_enum(id))
         };
         self.collections().filter(has).map(|c| c.id).collect()
     }

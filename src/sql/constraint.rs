@@ -1,18 +1,17 @@
 //! CHECK constraints as definitions: what CREATE and ALTER TABLE make of them.
 
-use std::ops::ControlFlow;
-
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::ExprSchemable;
 use datafusion::prelude::Expr;
-use datafusion::sql::sqlparser::ast::{self, Ident, visit_expressions_mut};
+use datafusion::sql::sqlparser::ast::{self, Ident};
 
 use super::default_name::first_free;
 use super::dml::parse_expr;
 use super::parser::fold;
 use super::session::Planning;
 use super::statement::CheckDefinition;
+use super::walk;
 use crate::catalog::enums;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::{Check, CollectionSchema, FieldId};
@@ -104,7 +103,7 @@ fn free_name(relation: &str, schema: &CollectionSchema, columns: &[FieldId]) -> 
 pub(super) fn rename_column(condition: &str, from: &str, to: &str) -> Result<String> {
     let mut expr = parse_expr(condition)?;
     let new = Ident::with_quote('"', to);
-    let _ = visit_expressions_mut(&mut expr, |expr| {
+    walk::change_expressions(&mut expr, |expr| {
         let ident = match expr {
             ast::Expr::Identifier(ident) => Some(ident),
             ast::Expr::CompoundIdentifier(parts) => parts.last_mut(),
@@ -113,7 +112,6 @@ pub(super) fn rename_column(condition: &str, from: &str, to: &str) -> Result<Str
         if let Some(ident) = ident.filter(|ident| fold(ident) == from) {
             *ident = new.clone();
         }
-        ControlFlow::<()>::Continue(())
     });
     Ok(expr.to_string())
 }

@@ -8,13 +8,14 @@ use std::any::TypeId;
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, visit_expressions};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::tokens::DIALECT;
+use super::walk;
 
 /// Steps that any text may take; about 2 microseconds each.
 const STEPS_MIN: usize = 50_000;
@@ -47,14 +48,15 @@ impl BoundedDialect {
 
     /// A step for each part of what is about to be written twice: such copies within copies grow without bounds.
     fn copy(&self, expr: &Expr) -> Result<(), ParserError> {
-        let stepped = visit_expressions(expr, |_| match self.step() {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(exhausted) => ControlFlow::Break(exhausted),
+        let mut stepped = Ok(());
+        let _ = walk::read_expressions(expr, |_| {
+            stepped = self.step();
+            match stepped {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
         });
-        match stepped {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(exhausted) => Err(exhausted),
-        }
+        stepped
     }
 
     /// `x [NOT] BETWEEN {SYMMETRIC | ASYMMETRIC} a AND b`, after `x`; none where something else follows.

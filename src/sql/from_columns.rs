@@ -8,12 +8,13 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, VisitMut, VisitorMut,
+    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, VisitorMut,
     WildcardAdditionalOptions,
 };
 
 use super::mend::{has_natural, merge_in_order, merge_in_select};
 use super::parser::fold;
+use super::walk;
 use super::whole_row::{named, selected};
 use crate::error::{Error, Result};
 
@@ -29,10 +30,7 @@ pub(super) fn spell_columns(
         columns,
         common: HashMap::new(),
     };
-    match statement.visit(&mut spelled) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    walk::change(statement, &mut spelled)
 }
 
 struct FromColumns<F> {

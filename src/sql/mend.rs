@@ -88,11 +88,12 @@ use self::spelling::{
 };
 pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
-use super::complexity::{Expansion, too_complex};
+use super::complexity::Expansion;
 use super::dml::{changes_at_top, changes_rows, with_statement};
 use super::parser::fold;
 use super::statement::{CopySubject, Statement};
 use super::tokens::DIALECT;
+use super::walk;
 use crate::catalog::pg::system_relation;
 use crate::error::{Error, Result};
 
@@ -187,21 +188,14 @@ fn mend(node: &mut impl VisitMut) -> Result<()> {
 /// Mends a part of a statement, so many queries of which may change rows.
 fn mend_changing(node: &mut impl VisitMut, changes: usize) -> Result<()> {
     let mut expansion = Expansion::default();
-    if node.visit(&mut expansion).is_break() {
-        return Err(too_complex(
-            "its common table expressions name each other too often",
-        ));
-    }
+    walk::change(node, &mut expansion)?;
     let mut mender = Mender {
         common: expansion.into_names(),
         scopes: Vec::new(),
         names: Vec::new(),
         changes,
     };
-    match node.visit(&mut mender) {
-        ControlFlow::Break(error) => Err(error),
-        ControlFlow::Continue(()) => Ok(()),
-    }
+    walk::change(node, &mut mender)
 }
 
 struct Mender {

@@ -78,6 +78,7 @@ mod unique;
 mod variables;
 pub(crate) mod vector_search;
 mod versions;
+mod walk;
 mod whole_row;
 
 pub use access::{FileAccess, redact};

@@ -8,11 +8,12 @@ use datafusion::logical_expr::planner::{
 };
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Statement, TableFactor, Value, Visit, Visitor,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Statement, TableFactor, Value, Visitor,
 };
 use shelfmark_udfs::Metric;
 
 use super::relation::{function, function_name};
+use super::walk;
 use crate::catalog::pg::functions::ARRAY_SUBSCRIPTS;
 use crate::error::{Error, sqlstate};
 use crate::search::knn::function::VectorSearch;
@@ -92,7 +93,7 @@ pub(super) fn searched_collections(statement: &Statement) -> Vec<TableReference>
     }
     let mut found = Found::default();
     // It never breaks.
-    let _ = statement.visit(&mut found);
+    let _ = walk::read(statement, &mut found);
     found.0
 }
 

@@ -18,12 +18,13 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::LogicalPlanBuilder;
 use datafusion::sql::sqlparser::ast::{
     self, CastKind, Ident, ObjectName, TableAlias, TableFactor, TableVersion, TimezoneInfo, Value,
-    Visit, VisitMut, Visitor, VisitorMut,
+    Visitor, VisitorMut,
 };
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::parser::name_parts;
+use super::walk;
 use crate::catalog::table::CollectionTable;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::committer::{Committer, now_ms};
@@ -101,7 +102,7 @@ pub(super) async fn resolve(
     if !names.is_empty() {
         let mut rename = Rename(names.into_iter());
         // It never breaks.
-        let _ = VisitMut::visit(statement, &mut rename);
+        let _ = walk::change(statement, &mut rename);
     }
     Ok(tables)
 }
@@ -127,7 +128,7 @@ fn asked_in(statement: &ast::Statement) -> Vec<Asked> {
     }
     let mut found = Found(Vec::new());
     // It never breaks.
-    let _ = Visit::visit(statement, &mut found);
+    let _ = walk::read(statement, &mut found);
     found.0
 }
 
@@ -135,9 +136,9 @@ fn asked_in(statement: &ast::Statement) -> Vec<Asked> {
 struct Rename(std::vec::IntoIter<Vec<Ident>>);
 
 impl VisitorMut for Rename {
-    type Break = ();
+    type Break = Error;
 
-    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         if let TableFactor::Table {
             name,
             alias,
@@ -284,7 +285,7 @@ async fn evaluate_time(state: &SessionState, time: &ast::Expr) -> Result<i64> {
 }
 
 fn has_placeholder(expr: &ast::Expr) -> bool {
-    let found = ast::visit_expressions(expr, |expr| match expr {
+    let found = walk::read_expressions(expr, |expr| match expr {
         ast::Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => {
             ControlFlow::Break(())
         }

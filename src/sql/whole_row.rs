@@ -9,10 +9,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    Select, SelectItem, SetExpr, TableAlias, TableFactor, Value, VisitMut, VisitorMut,
+    Select, SelectItem, SetExpr, TableAlias, TableFactor, Value, VisitorMut,
 };
 
 use super::parser::fold;
+use super::walk;
+use crate::error::Error;
 
 /// Functions that take a row, with what makes the same of its members.
 const MAKERS: [(&str, &str); 3] = [
@@ -30,7 +32,8 @@ pub(super) fn spell_rows(
         columns,
         scopes: Vec::new(),
     };
-    let _ = statement.visit(&mut rows);
+    // It never breaks.
+    let _ = walk::change(statement, &mut rows);
 }
 
 /// What is in FROM of a SELECT.
@@ -136,20 +139,20 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Rows<F> {
 }
 
 impl<F: Fn(&ObjectName) -> Option<Vec<String>>> VisitorMut for Rows<F> {
-    type Break = ();
+    type Break = Error;
 
-    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         let scope = self.scope(select);
         self.scopes.push(scope);
         ControlFlow::Continue(())
     }
 
-    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<()> {
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
         self.scopes.pop();
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         if let Expr::Function(function) = expr
             && let Some(spelled) = self.spelled(function)
         {

@@ -6,7 +6,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, ObjectName, Query, Value, VisitorMut};
 
-use super::RELATIONS_MAX;
+use super::{RELATIONS_MAX, too_complex};
+use crate::error::Error;
 
 /// Chains of fewer terms stay as they are.
 const BALANCED_TERMS_MIN: usize = 32;
@@ -34,22 +35,24 @@ impl Expansion {
         self.sizes.into_keys().collect()
     }
 
-    fn add(&mut self, relations: usize) -> ControlFlow<()> {
+    fn add(&mut self, relations: usize) -> ControlFlow<Error> {
         let Some(query) = self.queries.last_mut() else {
             return ControlFlow::Continue(());
         };
         query.relations = query.relations.saturating_add(relations);
         match query.relations > RELATIONS_MAX {
-            true => ControlFlow::Break(()),
+            true => ControlFlow::Break(too_complex(
+                "its common table expressions name each other too often",
+            )),
             false => ControlFlow::Continue(()),
         }
     }
 }
 
 impl VisitorMut for Expansion {
-    type Break = ();
+    type Break = Error;
 
-    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         let with = query.with.iter().flat_map(|with| &with.cte_tables);
         self.queries.push(Enclosing {
             common: with
@@ -60,7 +63,7 @@ impl VisitorMut for Expansion {
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
         let relations = self.queries.pop().map_or(0, |query| query.relations);
         let common = self.queries.last_mut().and_then(|q| q.common.pop_front());
         match common {
@@ -73,13 +76,13 @@ impl VisitorMut for Expansion {
         }
     }
 
-    fn pre_visit_relation(&mut self, name: &mut ObjectName) -> ControlFlow<()> {
+    fn pre_visit_relation(&mut self, name: &mut ObjectName) -> ControlFlow<Error> {
         let ident = name.0.last().and_then(|part| part.as_ident());
         let size = ident.and_then(|ident| self.sizes.get(&ident.value.to_lowercase()));
         self.add(size.map_or(1, |size| (*size).max(1)))
     }
 
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         balance(expr);
         ControlFlow::Continue(())
     }

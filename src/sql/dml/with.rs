@@ -31,6 +31,7 @@ use crate::sql::parser::fold;
 use crate::sql::prepared::analyzed;
 use crate::sql::session::{Planning, Tag};
 use crate::sql::statement::{Insert, Statement};
+use crate::sql::walk;
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::Version;
@@ -418,7 +419,7 @@ fn mentions_in(node: &impl Visit, name: &str) -> usize {
     }
     let mut mentions = Mentions(name, 0);
     // It never breaks.
-    let _ = node.visit(&mut mentions);
+    let _ = walk::read(node, &mut mentions);
     mentions.1
 }
 

@@ -3,13 +3,10 @@
 //! DataFusion reads them as doubles. Where constants are computed with each other alone, they are NUMERIC here; beside
 //! columns they become what the columns are.
 
-use std::ops::ControlFlow;
-
-use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, Expr, UnaryOperator, Value, visit_expressions_mut,
-};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, UnaryOperator, Value};
 
 use super::constant::numeric_of;
+use crate::sql::walk;
 
 /// The most numbers that are computed exactly: each product has the digits of both.
 const NUMBERS_MAX: usize = 8;
@@ -86,12 +83,11 @@ fn numbers(expr: &Expr) -> Option<usize> {
 }
 
 fn make_exact(expr: &mut Expr) {
-    let _ = visit_expressions_mut(expr, |expr| {
+    walk::change_expressions(expr, |expr| {
         if let Expr::Value(value) = &*expr
             && let Some(numeric) = numeric_of(&value.value)
         {
             *expr = numeric;
         }
-        ControlFlow::<()>::Continue(())
     });
 }

@@ -11,6 +11,7 @@ use super::build::{argument, binary, cast_as, nested};
 use super::unqualify;
 use crate::sql::parser::fold;
 use crate::sql::tokens::DIALECT;
+use crate::sql::walk;
 
 /// Makes calls in FROM functions that may use what stands before them.
 pub(super) fn call_in_from(factor: &mut TableFactor) {
@@ -144,5 +145,5 @@ fn uses_columns(argument: &FunctionArg) -> bool {
             }
         }
     }
-    ast::Visit::visit(argument, &mut Columns).is_break()
+    walk::read(argument, &mut Columns).is_break()
 }

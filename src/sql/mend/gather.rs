@@ -10,6 +10,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::super::tokens::DIALECT;
 use super::build::call_with;
+use crate::sql::walk;
 
 /// Makes a query of one column give one row: the array of that column.
 pub(super) fn gather(query: &mut Query) -> Option<()> {
@@ -80,7 +81,7 @@ pub(super) fn holds_query(expr: &Expr) -> bool {
             ControlFlow::Break(())
         }
     }
-    ast::Visit::visit(expr, &mut Queries).is_break()
+    walk::read(expr, &mut Queries).is_break()
 }
 
 /// `SELECT value FROM (query) AS gathered`; its one column is to be replaced.

@@ -10,16 +10,18 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
     OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
-    TableWithJoins, VisitMut, VisitorMut, WildcardAdditionalOptions,
+    TableWithJoins, VisitorMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::build::{binary, call};
+use super::or_break;
 use crate::error::{Error, Result};
 use crate::sql::complexity::too_complex;
 use crate::sql::output_names::lasting_name;
 use crate::sql::parser::fold;
 use crate::sql::tokens::DIALECT;
+use crate::sql::walk;
 
 /// The most columns that are written for the merged ones of a SELECT: a name is one, which many joins make many columns.
 const COPIES_MAX: usize = 100_000;
@@ -41,8 +43,9 @@ pub(in crate::sql) fn merge_in_select(select: &mut Select) -> Result<()> {
         .into_iter()
         .flat_map(|item| merge.item(item))
         .collect();
-    let _ = select.visit(&mut merge);
+    let merged = walk::change(select, &mut merge);
     select.from = from;
+    merged?;
     merge.check()
 }
 
@@ -73,7 +76,7 @@ pub(in crate::sql) fn merge_in_order(query: &mut Query) -> Result<()> {
         if let Some(shown) = shown {
             key.expr = shown;
         } else {
-            let _ = key.visit(&mut merge);
+            walk::change(key, &mut merge)?;
         }
     }
     merge.check()
@@ -286,7 +289,7 @@ fn join_of(
         JoinConstraint::On(on) => {
             left.extend(right);
             let mut merge = Merge::new(&left);
-            let _ = on.visit(&mut merge);
+            walk::change(on, &mut merge)?;
             merge.check()?;
             return Ok(left);
         }
@@ -405,7 +408,8 @@ impl<'a> Merge<'a> {
             }
             SelectItem::UnnamedExpr(mut expr) => {
                 let name = lasting_name(&expr);
-                let _ = expr.visit(self);
+                // Where it breaks, `check` says why.
+                let _ = walk::change(&mut expr, self);
                 match name.filter(|name| lasting_name(&expr).as_ref() != Some(name)) {
                     Some(name) => vec![SelectItem::ExprWithAlias {
                         expr,
@@ -427,19 +431,19 @@ impl<'a> Merge<'a> {
 }
 
 impl VisitorMut for Merge<'_> {
-    type Break = ();
+    type Break = Error;
 
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
         self.depth += 1;
         ControlFlow::Continue(())
     }
 
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<()> {
+    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
         self.depth -= 1;
         ControlFlow::Continue(())
     }
 
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         let Expr::Identifier(name) = expr else {
             return ControlFlow::Continue(());
         };
@@ -450,9 +454,7 @@ impl VisitorMut for Merge<'_> {
         });
         if let Some(parts) = found {
             self.copies += parts.len();
-            if self.copies > COPIES_MAX {
-                return ControlFlow::Break(());
-            }
+            or_break(self.check())?;
             *expr = value(parts);
         }
         ControlFlow::Continue(())

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use arrow::array::StringArray;
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
 use arrow::datatypes::{DataType, Field, IntervalMonthDayNanoType, IntervalUnit};
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, visit_expressions};
+use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr};
 
 use arrow::array::AsArray;
 
@@ -13,6 +13,7 @@ use super::build::{binary, call, cast, nested};
 use super::constant::constant_text;
 use crate::catalog::zone::Zone;
 use crate::sql::format::read_texts;
+use crate::sql::walk;
 
 /// The most parts of both spans of an OVERLAPS.
 const COPIED_PARTS_MAX: usize = 1_000;
@@ -43,9 +44,9 @@ pub(super) fn at_time_zone(time: &Expr, zone: &Expr) -> Expr {
 pub(super) fn overlaps(left: &Expr, right: &Expr) -> Option<Expr> {
     let mut parts = 0;
     for copied in [left, right] {
-        let _ = visit_expressions(copied, |_| {
+        let _ = walk::read_expressions(copied, |_| {
             parts += 1;
-            ControlFlow::<()>::Continue(())
+            ControlFlow::Continue(())
         });
     }
     if parts > COPIED_PARTS_MAX {

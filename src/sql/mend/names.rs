@@ -7,12 +7,13 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor,
+    self, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visitor,
 };
 
 use super::build::cast_as;
 use crate::sql::output_names::lasting_name;
 use crate::sql::parser::fold;
+use crate::sql::walk;
 
 /// Names the columns of a query in FROM.
 pub(super) fn name_derived(factor: &mut TableFactor) {
@@ -59,7 +60,8 @@ fn name_items(select: &mut Select) {
         return;
     }
     let mut taken = Identifiers::default();
-    let _ = select.visit(&mut taken);
+    // It never breaks.
+    let _ = walk::read(select, &mut taken);
     let mut taken = taken.0;
     for item in &select.projection {
         if let SelectItem::ExprWithAlias { alias, .. } = item {
@@ -88,7 +90,8 @@ pub(super) fn name_sorted_casts(query: &mut Query) {
         return;
     };
     let mut used = Identifiers::default();
-    let _ = order.visit(&mut used);
+    // It never breaks.
+    let _ = walk::read(order, &mut used);
     let keys = match &order.kind {
         OrderByKind::Expressions(keys) => keys.as_slice(),
         OrderByKind::All(_) => &[],

@@ -6,10 +6,11 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator, visit_expressions};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
 
 use super::build::{arguments, binary, nested};
 use super::gather::holds_query;
+use crate::sql::walk;
 
 /// The most parts of rows that are written several times, which rows within rows would multiply.
 const COPIED_PARTS_MAX: usize = 1_000;
@@ -136,9 +137,9 @@ fn balanced(terms: &[Expr], op: &BinaryOperator) -> Option<Expr> {
 
 fn parts(expr: &Expr) -> usize {
     let mut parts = 0;
-    let _ = visit_expressions(expr, |_| {
+    let _ = walk::read_expressions(expr, |_| {
         parts += 1;
-        ControlFlow::<()>::Continue(())
+        ControlFlow::Continue(())
     });
     parts
 }

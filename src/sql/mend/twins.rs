@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, VisitMut, VisitorMut,
+    Expr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, VisitorMut,
 };
 
 use super::build::call;
 use super::{first_select, last_name};
+use crate::error::Error;
 use crate::sql::parser::fold;
+use crate::sql::walk;
 
 /// Gives columns that come again names of their own. Casts name nothing: `x::int` is a twin of `x`.
 pub(super) fn name_twins(select: &mut Select) {
@@ -96,8 +98,8 @@ fn qualifier(column: &Expr) -> Option<String> {
 fn called(expr: &Expr) -> String {
     struct Plain;
     impl VisitorMut for Plain {
-        type Break = ();
-        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+        type Break = Error;
+        fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
             let plain = match expr {
                 Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => inner.as_ref().clone(),
                 Expr::TypedString(typed) => Expr::Value(typed.value.clone()),
@@ -110,7 +112,8 @@ fn called(expr: &Expr) -> String {
         }
     }
     let mut plain = expr.clone();
-    let _ = VisitMut::visit(&mut plain, &mut Plain);
+    // It never breaks.
+    let _ = walk::change(&mut plain, &mut Plain);
     last_name(&plain).map_or_else(|| plain.to_string(), Ident::to_string)
 }
 

@@ -8,13 +8,12 @@ use std::ops::ControlFlow;
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::ScalarValue;
 use datafusion::sql::parser::Statement as DataFusionStatement;
-use datafusion::sql::sqlparser::ast::{
-    self, TableFactor, TableVersion, Value, VisitMut, VisitorMut,
-};
+use datafusion::sql::sqlparser::ast::{self, TableFactor, TableVersion, Value, VisitorMut};
 
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::parameters::place_of;
 use crate::sql::statement::Statement;
+use crate::sql::walk;
 use crate::storage::schema::Version;
 
 /// What stands in the place of a version.
@@ -159,8 +158,5 @@ fn replace(
     let DataFusionStatement::Statement(query) = query.as_mut() else {
         return Ok(());
     };
-    match VisitMut::visit(query.as_mut(), &mut Replace(with)) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(error) => Err(error),
-    }
+    walk::change(query.as_mut(), &mut Replace(with))
 }

@@ -204,7 +204,11 @@ impl NewFile {
         // A link, unlike a rename, fails when the name is taken: a segment file is never overwritten.
         let linked = self.files.link(&self.temporary, &self.path);
         linked.map_err(|e| io("create", &self.path, e))?;
-        self.sync_name()
+        self.sync_name().inspect_err(|_| {
+            // Nobody will name the file. Where it cannot be removed either, or a power cut brings it back, the sweep
+            // at the next open takes it.
+            let _ = self.files.remove(&self.path);
+        })
     }
 
     /// Makes the file durable under its name, replacing what has that name.

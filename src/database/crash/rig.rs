@@ -18,6 +18,8 @@ pub(super) enum Plan {
     StopAt(u64),
     /// This operation does not happen, and answers with this error number; reads count too.
     FailAt(u64, i32),
+    /// The names in a directory of segments do not become durable this time, the first being 0, for this error number.
+    FailName(u64, i32),
 }
 
 /// A disk by plan. Nothing is ever synced: who reads the files again reads them from memory.
@@ -31,6 +33,7 @@ pub(super) struct Rig {
 struct State {
     changes: u64,
     operations: u64,
+    names: u64,
     failed: Option<String>,
 }
 
@@ -66,14 +69,19 @@ impl Rig {
         let mut state = self.state.lock();
         let (change, any) = (state.changes, state.operations);
         let changes = is_change(operation);
+        let (name, names) = (state.names, is_name_of_segment(operation));
         state.operations += 1;
         state.changes += u64::from(changes);
+        state.names += u64::from(names);
         let error = match self.plan {
             Plan::StopAt(stop) if changes && change >= stop => io::Error::other("killed"),
             Plan::FailAt(place, code) if any == place => io::Error::from_raw_os_error(code),
+            Plan::FailName(place, code) if names && name == place => {
+                io::Error::from_raw_os_error(code)
+            }
             _ => return Ok(()),
         };
-        state.failed.get_or_insert_with(|| name(operation));
+        state.failed.get_or_insert_with(|| words(operation));
         Err(error)
     }
 }
@@ -168,8 +176,17 @@ impl Disk for Gate {
     }
 }
 
+/// Whether names in the directory of a collection's segments become durable.
+fn is_name_of_segment(operation: &Operation<'_>) -> bool {
+    let Operation::SyncDirectory(directory) = operation else {
+        return false;
+    };
+    let above = directory.parent();
+    above.is_some_and(|above| above.ends_with("segments"))
+}
+
 /// An operation in a few words, without its bytes.
-fn name(operation: &Operation<'_>) -> String {
+fn words(operation: &Operation<'_>) -> String {
     match operation {
         Operation::Write(path, at, bytes) => {
             format!("write {} bytes at {at} of {}", bytes.len(), path.display())

@@ -125,6 +125,31 @@ async fn a_full_disk_ends_a_compaction_with_the_old_state_and_no_litter() {
     assert!(failures > 3, "{failures}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_whose_name_does_not_become_durable_is_gone_at_once() {
+    let directory = scratch();
+    let workload = clustering();
+    let path = directory.path().join("reference");
+    let states = workload.states(&path, Rig::new(Plan::Count).files()).await;
+    let mut failures = 0;
+    for (code, sqlstate) in &ERRORS[..2] {
+        for place in 0.. {
+            let rig = Rig::new(Plan::FailName(place, *code));
+            let path = directory.path().join(format!("name-{place}-{code}"));
+            let run = workload.run(&path, rig.files(), 0, |_| {}).await;
+            let Some(failed) = rig.failed() else {
+                break;
+            };
+            let at = format!("name {place}, error {code}: {failed}");
+            check_failed(&run, &rig, &states, sqlstate, &at).await;
+            failures += usize::from(run.error.is_some());
+            // While the database is open: nothing waits for the next start.
+            check_files(run.database.as_ref().unwrap()).await;
+        }
+    }
+    assert!(failures > 3, "{failures}");
+}
+
 /// The operations of a workload's last statement, and the state before the first statement and after each.
 async fn last_statement(workload: &Workload, directory: &Path) -> (Range<u64>, Vec<String>) {
     let rig = Rig::new(Plan::Count);

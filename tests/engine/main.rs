@@ -5,7 +5,7 @@
 //! `formats` opens databases that earlier programs wrote; `login` comes in by password and TLS;
 //! `fuzz` (in `tests/fuzz`) reads bytes that nobody meant; `integrity` damages files and restores backups;
 //! `search` compares vector search with the plain plan;
-//! `memory` looks at that of the program while it clusters;
+//! `memory` looks at that of the program while it clusters; `day` plays a day of small commits and looks at the disk;
 //! `layout` holds the shape of the sources; `limits` reaches those of memory and disk;
 //! `ttl` compares a collection whose rows expire with a filter;
 //! `wire` speaks to the server, `raw` is its client; `live` has sessions that look at each other; `clients` runs psql and
@@ -17,6 +17,7 @@ mod cli;
 mod clients;
 mod connections;
 mod copy;
+mod day;
 mod examples;
 mod formats;
 #[path = "../fuzz/mod.rs"]

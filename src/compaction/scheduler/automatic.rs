@@ -30,6 +30,7 @@ const ROUNDS_MAX: usize = 1_000;
 pub(super) async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Handle) {
     let mut versions = shared.engine.committer.subscribe();
     let (mut vacuumed, mut is_clean) = (Instant::now(), true);
+    let mut sealed = HashSet::new();
     while !shared.closing.load(Ordering::Relaxed) {
         let changed = tokio::time::timeout(LOOK_INTERVAL_MAX, versions.changed()).await;
         if matches!(changed, Ok(Err(_))) {
@@ -38,8 +39,9 @@ pub(super) async fn look_after(shared: Arc<Shared>, handle: tokio::runtime::Hand
         {
             // Not kept while nothing is done: its files would be kept, too.
             let snapshot = shared.engine.committer.snapshot();
-            start_due(&shared, &handle, &snapshot);
+            // Rounds are rare: rows that come all the time, and jobs for them, do not keep them from their turn.
             hold_rounds(&shared, &handle, &snapshot);
+            start_due(&shared, &handle, &snapshot, &mut sealed);
         }
         shared.filters.start_due(&shared.engine, &handle);
         // The last reader of a file tells nobody that it is done.
@@ -92,17 +94,33 @@ pub(super) fn automatic(collection: &Collection, settings: &Settings) -> Vec<Req
     kinds.iter().map(request).collect()
 }
 
-fn start_due(shared: &Arc<Shared>, handle: &tokio::runtime::Handle, snapshot: &Snapshot) {
+/// Starts a job for each collection that has none. After a seal it is the turn of a merge: where rows come so fast that a
+/// seal is always due, their segments would never be put together otherwise. `sealed` are those collections.
+fn start_due(
+    shared: &Arc<Shared>,
+    handle: &tokio::runtime::Handle,
+    snapshot: &Snapshot,
+    sealed: &mut HashSet<CollectionId>,
+) {
+    let before = std::mem::take(sealed);
     for collection in snapshot.collections() {
         let settings = &shared.engine.settings;
+        let is_merges_turn = before.contains(&collection.id);
         if shared.is_busy(collection.id) {
+            sealed.extend(is_merges_turn.then_some(collection.id));
             continue;
         }
         let is_due = |request: &Request| {
             let choice = choose(collection, request, settings, now_ms());
             matches!(choice, Ok(Choice::Work(_)))
         };
-        if let Some(request) = automatic(collection, settings).into_iter().find(is_due) {
+        let mut requests = automatic(collection, settings);
+        if is_merges_turn {
+            requests.reverse();
+        }
+        if let Some(request) = requests.into_iter().find(is_due) {
+            let seals = request.kind == JobKind::Seal;
+            sealed.extend(seals.then_some(collection.id));
             start(shared, handle, collection, request);
         }
     }

@@ -27,6 +27,10 @@ const BATCHES_BETWEEN: u64 = super::rewrite::BATCHES_AHEAD as u64 + 2;
 /// The part of the budget that the row group which is being written may take, and the most that is of use.
 const ROW_GROUP_PART: u64 = 8;
 const ROW_GROUP_BYTES_MAX: u64 = 64 << 20;
+/// The part of the budget that sorted rows may take which wait until it is known to which segment their key belongs, and
+/// the most: rows of a key that fill a good part of a segment.
+const WAITING_PART: u64 = 16;
+const WAITING_BYTES_MAX: u64 = 16 << 20;
 /// The part that is left for what was freed and is not given back to the system yet, and the most that this is.
 const FREED_PART: u64 = 3;
 const FREED_BYTES_MAX: u64 = 64 << 20;
@@ -44,6 +48,8 @@ pub(super) struct Shares {
     pub row_group: u64,
     /// Rows that are gathered at once.
     pub gather_rows: u64,
+    /// The most that sorted rows may take whose segment is not certain; a batch more, since it is looked at then.
+    pub waiting: u64,
 }
 
 /// What a group of inputs needs memory for.
@@ -83,6 +89,7 @@ impl Shares {
         let gathered = gather_rows.saturating_mul(gathered_row);
         let encoded = ENCODE_COPIES * ENCODE_BYTES.min(gathered);
         let places = Places::bytes(needs.rows, needs.rows_before.saturating_add(needs.rows));
+        let waiting = (budget / WAITING_PART).min(WAITING_BYTES_MAX);
         let freed = (budget / FREED_PART).min(FREED_BYTES_MAX);
         let parts = [
             row_group,
@@ -91,6 +98,7 @@ impl Shares {
             BATCHES_BETWEEN * batch,
             places,
             needs.places_before,
+            waiting,
             freed,
         ];
         let beside = parts.into_iter().fold(0, u64::saturating_add);
@@ -102,6 +110,7 @@ impl Shares {
             batch,
             row_group,
             gather_rows,
+            waiting,
         }
     }
 }
@@ -131,7 +140,8 @@ mod tests {
                 let gathered = shares.gather_rows * GATHER_COPIES * needs.vector_bytes;
                 let batches = BATCHES_BETWEEN * shares.batch;
                 let places = Places::bytes(needs.rows, needs.rows);
-                let all = shares.sort + shares.row_group + gathered + batches + places;
+                let all =
+                    shares.sort + shares.row_group + gathered + batches + places + shares.waiting;
                 assert!(all <= budget, "{megabytes} MiB: {shares:?}");
                 assert!(shares.sort >= budget / 4, "{megabytes} MiB: {shares:?}");
             }

@@ -82,7 +82,8 @@ const EPSILON: f64 = 1e-9;
 /// The rows that are left are always planned evenly over segments of the preferred size, so no tiny segment is left at
 /// the end. A cut falls between different keys, at the boundary nearest the plan, so that the ranges of
 /// the segments are disjoint. A key that does not fit into the segment that is open begins a new one; a key heavier
-/// than a whole segment gets segments of its own, which hold nothing else.
+/// than a whole segment gets segments of its own, which hold nothing else. Until then its rows wait, or [`Cutter::settle`]
+/// is called.
 #[derive(Debug)]
 pub struct Cutter {
     limits: Limits,
@@ -98,6 +99,8 @@ pub struct Cutter {
     last_group: f64,
     /// Whether the open key has been cut.
     heavy: bool,
+    /// Whether the open segment has rows of the open key for good, which count as those of complete keys.
+    taken: bool,
     /// How full the open segment should get.
     target: f64,
 }
@@ -113,6 +116,7 @@ impl Cutter {
             group: Weight::default(),
             last_group: 0.0,
             heavy: false,
+            taken: false,
             target: 1.0,
         };
         cutter.plan();
@@ -142,6 +146,21 @@ impl Cutter {
         self.group = self.group.plus(row);
     }
 
+    /// Settles all rows so far, for one who cannot keep those of the open key until it is known where they belong: a
+    /// segment that is half as full as it should be ends before the key, another one takes what there is of it, and if the
+    /// key turns out not to fit, a cut falls between two of its rows.
+    pub fn settle(&mut self, cuts: &mut Vec<u64>) {
+        if self.closed.rows == 0 {
+            return;
+        }
+        if !self.taken && self.closed.part_of(self.limits) >= self.target / 2.0 {
+            self.end_segment(cuts);
+        } else {
+            self.closed = self.closed.plus(std::mem::take(&mut self.group));
+            self.taken = true;
+        }
+    }
+
     /// The number of rows, from the start of the stream, before which no further cut will fall.
     pub fn settled(&self) -> u64 {
         let before = self.cut.rows + self.closed.rows;
@@ -154,6 +173,7 @@ impl Cutter {
     fn close_group(&mut self) {
         self.last_group = self.group.part_of(self.limits);
         self.closed = self.closed.plus(std::mem::take(&mut self.group));
+        self.taken = false;
     }
 
     /// Whether the segment ends at the boundary between two keys that has been reached.
@@ -205,6 +225,11 @@ mod tests {
 
     /// Ends of the segments of sorted keys; `None` is NULL.
     fn ends(limits: Limits, keys: &[Option<u32>], bytes: u64) -> Vec<u64> {
+        ends_with(limits, keys, bytes, u64::MAX)
+    }
+
+    /// The same, where no more than so many rows can wait.
+    fn ends_with(limits: Limits, keys: &[Option<u32>], bytes: u64, waiting_max: u64) -> Vec<u64> {
         let rows = keys.len() as u64;
         let planned = Weight {
             rows,
@@ -221,6 +246,10 @@ mod tests {
             let settled = cutter.settled();
             let known = cuts.len();
             cutter.push(step, bytes, &mut cuts);
+            if i as u64 + 1 - cutter.settled() > waiting_max {
+                cutter.settle(&mut cuts);
+                assert_eq!(cutter.settled(), i as u64 + 1);
+            }
             assert!(cuts[known..].iter().all(|c| *c >= settled));
             assert!(cutter.settled() >= settled);
         }
@@ -301,6 +330,24 @@ mod tests {
     }
 
     #[test]
+    fn a_key_whose_rows_cannot_wait_goes_where_it_fits_at_once() {
+        let sizes = |groups: &[usize]| {
+            let group =
+                |(key, count): (usize, &usize)| std::iter::repeat_n(Some(key as u32), *count);
+            let keys: Vec<_> = groups.iter().enumerate().flat_map(group).collect();
+            sizes(&ends_with(LIMITS, &keys, 1, 10))
+        };
+        // More than half of what the segment should have: the last two keys would fill it too far, perhaps.
+        assert_eq!(sizes(&[10, 10, 10, 10, 50, 30]), [40, 80]);
+        // All fit.
+        assert_eq!(sizes(&[20, 50, 30]), [100]);
+        // The second key goes with the first, does not fit, and is cut.
+        assert_eq!(sizes(&[20, 90, 30]), [97, 43]);
+        // Nobody waits for a key that is the first of its segment.
+        assert_eq!(sizes(&[250, 30]), [100, 100, 50, 30]);
+    }
+
+    #[test]
     fn many_nulls_have_segments_of_their_own_few_do_not() {
         let mut keys: Vec<_> = (0..80).map(Some).collect();
         keys.extend([None; 60]);
@@ -365,6 +412,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn segments_hold_no_more_than_they_may_however_few_rows_can_wait(
+            groups in prop::collection::vec(1_usize..150, 1..40),
+            rows in 1_u64..120,
+            waiting_max in 0_u64..130,
+            preferred in 0.05_f64..=1.0,
+        ) {
+            let group = |(key, count): (usize, &usize)| {
+                std::iter::repeat_n(Some(key as u32), *count)
+            };
+            let keys: Vec<_> = groups.iter().enumerate().flat_map(group).collect();
+            let limits = Limits { rows, bytes: u64::MAX, preferred };
+            let ends = ends_with(limits, &keys, 10, waiting_max);
+            prop_assert_eq!(*ends.last().unwrap(), keys.len() as u64);
+            prop_assert!(sizes(&ends).iter().all(|size| (1..=rows).contains(size)));
+        }
+
         #[test]
         fn segments_hold_no_more_than_they_may_and_ranges_are_disjoint(
             groups in prop::collection::vec(1_usize..150, 1..40),

@@ -218,6 +218,29 @@ async fn huge_texts_are_spilled_within_the_budget() {
     assert_eq!((job.overlaps_after, &job.sqlstate), (Some(0.0), &None));
 }
 
+/// The rows of a key wait until it is known to which segment they belong, but only as long as there is memory for them.
+#[tokio::test]
+async fn rows_of_a_frequent_key_wait_within_the_budget() {
+    let mut settings = quiet();
+    settings.set("compaction.memory_budget", "8MiB").unwrap();
+    let shelf = Shelf::open(settings, rows_max(100_000), &[KEY]);
+    let scheduler = scheduler(&shelf);
+    let book = |id: i64| {
+        let mut book = Book::new(id, if id % 30 == 0 { 1.0 } else { 2.0 });
+        book.title = Some(format!("{id:06}{}", "x".repeat(500)));
+        book
+    };
+    let books: Vec<Book> = (0..30_000).map(book).collect();
+    books.chunks(2_000).for_each(|books| shelf.insert(books));
+    let before = shelf.rows();
+    let job = compact(&scheduler, &shelf, JobKind::Cluster).await;
+    assert_eq!(job.state, JobState::Succeeded, "{}", job.reason);
+    assert_same(&shelf.rows(), &before);
+    assert_eq!((job.segments_out, job.rows_out), (1, 30_000));
+    let peak = job.peak_memory_bytes.unwrap();
+    assert!((1 << 20..=8 << 20).contains(&peak), "{peak}");
+}
+
 /// A clustering that has written its outputs, and not yet replaced its inputs.
 async fn prepared(shelf: &Shelf) -> Prepared {
     let request = Request {

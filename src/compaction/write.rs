@@ -145,7 +145,20 @@ impl GroupWriter {
         }
         self.cuts.extend(cuts);
         self.waiting.push_back(narrow);
+        self.drain(self.cutter.settled(), outputs)?;
+        if self.waiting_bytes() <= self.shares.waiting {
+            return Ok(());
+        }
+        let mut cuts = Vec::new();
+        self.cutter.settle(&mut cuts);
+        self.cuts.extend(cuts);
         self.drain(self.cutter.settled(), outputs)
+    }
+
+    /// Bytes of the rows that wait.
+    fn waiting_bytes(&self) -> u64 {
+        let bytes = self.waiting.iter().map(RecordBatch::get_array_memory_size);
+        bytes.sum::<usize>() as u64
     }
 
     /// Writes what is left, and gives the group's row maps to `outputs`.
@@ -215,6 +228,7 @@ impl GroupWriter {
         if self.open.is_none() {
             self.open = Some(self.begin_segment()?);
         }
+        let waiting = self.waiting_bytes();
         let Some(open) = &mut self.open else {
             return Ok(());
         };
@@ -229,7 +243,7 @@ impl GroupWriter {
         let buffered = open.writer.memory_bytes() as u64;
         let gathered = narrow.num_rows() as u64 * self.order.narrow().vector_bytes();
         self.task
-            .note_write_memory(buffered + gathered + self.places_bytes);
+            .note_write_memory(buffered + gathered + waiting + self.places_bytes);
         if buffered >= self.shares.row_group {
             open.writer.end_row_group()?;
         }

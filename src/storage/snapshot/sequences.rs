@@ -54,10 +54,15 @@ impl Snapshot {
 
     pub(super) fn alter_sequence(&mut self, sequence: &Sequence) -> Result<()> {
         let before = self.sequences.get(&sequence.id).ok_or_else(no_sequence)?;
-        if before.name != sequence.name {
-            self.check_free(&sequence.name)?;
+        let mut next = sequence.clone();
+        if before.generation == next.generation {
+            // Numbers were reserved since it was read, perhaps.
+            next.position = before.position;
         }
-        self.put_sequence(sequence.clone());
+        if before.name != next.name {
+            self.check_free(&next.name)?;
+        }
+        self.put_sequence(next);
         Ok(())
     }
 
@@ -118,4 +123,38 @@ impl Snapshot {
 
 fn no_sequence() -> Error {
     Error::conflict("the sequence was dropped by a concurrent commit")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::storage::change::Change;
+    use crate::storage::testing::{name, sequence};
+
+    #[test]
+    fn a_new_name_does_not_take_back_what_was_reserved_since_it_was_asked_for() {
+        let read = sequence("numbers");
+        let renamed = Sequence {
+            name: name("others"),
+            ..read.clone()
+        };
+        let restarted = Sequence {
+            generation: 8,
+            ..renamed.clone()
+        };
+        let snapshot = Arc::new(Snapshot::empty());
+        let after = |changes: Vec<Change>| {
+            let snapshot = snapshot.with_pending(&changes).unwrap();
+            snapshot.sequence(read.id).unwrap().position
+        };
+        let mut changes = vec![
+            Change::CreateSequence(read.clone()),
+            Change::Reserve(read.id, read.generation, 32),
+            Change::AlterSequence(renamed),
+        ];
+        assert_eq!(after(changes.clone()), Position::reserved(32));
+        changes.push(Change::AlterSequence(restarted));
+        assert_eq!(after(changes), read.position);
+    }
 }

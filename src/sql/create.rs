@@ -23,7 +23,7 @@ use super::constraint;
 use super::context::{statement_to_plan, type_planner_of};
 use super::ddl::{
     check_writable, cluster_by_partition_key, column_type_of, define_schema, find_collection,
-    qualify, schema_name, with_keys,
+    no_schema, qualify, schema_name, with_keys,
 };
 use super::dependents::{drop_dependents, dropped_by};
 use super::dml::insert_plan;
@@ -442,11 +442,7 @@ pub(super) fn schema(
     let session = session.clone();
     let name = schema_name(name)?;
     check_writable(&name)?;
-    if name.starts_with("pg_") {
-        let message = format!("unacceptable schema name \"{name}\"");
-        return Err(Error::invalid("42939", message)
-            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
-    }
+    check_acceptable(&name)?;
     done(
         "CREATE SCHEMA",
         format!("CreateSchema: {name}"),
@@ -466,6 +462,19 @@ pub(super) fn schema(
             }
         },
     )
+}
+
+/// That a SQL schema of users may be called so.
+///
+/// # Errors
+/// 42939.
+pub(super) fn check_acceptable(schema: &str) -> Result<()> {
+    if schema.starts_with("pg_") {
+        let message = format!("unacceptable schema name \"{schema}\"");
+        return Err(Error::invalid(sqlstate::RESERVED_NAME, message)
+            .with_detail("The prefix \"pg_\" is reserved for system schemas."));
+    }
+    Ok(())
 }
 
 /// DROP TABLE, VIEW or SCHEMA.
@@ -568,8 +577,7 @@ fn drop_schema(
         )));
     }
     if !snapshot.has_schema(name) {
-        let message = format!("schema \"{name}\" does not exist");
-        return Err(Error::not_found(sqlstate::INVALID_SCHEMA_NAME, message));
+        return Err(no_schema(name));
     }
     session.check_owner(snapshot, &Object::Schema(name.to_string()), name)?;
     let mut changes = Vec::new();

@@ -116,8 +116,13 @@ pub(super) fn existing_schema(snapshot: &Snapshot, name: &ObjectName) -> Result<
     if snapshot.has_schema(&name) {
         return Ok(name);
     }
+    Err(no_schema(&name))
+}
+
+/// 3F000: there is no schema of the name.
+pub(super) fn no_schema(name: &str) -> Error {
     let message = format!("schema \"{name}\" does not exist");
-    Err(Error::not_found(sqlstate::INVALID_SCHEMA_NAME, message))
+    Error::not_found(sqlstate::INVALID_SCHEMA_NAME, message)
 }
 
 /// The database, if it has that name.

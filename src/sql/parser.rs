@@ -15,7 +15,9 @@ use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Drop, DropKind, Explain, Persistence, Statement};
 use super::tokens::{LineIndex, is_blank, tokenize};
-use super::{access, comment, copy, define, dml, enums, export, index, sequence, versions};
+use super::{
+    access, comment, copy, define, dml, enums, export, index, rename_schema, sequence, versions,
+};
 use crate::error::{Error, Result, sqlstate};
 
 /// Parses one statement within the default limits; a semicolon after it is allowed.
@@ -31,6 +33,34 @@ pub fn parse(text: &str) -> Result<Statement> {
 /// # Errors
 /// Those of [`parse`].
 pub fn parse_within(text: &str, limits: &Limits) -> Result<Statement> {
+    let statement = parse_with(text, limits, |g| g.statement())?;
+    let mut statement = table_of_into(statement);
+    mend_statement(&mut statement)?;
+    Ok(statement)
+}
+
+/// The query of a text that was parsed before, as its author wrote it: nothing in it is mended.
+///
+/// # Errors
+/// Those of [`parse`].
+pub(super) fn parse_query_as_written(text: &str) -> Result<Box<ast::Query>> {
+    parse_with(text, &Limits::default(), |g| Ok(g.parser.parse_query()?))
+}
+
+/// As [`parse_query_as_written`], for an expression.
+///
+/// # Errors
+/// Those of [`parse`].
+pub(super) fn parse_expr_as_written(text: &str) -> Result<ast::Expr> {
+    parse_with(text, &Limits::default(), |g| Ok(g.parser.parse_expr()?))
+}
+
+/// What `read` makes of all of the text.
+fn parse_with<T>(
+    text: &str,
+    limits: &Limits,
+    read: impl FnOnce(&mut Grammar<'_>) -> Result<T>,
+) -> Result<T> {
     limits.check_text(text)?;
     let mut tokens = tokenize(text)?;
     limits.check_tokens(&tokens)?;
@@ -46,11 +76,9 @@ pub fn parse_within(text: &str, limits: &Limits) -> Result<Statement> {
         text,
         tokens,
     };
-    let statement = grammar.statement()?;
+    let value = read(&mut grammar)?;
     grammar.end()?;
-    let mut statement = table_of_into(statement);
-    mend_statement(&mut statement)?;
-    Ok(statement)
+    Ok(value)
 }
 
 /// # Errors
@@ -89,6 +117,7 @@ impl Grammar<'_> {
             ("CREATE", "INDEX") | ("CREATE", "UNIQUE") => index::parse_create(self),
             ("DROP", "INDEX") => index::parse_drop(self),
             ("ALTER", "INDEX") => index::parse_alter(self),
+            ("ALTER", "SCHEMA") => rename_schema::parse(self),
             ("CREATE" | "ALTER" | "DROP", "SEQUENCE") => sequence::parse(self),
             ("CREATE" | "ALTER" | "DROP", "TYPE") => enums::parse(self),
             ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA") => self.drop(),

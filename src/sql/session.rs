@@ -34,7 +34,7 @@ use super::transaction::Block;
 use super::variables::Variables;
 use super::{
     access, backup, check, comment, compaction, copy, create, cursor, dml, enums, explain, export,
-    index, named, scripts, sequence, transaction, variables,
+    index, named, rename_schema, scripts, sequence, transaction, variables,
 };
 use crate::catalog::advisory::SessionLocks;
 use crate::catalog::options::PinnedSnapshot;
@@ -460,6 +460,7 @@ impl<'a> Planning<'a> {
                 name,
                 if_not_exists,
             } => create::schema(session, &name, if_not_exists),
+            Statement::RenameSchema { from, to } => rename_schema::plan(session, from, to),
             Statement::Drop(drop) => create::drop(session, drop),
             Statement::Truncate {
                 names,

@@ -46,6 +46,13 @@ pub enum Statement {
         /// Whether an existing one is fine.
         if_not_exists: bool,
     },
+    /// ALTER SCHEMA .. RENAME TO.
+    RenameSchema {
+        /// The SQL schema.
+        from: String,
+        /// Its new name.
+        to: String,
+    },
     /// CREATE [OR REPLACE] VIEW.
     CreateView(Box<CreateView>),
     /// DROP TABLE, COLLECTION, VIEW or SCHEMA.
@@ -542,6 +549,7 @@ impl Statement {
             }
             Self::CreateCollection(_) => (Effect::Writes, "CREATE TABLE"),
             Self::CreateSchema { .. } => (Effect::Writes, "CREATE SCHEMA"),
+            Self::RenameSchema { .. } => (Effect::Writes, "ALTER SCHEMA"),
             Self::CreateView(_) => (Effect::Writes, "CREATE VIEW"),
             Self::Drop(drop) => (Effect::Writes, drop.kind.tag()),
             Self::Truncate { .. } => (Effect::Writes, "TRUNCATE TABLE"),

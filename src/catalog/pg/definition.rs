@@ -6,7 +6,7 @@ use crate::catalog::index_definition::{definition, part_text};
 use crate::catalog::pg_type::{numeric_precision_and_scale, oid};
 
 /// A name as SQL writes it: in quotes where it would be read otherwise.
-pub(super) fn quote_ident(name: &str) -> String {
+pub(crate) fn quote_ident(name: &str) -> String {
     let mut characters = name.chars();
     let starts = characters
         .next()

@@ -32,6 +32,7 @@ mod views;
 pub use casts::field_of_type;
 pub(crate) use casts::{RegTypeRule, show_names, small_literals};
 pub use context::{PgContext, SessionFacts};
+pub(crate) use definition::quote_ident;
 pub use functions::reg_type_of;
 pub use live::{Live, LiveRelation, Row, Signal, Value};
 pub(crate) use objects::key_name;

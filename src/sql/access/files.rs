@@ -140,6 +140,7 @@ impl Session {
             Statement::Access(_)
             | Statement::CreateCollection(_)
             | Statement::CreateSchema { .. }
+            | Statement::RenameSchema { .. }
             | Statement::CreateView(_)
             | Statement::Drop(_)
             | Statement::Truncate { .. }

@@ -11,17 +11,18 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 use futures::FutureExt;
 
 use super::command::CommandNode;
-use super::ddl::{find_collection, qualify};
+use super::ddl::{find_collection, is_reserved, qualify};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Compact;
+use crate::catalog::pg::system_relation;
 use crate::catalog::system::compaction_rows;
 use crate::compaction::policy::Request;
 use crate::compaction::scheduler::disables_itself;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
-use crate::storage::change::{JobKind, JobRecord, JobState};
+use crate::storage::change::{JobKind, JobRecord, JobState, QualifiedName};
 use crate::storage::collection::Collection;
 use crate::storage::schema::JobId;
-use crate::storage::snapshot::Snapshot;
+use crate::storage::snapshot::{Snapshot, TEMPORARY_SCHEMA};
 
 mod explain;
 mod functions;
@@ -112,8 +113,7 @@ fn targets<'a>(
     kind: JobKind,
 ) -> Result<Vec<&'a Collection>> {
     if let Some(name) = &compact.name {
-        let name = qualify(name, &session.search_path())?;
-        let collection = find_collection(snapshot, &name)?;
+        let collection = find(session, snapshot, name)?;
         session.check_owns(snapshot, collection)?;
         return Ok(vec![collection]);
     }
@@ -124,6 +124,31 @@ fn targets<'a>(
         !keyless && !disables_itself(kind, c, settings) && session.check_owns(snapshot, c).is_ok()
     };
     Ok(all.filter(is_meant).collect())
+}
+
+/// The collection of that name, which has segments: not one of the system, and not one of a session alone.
+fn find<'a>(
+    session: &Session,
+    snapshot: &'a Snapshot,
+    name: &ObjectName,
+) -> Result<&'a Arc<Collection>> {
+    let found = qualify(name, &session.search_path())?;
+    let collection = find_collection(snapshot, &found);
+    collection.map_err(|error| has_no_segments(session, name, &found).unwrap_or(error))
+}
+
+/// The error for a relation, called `name`, that is temporary or the system's: it has no segments.
+fn has_no_segments(session: &Session, name: &ObjectName, found: &QualifiedName) -> Option<Error> {
+    if found.schema == TEMPORARY_SCHEMA && session.snapshot().collection(found).is_some() {
+        let message = format!("temporary table \"{found}\" has no segments");
+        return Some(Error::unsupported(message));
+    }
+    let of_catalog = name.0.len() == 1 && system_relation(&found.name).is_some();
+    if !of_catalog && !is_reserved(&found.schema) {
+        return None;
+    }
+    let message = format!("\"{name}\" is a system relation, not a collection");
+    Some(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message))
 }
 
 fn id_schema(named: bool) -> SchemaRef {

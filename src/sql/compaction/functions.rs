@@ -97,6 +97,11 @@ impl ScalarUDFImpl for CompactionFunction {
         if given.is_empty() || given.len() > parameters.len() {
             return plan_err!("{} takes 1 to {} arguments", self.name(), parameters.len());
         }
+        for ((name, wanted), given) in parameters.iter().zip(given) {
+            if !is_taken(wanted, given) {
+                return plan_err!("{name} of {} is no {given}", self.name());
+            }
+        }
         let types = parameters.iter().map(|(_, data_type)| data_type.clone());
         Ok(types.take(given.len()).collect())
     }
@@ -136,14 +141,23 @@ impl ScalarUDFImpl for CompactionFunction {
     }
 }
 
-/// Starts a job for the row; NULL for a collection that is NULL.
+/// Whether PostgreSQL takes an argument of that type without a cast: texts are how untyped literals come.
+fn is_taken(wanted: &DataType, given: &DataType) -> bool {
+    match given {
+        DataType::Null | DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Boolean => *wanted == DataType::Boolean,
+        given => *wanted == DataType::Int64 && given.is_integer(),
+    }
+}
+
+/// Starts a job for the row; NULL where an argument is.
 fn compact(session: &Session, columns: &[ArrayRef], row: usize) -> Result<Option<i64>> {
-    let Some(name) = text(columns, row) else {
+    let Some(name) = text(columns, row).filter(|_| columns.iter().all(|c| c.is_valid(row))) else {
         return Ok(None);
     };
     let is_on = |place: usize| {
         let column = columns.get(place).map(|c| c.as_boolean());
-        column.is_some_and(|c| c.is_valid(row) && c.value(row))
+        column.is_some_and(|c| c.value(row))
     };
     let (clustering, full) = (is_on(1), is_on(2));
     let compact = Compact {

@@ -9,6 +9,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
 
+use super::has_no_segments;
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result};
 use crate::settings::{ByteSize, duration_text};
@@ -85,12 +86,19 @@ fn collections(session: &Session, vacuum: &Vacuum) -> Result<Option<Vec<Collecti
     }
     let path = session.search_path();
     let id = |name| {
-        let collection = find_collection(&snapshot, &qualify(name, &path)?)?;
-        session.check_owns(&snapshot, collection)?;
-        Ok(collection.id)
+        let found = qualify(name, &path)?;
+        match find_collection(&snapshot, &found) {
+            Ok(collection) => {
+                session.check_owns(&snapshot, collection)?;
+                Ok(Some(collection.id))
+            }
+            // There is nothing to delete, as scripts for PostgreSQL may expect.
+            Err(_) if has_no_segments(session, name, &found).is_some() => Ok(None),
+            Err(error) => Err(error),
+        }
     };
-    let ids: Result<Vec<CollectionId>> = vacuum.names.iter().map(id).collect();
-    ids.map(Some)
+    let ids = vacuum.names.iter().filter_map(|name| id(name).transpose());
+    ids.collect::<Result<Vec<CollectionId>>>().map(Some)
 }
 
 fn told(done: &Vacuumed, retain: Option<Duration>) -> String {

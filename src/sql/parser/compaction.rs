@@ -38,6 +38,9 @@ impl Grammar<'_> {
         let mut seen = Vec::new();
         loop {
             let option = self.word(0);
+            if option.is_empty() {
+                return Err(self.unexpected("an option"));
+            }
             if seen.contains(&option) {
                 return Err(self.unexpected("each option once"));
             }
@@ -89,7 +92,7 @@ impl Grammar<'_> {
         parse(option, &self.option_value()?, ..)
     }
 
-    /// `[=] '256MB'`.
+    /// `[=] '256MB'`, or `256MB` as it is.
     fn size(&mut self, option: &str, least: ByteSize) -> Result<ByteSize> {
         self.skip(1);
         let _ = self.parser.consume_token(&Token::Eq);
@@ -97,7 +100,12 @@ impl Grammar<'_> {
             "TARGET_SIZE" => ByteSize::mib(16_384),
             _ => ByteSize(u64::MAX),
         };
-        parse(option, &self.option_value()?, least..=most)
+        let mut text = self.option_value()?;
+        if matches!(self.parser.peek_token_ref().token, Token::Word(_)) {
+            text.push_str(&self.word(0));
+            self.skip(1);
+        }
+        parse(option, &text, least..=most)
     }
 
     fn job_id(&mut self) -> Result<JobId> {

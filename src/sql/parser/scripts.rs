@@ -1,15 +1,34 @@
 //! The grammar of statements that scripts for PostgreSQL have and that need nothing here.
 
+use std::time::Duration;
+
 use datafusion::sql::sqlparser::ast::ObjectName;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{Grammar, duration, fold};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
+use crate::settings::parse;
 use crate::sql::scripts::Script;
 use crate::sql::statement::{Statement, Vacuum};
 
 /// What VACUUM, ANALYZE and CLUSTER may be told as words.
 const MAINTENANCE_WORDS: [&str; 5] = ["FULL", "FREEZE", "VERBOSE", "ANALYZE", "ANALYSE"];
+/// PostgreSQL's options of VACUUM in parentheses, which change nothing here.
+const VACUUM_OPTIONS: [&str; 11] = [
+    "full",
+    "freeze",
+    "verbose",
+    "analyze",
+    "disable_page_skipping",
+    "skip_locked",
+    "index_cleanup",
+    "process_toast",
+    "truncate",
+    "parallel",
+    "analyse",
+];
+/// Those of ANALYZE.
+const ANALYZE_OPTIONS: [&str; 2] = ["verbose", "skip_locked"];
 
 impl Grammar<'_> {
     /// Whether the next words begin one of these statements.
@@ -37,7 +56,11 @@ impl Grammar<'_> {
             }
             "ANALYZE" | "ANALYSE" => {
                 self.skip(1);
-                self.maintenance_options()?;
+                for (option, _) in self.maintenance_options()? {
+                    if !ANALYZE_OPTIONS.contains(&option.as_str()) {
+                        return Err(unknown_option("ANALYZE", &option));
+                    }
+                }
                 Script::Analyze(self.maintained()?)
             }
             "CLUSTER" => self.cluster()?,
@@ -63,23 +86,43 @@ impl Grammar<'_> {
         Ok(Statement::Script(Box::new(script)))
     }
 
-    /// `VACUUM [(option, ..) | FULL ..] [table, ..] [RETAIN '7 days'] [DRY RUN]`.
+    /// `VACUUM [(option, ..) | FULL ..] [table, ..] [RETAIN '7 days'] [DRY RUN]`; the last two in any order, or among the
+    /// options in parentheses.
     pub(super) fn vacuum(&mut self) -> Result<Statement> {
         self.skip(1);
-        self.maintenance_options()?;
         let mut vacuum = Vacuum::default();
+        for (option, value) in self.maintenance_options()? {
+            match option.as_str() {
+                "retain" => vacuum.retain = Some(retention(&value)?),
+                "dry_run" => vacuum.dry_run = parse("DRY_RUN", &value, ..)?,
+                option if VACUUM_OPTIONS.contains(&option) => {}
+                option => return Err(unknown_option("VACUUM", option)),
+            }
+        }
         if !self.at_end() && !self.retains() && !self.runs_dry() {
             vacuum.names = self.maintained()?;
         }
-        if self.retains() {
+        loop {
+            if vacuum.retain.is_none() && self.retains() {
+                self.skip(1);
+                vacuum.retain = Some(self.retention()?);
+            } else if !vacuum.dry_run && self.runs_dry() {
+                self.skip(2);
+                vacuum.dry_run = true;
+            } else {
+                return Ok(Statement::Vacuum(vacuum));
+            }
+        }
+    }
+
+    /// `'7 days'` or `7 DAYS`.
+    fn retention(&mut self) -> Result<Duration> {
+        let mut text = self.option_value()?;
+        if !self.runs_dry() && matches!(self.parser.peek_token_ref().token, Token::Word(_)) {
+            text = format!("{text} {}", self.word(0).to_lowercase());
             self.skip(1);
-            vacuum.retain = Some(duration(&self.option_value()?)?);
         }
-        if self.runs_dry() {
-            self.skip(2);
-            vacuum.dry_run = true;
-        }
-        Ok(Statement::Vacuum(vacuum))
+        retention(&text)
     }
 
     fn retains(&self) -> bool {
@@ -91,15 +134,15 @@ impl Grammar<'_> {
         self.word(0) == "DRY" && self.word(1) == "RUN"
     }
 
-    /// What PostgreSQL's statements of maintenance may be told, which changes nothing here.
-    fn maintenance_options(&mut self) -> Result<()> {
+    /// What PostgreSQL's statements of maintenance may be told: words, which change nothing here, or options.
+    fn maintenance_options(&mut self) -> Result<Vec<(String, String)>> {
         if self.parser.peek_token_ref().token == Token::LParen {
-            self.options()?;
+            return self.options();
         }
         while MAINTENANCE_WORDS.contains(&self.word(0).as_str()) {
             self.skip(1);
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Tables, with columns or without; none where the statement ends.
@@ -207,4 +250,23 @@ impl Grammar<'_> {
         self.accept(&["NOWAIT"]);
         Ok(Script::Lock(names))
     }
+}
+
+/// How long versions are kept. A number without a unit would be milliseconds, as everywhere, which nobody means who forgets
+/// versions by it: only 0 needs none.
+fn retention(text: &str) -> Result<Duration> {
+    match text.trim().parse() {
+        Ok(0) => Ok(Duration::ZERO),
+        Ok::<u64, _>(_) => {
+            let message = format!("invalid duration \"{text}\"");
+            Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message)
+                .with_hint("Write it with a unit, like '600s', '10 min' or '7 days'."))
+        }
+        Err(_) => duration(text),
+    }
+}
+
+fn unknown_option(statement: &str, option: &str) -> Error {
+    let message = format!("unrecognized {statement} option \"{option}\"");
+    Error::invalid(sqlstate::SYNTAX_ERROR, message)
 }

@@ -64,13 +64,17 @@ fn compactions() {
         compact("COMPACT book WITH (WAIT = off)"),
         (false, false, false)
     );
-    let limited = "COMPACT ALL WITH (TARGET_SIZE = '256MB', LIMIT '10 GB', CLUSTERING)";
-    let Statement::Compact(limited) = parse(limited).unwrap() else {
-        panic!("no COMPACT");
-    };
-    assert!(limited.name.is_none() && limited.clustering);
-    assert_eq!(limited.target_size, Some(ByteSize::mib(256)));
-    assert_eq!(limited.limit, Some(ByteSize::mib(10 << 10)));
+    for limited in [
+        "COMPACT ALL WITH (TARGET_SIZE = '256MB', LIMIT '10 GB', CLUSTERING)",
+        "COMPACT ALL WITH (LIMIT = 10GB, CLUSTERING, TARGET_SIZE 256 MB)",
+    ] {
+        let Statement::Compact(limited) = parse(limited).unwrap() else {
+            panic!("no COMPACT");
+        };
+        assert!(limited.name.is_none() && limited.clustering);
+        assert_eq!(limited.target_size, Some(ByteSize::mib(256)));
+        assert_eq!(limited.limit, Some(ByteSize::mib(10 << 10)));
+    }
     let ranged = "COMPACT book WITH (WHERE year BETWEEN 1 AND 5 AND b = 'x', CLUSTERING)";
     let Statement::Compact(ranged) = parse(ranged).unwrap() else {
         panic!("no COMPACT");
@@ -168,7 +172,22 @@ fn vacuums() {
     assert_eq!(vacuum("VACUUM a RETAIN '24h' DRY RUN;"), (1, day, true));
     assert_eq!(vacuum("VACUUM retain"), (1, None, false));
     let code = |text: &str| parse(text).unwrap_err().sqlstate();
+    assert_eq!(vacuum("VACUUM DRY RUN RETAIN 1 day"), (0, day, true));
+    assert_eq!(vacuum("VACUUM a, b RETAIN 24 HOURS"), (2, day, false));
+    assert_eq!(vacuum("VACUUM RETAIN 0"), (0, Some(0), false));
+    assert_eq!(
+        vacuum("VACUUM (DRY_RUN, RETAIN '1 day', FULL) a"),
+        (1, day, true)
+    );
+    assert_eq!(vacuum("VACUUM (DRY_RUN off, ANALYZE) a"), (1, None, false));
     assert_eq!(code("VACUUM RETAIN 'long'"), "22023");
+    assert_eq!(code("VACUUM RETAIN 600"), "22023");
+    assert_eq!(code("VACUUM (RETAIN 600)"), "22023");
+    assert_eq!(code("VACUUM DRY RUN DRY RUN"), "42601");
+    assert_eq!(code("VACUUM (DRY RUN)"), "42601");
+    assert_eq!(code("VACUUM (DRY_RUN, LARGE) a"), "42601");
+    assert_eq!(code("ANALYZE (FULL) a"), "42601");
+    assert_eq!(code("COMPACT a WITH ()"), "42601");
     assert_eq!(code("VACUUM a DRY"), "42601");
 }
 

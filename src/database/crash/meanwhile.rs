@@ -109,6 +109,14 @@ const ANYTHING: &[(&[&str], &str)] = &[
     ),
     (
         &[
+            "ALTER TABLE book SET SCHEMA lib",
+            "ALTER SCHEMA lib RENAME TO library",
+            "DELETE FROM library.book WHERE id = 7",
+        ],
+        "library.book",
+    ),
+    (
+        &[
             "ALTER TABLE book SET (segment.max_rows = 50, compaction.clustering.max_depth = 2)",
             "ALTER TABLE book RESET (segment.max_rows)",
         ],

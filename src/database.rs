@@ -59,9 +59,9 @@ use crate::sql::relation::FunctionPlanner;
 use crate::sql::type_names::SessionTypes;
 use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
-    ClockRule, CopyPlanner, FileAccess, IntervalFrameRule, IntervalOrderRule, LazyRule,
-    MultisetRule, RecursiveTermsRule, Session, TextInputRule, TextOutputRule, ValuesPlanner,
-    plan_view,
+    ClockRule, CopyPlanner, FileAccess, IntervalFrameRule, IntervalOrderRule, IntervalTotal,
+    LazyRule, MultisetRule, RecursiveTermsRule, Session, TextInputRule, TextOutputRule,
+    ValuesPlanner, plan_view,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -268,6 +268,8 @@ impl Database {
         scalar.extend(json::functions().map(Arc::new));
         scalar.extend(enums::functions().map(Arc::new));
         scalar.extend(functions::functions().into_iter().map(Arc::new));
+        let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);
+        aggregates.extend(IntervalTotal::functions());
         let mut builder = shelfmark_udfs::with_vector_support(builder)
             .with_analyzer_rule(Arc::new(InListRule))
             .with_analyzer_rule(Arc::new(IntervalOrderRule))

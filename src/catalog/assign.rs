@@ -7,6 +7,7 @@ mod batch;
 mod cast;
 mod datetime;
 mod error;
+mod interval;
 mod list;
 mod moment;
 mod number;

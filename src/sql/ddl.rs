@@ -420,6 +420,7 @@ pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
         D::Time32(_) | D::Time64(_) => C::Time,
         D::Timestamp(_, None) => C::Timestamp,
         D::Timestamp(_, Some(_)) => C::TimestampTz,
+        D::Interval(_) | D::Duration(_) => C::Interval,
         D::Dictionary(_, value) => column_type_of(&field.clone().with_data_type(*value.clone()))?,
         D::FixedSizeList(item, n) if item.data_type() == &D::Float32 && *n > 0 => {
             C::Vector(*n as u32)
@@ -429,8 +430,8 @@ pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
         }
         D::List(item) | D::LargeList(item) | D::FixedSizeList(item, _) => {
             match column_type_of(item)? {
-                scalar if scalar.is_scalar() => C::Array(Box::new(scalar)),
-                _ => return Err(no_column_type(field)),
+                C::Vector(_) | C::HalfVec(_) | C::Array(_) => return Err(no_column_type(field)),
+                scalar => C::Array(Box::new(scalar)),
             }
         }
         _ => return Err(no_column_type(field)),

@@ -10,6 +10,8 @@
 //!
 //! `greatest`, `least`, `nullif` and GROUPING SETS of intervals stay DataFusion's.
 
+use std::sync::Arc;
+
 use arrow::array::{AsArray, StringArray};
 use arrow::datatypes::{Field, IntervalMonthDayNanoType};
 use datafusion::common::config::ConfigOptions;
@@ -17,16 +19,17 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, Between, Case, InList,
+    AggregateFunction, AggregateFunctionParams, Between, Case, InList, WindowFunctionParams,
 };
 use datafusion::logical_expr::{
     Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, SortExpr, Window,
-    WindowFrame, WindowFrameBound, WindowFrameUnits,
+    WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, cast,
 };
 use datafusion::optimizer::AnalyzerRule;
 
 use super::format::read_texts;
 use super::functions::{INTERVAL, interval_length, length_of};
+use super::interval_total::IntervalTotal;
 use crate::catalog::expressions::rewrite_expressions;
 use crate::catalog::zone::Zone;
 use crate::error::Error;
@@ -70,7 +73,10 @@ fn concerns(expr: &Expr) -> bool {
         Expr::Case(case) => case.expr.is_some(),
         Expr::AggregateFunction(call) => {
             let params = &call.params;
-            params.distinct || !params.order_by.is_empty() || is_extreme(call)
+            IntervalTotal::inner_of(&call.func).is_some()
+                || params.distinct
+                || !params.order_by.is_empty()
+                || is_extreme(call)
         }
         _ => false,
     }
@@ -107,10 +113,15 @@ fn in_expression(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             }
         }
         Expr::AggregateFunction(call) => in_aggregate(call, schema),
-        Expr::WindowFunction(call) if !has_offsets(&call.params.window_frame) => {
-            sort_keys(&mut call.params.order_by, schema);
-            for by in &mut call.params.partition_by {
-                *by = key(std::mem::take(by), schema);
+        Expr::WindowFunction(call) => {
+            if let WindowFunctionDefinition::AggregateUDF(function) = &call.fun
+                && let Some(inner) = IntervalTotal::inner_of(function).map(Arc::clone)
+                && !call.params.args.iter().any(is_interval)
+            {
+                call.fun = WindowFunctionDefinition::AggregateUDF(inner);
+            }
+            if !has_offsets(&call.params.window_frame) {
+                window_keys(&mut call.params, schema);
             }
         }
         _ => return Transformed::no(expr),
@@ -118,8 +129,16 @@ fn in_expression(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     Transformed::yes(expr)
 }
 
-/// Makes lengths of intervals that are sorted by and of how far a frame reaches from them. It must run before types are
-/// coerced: DataFusion has no frames over intervals.
+fn window_keys(params: &mut WindowFunctionParams, schema: &DFSchema) {
+    sort_keys(&mut params.order_by, schema);
+    for by in &mut params.partition_by {
+        *by = key(std::mem::take(by), schema);
+    }
+}
+
+/// Makes lengths of intervals that are sorted by and of how far a frame reaches from them, and intervals of the texts that
+/// are written beside one. It must run before types are coerced: DataFusion has no frames of values over intervals, and
+/// does not read these texts.
 #[derive(Debug, Default)]
 pub(crate) struct IntervalFrameRule;
 
@@ -129,12 +148,50 @@ impl AnalyzerRule for IntervalFrameRule {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite_expressions(plan, reaches, in_frame)
+        rewrite_expressions(plan, concerns_before, before_types)
     }
 }
 
-fn reaches(expr: &Expr) -> bool {
-    matches!(expr, Expr::WindowFunction(call) if has_offsets(&call.params.window_frame))
+fn concerns_before(expr: &Expr) -> bool {
+    match expr {
+        Expr::Between(_) | Expr::InList(_) => true,
+        Expr::Case(case) => case.expr.is_some(),
+        Expr::WindowFunction(call) => call.params.window_frame.units == WindowFrameUnits::Range,
+        _ => false,
+    }
+}
+
+fn before_types(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let changed = match &mut expr {
+        Expr::Between(Between {
+            expr, low, high, ..
+        }) => read_beside([expr, low, high].map(Box::as_mut), schema),
+        Expr::InList(InList { expr, list, .. }) => {
+            read_beside(std::iter::once(expr.as_mut()).chain(list), schema)
+        }
+        Expr::Case(case) => {
+            let whens = case.when_then_expr.iter_mut().map(|(when, _)| when);
+            read_beside(case.expr.iter_mut().chain(whens).map(Box::as_mut), schema)
+        }
+        _ => return in_frame(expr, schema),
+    };
+    Transformed::new_transformed(expr, changed)
+}
+
+/// Makes intervals of the texts that are written beside one; whether there are any.
+fn read_beside<'e>(parts: impl IntoIterator<Item = &'e mut Expr>, schema: &DFSchema) -> bool {
+    let parts: Vec<&mut Expr> = parts.into_iter().collect();
+    if !parts.iter().any(|part| is_interval(part, schema)) {
+        return false;
+    }
+    let mut changed = false;
+    for part in parts {
+        if matches!(part, Expr::Literal(ScalarValue::Utf8(_), None)) {
+            *part = cast(std::mem::take(part), INTERVAL);
+            changed = true;
+        }
+    }
+    changed
 }
 
 fn in_frame(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
@@ -142,20 +199,22 @@ fn in_frame(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         return Transformed::no(expr);
     };
     let params = &mut call.params;
-    let frame = &mut params.window_frame;
-    let by_interval = matches!(params.order_by.as_slice(), [by] if is_interval(&by.expr, schema));
-    let bounds = (
-        length_bound(&frame.start_bound),
-        length_bound(&frame.end_bound),
-    );
-    let (true, true, (Some(start), Some(end))) = (has_offsets(frame), by_interval, bounds) else {
+    let mut keys = params.order_by.iter();
+    if !keys.any(|by| is_interval(&by.expr, schema)) {
         return Transformed::no(expr);
-    };
-    (frame.start_bound, frame.end_bound) = (start, end);
-    sort_keys(&mut params.order_by, schema);
-    for by in &mut params.partition_by {
-        *by = key(std::mem::take(by), schema);
     }
+    let frame = &mut params.window_frame;
+    if has_offsets(frame) {
+        let bounds = (
+            length_bound(&frame.start_bound),
+            length_bound(&frame.end_bound),
+        );
+        let (1, (Some(start), Some(end))) = (params.order_by.len(), bounds) else {
+            return Transformed::no(expr);
+        };
+        (frame.start_bound, frame.end_bound) = (start, end);
+    }
+    window_keys(params, schema);
     Transformed::yes(expr)
 }
 
@@ -196,6 +255,9 @@ fn in_aggregate(call: &mut AggregateFunction, schema: &DFSchema) {
         return;
     };
     if !is_interval(value, schema) {
+        if let Some(inner) = IntervalTotal::inner_of(&call.func).map(Arc::clone) {
+            call.func = inner;
+        }
         return;
     }
     if is_extreme(call) {

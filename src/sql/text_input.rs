@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
+use arrow::array::ArrayRef;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
@@ -20,7 +20,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use shelfmark_udfs::VectorType;
 
-use super::format::{oid, read_texts, type_of};
+use super::format::{oid, read_values, type_of};
 use crate::catalog::expressions::rewrite_expressions;
 use crate::catalog::zone::Zone;
 
@@ -49,7 +49,10 @@ fn is_cast(expr: &Expr) -> bool {
 fn rewrite(expr: Expr, schema: &DFSchema, zone: &Zone) -> Transformed<Expr> {
     match expr {
         Expr::Cast(Cast { expr, field })
-            if is_read(&field) && expr.get_type(schema).is_ok_and(|t| t.is_string()) =>
+            if is_read(&field)
+                && expr
+                    .get_type(schema)
+                    .is_ok_and(|t| is_texts(&t, field.data_type())) =>
         {
             let input = ScalarUDF::from(TextInput::new(field, &expr, zone));
             Transformed::yes(Arc::new(input).call(vec![*expr]))
@@ -70,6 +73,14 @@ fn is_read(field: &Field) -> bool {
         List(element) => VectorType::of(field.data_type()).is_none() && is_plain(element),
         DataType::Utf8 => matches!(type_of(field).oid, oid::JSON | oid::JSONB | oid::UUID),
         _ => false,
+    }
+}
+
+/// Whether there are texts to read: for arrays, arrays of them too.
+fn is_texts(data_type: &DataType, wanted: &DataType) -> bool {
+    match (data_type, wanted) {
+        (DataType::List(element), DataType::List(_)) => element.data_type() == &DataType::Utf8,
+        (of, _) => of.is_string(),
     }
 }
 
@@ -142,8 +153,11 @@ impl ScalarUDFImpl for TextInput {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let read = |texts: &ArrayRef| -> Result<ArrayRef> {
-            let texts = cast(texts, &DataType::Utf8)?;
-            let values = read_texts(texts.as_string::<i32>(), &self.field, &self.zone);
+            let texts = match texts.data_type() {
+                DataType::List(_) => Arc::clone(texts),
+                _ => cast(texts, &DataType::Utf8)?,
+            };
+            let values = read_values(&texts, &self.field, &self.zone);
             Ok(values.map_err(|e| e.error)?)
         };
         make_scalar_function(|arrays| read(&arrays[0]), Vec::new())(&args.args)

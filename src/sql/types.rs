@@ -51,6 +51,10 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
             C::Timestamp
         }
         D::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => C::TimestampTz,
+        D::Interval {
+            fields: None,
+            precision: None | Some(6),
+        } => C::Interval,
         D::Bytea | D::Bytes(_) | D::Blob(_) | D::Varbinary(_) | D::Binary(_) => C::Bytea,
         D::Uuid => C::Uuid,
         D::JSON | D::JSONB => C::Json,

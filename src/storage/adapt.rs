@@ -8,6 +8,7 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use super::schema::{CollectionSchema, Column, FieldId, field_id};
+use super::stored::from_stored;
 use crate::error::{Error, Result};
 
 /// The Arrow schema of some of the columns, in the order of `fields`.
@@ -83,6 +84,9 @@ fn adapt_array(array: &ArrayRef, column: &Column) -> Result<ArrayRef> {
     let wanted = column.column_type.arrow_type();
     if array.data_type() == &wanted {
         return Ok(Arc::clone(array));
+    }
+    if let Some(read) = from_stored(array, &wanted)? {
+        return Ok(read);
     }
     // Files of other writers name a list's child otherwise; the values are the same.
     if array.data_type().equals_datatype(&wanted) {

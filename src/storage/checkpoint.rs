@@ -5,7 +5,7 @@
 //! ```
 //! The records (`codec`) are one head, then schemas, types, views, sequences, jobs, roles, accesses, comments, and per
 //! collection its models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
-//! Format 2 had neither models nor foreign keys, format 3 neither types nor comments.
+//! Format 2 had neither models nor foreign keys, format 3 neither types nor comments, format 4 no columns of intervals.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -34,7 +34,7 @@ use super::store::{Store, io, remove, sync_directory};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SHELFCKP";
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 /// The oldest format that can be read.
 const FORMAT_MIN: u32 = 1;
 const HEADER_BYTES: usize = 16;

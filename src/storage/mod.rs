@@ -48,6 +48,7 @@ pub mod sequence;
 pub mod snapshot;
 pub mod stats;
 pub mod store;
+pub mod stored;
 pub mod transaction;
 pub mod ttl;
 pub mod turns;

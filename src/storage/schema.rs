@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, FieldRef, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 use shelfmark_udfs::{BitType, SparseType};
 
@@ -90,6 +90,8 @@ pub enum ColumnType {
     Timestamp,
     /// TIMESTAMP WITH TIME ZONE, microseconds of UTC
     TimestampTz,
+    /// INTERVAL: months, days and a time
+    Interval,
     /// BYTEA
     Bytea,
     /// UUID, kept as its canonical text
@@ -145,6 +147,7 @@ impl ColumnType {
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Self::Bytea => DataType::Binary,
             Self::Vector(n) => fixed_list(DataType::Float32, *n),
             Self::HalfVec(n) => fixed_list(DataType::Float16, *n),
@@ -186,9 +189,10 @@ impl ColumnType {
         }
     }
 
-    /// Whether values are ordered, so that segments keep their least and greatest.
+    /// Whether values are ordered as Arrow orders them, so that segments keep their least and greatest. Intervals are not:
+    /// a month and thirty days are equal.
     pub fn is_scalar(&self) -> bool {
-        !matches!(self, Self::Vector(_) | Self::HalfVec(_) | Self::Array(_))
+        !matches!(self, Self::Interval | Self::Array(_)) && !self.is_vector()
     }
 
     /// Whether the column is read from raw pages and gathered, never sorted.
@@ -224,6 +228,7 @@ impl fmt::Display for ColumnType {
             Self::Time => f.write_str("time"),
             Self::Timestamp => f.write_str("timestamp"),
             Self::TimestampTz => f.write_str("timestamptz"),
+            Self::Interval => f.write_str("interval"),
             Self::Bytea => f.write_str("bytea"),
             Self::Uuid => f.write_str("uuid"),
             Self::Json => f.write_str("json"),

@@ -32,6 +32,8 @@ pub enum Bound {
     Text(String),
     /// Bytes.
     Bytes(Vec<u8>),
+    /// Intervals: months, days and nanoseconds. They are no bounds, but what rows have that are older than a column.
+    Interval(i32, i32, i64),
 }
 
 impl Bound {
@@ -58,6 +60,7 @@ impl Bound {
             S::Binary(Some(v)) | S::BinaryView(Some(v)) | S::LargeBinary(Some(v)) => {
                 Self::Bytes(v.clone())
             }
+            S::IntervalMonthDayNano(Some(v)) => Self::Interval(v.months, v.days, v.nanoseconds),
             _ => return None,
         })
     }
@@ -93,6 +96,9 @@ impl Bound {
             }
             (Self::Text(v), DataType::Utf8) => S::Utf8(Some(v.clone())),
             (Self::Bytes(v), DataType::Binary) => S::Binary(Some(v.clone())),
+            (Self::Interval(months, days, nanoseconds), DataType::Interval(_)) => {
+                S::new_interval_mdn(*months, *days, *nanoseconds)
+            }
             _ => return Err(wrong()),
         })
     }

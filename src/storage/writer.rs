@@ -28,6 +28,7 @@ use super::schema::{
 };
 use super::segment::{BlockWriter, SegmentReader, parquet_error};
 use super::stats::{BOUND_BYTES_MAX, SegmentStats};
+use super::stored::{stored_schema, to_stored};
 use crate::error::{Error, Result, sqlstate};
 
 /// Where a page of vectors ends: after the row that reaches it.
@@ -79,6 +80,8 @@ pub struct SegmentWriter {
     writer: ArrowWriter<Checksummed>,
     collector: StatsCollector,
     schema: SchemaRef,
+    /// The schema of the file.
+    stored: SchemaRef,
     filter_fields: Vec<FieldId>,
     rows: u64,
 }
@@ -94,12 +97,14 @@ impl SegmentWriter {
             file: file.into(),
             blocks: BlockWriter::default(),
         };
+        let stored = stored_schema(&schema);
         let writer =
-            ArrowWriter::try_new(target, SchemaRef::clone(&schema), Some(properties(layout)));
+            ArrowWriter::try_new(target, SchemaRef::clone(&stored), Some(properties(layout)));
         Ok(Self {
             writer: writer.map_err(write_error)?,
             collector: StatsCollector::new(layout.schema),
             schema,
+            stored,
             filter_fields: layout.filter_fields.to_vec(),
             rows: 0,
         })
@@ -118,7 +123,8 @@ impl SegmentWriter {
             return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message));
         }
         self.collector.add(rows)?;
-        self.writer.write(rows).map_err(write_error)
+        let rows = to_stored(rows, &self.stored)?;
+        self.writer.write(&rows).map_err(write_error)
     }
 
     /// The rows with the collection's own fields: operators that they came through may have lost metadata.
@@ -279,7 +285,8 @@ fn column_properties(
             .set_column_dictionary_enabled(path.clone(), false)
             .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
             .set_column_data_page_size_limit(path, VECTOR_PAGE_BYTES),
-        ColumnType::Array(_) => {
+        // The order of their bytes says nothing.
+        ColumnType::Array(_) | ColumnType::Interval => {
             builder.set_column_statistics_enabled(path, EnabledStatistics::None)
         }
         _ => scalar_properties(builder, path, column, layout),

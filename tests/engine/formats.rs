@@ -110,7 +110,7 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     drop(database);
     assert_eq!(titles(&data).await, read);
     // They would refuse it by its number.
-    assert_eq!(newest_format(&data.join("log")), 4);
+    assert_eq!(newest_format(&data.join("log")), 5);
     let database = open(&data).await;
     let key = "SELECT cluster_by, unclustered_segments FROM clustering_information('lib.book')";
     let key = text(&database.session(), key).await;
@@ -143,10 +143,39 @@ async fn format_3_with_foreign_keys_and_a_trained_key() {
     ask("COMMENT ON TABLE lib.book IS 'all of them'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 4);
+    assert_eq!(newest_format(&data.join("log")), 5);
     let database = open(&data).await;
     let new = "SELECT book, obj_description('lib.book'::regclass, 'pg_class') FROM lib.copy \
                WHERE state > 'worn'";
     let new = text(&database.session(), new).await;
     assert!(new.contains("| 1    | all of them"), "{new}");
+}
+
+#[tokio::test]
+async fn format_4_with_types_and_comments() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    copy(&root().join("tests/format_4"), &data);
+    let read = titles(&data).await;
+    check_titles(&read, &[(1, "Dune"), (3, "Ilias"), (4, "Nana")]);
+    let database = open(&data).await;
+    let session = database.session();
+    let ask = |statement| text(&session, statement);
+    let new = "SELECT id, obj_description('lib.book'::regclass, 'pg_class') FROM lib.book \
+               WHERE state = 'new' AND key IS NOT NULL";
+    let new = ask(new).await;
+    assert!(new.contains("| 1  | all of them"), "{new}");
+    // What older programs did not know: intervals in columns.
+    ask("ALTER TABLE lib.book ADD COLUMN lent INTERVAL DEFAULT '2 weeks'").await;
+    ask("UPDATE lib.book SET lent = '1 mon 00:00:00.000001' WHERE id = 4").await;
+    drop(session);
+    drop(database);
+    assert_eq!(newest_format(&data.join("log")), 5);
+    let database = open(&data).await;
+    let longest = "SELECT max(lent)::text, min(lent)::text FROM lib.book";
+    let longest = text(&database.session(), longest).await;
+    assert!(
+        longest.contains("| 1 mon 00:00:00.000001 | 14 days"),
+        "{longest}"
+    );
 }

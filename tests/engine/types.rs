@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use futures::{SinkExt, TryStreamExt};
 use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 
 use super::wire::TestServer;
@@ -38,6 +39,99 @@ impl<'a> FromSql<'a> for Label {
     fn accepts(of: &Type) -> bool {
         matches!(of.kind(), Kind::Enum(_))
     }
+}
+
+/// An interval as the binary format has it.
+#[derive(Debug, PartialEq, Clone, Copy)]
+struct Interval {
+    micros: i64,
+    days: i32,
+    months: i32,
+}
+
+impl ToSql for Interval {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_i64(self.micros);
+        out.put_i32(self.days);
+        out.put_i32(self.months);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::INTERVAL
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Interval {
+    fn from_sql(_: &Type, mut raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self {
+            micros: raw.try_get_i64()?,
+            days: raw.try_get_i32()?,
+            months: raw.try_get_i32()?,
+        })
+    }
+
+    fn accepts(of: &Type) -> bool {
+        *of == Type::INTERVAL
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn intervals_are_stored_and_copied_in_the_binary_format() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let script = "CREATE TABLE trip (id INT PRIMARY KEY, d INTERVAL, ds INTERVAL[])";
+    client.batch_execute(script).await.unwrap();
+    let insert = client.prepare("INSERT INTO trip VALUES ($1, $2, $3)");
+    let insert = insert.await.unwrap();
+    assert_eq!(insert.params()[1..], [Type::INTERVAL, Type::INTERVAL_ARRAY]);
+    let interval = |micros, days, months| Interval {
+        micros,
+        days,
+        months,
+    };
+    let (long, short) = (interval(-1, 40, -14), interval(3_600_000_000, 0, 0));
+    let rows = [(1, Some(long), vec![Some(short), None]), (2, None, vec![])];
+    for (id, d, ds) in &rows {
+        assert_eq!(client.execute(&insert, &[id, d, ds]).await.unwrap(), 1);
+    }
+    let check = async |table: &str| {
+        let all = format!("SELECT d, ds FROM {table} ORDER BY id");
+        let all = client.prepare(&all).await.unwrap();
+        let types: Vec<&Type> = all.columns().iter().map(|c| c.type_()).collect();
+        assert_eq!(types, [&Type::INTERVAL, &Type::INTERVAL_ARRAY]);
+        let found = client.query(&all, &[]).await.unwrap();
+        for (row, (_, d, ds)) in found.iter().zip(&rows) {
+            assert_eq!(row.get::<_, Option<Interval>>(0), *d);
+            assert_eq!(row.get::<_, Vec<Option<Interval>>>(1), *ds);
+        }
+        found.len()
+    };
+    assert_eq!(check("trip").await, 2);
+    client
+        .batch_execute("CREATE TABLE copied (id INT, d INTERVAL, ds INTERVAL[])")
+        .await
+        .unwrap();
+    for format in ["binary", "csv", "text"] {
+        let out = format!("COPY trip TO STDOUT (FORMAT {format})");
+        let out = client.copy_out(&out).await.unwrap();
+        let bytes: Vec<Bytes> = out.try_collect().await.unwrap();
+        let copy = format!("COPY copied FROM STDIN (FORMAT {format})");
+        let sink = client.copy_in::<_, Bytes>(&copy).await.unwrap();
+        let mut sink = Box::pin(sink);
+        for piece in bytes {
+            sink.send(piece).await.unwrap();
+        }
+        assert_eq!(sink.as_mut().finish().await.unwrap(), 2, "{format}");
+        assert_eq!(check("copied").await, 2, "{format}");
+        client.batch_execute("DELETE FROM copied").await.unwrap();
+    }
+    let above = "SELECT id FROM trip WHERE d < $1";
+    let found = client.query(above, &[&short]).await.unwrap();
+    assert_eq!(found[0].get::<_, i32>(0), 1);
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,13 +11,14 @@ use arrow::buffer::NullBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int8Type, Int16Type,
-    Int32Type, Int64Type, Time64MicrosecondType, TimestampMicrosecondType,
+    Int32Type, Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType,
+    TimestampMicrosecondType,
 };
 use shelfmark_udfs::{BitType, SparseType, VectorError, to_sparse};
 
 use super::error::{RowError, shorten};
 use super::number::to_number;
-use super::{datetime, list, moment, output, parse};
+use super::{datetime, interval, list, moment, output, parse};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::enum_type::{EnumType, unknown_label};
@@ -75,6 +76,7 @@ fn is_assignable(source: &DataType, target: &ColumnType) -> bool {
         C::Date => moment || source == &DataType::Date32,
         C::Timestamp | C::TimestampTz => moment || source == &DataType::Date32,
         C::Time => moment || matches!(source, DataType::Time32(_) | DataType::Time64(_)),
+        C::Interval => bytes || matches!(source, DataType::Interval(_) | DataType::Duration(_)),
         C::Bytea => bytes,
         // As text alone.
         C::Bit { .. } | C::Enum(_) => false,
@@ -136,6 +138,7 @@ pub(super) fn to_type(
         C::Date | C::Time | C::Timestamp | C::TimestampTz => {
             moment::to_moment(&source, target, zone)
         }
+        C::Interval => interval::to_interval(&source),
         C::SparseVec(dimension) => {
             let dimension = *dimension;
             Ok(Arc::new(to_sparse(&source, SparseType { dimension })?))
@@ -242,6 +245,7 @@ pub fn read_text(
         C::TimestampTz => each::<TimestampMicrosecondType>(texts, target, |t| {
             datetime::parse_timestamptz(t, zone)
         }),
+        C::Interval => each::<IntervalMonthDayNanoType>(texts, target, interval::parse),
         C::Text => checked(texts, |_| Ok(())),
         C::Varchar(n) => limited(texts, *n),
         C::Json => checked(texts, parse::json),

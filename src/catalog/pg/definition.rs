@@ -81,6 +81,7 @@ pub(super) fn format_type(type_oid: u32, typmod: Option<i32>) -> String {
         oid::VARBIT => length("bit varying", 0),
         oid::TIME => precision("time", " without time zone"),
         1266 => precision("time", " with time zone"),
+        oid::INTERVAL => precision("interval", ""),
         oid::TIMESTAMP => precision("timestamp", " without time zone"),
         oid::TIMESTAMPTZ => precision("timestamp", " with time zone"),
         oid::NUMERIC => match known.and_then(numeric_precision_and_scale) {

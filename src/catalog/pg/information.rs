@@ -485,7 +485,7 @@ fn type_cells(pg_type: PgType) -> Vec<(&'static str, Value)> {
             cells.push(("character_octet_length", Value::Int(1 << 30)));
         }
         oid::DATE => cells.push(("datetime_precision", Value::Int(0))),
-        oid::TIME | oid::TIMESTAMP | oid::TIMESTAMPTZ => {
+        oid::TIME | oid::TIMESTAMP | oid::TIMESTAMPTZ | oid::INTERVAL => {
             cells.push(("datetime_precision", Value::Int(6)));
         }
         _ => {}

@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
+use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::TableReference;
 use datafusion::common::parsers::CompressionTypeVariant;
 use datafusion::datasource::file_format::format_as_file_type;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::prelude::Expr;
+use datafusion::prelude::{Expr, cast};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
 use super::dialect::Dialect;
 use super::input::CopyShape;
 use super::options::{CopyOptions, Direction, Format};
 use super::out::{CopyOutNode, Way};
+use crate::catalog::pg_type::list_element;
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{find_collection, is_reserved, qualify};
@@ -124,9 +126,34 @@ fn file_plan(
     if format == Format::Json && compression != CompressionTypeVariant::UNCOMPRESSED {
         written.insert("format.compression".to_string(), compression.to_string());
     }
+    let input = match format {
+        Format::Arrow => input,
+        _ => intervals_as_texts(input)?,
+    };
     let file_type = format_as_file_type(factory);
     let url = path.to_string_lossy().into_owned();
     Ok(LogicalPlanBuilder::copy_to(input, url, file_type, written, Vec::new())?.build()?)
+}
+
+/// Intervals as PostgreSQL writes them: Parquet has none of microseconds, and JSON none at all.
+fn intervals_as_texts(input: LogicalPlan) -> Result<LogicalPlan> {
+    let holds_interval = |field: &FieldRef| {
+        let element = list_element(field.data_type()).unwrap_or(field);
+        matches!(element.data_type(), DataType::Interval(_))
+    };
+    if !input.schema().fields().iter().any(holds_interval) {
+        return Ok(input);
+    }
+    let columns = input.schema().columns().into_iter();
+    let columns = columns.zip(input.schema().fields()).map(|(column, field)| {
+        let value = Expr::Column(column.clone());
+        match holds_interval(field) {
+            true => cast(value, DataType::Utf8).alias_qualified(column.relation, column.name),
+            false => value,
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    Ok(LogicalPlanBuilder::from(input).project(columns)?.build()?)
 }
 
 /// The file's whole path, whose directory is there.

@@ -29,13 +29,14 @@ pub(super) const FUNCTIONS: Group = &[
     (
         INTERVAL_TIMES,
         &[Overload::new(&[Interval, Float8], Interval, |call| {
-            scaled(call, Ok)
+            scaled(call, times)
         })],
     ),
     (
         INTERVAL_BY,
         &[Overload::new(&[Interval, Float8], Interval, |call| {
-            scaled(call, inverse)
+            check_divisor(call)?;
+            scaled(call, divided)
         })],
     ),
     (
@@ -75,7 +76,8 @@ pub(super) const FUNCTIONS: Group = &[
     ),
 ];
 
-pub(super) fn out_of_range() -> Error {
+/// 22008.
+pub(crate) fn out_of_range() -> Error {
     Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, "interval out of range")
 }
 
@@ -119,28 +121,45 @@ fn bin_stride(call: &Call<'_>) -> Result<ScalarValue> {
     Ok(some(stride))
 }
 
-fn inverse(by: f64) -> Result<f64> {
-    if by == 0.0 {
+/// # Errors
+/// 22012 for zero beside an interval.
+fn check_divisor(call: &Call<'_>) -> Result<()> {
+    if call.interval(0).is_some() && call.float(1) == Some(0.0) {
         return Err(Error::invalid(sqlstate::DIVISION_BY_ZERO, "division by zero").into());
     }
-    Ok(1.0 / by)
+    Ok(())
 }
 
-/// The interval of an argument times a factor made of the other.
-fn scaled(call: &Call<'_>, factor: fn(f64) -> Result<f64>) -> Result<ScalarValue> {
+/// The interval of an argument, scaled by the other.
+fn scaled(
+    call: &Call<'_>,
+    scale: fn(IntervalMonthDayNano, f64) -> Option<IntervalMonthDayNano>,
+) -> Result<ScalarValue> {
     let Some((interval, by)) = call.interval(0).zip(call.float(1)) else {
         return call.null();
     };
-    let factor = factor(by)?;
-    Ok(some(times(interval, factor).ok_or_else(out_of_range)?))
+    Ok(some(scale(interval, by).ok_or_else(out_of_range)?))
 }
 
-/// A fraction of a month becomes days of which it has thirty, one of a day becomes time (PostgreSQL's `interval_mul`).
+/// The interval times a factor (PostgreSQL's `interval_mul`).
 fn times(interval: IntervalMonthDayNano, factor: f64) -> Option<IntervalMonthDayNano> {
+    part_by_part(interval, |part| part * factor)
+}
+
+/// A part of the interval (PostgreSQL's `interval_div`): a quotient is not the product with the inverse.
+pub(crate) fn divided(interval: IntervalMonthDayNano, by: f64) -> Option<IntervalMonthDayNano> {
+    part_by_part(interval, |part| part / by)
+}
+
+/// A fraction of a month becomes days of which it has thirty, one of a day becomes time.
+fn part_by_part(
+    interval: IntervalMonthDayNano,
+    scale: impl Fn(f64) -> f64,
+) -> Option<IntervalMonthDayNano> {
     // Seconds, without what binary fractions add below a microsecond.
-    let rounded = |seconds: f64| (seconds * 1e6).round() / 1e6;
-    let months = f64::from(interval.months) * factor;
-    let days = f64::from(interval.days) * factor;
+    let rounded = |seconds: f64| (seconds * 1e6).round_ties_even() / 1e6;
+    let months = scale(f64::from(interval.months));
+    let days = scale(f64::from(interval.days));
     let days_of_months = rounded(months.fract() * f64::from(DAYS_PER_MONTH));
     let mut seconds = rounded((days.fract() + days_of_months.fract()) * SECONDS_PER_DAY);
     let mut whole_days = days.trunc() + days_of_months.trunc();
@@ -148,12 +167,12 @@ fn times(interval: IntervalMonthDayNano, factor: f64) -> Option<IntervalMonthDay
         whole_days += (seconds / SECONDS_PER_DAY).trunc();
         seconds %= SECONDS_PER_DAY;
     }
-    let micros = (interval.nanoseconds / 1000) as f64 * factor + seconds * 1e6;
+    let micros = scale((interval.nanoseconds / 1000) as f64) + seconds * 1e6;
+    let micros = micros.round_ties_even();
     Some(IntervalMonthDayNano {
         months: whole(months.trunc())?,
         days: whole(whole_days)?,
-        nanoseconds: (micros.round().abs() < i64::MAX as f64 / 1000.0)
-            .then_some(micros.round() as i64 * 1000)?,
+        nanoseconds: (micros.abs() < i64::MAX as f64 / 1000.0).then_some(micros as i64 * 1000)?,
     })
 }
 
@@ -286,6 +305,7 @@ mod tests {
         assert_eq!(times(interval(0, 1, 0), 2.5), Some(interval(0, 2, 12)));
         assert_eq!(times(interval(1, 1, 1), -2.0), Some(interval(-2, -2, -2)));
         assert_eq!(times(interval(i32::MAX, 0, 0), 2.0), None);
+        assert_eq!(divided(interval(49, 49, 0), 49.0), Some(interval(1, 1, 0)));
     }
 
     #[test]

@@ -40,7 +40,7 @@ use datafusion::logical_expr::{Expr, ScalarUDF};
 use self::date_part::date_part;
 pub(crate) use self::interval::BIN_STRIDE;
 use self::interval::INTERVAL_LENGTH;
-pub(crate) use self::interval::length_of;
+pub(crate) use self::interval::{divided, length_of, out_of_range as interval_out_of_range};
 pub(crate) use self::operators::IntervalPlanner;
 use self::round::round;
 use self::row::{Overload, RowFunction};

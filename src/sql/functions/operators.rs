@@ -1,6 +1,7 @@
 //! Operators of intervals that DataFusion does not have, or that answer otherwise there.
 //!
 //! - `interval * number`, `number * interval` and `interval / number` are functions.
+//! - A text that is written beside an interval is one: `d + '1 hour'`.
 //! - Intervals are compared by their lengths: DataFusion compares months, then days, then the rest, so that 25 hours are
 //!   less than a day.
 //! - `extract` calls [`date_part`](super::date_part).
@@ -94,6 +95,8 @@ impl ExprPlanner for IntervalPlanner {
             (B::Divide, (Interval, Open | Other)) => {
                 return Ok(PlannerResult::Planned(self.by.call(vec![left, right])));
             }
+            (B::Plus | B::Minus, (Interval, Open)) => (left, read_text(right)),
+            (B::Plus | B::Minus, (Open, Interval)) => (read_text(left), right),
             (B::Plus | B::Minus, (Date, Interval)) => (cast(left, TIMESTAMP), right),
             (B::Plus, (Interval, Date)) => (left, cast(right, TIMESTAMP)),
             (op, (Interval, Interval | Open) | (Open, Interval)) if compares(op) => (
@@ -109,6 +112,14 @@ impl ExprPlanner for IntervalPlanner {
 
     fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
         Ok(PlannerResult::Planned(self.part.call(args)))
+    }
+}
+
+/// A text that is written beside an interval is one.
+fn read_text(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(_)), None) => cast(expr, INTERVAL),
+        other => other,
     }
 }
 

@@ -338,7 +338,7 @@ impl KeyType {
             C::Bit { varying: true, .. } => T::VarBit,
             C::Bit { length, .. } => T::Bit(*length),
             C::SparseVec(n) => T::SparseVec(*n),
-            C::Enum(of) => T::Other(of.to_string()),
+            C::Interval | C::Enum(_) => T::Other(column_type.to_string()),
         }
     }
 

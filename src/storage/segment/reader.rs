@@ -21,6 +21,7 @@ use super::{ROW_COLUMN, ReadRequest, SegmentBatches};
 use crate::error::{Error, Result};
 use crate::storage::schema::{CollectionSchema, FieldId, field_id};
 use crate::storage::stats::ColumnBounds;
+use crate::storage::stored::stored_schema;
 use crate::storage::vectors::VectorPages;
 
 /// An open segment. Cheap to share; reads by position, so threads do not wait for each other.
@@ -191,7 +192,7 @@ impl SegmentReader {
 
     /// Whether the file has exactly the columns of a collection, as they are called today.
     pub fn is_of(&self, schema: &CollectionSchema) -> bool {
-        let wanted = schema.arrow_schema();
+        let wanted = stored_schema(&schema.arrow_schema());
         let (found, wanted) = (self.arrow_schema().fields(), wanted.fields());
         found.len() == wanted.len()
             && found.iter().zip(wanted).all(|(found, wanted)| {

@@ -51,6 +51,7 @@ pub(super) fn column_type(field: &Field) -> Option<ColumnType> {
         D::Time32(_) | D::Time64(_) => C::Time,
         D::Timestamp(_, None) | D::Date64 => C::Timestamp,
         D::Timestamp(_, Some(_)) => C::TimestampTz,
+        D::Interval(_) => C::Interval,
         D::Binary | D::LargeBinary | D::BinaryView | D::FixedSizeBinary(_) => C::Bytea,
         D::List(element)
         | D::LargeList(element)

@@ -2,15 +2,14 @@
 
 mod binary;
 mod column_type;
-mod interval;
 mod list;
 mod plain;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, PrimitiveArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, ListArray, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{DataType, Field, IntervalMonthDayNanoType};
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
 use shelfmark_udfs::{Element, SparseType, VectorType};
 
@@ -97,6 +96,14 @@ pub fn read_texts(texts: &StringArray, field: &Field, zone: &Zone) -> Result<Arr
     convert_array(&texts, field, zone)
 }
 
+/// Texts, or arrays of them, as values of the field's type.
+///
+/// # Errors
+/// As [`decode_parameter_of`].
+pub fn read_values(array: &ArrayRef, field: &Field, zone: &Zone) -> Result<ArrayRef, RowError> {
+    convert_array(array, field, zone)
+}
+
 fn convert_array(array: &ArrayRef, field: &Field, zone: &Zone) -> Result<ArrayRef, RowError> {
     let target = field.data_type();
     let same = array.data_type() == target;
@@ -124,12 +131,8 @@ fn convert_array(array: &ArrayRef, field: &Field, zone: &Zone) -> Result<ArrayRe
     }
     match (array.data_type(), target) {
         (_, DataType::Null) => Ok(Arc::clone(array)),
-        (DataType::Utf8, DataType::Interval(_) | DataType::Duration(_)) => {
-            let texts = array.as_string::<i32>();
-            let intervals = interval::parse_all(texts)?;
-            let intervals: ArrayRef =
-                Arc::new(PrimitiveArray::<IntervalMonthDayNanoType>::from(intervals));
-            exactly(&intervals, target)
+        (DataType::Utf8, DataType::Duration(_)) => {
+            exactly(&cast_to(array, &ColumnType::Interval, zone)?, target)
         }
         (DataType::Utf8, DataType::Struct(_)) => {
             Err(Error::unsupported("input of anonymous composite types is not implemented").into())

@@ -1,31 +1,71 @@
 //! The text of intervals, as PostgreSQL reads it in all its styles.
 
-use arrow::array::StringArray;
-use arrow::datatypes::IntervalMonthDayNano;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BinaryArray, IntervalMonthDayNanoArray};
+use arrow::compute::cast;
+use arrow::datatypes::{
+    DataType, DurationMicrosecondType, IntervalMonthDayNano, IntervalMonthDayNanoType,
+    IntervalUnit, TimeUnit,
+};
 use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
 
-use crate::catalog::assign::RowError;
+use super::error::RowError;
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::stored::interval_of;
 
 const DAYS_PER_MONTH: f64 = 30.0;
 const MONTHS_PER_YEAR: i64 = 12;
 
-/// The intervals of texts; NULL stays NULL.
+/// Intervals of what is one already, of bytes or of durations, of which each 24 hours are a day as where PostgreSQL
+/// subtracts timestamps.
+///
+/// # Errors
+/// 22P03 for bytes that are no interval.
+pub(super) fn to_interval(source: &ArrayRef) -> Result<ArrayRef, RowError> {
+    match source.data_type() {
+        DataType::Binary => from_bytes(source.as_binary()),
+        DataType::Duration(_) => {
+            let micros = cast(source, &DataType::Duration(TimeUnit::Microsecond))?;
+            let micros = micros.as_primitive::<DurationMicrosecondType>();
+            let intervals = micros.unary::<_, IntervalMonthDayNanoType>(|micros| {
+                // Of 64 bits of microseconds there are fewer than 2^31 days.
+                let days = (micros / MICROSECONDS_IN_DAY) as i32;
+                IntervalMonthDayNano::new(0, days, micros % MICROSECONDS_IN_DAY * 1000)
+            });
+            Ok(Arc::new(intervals))
+        }
+        _ => {
+            let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+            Ok(cast(source, &interval)?)
+        }
+    }
+}
+
+/// The intervals of bytes, as segments and exported files have them (`storage::stored`).
+///
+/// # Errors
+/// 22P03 for bytes that are no interval.
+fn from_bytes(bytes: &BinaryArray) -> Result<ArrayRef, RowError> {
+    let read = |(row, value): (usize, Option<&[u8]>)| {
+        let interval = value.map(|value| interval_of(value).ok_or_else(|| no_interval(value)));
+        interval.transpose().map_err(|e| RowError::new(row, e))
+    };
+    let intervals = bytes.iter().enumerate().map(read);
+    let intervals: IntervalMonthDayNanoArray = intervals.collect::<Result<_, _>>()?;
+    Ok(Arc::new(intervals))
+}
+
+fn no_interval(bytes: &[u8]) -> Error {
+    let message = format!("an interval has 16 bytes, not {}", bytes.len());
+    Error::invalid(sqlstate::INVALID_BINARY_REPRESENTATION, message)
+}
+
+/// The interval of a text.
 ///
 /// # Errors
 /// 22007 for a text that is no interval, 22008 for one that is too long.
-pub(super) fn parse_all(
-    texts: &StringArray,
-) -> Result<Vec<Option<IntervalMonthDayNano>>, RowError> {
-    let parse = |(row, text): (usize, Option<&str>)| {
-        text.map(parse)
-            .transpose()
-            .map_err(|e| RowError::new(row, e))
-    };
-    texts.iter().enumerate().map(parse).collect()
-}
-
-fn parse(text: &str) -> Result<IntervalMonthDayNano> {
+pub(super) fn parse(text: &str) -> Result<IntervalMonthDayNano> {
     let bad = || {
         let message = format!("invalid input syntax for type interval: \"{text}\"");
         Error::invalid(sqlstate::INVALID_DATETIME_FORMAT, message)

@@ -60,8 +60,8 @@ use crate::sql::type_names::SessionTypes;
 use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
     ClockRule, CopyPlanner, FileAccess, IntervalFrameRule, IntervalOrderRule, IntervalTotal,
-    LazyRule, MultisetRule, RecursiveTermsRule, Session, TextInputRule, TextOutputRule,
-    ValuesPlanner, plan_view,
+    LazyRule, MultisetRule, NamedResultRule, RecursiveTermsRule, Session, TextInputRule,
+    TextOutputRule, ValuesPlanner, plan_view,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -294,6 +294,7 @@ impl Database {
         // Before it, which would run a search for each row.
         analyzer.rules.insert(0, Arc::new(LateralSearchRule));
         // Before all that look at literals beside values.
+        analyzer.rules.insert(0, Arc::new(NamedResultRule));
         analyzer.rules.insert(0, Arc::new(EnumRule));
         let access = AccessRule::new(Arc::clone(&engine), Arc::clone(user));
         analyzer.rules.insert(0, Arc::new(access));

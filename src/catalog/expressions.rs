@@ -30,6 +30,19 @@ pub(crate) fn constant(expr: &Arc<dyn PhysicalExpr>) -> Result<ScalarValue> {
     }
 }
 
+/// The columns that a node's expressions may name; of a scan all that its table has.
+///
+/// # Errors
+/// Those of DataFusion's schemas.
+pub(crate) fn schema_below(plan: &LogicalPlan) -> Result<DFSchema> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = plan {
+        let (name, source) = (scan.table_name.clone(), scan.source.schema());
+        schema.merge(&DFSchema::try_from_qualified_schema(name, &source)?);
+    }
+    Ok(schema)
+}
+
 /// Rewrites the expressions of a plan and of its subqueries, innermost first, each with the columns that it may name.
 /// Outputs keep their names. Nodes without an expression that `concerns` the rule are left as they are: most are, and
 /// their columns cost more than a look at the expressions.

@@ -181,6 +181,34 @@ async fn clients_find_enums_and_their_arrays_in_the_catalogs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn case_and_coalesce_are_of_the_type_of_their_results() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let script = "CREATE TABLE t (id INT, u UUID, j JSON, v VARCHAR(5), us UUID[]);
+        CREATE TABLE s (u UUID);
+        INSERT INTO t VALUES (1, NULL, NULL, NULL, NULL)";
+    client.batch_execute(script).await.unwrap();
+    for (sql, expected) in [
+        ("SELECT coalesce(u, u) FROM t", Type::UUID),
+        ("SELECT CASE WHEN id > 1 THEN u END FROM t", Type::UUID),
+        ("SELECT nullif(u, u) FROM t", Type::UUID),
+        ("SELECT u FROM t FULL JOIN s USING (u)", Type::UUID),
+        ("SELECT coalesce(j, '[1]') FROM t", Type::JSON),
+        ("SELECT coalesce(v, 'other') FROM t", Type::VARCHAR),
+        ("SELECT coalesce(us, us) FROM t", Type::UUID_ARRAY),
+        ("SELECT coalesce(u::text, v) FROM t", Type::TEXT),
+    ] {
+        let statement = client.prepare(sql).await.unwrap();
+        assert_eq!(statement.columns()[0].type_(), &expected, "{sql}");
+        client.query(&statement, &[]).await.unwrap();
+    }
+    let default = client.prepare("SELECT coalesce(u, $1)::text FROM t");
+    let default = default.await.unwrap();
+    assert_eq!(default.params(), [Type::UUID]);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn columns_say_which_column_of_which_table_they_are() {
     let server = TestServer::start().await;
     let client = server.client().await;

@@ -16,12 +16,12 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use self::expression::{key, rewrite, sort_keys};
 pub(crate) use self::range::functions;
+use crate::catalog::expressions::schema_below;
 use crate::storage::enum_type::is_enum;
 
 /// Gives expressions the meaning that they have for enums. It runs before types are coerced: by then literals beside an
@@ -96,16 +96,6 @@ fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     })?;
     // Also where only the inputs say more of their columns than before.
     Ok(Transformed::yes(plan.data.recompute_schema()?))
-}
-
-/// The columns that a node's expressions may name.
-fn schema_below(plan: &LogicalPlan) -> Result<DFSchema> {
-    let mut schema = merge_schema(&plan.inputs());
-    if let LogicalPlan::TableScan(scan) = plan {
-        let (name, source) = (scan.table_name.clone(), scan.source.schema());
-        schema.merge(&DFSchema::try_from_qualified_schema(name, &source)?);
-    }
-    Ok(schema)
 }
 
 /// The keys that a node itself sorts by.

@@ -115,7 +115,7 @@ pub(super) fn numeric_of(value: &Value) -> Option<Expr> {
 }
 
 /// Types that DataFusion knows by a name beside the Arrow type, which all rows of VALUES have to share.
-const NAMED_TYPES: [&str; 3] = ["bit", "varbit", "sparsevec"];
+const NAMED_TYPES: [&str; 6] = ["bit", "varbit", "sparsevec", "uuid", "json", "jsonb"];
 
 /// Casts the literals of each column of VALUES to the type of what stands beside them.
 pub(super) fn share_types(values: &mut ast::Values) {
@@ -221,6 +221,9 @@ fn named_type(expr: &Expr) -> Option<&'static str> {
     match data_type {
         ast::DataType::Bit(_) => Some("bit"),
         ast::DataType::BitVarying(_) | ast::DataType::VarBit(_) => Some("varbit"),
+        ast::DataType::Uuid => Some("uuid"),
+        ast::DataType::JSON => Some("json"),
+        ast::DataType::JSONB => Some("jsonb"),
         ast::DataType::Custom(name, _) => {
             let last = name.0.last()?.as_ident()?;
             let known = |name: &&&str| last.value.eq_ignore_ascii_case(name);

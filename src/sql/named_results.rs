@@ -1,0 +1,253 @@
+//! CASE, `coalesce`, `nullif`, `greatest` and `least` are of the type of their results also where Arrow does not tell it.
+//!
+//! A uuid or a bit string is a text to Arrow: the field says what it is, and DataFusion gives these expressions fields of
+//! their own. So does FULL JOIN USING, whose columns are `coalesce`. Texts written beside such a value are read as its type.
+//! Enums have a rule of their own.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{Case, Placeholder, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::{
+    Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs,
+    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::format::{oid, type_of};
+use crate::catalog::expressions::schema_below;
+use crate::catalog::pg_type::list_element;
+use crate::error::Error;
+use crate::storage::enum_type::is_enum;
+use crate::storage::schema::SQL_TYPE_KEY;
+
+/// Gives expressions the types of their results. It runs before types are coerced, which looks at Arrow's alone.
+#[derive(Debug, Default)]
+pub(crate) struct NamedResultRule;
+
+impl AnalyzerRule for NamedResultRule {
+    fn name(&self) -> &str {
+        "named_results"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        match concerns(&plan)? {
+            true => Ok(plan.transform_up_with_subqueries(in_node)?.data),
+            false => Ok(plan),
+        }
+    }
+}
+
+/// Whether the plan has such an expression.
+fn concerns(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            found |= expr.exists(|expr| Ok(has_results(expr)))?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(match found {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
+}
+
+fn has_results(expr: &Expr) -> bool {
+    match expr {
+        Expr::Case(_) => true,
+        Expr::ScalarFunction(call) => gives_argument(call),
+        _ => false,
+    }
+}
+
+fn gives_argument(call: &ScalarFunction) -> bool {
+    matches!(call.name(), "coalesce" | "nullif" | "greatest" | "least")
+}
+
+fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = schema_below(&plan)?;
+    let names = NamePreserver::new(&plan);
+    let plan = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.transform_up(|expr| Ok(rewrite(expr, &schema)))?;
+        Ok(rewritten.update_data(|expr| name.restore(expr)))
+    })?;
+    // Also where only the inputs say more of their columns than before.
+    Ok(Transformed::yes(plan.data.recompute_schema()?))
+}
+
+fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    match expr {
+        Expr::Case(case) => in_case(case, schema),
+        Expr::ScalarFunction(call) if gives_argument(&call) => in_call(call, schema),
+        other => Transformed::no(other),
+    }
+}
+
+fn in_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
+    let thens = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
+    let results: Vec<&Expr> = thens.chain(case.else_expr.as_deref()).collect();
+    let is_whole = case.else_expr.is_some();
+    let Some(of) = common(&results, is_whole, schema) else {
+        return Transformed::no(Expr::Case(case));
+    };
+    let results = case.when_then_expr.iter_mut().map(|(_, then)| then);
+    for result in results.chain(&mut case.else_expr) {
+        **result = beside(std::mem::take(result.as_mut()), &of);
+    }
+    Transformed::yes(typed(Expr::Case(case), of))
+}
+
+fn in_call(mut call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let results: Vec<&Expr> = match call.name() {
+        "nullif" => call.args.iter().take(1).collect(),
+        _ => call.args.iter().collect(),
+    };
+    let Some(of) = common(&results, true, schema) else {
+        return Transformed::no(Expr::ScalarFunction(call));
+    };
+    let args = std::mem::take(&mut call.args);
+    call.args = args.into_iter().map(|arg| beside(arg, &of)).collect();
+    Transformed::yes(typed(Expr::ScalarFunction(call), of))
+}
+
+/// The type of all that are of one, the others being texts that are written; `None` where Arrow's type says all, or they
+/// differ. A length such as that of `varchar(20)` stays where all have it, and nothing else `is_whole`.
+fn common(results: &[&Expr], is_whole: bool, schema: &DFSchema) -> Option<FieldRef> {
+    let mut found: Option<FieldRef> = None;
+    let mut same = is_whole;
+    for result in results {
+        if is_untyped(result) {
+            same = false;
+            continue;
+        }
+        let field = result.to_field(schema).ok()?.1;
+        if is_cast_to_text(result) || !is_named(&field) {
+            return None;
+        }
+        let (told, known) = (type_of(&field), found.as_deref().map(type_of));
+        match known {
+            Some(known) if known.oid != told.oid => return None,
+            Some(known) => same &= known == told,
+            None => found = Some(field),
+        }
+    }
+    let found = found?;
+    Some(match same {
+        true => found,
+        false => without_length(&found),
+    })
+}
+
+/// A text or NULL as it is written, or a parameter of which nothing is known.
+fn is_untyped(expr: &Expr) -> bool {
+    match expr {
+        Expr::Literal(value, None) => value.is_null() || matches!(value, ScalarValue::Utf8(_)),
+        Expr::Placeholder(parameter) => parameter.field.is_none(),
+        _ => false,
+    }
+}
+
+/// A cast to text, of which DataFusion says that it is still what it was before.
+fn is_cast_to_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Cast(cast) if cast.field.data_type().is_string() && cast.field.metadata().is_empty())
+}
+
+/// Whether the field says more than that there are texts, or lists of them.
+fn is_named(field: &Field) -> bool {
+    let element = list_element(field.data_type()).unwrap_or(field);
+    element.data_type().is_string()
+        && field.metadata().contains_key(SQL_TYPE_KEY)
+        && !matches!(type_of(field).oid, oid::TEXT | oid::TEXT_ARRAY)
+        && !is_enum(field)
+}
+
+/// `varchar` of `varchar(20)`.
+fn without_length(field: &FieldRef) -> FieldRef {
+    let name = field
+        .metadata()
+        .get(SQL_TYPE_KEY)
+        .map_or("", String::as_str);
+    let (bare, list) = match name.strip_suffix("[]") {
+        Some(element) => (element, "[]"),
+        None => (name, ""),
+    };
+    let bare = bare.split_once('(').map_or(bare, |(bare, _)| bare);
+    let metadata = [(SQL_TYPE_KEY.to_string(), format!("{bare}{list}"))];
+    Arc::new(Field::clone(field).with_metadata(metadata.into()))
+}
+
+/// What stands beside values of the type: a text that is written is read, a parameter gets the type.
+fn beside(expr: Expr, of: &FieldRef) -> Expr {
+    let field = || Arc::new(Field::clone(of).with_name("").with_nullable(true));
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(_)), None) => {
+            Expr::Cast(Cast::new_from_field(Box::new(expr), field()))
+        }
+        Expr::Placeholder(Placeholder { id, field: None }) => {
+            Expr::Placeholder(Placeholder::new_with_field(id, Some(field())))
+        }
+        other => other,
+    }
+}
+
+fn typed(expr: Expr, of: FieldRef) -> Expr {
+    ScalarUDF::new_from_impl(Typed::new(&of)).call(vec![expr])
+}
+
+/// A value as it is, of a type that its field did not tell.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Typed {
+    name: String,
+    signature: Signature,
+}
+
+impl Typed {
+    fn new(of: &Field) -> Self {
+        let name = of.metadata().get(SQL_TYPE_KEY).cloned();
+        Self {
+            name: name.unwrap_or_default(),
+            signature: Signature::any(1, Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for Typed {
+    fn name(&self) -> &str {
+        "typed"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        let [of] = types else {
+            return Err(one_value());
+        };
+        Ok(of.clone())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        let [of] = args.arg_fields else {
+            return Err(one_value());
+        };
+        let metadata = [(SQL_TYPE_KEY.to_string(), self.name.clone())];
+        let field = Field::new(self.name(), of.data_type().clone(), of.is_nullable());
+        Ok(Arc::new(field.with_metadata(metadata.into())))
+    }
+
+    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        args.args.pop().ok_or_else(one_value)
+    }
+}
+
+fn one_value() -> datafusion::error::DataFusionError {
+    Error::internal("typed takes one value").into()
+}

@@ -33,7 +33,7 @@ fn is_reserved(word: &str) -> bool {
 pub(super) fn quote_literal(text: &str) -> String {
     let quoted = text.replace('\'', "''");
     match quoted.contains('\\') {
-        true => format!(" E'{}'", quoted.replace('\\', "\\\\")),
+        true => format!("E'{}'", quoted.replace('\\', "\\\\")),
         false => format!("'{quoted}'"),
     }
 }
@@ -201,6 +201,6 @@ mod tests {
             assert_eq!(quote_ident(name), expected);
         }
         assert_eq!(quote_literal("it's"), "'it''s'");
-        assert_eq!(quote_literal("a\\b"), " E'a\\\\b'");
+        assert_eq!(quote_literal("a\\b"), "E'a\\\\b'");
     }
 }

@@ -336,6 +336,8 @@ pub(crate) fn session_config(engine: &Engine) -> SessionConfig {
     // Of several aggregates one without a value yet leaves no trace in DataFusion's filter, so rows that only it wants
     // are lost: min(a), max(b) where the first rows have a NULL in a.
     options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
+    // Of a subquery in order the first rows are those that LIMIT outside of it takes.
+    options.sql_parser.enable_subquery_sort_elimination = false;
     // Errors then know their place in the statement.
     options.sql_parser.collect_spans = true;
     // Our columns are Utf8; views would only be cast back and forth.

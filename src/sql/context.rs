@@ -33,6 +33,7 @@ use shelfmark_udfs::VectorTypePlanner;
 
 use super::complexity::check_relations;
 use super::from_columns::spell_columns;
+use super::mend::select_values;
 use super::parameters::{ArrayElements, Types};
 use super::vector_search::searched_collections;
 use super::versions;
@@ -98,6 +99,7 @@ async fn look_up(
         let schema = tables.get(&resolve_name(state, reference))?.schema();
         Some(schema.fields().iter().map(|f| f.name().clone()).collect())
     };
+    select_values(&mut statement);
     spell_columns(&mut statement, columns)?;
     spell_rows(&mut statement, columns);
     Ok((statement, tables))

@@ -12,6 +12,7 @@
 //! - `generate_subscripts(a, 1)` gives the places of the array's elements as rows.
 //! - `'{1,2}'` beside ANY or ALL, or cast to an array, is the array of that text; so it is beside `polroles`, which is
 //!   an array.
+//! - `= ANY` and `<> ALL` of an array that is written with a NULL are IN and NOT IN, which know nothing where it decides.
 //! - `ARRAY[a, b]::vector[]` is `ARRAY[a::vector, b::vector]`.
 //! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`; that of any other calls `like_escape`.
 //! - `B'101'` and `X'1F'` are casts of their texts to `"bit"`; `~x` calls `bitnot`.
@@ -56,6 +57,7 @@ mod series;
 mod spelling;
 mod template;
 mod twins;
+mod values;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -70,7 +72,9 @@ use datafusion::sql::sqlparser::parser::Parser;
 pub(super) use self::build::call;
 use self::build::{cast, cast_as};
 use self::calls::mend_call;
-use self::constant::{array_of_literal, bits_of_literal, exact_number, mend_escape, share_types};
+use self::constant::{
+    array_of_literal, bits_of_literal, exact_number, list_of_any, mend_escape, share_types,
+};
 use self::exact::{compare_exactly, compute_exactly, is_whole, round_exactly};
 use self::from::call_in_from;
 use self::joins::merge_in_brackets;
@@ -88,6 +92,7 @@ use self::spelling::{
 };
 pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
+pub(super) use self::values::select_values;
 use super::complexity::Expansion;
 use super::dml::{changes_at_top, changes_rows, with_statement};
 use super::parser::fold;
@@ -413,6 +418,9 @@ impl VisitorMut for Mender {
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
                 if let Some(array) = array_of_literal(right) {
                     **right = array;
+                }
+                if let Some(list) = list_of_any(expr) {
+                    *expr = list;
                 }
             }
             Expr::Cast {

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 
 use super::parser::{fold, parse_expr_as_written, parse_query_as_written};
 use super::tokens::LineIndex;
+use super::walk;
 use crate::catalog::pg::quote_ident;
 use crate::error::Result;
 
@@ -49,7 +50,8 @@ impl Requalify<'_> {
             rename: *self,
             found: Vec::new(),
         };
-        let _ = read.visit(&mut places);
+        // It never breaks.
+        let _ = walk::read(read, &mut places);
         let lines = LineIndex::new(text);
         let place =
             |(span, new): (Span, String)| (lines.offset(span.start), lines.offset(span.end), new);

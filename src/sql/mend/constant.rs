@@ -32,6 +32,36 @@ pub(super) fn array_of_literal(expr: &Expr) -> Option<Expr> {
     }))
 }
 
+/// `x = ANY (ARRAY[1, NULL])` as `x IN (1, NULL)`, and `x <> ALL (..)` as NOT IN; `None` for arrays without a NULL, which
+/// DataFusion answers right.
+pub(super) fn list_of_any(expr: &Expr) -> Option<Expr> {
+    let (left, array, negated) = match expr {
+        Expr::AnyOp {
+            left,
+            compare_op: BinaryOperator::Eq,
+            right,
+            ..
+        } => (left, right, false),
+        Expr::AllOp {
+            left,
+            compare_op: BinaryOperator::NotEq,
+            right,
+        } => (left, right, true),
+        _ => return None,
+    };
+    let Expr::Array(ast::Array { elem, .. }) = array.as_ref() else {
+        return None;
+    };
+    let is_null = |e: &Expr| matches!(e, Expr::Value(value) if value.value == Value::Null);
+    let is_nested = elem.iter().any(|e| matches!(e, Expr::Array(_)));
+    let fits = elem.iter().any(is_null) && !elem.iter().all(is_null) && !is_nested;
+    fits.then(|| Expr::InList {
+        expr: left.clone(),
+        list: elem.clone(),
+        negated,
+    })
+}
+
 fn is_number(text: &str) -> bool {
     text.chars().all(|c| c.is_ascii_digit())
 }

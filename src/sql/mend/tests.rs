@@ -64,7 +64,7 @@ fn each_spelling_becomes_one_that_is_planned() {
         ),
         (
             "SELECT a = ANY('{1,2}'), b = ANY('{x,\"y z\",NULL}'), '{1}'::int[] FROM t",
-            "SELECT a = ANY([1, 2]), b = ANY(['x', 'y z', NULL]), [1]::INT[] FROM t",
+            "SELECT a = ANY([1, 2]), b IN ('x', 'y z', NULL), [1]::INT[] FROM t",
         ),
         (
             "SELECT a LIKE 'pg/_' || '%' ESCAPE '/' FROM t",

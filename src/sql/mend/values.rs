@@ -1,0 +1,95 @@
+//! VALUES with subqueries, as SELECTs.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{self, Expr, Ident, Select, SelectItem, SetExpr, VisitorMut};
+use datafusion::sql::sqlparser::parser::Parser;
+
+use super::gather::holds_query;
+use crate::error::Error;
+use crate::sql::tokens::DIALECT;
+use crate::sql::walk;
+
+/// Makes SELECTs of the rows of VALUES that hold subqueries, which DataFusion computes before there are any results of
+/// them.
+pub(in crate::sql) fn select_values(statement: &mut ast::Statement) {
+    struct Rows;
+    impl VisitorMut for Rows {
+        type Break = Error;
+        fn post_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
+            select_rows(&mut query.body);
+            ControlFlow::Continue(())
+        }
+    }
+    // It never breaks.
+    let _ = walk::change(statement, &mut Rows);
+}
+
+fn select_rows(body: &mut SetExpr) {
+    match body {
+        SetExpr::SetOperation { left, right, .. } => {
+            select_rows(left);
+            select_rows(right);
+        }
+        SetExpr::Values(values) if values.rows.iter().any(asks) => {
+            if let Some(union) = united(values.rows.clone(), values.explicit_row) {
+                *body = union;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn asks(row: &ast::Parens<Vec<Expr>>) -> bool {
+    row.content.iter().any(holds_query)
+}
+
+/// The rows in their order, as the union of a SELECT for each that asks and of VALUES for those between.
+fn united(rows: Vec<ast::Parens<Vec<Expr>>>, explicit_row: bool) -> Option<SetExpr> {
+    let mut parts: Vec<SetExpr> = Vec::new();
+    for row in rows {
+        if asks(&row) {
+            parts.push(SetExpr::Select(Box::new(select_of(row.content)?)));
+            continue;
+        }
+        match parts.last_mut() {
+            Some(SetExpr::Values(values)) => values.rows.push(row),
+            _ => parts.push(SetExpr::Values(ast::Values {
+                explicit_row,
+                value_keyword: false,
+                rows: vec![row],
+            })),
+        }
+    }
+    balanced(parts)
+}
+
+/// A union that is as flat as can be: each level of a tree takes room on the stack.
+fn balanced(mut parts: Vec<SetExpr>) -> Option<SetExpr> {
+    if parts.len() < 2 {
+        return parts.pop();
+    }
+    let right = parts.split_off(parts.len() / 2);
+    Some(SetExpr::SetOperation {
+        op: ast::SetOperator::Union,
+        set_quantifier: ast::SetQuantifier::All,
+        left: Box::new(balanced(parts)?),
+        right: Box::new(balanced(right)?),
+    })
+}
+
+/// A SELECT of the values, under the names that columns of VALUES have.
+fn select_of(values: Vec<Expr>) -> Option<Select> {
+    let query = Parser::new(&DIALECT).try_with_sql("SELECT 1").ok()?;
+    let SetExpr::Select(mut select) = *{ query }.parse_query().ok()?.body else {
+        return None;
+    };
+    let named = values.into_iter().zip(1..);
+    select.projection = named
+        .map(|(expr, place)| SelectItem::ExprWithAlias {
+            expr,
+            alias: Ident::new(format!("column{place}")),
+        })
+        .collect();
+    Some(*select)
+}

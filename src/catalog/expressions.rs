@@ -30,11 +30,27 @@ pub(crate) fn constant(expr: &Arc<dyn PhysicalExpr>) -> Result<ScalarValue> {
     }
 }
 
-/// The columns that a node's expressions may name; of a scan all that its table has.
+/// Rewrites the expressions of a node to ones that may be of other types; outputs keep their names. The node's columns are
+/// found anew, also where only its inputs say more of theirs than before.
 ///
 /// # Errors
-/// Those of DataFusion's schemas.
-pub(crate) fn schema_below(plan: &LogicalPlan) -> Result<DFSchema> {
+/// Those of `rewrite` and of DataFusion's schemas.
+pub(crate) fn retype(
+    plan: LogicalPlan,
+    rewrite: impl Fn(Expr, &DFSchema) -> Result<Transformed<Expr>>,
+) -> Result<Transformed<LogicalPlan>> {
+    let schema = schema_below(&plan)?;
+    let names = NamePreserver::new(&plan);
+    let plan = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
+        Ok(rewritten.update_data(|expr| name.restore(expr)))
+    })?;
+    Ok(Transformed::yes(plan.data.recompute_schema()?))
+}
+
+/// The columns that a node's expressions may name; of a scan all that its table has.
+fn schema_below(plan: &LogicalPlan) -> Result<DFSchema> {
     let mut schema = merge_schema(&plan.inputs());
     if let LogicalPlan::TableScan(scan) = plan {
         let (name, source) = (scan.table_name.clone(), scan.source.schema());
@@ -73,7 +89,11 @@ pub(crate) fn rewrite_expressions(
     Ok(rewritten.data)
 }
 
-fn holds(node: &LogicalPlan, concerns: fn(&Expr) -> bool) -> Result<bool> {
+/// Whether a node has such an expression, or one with such an expression inside.
+///
+/// # Errors
+/// Those of DataFusion's walk.
+pub(crate) fn holds(node: &LogicalPlan, concerns: fn(&Expr) -> bool) -> Result<bool> {
     let mut found = false;
     node.apply_expressions(|expr| {
         found |= expr.exists(|e| Ok(concerns(e)))?;

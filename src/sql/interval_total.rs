@@ -13,12 +13,12 @@ use arrow::datatypes::{
 use datafusion::common::{Result, ScalarValue};
 use datafusion::functions_aggregate::{average::avg_udaf, sum::sum_udaf};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
-use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, ReversedUDAF, Signature,
     Volatility,
 };
+use shelfmark_udfs::coerced_types;
 
 use super::functions::{INTERVAL, divided, interval_out_of_range};
 use crate::error::Error;
@@ -81,10 +81,7 @@ impl AggregateUDFImpl for IntervalTotal {
         if matches!(types, [DataType::Interval(_)]) {
             return Ok(vec![INTERVAL]);
         }
-        let field = |data_type: &DataType| Arc::new(Field::new("", data_type.clone(), true));
-        let fields: Vec<FieldRef> = types.iter().map(field).collect();
-        let fields = fields_with_udf(&fields, self.inner.as_ref())?;
-        Ok(fields.iter().map(|f| f.data_type().clone()).collect())
+        coerced_types(&self.inner, types)
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

@@ -8,10 +8,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Case, Placeholder, ScalarFunction};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{
     Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs,
     ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -19,7 +18,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use super::format::{oid, type_of};
-use crate::catalog::expressions::schema_below;
+use super::text_output::is_cast_to_text;
+use crate::catalog::expressions::{holds, retype};
 use crate::catalog::pg_type::list_element;
 use crate::error::Error;
 use crate::storage::enum_type::is_enum;
@@ -46,10 +46,7 @@ impl AnalyzerRule for NamedResultRule {
 fn concerns(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
-        node.apply_expressions(|expr| {
-            found |= expr.exists(|expr| Ok(has_results(expr)))?;
-            Ok(TreeNodeRecursion::Continue)
-        })?;
+        found = holds(node, has_results)?;
         Ok(match found {
             true => TreeNodeRecursion::Stop,
             false => TreeNodeRecursion::Continue,
@@ -71,15 +68,7 @@ fn gives_argument(call: &ScalarFunction) -> bool {
 }
 
 fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let schema = schema_below(&plan)?;
-    let names = NamePreserver::new(&plan);
-    let plan = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = expr.transform_up(|expr| Ok(rewrite(expr, &schema)))?;
-        Ok(rewritten.update_data(|expr| name.restore(expr)))
-    })?;
-    // Also where only the inputs say more of their columns than before.
-    Ok(Transformed::yes(plan.data.recompute_schema()?))
+    retype(plan, |expr, schema| Ok(rewrite(expr, schema)))
 }
 
 fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
@@ -152,11 +141,6 @@ fn is_untyped(expr: &Expr) -> bool {
         Expr::Placeholder(parameter) => parameter.field.is_none(),
         _ => false,
     }
-}
-
-/// A cast to text, of which DataFusion says that it is still what it was before.
-fn is_cast_to_text(expr: &Expr) -> bool {
-    matches!(expr, Expr::Cast(cast) if cast.field.data_type().is_string() && cast.field.metadata().is_empty())
 }
 
 /// Whether the field says more than that there are texts, or lists of them.

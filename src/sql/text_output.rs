@@ -30,20 +30,20 @@ impl AnalyzerRule for TextOutputRule {
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         let zone = Zone::of(config);
-        rewrite_expressions(plan, is_cast, |expr, schema| rewrite(expr, schema, &zone))
+        rewrite_expressions(plan, is_cast_to_text, |expr, schema| {
+            rewrite(expr, schema, &zone)
+        })
     }
 }
 
-fn is_cast(expr: &Expr) -> bool {
+/// Whether it is a cast to plain text; until the rule has run, DataFusion says of it that it is still what was cast.
+pub(super) fn is_cast_to_text(expr: &Expr) -> bool {
     matches!(expr, Expr::Cast(cast) if is_plain_text(&cast.field))
 }
 
 /// A type of text with a name of its own, as JSON, is read by its rules.
 fn is_plain_text(field: &Field) -> bool {
-    matches!(
-        field.data_type(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
-    ) && field.metadata().is_empty()
+    field.data_type().is_string() && field.metadata().is_empty()
 }
 
 fn rewrite(expr: Expr, schema: &DFSchema, zone: &Zone) -> Transformed<Expr> {

@@ -1,7 +1,7 @@
 //! Databases of earlier formats open: `tests/format_1` is a whole one, its log files cut behind their last frames.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use shelfmark::{Database, Session, Settings};
@@ -59,6 +59,14 @@ fn check_titles(read: &str, rows: &[(u32, &str)]) {
     assert!(!read.contains("Emma"), "{read}");
 }
 
+/// A copy of a database of this repository, and what removes it.
+fn copied(fixture: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("data");
+    copy(&root().join(fixture), &data);
+    (directory, data)
+}
+
 #[tokio::test]
 async fn format_1_from_its_checkpoint_and_from_its_log_alone() {
     let directory = tempfile::tempdir().unwrap();
@@ -81,9 +89,7 @@ async fn format_1_from_its_checkpoint_and_from_its_log_alone() {
 
 #[tokio::test]
 async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
-    let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().join("data");
-    copy(&root().join("tests/format_2"), &data);
+    let (_directory, data) = copied("tests/format_2");
     let read = titles(&data).await;
     check_titles(
         &read,
@@ -119,9 +125,7 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
 
 #[tokio::test]
 async fn format_3_with_foreign_keys_and_a_trained_key() {
-    let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().join("data");
-    copy(&root().join("tests/format_3"), &data);
+    let (_directory, data) = copied("tests/format_3");
     let read = titles(&data).await;
     check_titles(
         &read,
@@ -153,9 +157,7 @@ async fn format_3_with_foreign_keys_and_a_trained_key() {
 
 #[tokio::test]
 async fn format_4_with_types_and_comments() {
-    let directory = tempfile::tempdir().unwrap();
-    let data = directory.path().join("data");
-    copy(&root().join("tests/format_4"), &data);
+    let (_directory, data) = copied("tests/format_4");
     let read = titles(&data).await;
     check_titles(&read, &[(1, "Dune"), (3, "Ilias"), (4, "Nana")]);
     let database = open(&data).await;

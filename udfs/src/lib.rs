@@ -59,7 +59,7 @@ pub use error::VectorError;
 pub use functions::{MeasureFunction, NormalizeFunction, SubvectorFunction};
 pub use kernels::{BitMetric, BitQuery, Metric, Query, Rows, distances_many};
 pub use operators::VectorExprPlanner;
-pub use overload::OverloadedAggregate;
+pub use overload::{OverloadedAggregate, coerced_types};
 pub use rule::VectorCastRule;
 pub use session::{
     aggregate_functions, register_all, register_functions, scalar_functions, with_vector_support,

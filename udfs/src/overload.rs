@@ -20,6 +20,17 @@ use crate::aggregate::VectorAggregate;
 use crate::signature::immutable;
 use crate::types::is_float_list;
 
+/// The types that the arguments of a built-in aggregate are made, where a function of our own stands before it.
+///
+/// # Errors
+/// When it takes no such arguments.
+pub fn coerced_types(builtin: &AggregateUDF, types: &[DataType]) -> Result<Vec<DataType>> {
+    let field = |data_type: &DataType| Arc::new(Field::new("", data_type.clone(), true));
+    let fields: Vec<FieldRef> = types.iter().map(field).collect();
+    let fields = fields_with_udf(&fields, builtin)?;
+    Ok(fields.iter().map(|f| f.data_type().clone()).collect())
+}
+
 /// An aggregate for vectors under the name of a built-in one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OverloadedAggregate {
@@ -73,13 +84,7 @@ impl AggregateUDFImpl for OverloadedAggregate {
         if Self::takes(types) {
             return self.vector.coerce_types(types);
         }
-        let field = |data_type: &DataType| Arc::new(Field::new("", data_type.clone(), true));
-        let fields: Vec<FieldRef> = types.iter().map(field).collect();
-        let fields = fields_with_udf(&fields, self.builtin.as_ref())?;
-        Ok(fields
-            .iter()
-            .map(|field| field.data_type().clone())
-            .collect())
+        coerced_types(&self.builtin, types)
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

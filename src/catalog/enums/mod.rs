@@ -15,13 +15,12 @@ mod range;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use self::expression::{key, rewrite, sort_keys};
 pub(crate) use self::range::functions;
-use crate::catalog::expressions::schema_below;
+use crate::catalog::expressions::retype;
 use crate::storage::enum_type::is_enum;
 
 /// Gives expressions the meaning that they have for enums. It runs before types are coerced: by then literals beside an
@@ -86,16 +85,7 @@ fn casts_to_enum(expr: &Expr) -> Result<bool> {
 }
 
 fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let schema = schema_below(&plan)?;
-    let plan = order(plan);
-    let names = NamePreserver::new(&plan);
-    let plan = plan.map_expressions(|expr| {
-        let name = names.save(&expr);
-        let rewritten = expr.transform_up(|expr| rewrite(expr, &schema))?;
-        Ok(rewritten.update_data(|expr| name.restore(expr)))
-    })?;
-    // Also where only the inputs say more of their columns than before.
-    Ok(Transformed::yes(plan.data.recompute_schema()?))
+    retype(order(plan), rewrite)
 }
 
 /// The keys that a node itself sorts by.

@@ -172,7 +172,7 @@ fn part_by_part(
     Some(IntervalMonthDayNano {
         months: whole(months.trunc())?,
         days: whole(whole_days)?,
-        nanoseconds: (micros.abs() < i64::MAX as f64 / 1000.0).then_some(micros as i64 * 1000)?,
+        nanoseconds: (micros.abs() < i64::MAX as f64 / 1000.0).then(|| micros as i64 * 1000)?,
     })
 }
 

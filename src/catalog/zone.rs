@@ -10,6 +10,43 @@ use datafusion::common::config::ConfigOptions;
 /// The largest distance from Greenwich that PostgreSQL takes, in seconds: less than a week.
 const OFFSET_MAX: i32 = 167 * 3600 + 59 * 60 + 59;
 
+/// Short names of zones, in hours east, as PostgreSQL's default set has the most used of them.
+const ABBREVIATIONS: [(&str, f64); 33] = [
+    ("utc", 0.0),
+    ("gmt", 0.0),
+    ("ut", 0.0),
+    ("z", 0.0),
+    ("zulu", 0.0),
+    ("wet", 0.0),
+    ("west", 1.0),
+    ("bst", 1.0),
+    ("cet", 1.0),
+    ("cest", 2.0),
+    ("eet", 2.0),
+    ("eest", 3.0),
+    ("msk", 3.0),
+    ("msd", 4.0),
+    ("jst", 9.0),
+    ("kst", 9.0),
+    ("aest", 10.0),
+    ("aedt", 11.0),
+    ("nzst", 12.0),
+    ("nzdt", 13.0),
+    ("ist", 2.0),
+    ("ast", -4.0),
+    ("adt", -3.0),
+    ("est", -5.0),
+    ("edt", -4.0),
+    ("cst", -6.0),
+    ("cdt", -5.0),
+    ("mst", -7.0),
+    ("mdt", -6.0),
+    ("pst", -8.0),
+    ("pdt", -7.0),
+    ("akst", -9.0),
+    ("hst", -10.0),
+];
+
 /// A time zone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Zone {
@@ -33,10 +70,16 @@ impl Zone {
         }
     }
 
-    /// The zone of a session.
+    /// The zone of a session. Its configuration names zones as Arrow does, offsets to the east (`+02:00`).
     pub fn of(options: &ConfigOptions) -> Self {
-        let name = options.execution.time_zone.as_deref();
-        name.and_then(Self::parse).unwrap_or_else(Self::utc)
+        let Some(name) = options.execution.time_zone.as_deref() else {
+            return Self::utc();
+        };
+        match offset(name) {
+            Some(0) => Self::utc(),
+            Some(east) => Self::fixed(east),
+            None => Self::parse(name).unwrap_or_else(Self::utc),
+        }
     }
 
     /// Whether its clock shows universal time.
@@ -60,35 +103,47 @@ impl Zone {
         Self::Fixed { east, name }
     }
 
-    /// `UTC`, a place (`Europe/Berlin`, in any case), an offset to the east (`+02:00`), or one in PostgreSQL's own
-    /// spelling (`<+02>-02`).
+    /// `UTC`, a place (`Europe/Berlin`, in any case), or a name of POSIX, whose offset is to the west (`UTC+2`, `-05:30`,
+    /// `<+02>-02`).
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        if ["utc", "gmt", "z", "zulu"]
-            .iter()
-            .any(|name| text.eq_ignore_ascii_case(name))
-        {
-            let name = if text.len() == 3 {
-                text.to_ascii_uppercase()
-            } else {
-                "UTC".to_string()
-            };
-            return Some(Self::Fixed { east: 0, name });
-        }
-        if let Some(east) = offset(text) {
-            return Some(if east == 0 {
-                Self::utc()
-            } else {
-                Self::fixed(east)
+        let upper = text.to_ascii_uppercase();
+        if matches!(upper.as_str(), "UTC" | "GMT") {
+            return Some(Self::Fixed {
+                east: 0,
+                name: upper,
             });
-        }
-        if let Some((east, _)) = text.strip_prefix('<').and_then(|rest| rest.split_once('>')) {
-            return offset(east).map(Self::fixed);
         }
         let same = |zone: &&Tz| zone.name().eq_ignore_ascii_case(text);
         let exact = text.parse::<Tz>().ok();
         let zone = exact.or_else(|| TZ_VARIANTS.iter().find(same).copied());
-        zone.map(Self::Place)
+        zone.map(Self::Place).or_else(|| {
+            let east = -offset(posix_offset(text)?)?;
+            Some(Self::Fixed { east, name: upper })
+        })
+    }
+
+    /// The zone of an abbreviation (`CEST`).
+    pub fn abbreviated(text: &str) -> Option<Self> {
+        let known = |(name, _): &&(&str, f64)| name.eq_ignore_ascii_case(text);
+        let (name, hours) = ABBREVIATIONS.iter().find(known)?;
+        Some(Self::Fixed {
+            east: (hours * 3600.0) as i32,
+            name: name.to_ascii_uppercase(),
+        })
+    }
+
+    /// The zone of an offset to the east with its sign, as in a timestamp (`+02`, `-0530`).
+    pub fn east(text: &str) -> Option<Self> {
+        let (sign, digits) = (text.get(..1)?, text.get(1..)?);
+        if !matches!(sign, "+" | "-") {
+            return None;
+        }
+        let east = match digits.len() == 4 && !digits.contains(':') {
+            true => offset(&format!("{sign}{}:{}", digits.get(..2)?, digits.get(2..)?)),
+            false => offset(text),
+        };
+        east.map(Self::fixed)
     }
 
     /// The name as SHOW TimeZone writes it.
@@ -105,10 +160,11 @@ impl Zone {
         match self {
             Self::Fixed { east, name } => {
                 let inner = name.strip_prefix('<').and_then(|rest| rest.split_once('>'));
-                (
-                    *east,
-                    Cow::Borrowed(inner.map_or(name.as_str(), |(short, _)| short)),
-                )
+                let short = match inner {
+                    Some((short, _)) => short,
+                    None => &name[..name.find(is_offset).unwrap_or(name.len())],
+                };
+                (*east, Cow::Borrowed(short))
             }
             Self::Place(zone) => {
                 let offset = zone.offset_from_utc_datetime(&instant(micros));
@@ -176,7 +232,26 @@ fn instant(micros: i64) -> NaiveDateTime {
     }
 }
 
-/// `+02`, `-05:30`, `+0530`, `+00:53:28`, or hours alone: seconds.
+/// Whether an offset begins with the character.
+fn is_offset(c: char) -> bool {
+    c.is_ascii_digit() || matches!(c, '+' | '-')
+}
+
+/// What stands behind the short name in a name of POSIX, which may be empty.
+fn posix_offset(text: &str) -> Option<&str> {
+    match text.strip_prefix('<') {
+        Some(rest) => rest.split_once('>').map(|(_, offset)| offset),
+        None => {
+            let (short, offset) = text.split_at(text.find(is_offset)?);
+            short
+                .bytes()
+                .all(|b| b.is_ascii_alphabetic())
+                .then_some(offset)
+        }
+    }
+}
+
+/// `+02`, `-05:30`, `+00:53:28`, or hours alone: seconds.
 fn offset(text: &str) -> Option<i32> {
     let (sign, rest) = match text.as_bytes().first()? {
         b'+' => (1, &text[1..]),
@@ -184,11 +259,7 @@ fn offset(text: &str) -> Option<i32> {
         b'0'..=b'9' => (1, text),
         _ => return None,
     };
-    let parts: Vec<&str> = match rest.split_once(':') {
-        Some(_) => rest.split(':').collect(),
-        None if rest.len() == 4 && rest.is_ascii() => vec![&rest[..2], &rest[2..]],
-        None => vec![rest],
-    };
+    let parts: Vec<&str> = rest.split(':').collect();
     if parts.len() > 3 {
         return None;
     }
@@ -213,10 +284,12 @@ mod tests {
     fn names() {
         for (text, name, east) in [
             ("utc", "UTC", 0),
-            ("+00:00", "UTC", 0),
-            ("GMT", "GMT", 0),
-            ("+05:30", "<+05:30>-05:30", 19_800),
-            ("-8", "<-08>+08", -28_800),
+            ("+00:00", "+00:00", 0),
+            ("gmt", "GMT", 0),
+            ("+05:30", "+05:30", -19_800),
+            ("-8", "-8", 28_800),
+            ("utc+2", "UTC+2", -7200),
+            ("ABC3:30", "ABC3:30", -12_600),
             ("<+02>-02", "<+02>-02", 7200),
             ("america/new_york", "America/New_York", -18_000),
         ] {
@@ -224,7 +297,20 @@ mod tests {
             assert_eq!(zone.name(), name);
             assert_eq!(zone.seconds_at(0), east, "{text}");
         }
-        for bad in ["", "Mars/Base", "+1:99", "+200", "+", "1:2:3:4", "+1é"] {
+        for bad in [
+            "",
+            "Mars/Base",
+            "+1:99",
+            "+200",
+            "+0530",
+            "+",
+            "1:2:3:4",
+            "+1é",
+            "Z",
+            "UTC+",
+            "<a",
+            "<a>",
+        ] {
             assert_eq!(Zone::parse(bad), None, "{bad}");
         }
     }
@@ -251,5 +337,8 @@ mod tests {
         assert_eq!(berlin.offset_at(0), (3600, Cow::Borrowed("CET")));
         assert_eq!(berlin.seconds_at(i64::MIN), 3208);
         assert_eq!(Zone::fixed(7200).offset_at(0), (7200, Cow::Borrowed("+02")));
+        let short = |name| Zone::parse(name).unwrap().offset_at(0).1.into_owned();
+        assert_eq!(short("UTC-2"), "UTC");
+        assert_eq!(short("-02:00"), "");
     }
 }

@@ -51,7 +51,11 @@ pub(super) const FUNCTIONS: Group = &[
             Overload::new(
                 &[Int4, Int4, Int4, Int4, Int4, Float8, Text],
                 Timestamptz,
-                |call| Ok(instant(zone_of(call.text(6))?.instant_of(made(call)?))),
+                |call| {
+                    let name = call.text(6);
+                    let zone = Zone::east(name).map_or_else(|| zone_of(name), Ok)?;
+                    Ok(instant(zone.instant_of(made(call)?)))
+                },
             ),
         ],
     ),
@@ -94,7 +98,7 @@ fn instant(micros: i64) -> ScalarValue {
 /// # Errors
 /// 22023 for one that there is none of.
 fn zone_of(name: &str) -> Result<Zone> {
-    let zone = Zone::parse(name);
+    let zone = Zone::abbreviated(name).or_else(|| Zone::parse(name));
     zone.ok_or_else(|| {
         let message = format!("time zone \"{name}\" not recognized");
         Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).into()

@@ -1,14 +1,19 @@
 //! The grammar of SET, RESET, SHOW and DISCARD.
 
+use arrow::array::{AsArray, StringArray};
+use arrow::datatypes::{Field, IntervalMonthDayNanoType};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::Grammar;
+use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
+use crate::sql::format::read_texts;
+use crate::sql::functions::INTERVAL;
 use crate::sql::statement::Statement;
 use crate::sql::variables::{DiscardKind, SetStatement, SetValue};
 
-/// Seconds of an hour.
-const HOUR: f64 = 3_600.0;
+/// Nanoseconds of an hour.
+const HOUR: f64 = 3_600e9;
 
 impl Grammar<'_> {
     /// `SET [SESSION | LOCAL] name {TO | =} value, ..` and its other spellings.
@@ -145,11 +150,7 @@ impl Grammar<'_> {
         if self.accept(&["HOUR"]) && self.accept(&["TO"]) {
             self.expect(&["MINUTE"])?;
         }
-        let hours = interval_hours(&text).ok_or_else(|| {
-            let message = format!("invalid input syntax for type interval: \"{text}\"");
-            Error::invalid(sqlstate::INVALID_DATETIME_FORMAT, message)
-        })?;
-        Ok(SetValue::List(vec![hours.to_string()]))
+        Ok(SetValue::List(vec![interval_hours(&text)?.to_string()]))
     }
 }
 
@@ -163,48 +164,41 @@ fn set_statement(name: &str, local: bool, value: SetValue) -> Statement {
 }
 
 /// The hours of an interval of a time zone: `-08:00`, `3 hours`, `+05:30:00`.
-fn interval_hours(text: &str) -> Option<f64> {
-    let text = text.trim();
-    let (sign, rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+///
+/// # Errors
+/// 22007 for a text that is no interval, 22023 for one with months or days.
+fn interval_hours(text: &str) -> Result<f64> {
+    let texts = StringArray::from(vec![text]);
+    let field = Field::new("", INTERVAL, true);
+    let read = read_texts(&texts, &field, &Zone::utc()).map_err(|e| e.error)?;
+    let interval = read.as_primitive::<IntervalMonthDayNanoType>().value(0);
+    let unit = match (interval.months, interval.days) {
+        (0, 0) => return Ok(interval.nanoseconds as f64 / HOUR),
+        (0, _) => "days",
+        _ => "months",
     };
-    if rest.contains(':') {
-        let parts: Option<Vec<f64>> = rest
-            .split(':')
-            .map(|part| part.trim().parse().ok())
-            .collect();
-        let units = [HOUR, 60.0, 1.0];
-        let parts = parts.filter(|parts| parts.len() <= units.len())?;
-        let seconds: f64 = parts
-            .iter()
-            .zip(units)
-            .map(|(part, unit)| part * unit)
-            .sum();
-        return Some(sign * seconds / HOUR);
-    }
-    let words: Vec<&str> = rest.split_whitespace().collect();
-    let (number, unit) = match words.as_slice() {
-        [number] => (*number, HOUR),
-        [number, "hour" | "hours"] => (*number, HOUR),
-        [number, "minute" | "minutes"] => (*number, 60.0),
-        _ => return None,
-    };
-    Some(sign * number.parse::<f64>().ok()? * unit / HOUR)
+    let message = format!("invalid value for parameter \"TimeZone\": \"INTERVAL '{text}'\"");
+    let error = Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message);
+    Err(error.with_detail(format!("Cannot specify {unit} in time zone interval.")))
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
     fn intervals_are_hours() {
-        assert_eq!(interval_hours("-08:00"), Some(-8.0));
-        assert_eq!(interval_hours("+05:30:00"), Some(5.5));
-        assert_eq!(interval_hours("3 hours"), Some(3.0));
-        assert_eq!(interval_hours("-90 minutes"), Some(-1.5));
-        for wrong in ["", "1:2:3:4", "3 days", "a:b"] {
-            assert_eq!(interval_hours(wrong), None, "{wrong}");
+        assert_eq!(interval_hours("-08:00").unwrap(), -8.0);
+        assert_eq!(interval_hours("+05:30:00").unwrap(), 5.5);
+        assert_eq!(interval_hours("3 hours").unwrap(), 3.0);
+        assert_eq!(interval_hours("-90 minutes").unwrap(), -1.5);
+        for (wrong, code) in [("", "22007"), ("3 days", "22023"), ("a:b", "22007")] {
+            assert_eq!(
+                interval_hours(wrong).unwrap_err().sqlstate(),
+                code,
+                "{wrong}"
+            );
         }
     }
 }

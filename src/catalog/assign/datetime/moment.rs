@@ -31,42 +31,6 @@ const WEEKDAYS: [&str; 7] = [
     "friday",
     "saturday",
 ];
-/// Short names of zones, in hours east, as PostgreSQL's default set has the most used of them.
-const ABBREVIATIONS: [(&str, f64); 33] = [
-    ("utc", 0.0),
-    ("gmt", 0.0),
-    ("ut", 0.0),
-    ("z", 0.0),
-    ("zulu", 0.0),
-    ("wet", 0.0),
-    ("west", 1.0),
-    ("bst", 1.0),
-    ("cet", 1.0),
-    ("cest", 2.0),
-    ("eet", 2.0),
-    ("eest", 3.0),
-    ("msk", 3.0),
-    ("msd", 4.0),
-    ("jst", 9.0),
-    ("kst", 9.0),
-    ("aest", 10.0),
-    ("aedt", 11.0),
-    ("nzst", 12.0),
-    ("nzdt", 13.0),
-    ("ist", 2.0),
-    ("ast", -4.0),
-    ("adt", -3.0),
-    ("est", -5.0),
-    ("edt", -4.0),
-    ("cst", -6.0),
-    ("cdt", -5.0),
-    ("mst", -7.0),
-    ("mdt", -6.0),
-    ("pst", -8.0),
-    ("pdt", -7.0),
-    ("akst", -9.0),
-    ("hst", -10.0),
-];
 
 /// Hours from Greenwich that an offset may have, at most.
 const OFFSET_HOURS_MAX: i64 = 15;
@@ -333,12 +297,8 @@ impl Parts {
             _ if place_of(&lower, &WEEKDAYS).is_some() || lower == "tues" || lower == "thurs" => {}
             _ if at == 0 => return Err(Fault::Syntax),
             _ => {
-                let known = ABBREVIATIONS.iter().find(|(name, _)| *name == lower);
-                let clock = match known {
-                    Some((_, hours)) => Clock::East((hours * 3600.0) as i64),
-                    None => Clock::Place(Zone::parse(word).ok_or(Fault::Syntax)?),
-                };
-                self.set_clock(clock)?;
+                let zone = Zone::abbreviated(word).or_else(|| Zone::parse(word));
+                self.set_clock(Clock::Place(zone.ok_or(Fault::Syntax)?))?;
             }
         }
         Ok(())

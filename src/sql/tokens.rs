@@ -27,7 +27,45 @@ pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
         };
         error.with_position(line, column)
     })?;
+    refuse_junk(text, &tokens)?;
     Ok(mend_operators(tokens))
+}
+
+/// # Errors
+/// 42601 for a number with letters right behind it, which PostgreSQL takes neither for a number nor for a number and a
+/// name.
+fn refuse_junk(text: &str, tokens: &[TokenWithSpan]) -> Result<()> {
+    if is_compaction(tokens) {
+        return Ok(());
+    }
+    for (at, token) in tokens.iter().enumerate() {
+        let written = || {
+            let index = LineIndex::new(text);
+            &text[index.offset(token.span.start)..index.offset(token.span.end)]
+        };
+        let next = tokens.get(at + 1);
+        let next = next.filter(|next| next.span.start == token.span.end);
+        let is_word = |token: &Token| matches!(token, Token::Word(w) if w.quote_style.is_none());
+        let is_junk = match &token.token {
+            Token::Number(number, is_long) => {
+                *is_long || number.contains('_') || next.is_some_and(|next| is_word(&next.token))
+            }
+            // That of another language: `0x1F`.
+            Token::HexStringLiteral(_) => written().starts_with('0'),
+            _ => false,
+        };
+        if is_junk {
+            let word = next.filter(|next| is_word(&next.token));
+            let word = word.map_or(String::new(), |next| next.token.to_string());
+            let message = format!(
+                "trailing junk after numeric literal at or near \"{}{word}\"",
+                written()
+            );
+            let Location { line, column } = token.span.start;
+            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message).with_position(line, column));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a string of the form `E'..'` has an escape that means the character zero, which no text holds.
@@ -61,6 +99,16 @@ fn holds_zero(text: &str) -> bool {
 
 fn raw_tokens(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
     Tokenizer::new(&DIALECT, text).tokenize_with_location()
+}
+
+/// Whether the statement is one of compaction, whose options have sizes such as `10GB`.
+fn is_compaction(tokens: &[TokenWithSpan]) -> bool {
+    let words = tokens.iter().filter_map(|token| match &token.token {
+        Token::Word(word) => Some(word),
+        _ => None,
+    });
+    let mut first = words.take(2);
+    first.any(|word| word.quote_style.is_none() && word.value.eq_ignore_ascii_case("compact"))
 }
 
 fn mend_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -249,6 +297,20 @@ mod tests {
             assert_eq!(tokenize(text).unwrap_err().sqlstate(), code, "{text}");
         }
         assert!(tokenize(r"SELECT E'\101\x41'").is_ok());
+    }
+
+    #[test]
+    fn numbers_have_no_letters_behind() {
+        for junk in [
+            "123abc", "1.5e", "0x1F", "1_000", "1e5x", ".5a", "1.a", "1and 2", "10L", "1\u{e4}",
+        ] {
+            let error = tokenize(&format!("SELECT {junk}")).unwrap_err();
+            assert_eq!(error.sqlstate(), "42601", "{junk}");
+            assert!(error.to_string().contains("trailing junk"), "{error}");
+        }
+        for plain in ["1 a", "1\"a\"", "1.e5", "1::int4", "X'1F'", "a1b", "t.c1"] {
+            assert!(tokenize(&format!("SELECT {plain}")).is_ok(), "{plain}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@
 //! | [`numeral`] | `to_char` of numbers |
 //! | [`calendar`] | `to_char` of dates, times and intervals |
 //! | [`text`] | `format`, `string_to_table`, `concat` |
+//! | [`bytes`] | `encode`, `decode` |
 //! | [`array`] | `array_remove`, `array_positions`, `trim_array` |
 //! | [`ordered`] | `percentile_disc`, `percentile_cont`, `mode` |
 //! | [`json`] | `jsonb_each`, `jsonb_array_elements`, `jsonb_object_keys` |
@@ -19,6 +20,7 @@
 //! of DataFusion of it. A function that gives rows gives an array here; FROM and SELECT lists unnest it ([`gives_rows`]).
 
 mod array;
+mod bytes;
 mod calendar;
 mod date_part;
 mod interval;
@@ -51,8 +53,9 @@ pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayN
 /// The functions of a group, under their names.
 type Group = &'static [(&'static str, &'static [Overload])];
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 11] = [
     array::FUNCTIONS,
+    bytes::FUNCTIONS,
     calendar::FUNCTIONS,
     interval::FUNCTIONS,
     json::FUNCTIONS,

@@ -29,6 +29,7 @@ pub(super) enum Kind {
     /// As a result, NUMERIC without precision.
     Number,
     Text,
+    Bytes,
     Texts,
     Json,
     Jsons,
@@ -77,6 +78,7 @@ impl Kind {
             Self::Number => DataType::Decimal128(NUMBER.0, NUMBER.1),
             Self::Text | Self::Json => DataType::Utf8,
             Self::Texts | Self::Jsons => list(DataType::Utf8),
+            Self::Bytes => DataType::Binary,
             Self::Floats => list(DataType::Float64),
             Self::Intervals => list(INTERVAL),
             Self::TextRows => list(list(DataType::Utf8)),
@@ -115,6 +117,7 @@ impl Kind {
             Self::Text => 3 * u8::from(is_text),
             Self::Json => 2 * u8::from(is_text),
             Self::Bool => 3 * u8::from(*given == D::Boolean) + u8::from(is_text),
+            Self::Bytes => 3 * u8::from(given.is_binary()) + u8::from(is_text),
             Self::Int4 | Self::Int8 => {
                 let exact = given.is_integer();
                 if exact { 3 } else { u8::from(is_text) }
@@ -285,6 +288,14 @@ impl Call<'_> {
             ScalarValue::Int32(value) => value.map(i64::from),
             ScalarValue::Int64(value) => *value,
             _ => None,
+    /// The bytes of an argument; none where it is none.
+    pub(super) fn bytes(&self, place: usize) -> &[u8] {
+        match self.values.get(place) {
+            Some(ScalarValue::Binary(Some(bytes))) => bytes,
+            _ => &[],
+        }
+    }
+
         }
     }
 

@@ -258,13 +258,19 @@ fn typed<T: ArrowPrimitiveType>(array: &ArrayRef) -> Result<&PrimitiveArray<T>, 
     })
 }
 
-fn out_of_range() -> ArrowError {
+/// 22008 for a time that no timestamp reaches.
+pub(super) fn out_of_range() -> ArrowError {
     let error = Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, "timestamp out of range");
     ArrowError::from_external_error(Box::new(error))
 }
 
 /// The instant that is later by `factor` times the interval, in microseconds.
-fn later(zone: &Zone, at: i64, interval: IntervalMonthDayNano, factor: i32) -> Option<i64> {
+pub(super) fn later(
+    zone: &Zone,
+    at: i64,
+    interval: IntervalMonthDayNano,
+    factor: i32,
+) -> Option<i64> {
     let (months, days) = (interval.months, interval.days);
     let moved = match (months, days) {
         (0, 0) => at,

@@ -26,7 +26,7 @@
 //! - `a.tableoid` of a system relation is its OID, the same for all its rows; `a.xmin` is the newest transaction, since
 //!   which any of them may have changed.
 //! - templates of `to_date` and `to_timestamp` become formats of DataFusion's functions.
-//! - `t AT TIME ZONE z` calls `timezone(z, t)`; `(a, b) OVERLAPS (c, d)` compares the ends; an interval that DataFusion
+//! - `t AT TIME ZONE z` calls `timezone(z, t)`; `(a, b) OVERLAPS (c, d)` is a call; an interval that DataFusion
 //!   reads otherwise is a cast of its text.
 //! - `json_agg` and its like are functions over `array_agg`.
 //! - `every`, `|/ x`, `||/ x`, `@ x`, `a && b`, `localtimestamp` and `localtime` are DataFusion's

@@ -6,11 +6,12 @@
 //! | [`interval`] | `justify_*`, `make_interval`, intervals times numbers |
 //! | [`moment`] | `age`, `isfinite`, `make_timestamp`, `AT TIME ZONE`, the clock |
 //! | [`date_part`] | `date_part`, `extract` |
+//! | [`overlaps`] | `OVERLAPS` |
 //! | [`round`] | `round` |
 //! | [`number`] | `width_bucket`, `div`, `scale`, `to_number`, `num_nulls` |
 //! | [`numeral`] | `to_char` of numbers |
 //! | [`calendar`] | `to_char` of dates, times and intervals |
-//! | [`text`] | `format`, `string_to_table`, `concat` |
+//! | [`text`] | `string_to_table` |
 //! | [`bytes`] | `encode`, `decode` |
 //! | [`array`] | `array_remove`, `array_positions`, `trim_array` |
 //! | [`ordered`] | `percentile_disc`, `percentile_cont`, `mode` |
@@ -30,6 +31,7 @@ mod number;
 mod numeral;
 mod operators;
 mod ordered;
+mod overlaps;
 mod pattern;
 mod regex;
 mod round;
@@ -44,6 +46,7 @@ pub(crate) use self::interval::BIN_STRIDE;
 use self::interval::INTERVAL_LENGTH;
 pub(crate) use self::interval::{divided, length_of, out_of_range as interval_out_of_range};
 pub(crate) use self::operators::IntervalPlanner;
+pub(crate) use self::overlaps::OVERLAPS;
 use self::round::round;
 use self::row::{Overload, RowFunction};
 
@@ -53,7 +56,7 @@ pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayN
 /// The functions of a group, under their names.
 type Group = &'static [(&'static str, &'static [Overload])];
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     array::FUNCTIONS,
     bytes::FUNCTIONS,
     calendar::FUNCTIONS,
@@ -63,6 +66,7 @@ const GROUPS: [Group; 11] = [
     number::FUNCTIONS,
     numeral::FUNCTIONS,
     ordered::FUNCTIONS,
+    overlaps::FUNCTIONS,
     regex::FUNCTIONS,
     text::FUNCTIONS,
 ];

@@ -43,6 +43,7 @@ pub(super) enum Kind {
     Timestamp,
     Timestamptz,
     Date,
+    Time,
     /// Anything; as a result, the type of the first argument.
     Any,
     /// An array of anything.
@@ -77,8 +78,8 @@ impl Kind {
             Self::Float8 => DataType::Float64,
             Self::Number => DataType::Decimal128(NUMBER.0, NUMBER.1),
             Self::Text | Self::Json => DataType::Utf8,
-            Self::Texts | Self::Jsons => list(DataType::Utf8),
             Self::Bytes => DataType::Binary,
+            Self::Texts | Self::Jsons => list(DataType::Utf8),
             Self::Floats => list(DataType::Float64),
             Self::Intervals => list(INTERVAL),
             Self::TextRows => list(list(DataType::Utf8)),
@@ -88,6 +89,7 @@ impl Kind {
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Date => DataType::Date32,
+            Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::Numeric | Self::Any | Self::Array | Self::Element => return None,
         })
     }
@@ -115,9 +117,9 @@ impl Kind {
                 _ => u8::from(is_text),
             },
             Self::Text => 3 * u8::from(is_text),
+            Self::Bytes => 3 * u8::from(given.is_binary()) + u8::from(is_text),
             Self::Json => 2 * u8::from(is_text),
             Self::Bool => 3 * u8::from(*given == D::Boolean) + u8::from(is_text),
-            Self::Bytes => 3 * u8::from(given.is_binary()) + u8::from(is_text),
             Self::Int4 | Self::Int8 => {
                 let exact = given.is_integer();
                 if exact { 3 } else { u8::from(is_text) }
@@ -145,6 +147,10 @@ impl Kind {
             },
             Self::Date => match given {
                 D::Date32 => 3,
+                _ => u8::from(is_text),
+            },
+            Self::Time => match given {
+                D::Time32(_) | D::Time64(_) => 3,
                 _ => u8::from(is_text),
             },
             Self::Number
@@ -282,12 +288,6 @@ impl Call<'_> {
         value.and_then(|v| v.try_as_str().flatten()).unwrap_or("")
     }
 
-    /// The whole number of an argument, where there is one.
-    pub(super) fn int(&self, place: usize) -> Option<i64> {
-        match self.values.get(place)? {
-            ScalarValue::Int32(value) => value.map(i64::from),
-            ScalarValue::Int64(value) => *value,
-            _ => None,
     /// The bytes of an argument; none where it is none.
     pub(super) fn bytes(&self, place: usize) -> &[u8] {
         match self.values.get(place) {
@@ -296,6 +296,12 @@ impl Call<'_> {
         }
     }
 
+    /// The whole number of an argument, where there is one.
+    pub(super) fn int(&self, place: usize) -> Option<i64> {
+        match self.values.get(place)? {
+            ScalarValue::Int32(value) => value.map(i64::from),
+            ScalarValue::Int64(value) => *value,
+            _ => None,
         }
     }
 
@@ -321,11 +327,12 @@ impl Call<'_> {
         }
     }
 
-    /// Days since 1970, or microseconds.
+    /// Days since 1970, or microseconds, those of a time since midnight.
     pub(super) fn moment(&self, place: usize) -> Option<i64> {
         match self.values.get(place)? {
             ScalarValue::Date32(days) => days.map(i64::from),
             ScalarValue::TimestampMicrosecond(micros, _) => *micros,
+            ScalarValue::Time64Microsecond(micros) => *micros,
             _ => None,
         }
     }

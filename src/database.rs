@@ -48,6 +48,8 @@ use crate::search::rule::VectorTopKRule;
 use crate::settings::Settings;
 use crate::sql::access::rule::AccessRule;
 use crate::sql::access::view::ViewRule;
+use crate::sql::aggregates::{self, OrderedInputRule};
+use crate::sql::any_element;
 use crate::sql::backends::{Backends, Entry, Identity};
 use crate::sql::command::CommandPlanner;
 use crate::sql::correlated::{CorrelatedRule, SessionCell};
@@ -268,8 +270,10 @@ impl Database {
         scalar.extend(json::functions().map(Arc::new));
         scalar.extend(enums::functions().map(Arc::new));
         scalar.extend(functions::functions().into_iter().map(Arc::new));
-        let aggregates = builder.aggregate_functions().get_or_insert_with(Vec::new);
-        aggregates.extend(IntervalTotal::functions());
+        scalar.extend(any_element::functions().map(Arc::new));
+        let known = builder.aggregate_functions().get_or_insert_with(Vec::new);
+        known.extend(IntervalTotal::functions());
+        known.extend(aggregates::functions());
         let mut builder = shelfmark_udfs::with_vector_support(builder)
             .with_analyzer_rule(Arc::new(InListRule))
             .with_analyzer_rule(Arc::new(IntervalOrderRule))

@@ -12,7 +12,8 @@
 //! - `generate_subscripts(a, 1)` gives the places of the array's elements as rows.
 //! - `'{1,2}'` beside ANY or ALL, or cast to an array, is the array of that text; so it is beside `polroles`, which is
 //!   an array.
-//! - `= ANY` and `<> ALL` of an array that is written with a NULL are IN and NOT IN, which know nothing where it decides.
+//! - `= ANY` and `<> ALL` of an array that is written with a NULL are IN and NOT IN, which know nothing where it decides;
+//!   `op ANY` of one that is computed asks whether it has a NULL.
 //! - `ARRAY[a, b]::vector[]` is `ARRAY[a::vector, b::vector]`.
 //! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`; that of any other calls `like_escape`.
 //! - `B'101'` and `X'1F'` are casts of their texts to `"bit"`; `~x` calls `bitnot`.
@@ -73,7 +74,8 @@ pub(super) use self::build::call;
 use self::build::{cast, cast_as};
 use self::calls::mend_call;
 use self::constant::{
-    array_of_literal, bits_of_literal, exact_number, list_of_any, mend_escape, share_types,
+    any_of_array, array_of_literal, bits_of_literal, exact_number, list_of_any, mend_escape,
+    share_types,
 };
 use self::exact::{compare_exactly, compute_exactly, is_whole, round_exactly};
 use self::from::call_in_from;
@@ -419,8 +421,8 @@ impl VisitorMut for Mender {
                 if let Some(array) = array_of_literal(right) {
                     **right = array;
                 }
-                if let Some(list) = list_of_any(expr) {
-                    *expr = list;
+                if let Some(mended) = list_of_any(expr).or_else(|| any_of_array(expr)) {
+                    *expr = mended;
                 }
             }
             Expr::Cast {

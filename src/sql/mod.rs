@@ -12,6 +12,7 @@
 pub mod access;
 mod alter;
 pub mod backends;
+pub(crate) mod any_element;
 mod backup;
 mod check;
 mod clock;

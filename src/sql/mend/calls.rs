@@ -65,6 +65,7 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             _ => None,
         },
         ("date_bin", _) => stride_checked(function),
+        ("format", _) => with_texts(function),
         ("sign", _) => renamed(function, "signum"),
         ("statement_timestamp" | "transaction_timestamp", _) => renamed(function, "now"),
         ("every", _) => renamed(function, "bool_and"),
@@ -122,6 +123,23 @@ fn stride_checked(function: &Function) -> Option<Expr> {
         "date_bin",
         [stride].into_iter().chain(given).collect(),
     ))
+}
+
+/// A call whose arguments behind the first are texts.
+fn with_texts(function: &Function) -> Option<Expr> {
+    arguments(function)?;
+    let mut written = function.clone();
+    let FunctionArguments::List(list) = &mut written.args else {
+        return None;
+    };
+    for given in list.args.iter_mut().skip(1) {
+        if let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value)) = given
+            && constant_text(value).is_none()
+        {
+            *value = cast_as(nested(value.clone()), ast::DataType::Text);
+        }
+    }
+    Some(Expr::Function(written))
 }
 
 /// Whether it is the state of an average, by the looks of it: the text of an array, or one that is gathered.

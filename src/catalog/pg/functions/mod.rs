@@ -6,6 +6,7 @@
 mod advisory;
 mod array;
 mod describe;
+mod format;
 mod list;
 mod name;
 mod rights;
@@ -44,6 +45,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     let groups = [
         array::FUNCTIONS,
         describe::FUNCTIONS,
+        format::FUNCTIONS,
         name::FUNCTIONS,
         rights::FUNCTIONS,
         sequence::FUNCTIONS,

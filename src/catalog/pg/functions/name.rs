@@ -37,7 +37,6 @@ pub(super) const FUNCTIONS: &[Definition] = &[
             .into())
     })
     .with_nulls(),
-    Definition::new("format", 1..=32, Gives::Text, format_text).with_nulls(),
     Definition::new("pg_typeof", 1..=1, Gives::Oid("regtype"), |c| {
         Ok(c.fields.first().map(|f| pg_type::type_of(f).oid).into())
     })
@@ -64,58 +63,6 @@ pub(super) const FUNCTIONS: &[Definition] = &[
         found(c, RegType::Role)
     }),
 ];
-
-/// PostgreSQL's `format`: `%s` is a value, `%I` a name, `%L` a literal, `%1$s` says which, `%%` is a percent sign.
-fn format_text(call: &Call<'_>) -> Result<Value> {
-    let Some(pattern) = call.text(0) else {
-        return Ok(Value::Null);
-    };
-    let wrong = |message: String| Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message);
-    let (mut result, mut next) = (String::new(), 1);
-    let mut rest = pattern.chars().peekable();
-    while let Some(c) = rest.next() {
-        if c != '%' {
-            result.push(c);
-            continue;
-        }
-        let mut digits = String::new();
-        while let Some(digit) = rest.next_if(char::is_ascii_digit) {
-            digits.push(digit);
-        }
-        let place = match rest.next_if_eq(&'$') {
-            Some(_) => digits.parse().unwrap_or(usize::MAX),
-            None => next,
-        };
-        let kind = rest.next();
-        if kind == Some('%') {
-            result.push('%');
-            continue;
-        }
-        if place >= call.len() {
-            return Err(wrong("too few arguments for format()".to_string()).into());
-        }
-        next = place + 1;
-        let value = call.text(place);
-        match kind {
-            Some('s') => result.push_str(&value.unwrap_or_default()),
-            Some('I') => {
-                let missing =
-                    || wrong("null values cannot be formatted as an SQL identifier".into());
-                result.push_str(&quote_ident(&value.ok_or_else(missing)?));
-            }
-            Some('L') => {
-                let literal = value.map_or("NULL".to_string(), |text| quote_literal(&text));
-                result.push_str(&literal);
-            }
-            Some(other) => {
-                let message = format!("unrecognized format() type specifier \"{other}\"");
-                return Err(wrong(message).into());
-            }
-            None => return Err(wrong("unterminated format() type specifier".into()).into()),
-        }
-    }
-    Ok(result.into())
-}
 
 /// The OID of the name, NULL where there is no such object.
 fn found(call: &Call<'_>, reg: RegType) -> Result<Value> {

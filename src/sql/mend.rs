@@ -53,6 +53,7 @@ mod gather;
 mod joins;
 mod moment;
 mod names;
+mod recursion;
 mod rows;
 mod series;
 mod spelling;
@@ -86,6 +87,7 @@ pub(super) use self::names::{first_select, name_columns};
 use self::names::{
     keep_names, lasting_names, name_common, name_derived, name_sorted_casts, type_series,
 };
+use self::recursion::check_recursion;
 use self::rows::{compare_rows, row_in_list, row_is_null};
 use self::series::unnest_series;
 use self::spelling::{
@@ -280,6 +282,9 @@ impl VisitorMut for Mender {
                 return ControlFlow::Break(Error::unsupported(message));
             };
             self.changes = left;
+        }
+        if let Some(with) = &query.with {
+            or_break(check_recursion(with))?;
         }
         or_break(merge_in_order(query))
     }

@@ -3,7 +3,7 @@
 //! - `a.*` that comes again, as in `SELECT a.*, a.*`, as columns with names of their own: a table of DataFusion has no two
 //!   of a name.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
@@ -14,8 +14,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::mend::{has_natural, merge_in_order, merge_in_select};
 use super::parser::fold;
+use super::shapes::{Shapes, factors, in_order, name_of, named};
 use super::walk;
-use super::whole_row::{named, selected};
 use crate::error::{Error, Result};
 
 /// Spells out what needs the columns of tables in a statement; `columns` are those of a table.
@@ -27,19 +27,16 @@ pub(super) fn spell_columns(
     columns: impl Fn(&ObjectName) -> Option<Vec<String>>,
 ) -> Result<()> {
     let mut spelled = FromColumns {
-        columns,
-        common: HashMap::new(),
+        shapes: Shapes::new(&columns),
     };
     walk::change(statement, &mut spelled)
 }
 
-struct FromColumns<F> {
-    columns: F,
-    /// The columns of the names of WITH, where they are known.
-    common: HashMap<String, Option<Vec<String>>>,
+struct FromColumns<'a> {
+    shapes: Shapes<'a>,
 }
 
-impl<F: Fn(&ObjectName) -> Option<Vec<String>>> FromColumns<F> {
+impl FromColumns<'_> {
     /// Names the common columns of natural joins.
     fn name_natural(&self, select: &mut Select) -> Result<()> {
         for from in select.from.iter_mut().filter(|from| has_natural(from)) {
@@ -59,23 +56,15 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> FromColumns<F> {
     }
 
     fn factor(&self, factor: &mut TableFactor) -> Result<Option<Vec<String>>> {
-        let (columns, alias) = match factor {
-            TableFactor::NestedJoin {
-                table_with_joins,
-                alias,
-            } => (self.joined(table_with_joins)?, alias.as_ref()),
-            TableFactor::Table {
-                name,
-                alias,
-                args: None,
-                ..
-            } => (self.table(name), alias.as_ref()),
-            TableFactor::Derived {
-                subquery, alias, ..
-            } => (selected(&subquery.body, alias.as_ref()), None),
-            _ => (None, None),
+        let TableFactor::NestedJoin {
+            table_with_joins,
+            alias,
+        } = factor
+        else {
+            return Ok(self.shapes.factor(factor));
         };
-        Ok(columns.map(|columns| named(columns, alias)))
+        let columns = self.joined(table_with_joins)?;
+        Ok(columns.map(|columns| named(columns, alias.as_ref())))
     }
 
     /// Spells out `a.*` that comes again, as far as the columns of `a` are known.
@@ -95,10 +84,7 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> FromColumns<F> {
                 continue;
             };
             let is_again = !seen.insert(table.clone()) || has_all;
-            match self
-                .columns_of(&mut select.from, &table)
-                .filter(|_| is_again)
-            {
+            match self.columns_of(&select.from, &table).filter(|_| is_again) {
                 Some(columns) => {
                     let columns = columns.into_iter();
                     items.extend(columns.map(|column| twin(&table, column, &mut taken)));
@@ -110,34 +96,10 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> FromColumns<F> {
     }
 
     /// The columns of the table of that name in FROM.
-    fn columns_of(&self, from: &mut [TableWithJoins], table: &str) -> Option<Vec<String>> {
-        let factors = from.iter_mut().flat_map(|from| {
-            let joined = from.joins.iter_mut().map(|join| &mut join.relation);
-            std::iter::once(&mut from.relation).chain(joined)
-        });
-        for factor in factors {
-            let name = match factor {
-                TableFactor::Table { name, alias, .. } => match alias {
-                    Some(alias) => Some(fold(&alias.name)),
-                    None => name.0.last().and_then(|part| part.as_ident()).map(fold),
-                },
-                TableFactor::Derived { alias, .. } => alias.as_ref().map(|a| fold(&a.name)),
-                _ => None,
-            };
-            if name.as_deref() == Some(table) {
-                return self.factor(factor).ok().flatten();
-            }
-        }
-        None
-    }
-
-    fn table(&self, name: &ObjectName) -> Option<Vec<String>> {
-        if let [only] = name.0.as_slice()
-            && let Some(common) = self.common.get(&only.as_ident().map(fold)?)
-        {
-            return common.clone();
-        }
-        (self.columns)(name)
+    fn columns_of(&self, from: &[TableWithJoins], table: &str) -> Option<Vec<String>> {
+        let mut factors = factors(from);
+        let found = factors.find(|factor| name_of(factor).as_deref() == Some(table));
+        self.shapes.factor(found?)
     }
 }
 
@@ -208,18 +170,15 @@ fn joined_by(
         }
         _ => Vec::new(),
     };
-    let rest = left.into_iter().chain(right);
-    let rest = rest.filter(|name| !common.contains(name));
-    Ok(Some(common.iter().cloned().chain(rest).collect()))
+    Ok(Some(in_order(common, left, right)))
 }
 
-impl<F: Fn(&ObjectName) -> Option<Vec<String>>> VisitorMut for FromColumns<F> {
+impl VisitorMut for FromColumns<'_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
-            let columns = selected(&cte.query.body, Some(&cte.alias));
-            self.common.insert(fold(&cte.alias.name), columns);
+            self.shapes.add(cte);
         }
         let SetExpr::Select(select) = query.body.as_mut() else {
             return ControlFlow::Continue(());

@@ -70,6 +70,7 @@ mod scripts;
 mod sequence;
 pub mod session;
 pub mod stack;
+mod shapes;
 mod statement;
 mod temporary;
 mod text_input;

@@ -2,17 +2,18 @@
 //!
 //! DataFusion has no name for a row. The name of a relation as an argument of a function that makes JSON becomes the
 //! members of an object, one for each column; `count(t.*)` counts the rows that are not made up by an outer join.
-//! The columns of a table are in the catalog, those of a query in FROM in its SELECT list, unless that has a `*`.
+//! `t IS NULL` asks all columns of the row. The columns of a relation are those that [`Shapes`] knows.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName,
-    Select, SelectItem, SetExpr, TableAlias, TableFactor, Value, VisitorMut,
+    Query, Select, Value, VisitorMut,
 };
 
 use super::parser::fold;
+use super::shapes::{Shapes, factors, name_of};
 use super::walk;
 use crate::error::Error;
 
@@ -29,7 +30,7 @@ pub(super) fn spell_rows(
     columns: impl Fn(&ObjectName) -> Option<Vec<String>>,
 ) {
     let mut rows = Rows {
-        columns,
+        shapes: Shapes::new(&columns),
         scopes: Vec::new(),
     };
     // It never breaks.
@@ -45,12 +46,12 @@ struct Scope {
     has_outer_join: bool,
 }
 
-struct Rows<F> {
-    columns: F,
+struct Rows<'a> {
+    shapes: Shapes<'a>,
     scopes: Vec<Scope>,
 }
 
-impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Rows<F> {
+impl Rows<'_> {
     fn scope(&self, select: &Select) -> Scope {
         let mut scope = Scope::default();
         for from in &select.from {
@@ -62,37 +63,11 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Rows<F> {
                     Left(_) | LeftOuter(_) | Right(_) | RightOuter(_) | FullOuter(_)
                 )
             });
-            let joined = from.joins.iter().map(|join| &join.relation);
-            for factor in std::iter::once(&from.relation).chain(joined) {
-                scope.relations.extend(self.relation(factor));
-            }
         }
+        let known = factors(&select.from);
+        let known = known.filter_map(|f| Some((name_of(f)?, self.shapes.factor(f)?)));
+        scope.relations.extend(known);
         scope
-    }
-
-    /// The name of a relation, and its columns.
-    fn relation(&self, factor: &TableFactor) -> Option<(String, Vec<String>)> {
-        match factor {
-            TableFactor::Table {
-                name,
-                alias,
-                args: None,
-                ..
-            } => {
-                let columns = (self.columns)(name)?;
-                let name = match alias {
-                    Some(alias) => fold(&alias.name),
-                    None => fold(name.0.last()?.as_ident()?),
-                };
-                Some((name, named(columns, alias.as_ref())))
-            }
-            TableFactor::Derived {
-                subquery,
-                alias: Some(alias),
-                ..
-            } => Some((fold(&alias.name), selected(&subquery.body, Some(alias))?)),
-            _ => None,
-        }
     }
 
     /// The columns of the relation that an identifier names; a column of that name comes first.
@@ -101,6 +76,19 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Rows<F> {
         let is_column = scope.relations.values().flatten().any(|c| c == name);
         let columns = scope.relations.get(name).filter(|_| !is_column)?;
         Some((scope, columns))
+    }
+
+    /// What is asked of a row, asked of each of its columns.
+    fn all_columns(&self, row: &Expr, asked: fn(Box<Expr>) -> Expr) -> Option<Expr> {
+        let relation = match row {
+            Expr::Identifier(name) => fold(name),
+            Expr::QualifiedWildcard(name, _) => name.0.last()?.as_ident().map(fold)?,
+            _ => return None,
+        };
+        let (_, columns) = self.row(&relation)?;
+        let columns = columns.iter().map(|name| column(&relation, name));
+        let asked = columns.map(|column| asked(Box::new(column)));
+        asked.reduce(and).map(|all| Expr::Nested(Box::new(all)))
     }
 
     /// The call with a row's members instead of its relation.
@@ -138,8 +126,15 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> Rows<F> {
     }
 }
 
-impl<F: Fn(&ObjectName) -> Option<Vec<String>>> VisitorMut for Rows<F> {
+impl VisitorMut for Rows<'_> {
     type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+            self.shapes.add(cte);
+        }
+        ControlFlow::Continue(())
+    }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         let scope = self.scope(select);
@@ -153,45 +148,17 @@ impl<F: Fn(&ObjectName) -> Option<Vec<String>>> VisitorMut for Rows<F> {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        if let Expr::Function(function) = expr
-            && let Some(spelled) = self.spelled(function)
-        {
+        let spelled = match expr {
+            Expr::Function(function) => self.spelled(function),
+            Expr::IsNull(row) => self.all_columns(row, Expr::IsNull),
+            Expr::IsNotNull(row) => self.all_columns(row, Expr::IsNotNull),
+            _ => None,
+        };
+        if let Some(spelled) = spelled {
             *expr = spelled;
         }
         ControlFlow::Continue(())
     }
-}
-
-/// The columns with the names of an alias.
-pub(super) fn named(mut columns: Vec<String>, alias: Option<&TableAlias>) -> Vec<String> {
-    let names = alias.iter().flat_map(|alias| &alias.columns);
-    for (column, named) in columns.iter_mut().zip(names) {
-        *column = fold(&named.name);
-    }
-    columns
-}
-
-/// The names of the columns of a query under an alias, if none of them is a `*` or has no name.
-pub(super) fn selected(body: &SetExpr, alias: Option<&TableAlias>) -> Option<Vec<String>> {
-    let items = match body {
-        SetExpr::Select(select) => &select.projection,
-        SetExpr::SetOperation { left, .. } => return selected(left, alias),
-        SetExpr::Query(query) => return selected(&query.body, alias),
-        _ => return None,
-    };
-    let mut given = alias.iter().flat_map(|alias| &alias.columns);
-    let name = |item: &SelectItem| {
-        let given = given.next().map(|column| fold(&column.name));
-        let own = match item {
-            SelectItem::ExprWithAlias { alias, .. } => Some(fold(alias)),
-            SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(fold(name)),
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last().map(fold),
-            SelectItem::UnnamedExpr(_) => None,
-            _ => return None,
-        };
-        given.or(own)
-    };
-    items.iter().map(name).collect()
 }
 
 fn quoted(name: &str) -> Ident {
@@ -211,17 +178,20 @@ fn members(maker: &str, relation: &str, columns: &[String]) -> Expr {
     super::mend::call(maker, members.collect())
 }
 
+fn and(left: Expr, right: Expr) -> Expr {
+    Expr::BinaryOp {
+        left: Box::new(left),
+        op: ast::BinaryOperator::And,
+        right: Box::new(right),
+    }
+}
+
 /// NULL where an outer join made up the row: where all its columns are NULL.
 fn unless_made_up(scope: &Scope, relation: &str, columns: &[String], row: Expr) -> Expr {
     let nulls = columns
         .iter()
         .map(|name| Expr::IsNull(Box::new(column(relation, name))));
-    let all = nulls.reduce(|left, right| Expr::BinaryOp {
-        left: Box::new(left),
-        op: ast::BinaryOperator::And,
-        right: Box::new(right),
-    });
-    match all.filter(|_| scope.has_outer_join) {
+    match nulls.reduce(and).filter(|_| scope.has_outer_join) {
         None => row,
         Some(made_up) => Expr::Case {
             case_token: ast::helpers::attached_token::AttachedToken::empty(),

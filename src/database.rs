@@ -48,7 +48,7 @@ use crate::search::rule::VectorTopKRule;
 use crate::settings::Settings;
 use crate::sql::access::rule::AccessRule;
 use crate::sql::access::view::ViewRule;
-use crate::sql::aggregates::{self, OrderedInputRule};
+use crate::sql::aggregates;
 use crate::sql::any_element;
 use crate::sql::backends::{Backends, Entry, Identity};
 use crate::sql::command::CommandPlanner;

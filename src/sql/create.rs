@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
+use datafusion::common::DFSchemaRef;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::dataframe::DataFrame;
 use datafusion::datasource::source_as_provider;
@@ -73,7 +74,8 @@ pub(super) async fn collection(
         Some(query) => Some(Arc::new(planning.query(query.clone()).await?)),
         None => None,
     };
-    let mut schema = define(&create, query.as_deref(), &planning.type_names())?;
+    let columns = query.as_deref().map(|query| planning.columns(query));
+    let mut schema = define(&create, columns.transpose()?, &planning.type_names())?;
     let of_columns = create.columns.iter().flat_map(|c| &c.checks);
     for check in of_columns.chain(&create.checks) {
         constraint::add(planning, &name.name, &mut schema, check)?;
@@ -226,10 +228,10 @@ fn taken(snapshot: &Snapshot, name: &QualifiedName) -> bool {
 /// The columns of CREATE TABLE AS come from the query; the keys from the statement.
 fn define(
     create: &CreateCollection,
-    query: Option<&LogicalPlan>,
+    columns: Option<DFSchemaRef>,
     types: &TypeNames,
 ) -> Result<CollectionSchema> {
-    let Some(plan) = query else {
+    let Some(columns) = columns else {
         return define_schema(create, types);
     };
     if !create.columns.is_empty() {
@@ -248,7 +250,7 @@ fn define(
             missing: None,
         })
     };
-    let fields = plan.schema().fields().iter().enumerate();
+    let fields = columns.fields().iter().enumerate();
     with_keys(create, fields.map(column).collect::<Result<_>>()?)
 }
 
@@ -265,6 +267,14 @@ async fn check_defaults(planning: &Planning<'_>, schema: &mut CollectionSchema) 
 }
 
 impl Planning<'_> {
+    /// The columns of a plan with the types that they have once it is analyzed.
+    fn columns(&self, plan: &LogicalPlan) -> Result<DFSchemaRef> {
+        let options = self.state.config_options();
+        let analyzer = self.state.analyzer();
+        let analyzed = analyzer.execute_and_check(plan.clone(), options, |_, _| {})?;
+        Ok(Arc::clone(analyzed.schema()))
+    }
+
     /// The plan of a query.
     pub(super) async fn query(&self, query: Box<Query>) -> Result<LogicalPlan> {
         self.plan(ast::Statement::Query(query)).await

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 use shelfmark_udfs::{BitType, SparseType};
 
+use super::format::{PgType, oid, type_of};
 use super::names::SearchPath;
 use super::parser::{fold, name_parts};
 use super::statement::{ColumnDefinition, CreateCollection, KeyItem};
 use super::type_names::TypeNames;
+use crate::catalog::pg_type::list_element;
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;
@@ -404,6 +406,16 @@ pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
     if let Some(of) = EnumType::of_list(field) {
         return Ok(C::Array(Box::new(C::Enum(Arc::new(of)))));
     }
+    let named = type_of(field);
+    let element = named
+        .element()
+        .filter(|_| list_element(field.data_type()).is_some());
+    if let Some(element) = element.and_then(text_type) {
+        return Ok(C::Array(Box::new(element)));
+    }
+    if let Some(text) = text_type(named) {
+        return Ok(text);
+    }
     Ok(match field.data_type() {
         D::Boolean => C::Boolean,
         D::Int8 => C::TinyInt,
@@ -435,6 +447,18 @@ pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
             }
         }
         _ => return Err(no_column_type(field)),
+    })
+}
+
+/// The column type of texts that have a type of their own.
+fn text_type(named: PgType) -> Option<ColumnType> {
+    Some(match named.oid {
+        oid::UUID => ColumnType::Uuid,
+        oid::JSON | oid::JSONB => ColumnType::Json,
+        oid::VARCHAR | oid::BPCHAR => {
+            ColumnType::Varchar(named.typmod.checked_sub(4)?.try_into().ok()?)
+        }
+        _ => return None,
     })
 }
 

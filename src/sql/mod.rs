@@ -10,9 +10,10 @@
 //! 4. DataFusion optimises and executes the plan; a command acts when its node is executed, not before.
 
 pub mod access;
+pub(crate) mod aggregates;
 mod alter;
-pub mod backends;
 pub(crate) mod any_element;
+pub mod backends;
 mod backup;
 mod check;
 mod clock;
@@ -69,8 +70,8 @@ mod rename_schema;
 mod scripts;
 mod sequence;
 pub mod session;
-pub mod stack;
 mod shapes;
+pub mod stack;
 mod statement;
 mod temporary;
 mod text_input;

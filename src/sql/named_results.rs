@@ -1,8 +1,9 @@
-//! CASE, `coalesce`, `nullif`, `greatest` and `least` are of the type of their results also where Arrow does not tell it.
+//! Expressions are of the type of their results also where Arrow does not tell it: CASE, `coalesce`, `nullif`, `greatest`,
+//! `least`, elements of arrays, aggregates, window functions.
 //!
 //! A uuid or a bit string is a text to Arrow: the field says what it is, and DataFusion gives these expressions fields of
 //! their own. So does FULL JOIN USING, whose columns are `coalesce`. Texts written beside such a value are read as its type.
-//! Enums have a rule of their own.
+//! A cast to text keeps the field of what is cast; as a column it is a plain text. Enums have a rule of their own.
 
 use std::sync::Arc;
 
@@ -12,11 +13,12 @@ use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Case, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{
-    Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, ReturnFieldArgs, ScalarFunctionArgs,
-    ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Projection, ReturnFieldArgs,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::aggregates;
 use super::format::{oid, type_of};
 use super::text_output::is_cast_to_text;
 use crate::catalog::expressions::{holds, retype};
@@ -58,8 +60,8 @@ fn concerns(plan: &LogicalPlan) -> Result<bool> {
 fn has_results(expr: &Expr) -> bool {
     match expr {
         Expr::Case(_) => true,
-        Expr::ScalarFunction(call) => gives_argument(call),
-        _ => false,
+        Expr::ScalarFunction(call) => gives_argument(call) || gives_element(call),
+        expr => is_cast_to_text(expr) || aggregates::concerns(expr),
     }
 }
 
@@ -67,14 +69,63 @@ fn gives_argument(call: &ScalarFunction) -> bool {
     matches!(call.name(), "coalesce" | "nullif" | "greatest" | "least")
 }
 
+fn gives_element(call: &ScalarFunction) -> bool {
+    matches!(call.name(), "array_element" | "array_slice")
+}
+
 fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    retype(plan, |expr, schema| Ok(rewrite(expr, schema)))
+    let plan = retype(plan, |expr, schema| Ok(rewrite(expr, schema)))?.data;
+    let plan = aggregates::with_results(plan)?;
+    Ok(Transformed::yes(with_texts(plan)?))
+}
+
+/// The node with columns of text where they are casts to it.
+fn with_texts(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let LogicalPlan::Projection(projection) = plan else {
+        return Ok(plan);
+    };
+    let schema = projection.input.schema();
+    let names_type = |expr: &Expr| match without_alias(expr) {
+        Expr::Cast(cast) if is_cast_to_text(without_alias(expr)) => {
+            let field = cast.expr.to_field(schema);
+            field.is_ok_and(|(_, field)| is_named(&field))
+        }
+        _ => false,
+    };
+    if !projection.expr.iter().any(names_type) {
+        return Ok(LogicalPlan::Projection(projection));
+    }
+    let exprs = projection.expr.iter().zip(projection.schema.iter());
+    let exprs = exprs.map(|(expr, (table, field))| match names_type(expr) {
+        true => {
+            let text = typed(without_alias(expr).clone(), Arc::new(plain_text()));
+            text.alias_qualified(table.cloned(), field.name())
+        }
+        false => expr.clone(),
+    });
+    let exprs = exprs.collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(
+        exprs,
+        projection.input,
+    )?))
+}
+
+fn without_alias(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Alias(alias) => without_alias(&alias.expr),
+        other => other,
+    }
+}
+
+fn plain_text() -> Field {
+    Field::new("", DataType::Utf8, true)
 }
 
 fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::Case(case) => in_case(case, schema),
         Expr::ScalarFunction(call) if gives_argument(&call) => in_call(call, schema),
+        Expr::ScalarFunction(call) if gives_element(&call) => of_array(call, schema),
         other => Transformed::no(other),
     }
 }
@@ -104,6 +155,33 @@ fn in_call(mut call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
     let args = std::mem::take(&mut call.args);
     call.args = args.into_iter().map(|arg| beside(arg, &of)).collect();
     Transformed::yes(typed(Expr::ScalarFunction(call), of))
+}
+
+/// An element of an array, or a part of it.
+fn of_array(call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let array = call
+        .args
+        .first()
+        .and_then(|array| array.to_field(schema).ok());
+    let array = array
+        .map(|(_, field)| field)
+        .filter(|field| is_named(field));
+    let of = array.and_then(|array| match call.name() {
+        "array_slice" => Some(array),
+        _ => element_of(&array),
+    });
+    match of {
+        Some(of) => Transformed::yes(typed(Expr::ScalarFunction(call), of)),
+        None => Transformed::no(Expr::ScalarFunction(call)),
+    }
+}
+
+/// `uuid` of `uuid[]`.
+fn element_of(array: &Field) -> Option<FieldRef> {
+    let element = list_element(array.data_type())?;
+    let name = array.metadata().get(SQL_TYPE_KEY)?.strip_suffix("[]")?;
+    let metadata = [(SQL_TYPE_KEY.to_string(), name.to_string())];
+    Some(Arc::new(element.clone().with_metadata(metadata.into())))
 }
 
 /// The type of all that are of one, the others being texts that are written; `None` where Arrow's type says all, or they
@@ -144,7 +222,7 @@ fn is_untyped(expr: &Expr) -> bool {
 }
 
 /// Whether the field says more than that there are texts, or lists of them.
-fn is_named(field: &Field) -> bool {
+pub(super) fn is_named(field: &Field) -> bool {
     let element = list_element(field.data_type()).unwrap_or(field);
     element.data_type().is_string()
         && field.metadata().contains_key(SQL_TYPE_KEY)
@@ -154,15 +232,21 @@ fn is_named(field: &Field) -> bool {
 
 /// `varchar` of `varchar(20)`.
 fn without_length(field: &FieldRef) -> FieldRef {
+    named_like(field, false)
+}
+
+/// The type of a field without a length, or that of arrays of such values.
+pub(super) fn named_like(field: &FieldRef, in_array: bool) -> FieldRef {
     let name = field
         .metadata()
         .get(SQL_TYPE_KEY)
         .map_or("", String::as_str);
-    let (bare, list) = match name.strip_suffix("[]") {
-        Some(element) => (element, "[]"),
-        None => (name, ""),
+    let (bare, is_array) = match name.strip_suffix("[]") {
+        Some(element) => (element, true),
+        None => (name, in_array),
     };
     let bare = bare.split_once('(').map_or(bare, |(bare, _)| bare);
+    let list = if is_array { "[]" } else { "" };
     let metadata = [(SQL_TYPE_KEY.to_string(), format!("{bare}{list}"))];
     Arc::new(Field::clone(field).with_metadata(metadata.into()))
 }
@@ -181,7 +265,8 @@ fn beside(expr: Expr, of: &FieldRef) -> Expr {
     }
 }
 
-fn typed(expr: Expr, of: FieldRef) -> Expr {
+/// The value as one of the field's type; as a plain text where it has no name.
+pub(super) fn typed(expr: Expr, of: FieldRef) -> Expr {
     ScalarUDF::new_from_impl(Typed::new(&of)).call(vec![expr])
 }
 
@@ -222,8 +307,11 @@ impl ScalarUDFImpl for Typed {
         let [of] = args.arg_fields else {
             return Err(one_value());
         };
-        let metadata = [(SQL_TYPE_KEY.to_string(), self.name.clone())];
         let field = Field::new(self.name(), of.data_type().clone(), of.is_nullable());
+        if self.name.is_empty() {
+            return Ok(Arc::new(field));
+        }
+        let metadata = [(SQL_TYPE_KEY.to_string(), self.name.clone())];
         Ok(Arc::new(field.with_metadata(metadata.into())))
     }
 

@@ -1,0 +1,23 @@
+//! Aggregates that DataFusion does not have, or that answer otherwise there.
+//!
+//! | part | what it does |
+//! |---|---|
+//! | [`variance`] | `var_pop`, `stddev` and their like of NaN and of infinite numbers |
+//! | [`string_agg`] | `string_agg` of bytes, and with separators that are computed |
+//! | [`with_results`] | results of the types that PostgreSQL gives: `sum(real)`, `array_agg(uuid)`, `lag(json)` |
+
+mod results;
+mod string_agg;
+mod variance;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::AggregateUDF;
+
+pub(super) use self::results::{concerns, with_results};
+
+/// The functions.
+pub(crate) fn functions() -> impl Iterator<Item = Arc<AggregateUDF>> {
+    let variances = variance::functions().into_iter();
+    variances.chain([string_agg::function()]).map(Arc::new)
+}

@@ -48,7 +48,7 @@ use crate::search::rule::VectorTopKRule;
 use crate::settings::Settings;
 use crate::sql::access::rule::AccessRule;
 use crate::sql::access::view::ViewRule;
-use crate::sql::aggregates;
+use crate::sql::aggregates::{self, OrderedInputRule};
 use crate::sql::any_element;
 use crate::sql::backends::{Backends, Entry, Identity};
 use crate::sql::command::CommandPlanner;
@@ -297,6 +297,7 @@ impl Database {
         analyzer.rules.insert(0, Arc::new(correlated));
         // Before it, which would run a search for each row.
         analyzer.rules.insert(0, Arc::new(LateralSearchRule));
+        analyzer.rules.insert(0, Arc::new(OrderedInputRule));
         // Before all that look at literals beside values.
         analyzer.rules.insert(0, Arc::new(NamedResultRule));
         analyzer.rules.insert(0, Arc::new(EnumRule));

@@ -5,7 +5,9 @@
 //! | [`variance`] | `var_pop`, `stddev` and their like of NaN and of infinite numbers |
 //! | [`string_agg`] | `string_agg` of bytes, and with separators that are computed |
 //! | [`with_results`] | results of the types that PostgreSQL gives: `sum(real)`, `array_agg(uuid)`, `lag(json)` |
+//! | [`OrderedInputRule`] | rows of a subquery in order are gathered in its order |
 
+mod ordered_input;
 mod results;
 mod string_agg;
 mod variance;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::AggregateUDF;
 
+pub(crate) use self::ordered_input::OrderedInputRule;
 pub(super) use self::results::{concerns, with_results};
 
 /// The functions.

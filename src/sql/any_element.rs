@@ -1,4 +1,4 @@
-//! `x op ANY (array)` where the array is not written out: a NULL in it decides where nothing else does.
+//! `x = ANY (array)` where the array is not written out: a NULL in it decides where nothing else does.
 //!
 //! DataFusion's `array_has` knows a NULL element for one that differs. Here a value that is not among the others is then
 //! unknown, and no value is in an empty array.
@@ -12,24 +12,17 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::functions_nested::array_has::array_has_udf;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, lit,
 };
 
 /// Whether an array has a value: `x = ANY (array)`.
 pub(super) const ARRAY_HAS: &str = "array_has";
-/// NULL where an array has a NULL, false elsewhere.
-pub(super) const NULL_ELEMENT: &str = "null_element";
 
-/// The functions.
-pub(crate) fn functions() -> [ScalarUDF; 2] {
-    [
-        ScalarUDF::new_from_impl(ArrayHas {
-            inner: array_has_udf(),
-        }),
-        ScalarUDF::new_from_impl(NullElement {
-            signature: Signature::any(1, Volatility::Immutable),
-        }),
-    ]
+/// The function.
+pub(crate) fn functions() -> [ScalarUDF; 1] {
+    [ScalarUDF::new_from_impl(ArrayHas {
+        inner: array_has_udf(),
+    })]
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -93,37 +86,6 @@ impl ScalarUDFImpl for ArrayHas {
             let is_found = found.is_valid(row) && found.as_boolean().value(row);
             let is_unknown = needles.is_null(row) && arrays.value_length(row) > 0;
             (is_found || !(is_unknown || has_null(arrays, row))).then_some(is_found)
-        };
-        answered((0..rows).map(answer).collect(), is_constant)
-    }
-}
-
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct NullElement {
-    signature: Signature,
-}
-
-impl ScalarUDFImpl for NullElement {
-    fn name(&self) -> &str {
-        NULL_ELEMENT
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
-        Ok(DataType::Boolean)
-    }
-
-    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [array] = take_function_args(NULL_ELEMENT, &args.args)?;
-        let is_constant = matches!(array, ColumnarValue::Scalar(_));
-        let rows = if is_constant { 1 } else { args.number_rows };
-        let arrays = array.to_array(rows)?;
-        let answer = |row: usize| match arrays.as_list_opt::<i32>() {
-            Some(arrays) if arrays.is_valid(row) && has_null(arrays, row) => None,
-            _ => Some(false),
         };
         answered((0..rows).map(answer).collect(), is_constant)
     }

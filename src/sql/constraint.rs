@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::ast::{self, Ident};
 
 use super::default_name::first_free;
 use super::dml::parse_expr;
+use super::mend::mend_expression;
 use super::parser::fold;
 use super::session::Planning;
 use super::statement::CheckDefinition;
@@ -28,7 +29,7 @@ pub(super) fn add(
     definition: &CheckDefinition,
 ) -> Result<()> {
     let row = DFSchema::try_from(schema.arrow_schema())?;
-    let condition = planning.parsed(definition.condition.clone(), &row)?;
+    let (written, condition) = planned(planning, &definition.condition, &row)?;
     let condition = enums::in_expression(condition, &row)?;
     check_condition(&condition, &row)?;
     let columns: Vec<FieldId> = columns_of(&condition, schema);
@@ -42,11 +43,31 @@ pub(super) fn add(
     }
     schema.checks.push(Check {
         name,
-        condition: definition.condition.to_string(),
+        condition: written.to_string(),
         columns,
     });
     schema.checks.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(())
+}
+
+/// A condition as it is kept, and as it is planned. What cannot be planned as it was written is kept in the spelling that
+/// can.
+fn planned(
+    planning: &Planning<'_>,
+    condition: &ast::Expr,
+    row: &DFSchema,
+) -> Result<(ast::Expr, Expr)> {
+    let written = condition.clone();
+    let error = match planning.parsed(written.clone(), row) {
+        Ok(planned) => return Ok((written, planned)),
+        Err(error) => error,
+    };
+    let mut mended = written;
+    mend_expression(&mut mended)?;
+    match planning.parsed(mended.clone(), row) {
+        Ok(planned) => Ok((mended, planned)),
+        Err(_) => Err(error),
+    }
 }
 
 /// That the condition is one, and reads the row alone.

@@ -12,8 +12,8 @@
 //! - `generate_subscripts(a, 1)` gives the places of the array's elements as rows.
 //! - `'{1,2}'` beside ANY or ALL, or cast to an array, is the array of that text; so it is beside `polroles`, which is
 //!   an array.
-//! - `= ANY` and `<> ALL` of an array that is written with a NULL are IN and NOT IN, which know nothing where it decides;
-//!   `op ANY` of one that is computed asks whether it has a NULL.
+//! - `= ANY` and `<> ALL` of an array that is written with a NULL, or of a subquery, are IN and NOT IN; ANY and ALL with
+//!   other operators compare with one element after the other.
 //! - `ARRAY[a, b]::vector[]` is `ARRAY[a::vector, b::vector]`.
 //! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`; that of any other calls `like_escape`.
 //! - `B'101'` and `X'1F'` are casts of their texts to `"bit"`; `~x` calls `bitnot`.
@@ -53,6 +53,7 @@ mod gather;
 mod joins;
 mod moment;
 mod names;
+mod quantified;
 mod recursion;
 mod rows;
 mod series;
@@ -75,8 +76,7 @@ pub(super) use self::build::call;
 use self::build::{cast, cast_as};
 use self::calls::mend_call;
 use self::constant::{
-    any_of_array, array_of_literal, bits_of_literal, exact_number, list_of_any, mend_escape,
-    share_types,
+    array_of_literal, bits_of_literal, exact_number, list_of_any, mend_escape, share_types,
 };
 use self::exact::{compare_exactly, compute_exactly, is_whole, round_exactly};
 use self::from::call_in_from;
@@ -87,6 +87,7 @@ pub(super) use self::names::{first_select, name_columns};
 use self::names::{
     keep_names, lasting_names, name_common, name_derived, name_sorted_casts, type_series,
 };
+use self::quantified::compare_quantified;
 use self::recursion::check_recursion;
 use self::rows::{compare_rows, row_in_list, row_is_null};
 use self::series::unnest_series;
@@ -192,6 +193,23 @@ fn shown_tables() -> Option<Box<Query>> {
 /// Mends a part of a statement.
 fn mend(node: &mut impl VisitMut) -> Result<()> {
     mend_changing(node, 0)
+}
+
+/// Mends an expression.
+///
+/// # Errors
+/// Those of [`mend_statement`].
+pub(super) fn mend_expression(expr: &mut Expr) -> Result<()> {
+    mend(expr)
+}
+
+/// Mends a query whose WITH may change rows.
+///
+/// # Errors
+/// Those of [`mend_statement`].
+pub(super) fn mend_query(query: &mut Query) -> Result<()> {
+    let changes = changes_at_top(query);
+    mend_changing(query, changes)
 }
 
 /// Mends a part of a statement, so many queries of which may change rows.
@@ -426,7 +444,8 @@ impl VisitorMut for Mender {
                 if let Some(array) = array_of_literal(right) {
                     **right = array;
                 }
-                if let Some(mended) = list_of_any(expr).or_else(|| any_of_array(expr)) {
+                let mended = list_of_any(expr).or_else(|| compare_quantified(expr));
+                if let Some(mended) = mended {
                     *expr = mended;
                 }
             }

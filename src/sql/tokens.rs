@@ -7,11 +7,13 @@ use datafusion::sql::sqlparser::tokenizer::{
 
 use crate::error::{Error, Result, sqlstate};
 
+mod quantifiers;
+
 /// The dialect of all our SQL.
 pub static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// Tokens of `text`. `<=>` and `<+>` come out as custom operators, which bind as Postgres has them; sqlparser gives
-/// the first the precedence of `=` and does not know the second.
+/// the first the precedence of `=` and does not know the second. What [`quantifiers`] mends is spelled out.
 ///
 /// # Errors
 /// 42601 with the position, for an unterminated string or comment or a character that starts no token.
@@ -28,7 +30,7 @@ pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
         error.with_position(line, column)
     })?;
     refuse_junk(text, &tokens)?;
-    Ok(mend_operators(tokens))
+    Ok(quantifiers::mend(mend_operators(tokens)))
 }
 
 /// # Errors

@@ -2,8 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Value};
 
-use super::build::{binary, call, cast_as, nested};
-use crate::sql::any_element::{ARRAY_HAS, NULL_ELEMENT};
+use super::build::{call, cast_as};
 
 /// The array that a literal like `'{a,"b c",NULL}'` stands for; none for one with arrays inside or of another form.
 pub(super) fn array_of_literal(expr: &Expr) -> Option<Expr> {
@@ -61,32 +60,6 @@ pub(super) fn list_of_any(expr: &Expr) -> Option<Expr> {
         list: elem.clone(),
         negated,
     })
-}
-
-/// `x op ANY (array)` of an array that is computed, in which a NULL may decide; `None` for a subquery, and for an array of
-/// literals that are all there.
-pub(super) fn any_of_array(expr: &Expr) -> Option<Expr> {
-    let Expr::AnyOp {
-        left,
-        compare_op,
-        right,
-        ..
-    } = expr
-    else {
-        return None;
-    };
-    let is_literal = |e: &Expr| matches!(e, Expr::Value(value) if value.value != Value::Null);
-    match right.as_ref() {
-        Expr::Subquery(_) => return None,
-        Expr::Array(array) if array.elem.iter().all(is_literal) => return None,
-        _ => {}
-    }
-    if *compare_op == BinaryOperator::Eq {
-        let arguments = vec![right.as_ref().clone(), left.as_ref().clone()];
-        return Some(call(ARRAY_HAS, arguments));
-    }
-    let null = call(NULL_ELEMENT, vec![right.as_ref().clone()]);
-    Some(nested(binary(expr.clone(), BinaryOperator::Or, null)))
 }
 
 fn is_number(text: &str) -> bool {

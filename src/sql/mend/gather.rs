@@ -84,9 +84,20 @@ pub(super) fn holds_query(expr: &Expr) -> bool {
     walk::read(expr, &mut Queries).is_break()
 }
 
+/// The array of the rows that any query of one column gives, in no order.
+pub(super) fn gather_rows(query: Query) -> Option<Query> {
+    let gathered = "SELECT array_agg(value) FROM (SELECT 1) AS gathered(value)";
+    around(gathered, query)
+}
+
 /// `SELECT value FROM (query) AS gathered`; its one column is to be replaced.
 fn wrapped(query: Query) -> Option<Query> {
-    let outer = Parser::new(&DIALECT).try_with_sql("SELECT value FROM (SELECT 1) AS gathered");
+    around("SELECT value FROM (SELECT 1) AS gathered", query)
+}
+
+/// The outer query with the other one in FROM.
+fn around(outer: &str, query: Query) -> Option<Query> {
+    let outer = Parser::new(&DIALECT).try_with_sql(outer);
     let mut outer = *outer.ok()?.parse_query().ok()?;
     let SetExpr::Select(select) = outer.body.as_mut() else {
         return None;

@@ -123,7 +123,7 @@ fn pair(left: &Expr, op: BinaryOperator, right: &Expr) -> Expr {
 }
 
 /// The terms as a tree that is as flat as can be; `None` of no terms.
-fn balanced(terms: &[Expr], op: &BinaryOperator) -> Option<Expr> {
+pub(super) fn balanced(terms: &[Expr], op: &BinaryOperator) -> Option<Expr> {
     match terms {
         [] => None,
         [only] => Some(only.clone()),

@@ -8,12 +8,13 @@ use std::any::TypeId;
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, ObjectNamePart};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::parser::is_subscript;
 use super::tokens::DIALECT;
 use super::walk;
 
@@ -161,6 +162,15 @@ impl Dialect for BoundedDialect {
 
     fn supports_table_versioning(&self) -> bool {
         self.has_versions
+    }
+
+    /// Subscripts of what is assigned to are read as such.
+    fn is_identifier_generating_function_name(
+        &self,
+        ident: &Ident,
+        _name_parts: &[ObjectNamePart],
+    ) -> bool {
+        is_subscript(ident)
     }
 
     as_postgres! {

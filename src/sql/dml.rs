@@ -1,5 +1,6 @@
 //! INSERT, UPDATE and DELETE: the queries that find their rows, as inputs of the nodes that act.
 
+mod assign;
 mod choose;
 mod conflict;
 mod merge;
@@ -9,25 +10,24 @@ mod tests;
 mod with;
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::Expr;
 use datafusion::sql::sqlparser::ast::{
-    self, AssignmentTarget, FromTable, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias,
-    TableFactor, TableObject, TableWithJoins, UpdateTableFromKind,
+    self, FromTable, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias, TableFactor,
+    TableObject, TableWithJoins, UpdateTableFromKind,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
+use self::assign::{Place, assignments};
 pub use self::merge::MergeStatement;
 pub(super) use self::merge::{merge, parse as parse_merge};
 use self::returning::Change;
 pub use self::with::WithStatement;
 pub(super) use self::with::{CommonNames, changes_at_top, changes_rows, with, with_statement};
 use super::ddl::{check_writable, find_collection, qualify};
-use super::parser::name_parts;
 use super::sequence::generator_ast;
 use super::session::{Planning, Session};
 use super::statement::{Insert, Overriding};
@@ -83,6 +83,7 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: Insert) -> Result<Lo
         }
         _ => targets.to_vec(),
     };
+    let (source, kept) = planning.joined_parts(source, kept, &insert.columns, &collection)?;
     let input = planning.with_defaults(source, &kept, &collection)?;
     let alias = insert.table_alias.map(|alias| alias.alias);
     let alias = alias.unwrap_or_else(|| quoted(&name.name));
@@ -116,7 +117,7 @@ pub(super) fn insert_plan(
     DmlNode::plan(engine, Arc::clone(collection), Operation::Insert, input)
 }
 
-/// Places of the columns that INSERT names; all of them where it names none.
+/// Places of the columns that INSERT names; all of them where it names none. A column comes again for each of its parts.
 pub(super) fn target_columns(collection: &Collection, names: &[ObjectName]) -> Result<Vec<usize>> {
     let columns = &collection.schema.columns;
     if names.is_empty() {
@@ -124,11 +125,11 @@ pub(super) fn target_columns(collection: &Collection, names: &[ObjectName]) -> R
     }
     let mut targets = Vec::with_capacity(names.len());
     for name in names {
-        let name = name_parts(name)?.pop().unwrap_or_default();
+        let Place { name, subscripts } = Place::of(name)?;
         let Some(at) = columns.iter().position(|c| c.name == name) else {
             return Err(no_column(&name, &collection.name));
         };
-        if targets.contains(&at) {
+        if subscripts.is_empty() && targets.contains(&at) {
             let message = format!("column \"{name}\" specified more than once");
             return Err(Error::invalid(sqlstate::DUPLICATE_COLUMN, message));
         }
@@ -406,7 +407,7 @@ pub(super) async fn update(planning: &Planning<'_>, update: ast::Update) -> Resu
     }
     let mut table = update.table;
     let target = planning.target(&mut table)?;
-    let mut new_values = assignments(&target.collection, update.assignments)?;
+    let mut new_values = assignments(&target, update.assignments)?;
     let mut items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
     for column in &target.collection.schema.columns {
         let expr = match new_values.remove(&column.name) {
@@ -427,47 +428,6 @@ pub(super) async fn update(planning: &Planning<'_>, update: ast::Update) -> Resu
     let query = select(items, from.clone(), update.selection)?;
     let change = target.change(Operation::Update, planning.query(query).await?, from);
     planning.change(change, update.returning).await
-}
-
-/// The new values by the names of their columns.
-fn assignments(
-    collection: &Collection,
-    assignments: Vec<ast::Assignment>,
-) -> Result<HashMap<String, ast::Expr>> {
-    let mut values = HashMap::new();
-    for (name, value) in single_assignments(assignments)? {
-        let name = name_parts(&name)?.pop().unwrap_or_default();
-        if collection.schema.column(&name).is_none() {
-            return Err(no_column(&name, &collection.name));
-        }
-        if values.insert(name.clone(), value).is_some() {
-            let message = format!("multiple assignments to same column \"{name}\"");
-            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
-        }
-    }
-    Ok(values)
-}
-
-/// `(a, b) = (1, 2)` as two assignments.
-fn single_assignments(assignments: Vec<ast::Assignment>) -> Result<Vec<(ObjectName, ast::Expr)>> {
-    let mut single = Vec::with_capacity(assignments.len());
-    for ast::Assignment { target, value } in assignments {
-        match (target, value) {
-            (AssignmentTarget::ColumnName(name), value) => single.push((name, value)),
-            (AssignmentTarget::Tuple(names), ast::Expr::Tuple(values)) => {
-                if names.len() != values.len() {
-                    let message = "number of columns does not match number of values";
-                    return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
-                }
-                single.extend(names.into_iter().zip(values));
-            }
-            (AssignmentTarget::Tuple(_), _) => {
-                let message = "SET (a, b) = .. takes a list of as many expressions";
-                return Err(Error::unsupported(message));
-            }
-        }
-    }
-    Ok(single)
 }
 
 /// The collection that a statement changes, and the name its columns go by.

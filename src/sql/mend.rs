@@ -75,9 +75,8 @@ use datafusion::sql::sqlparser::parser::Parser;
 pub(super) use self::build::call;
 use self::build::{cast, cast_as};
 use self::calls::mend_call;
-use self::constant::{
-    array_of_literal, bits_of_literal, exact_number, list_of_any, mend_escape, share_types,
-};
+pub(super) use self::constant::array_of_literal;
+use self::constant::{bits_of_literal, exact_number, list_of_any, mend_escape, share_types};
 use self::exact::{compare_exactly, compute_exactly, is_whole, round_exactly};
 use self::from::call_in_from;
 use self::joins::merge_in_brackets;

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use self::select_into::table_of_into;
+pub(super) use self::subscripts::{OPEN, is_subscript};
 use super::complexity::{BRACKETS_MAX, Limits};
 use super::dialect::BoundedDialect;
 use super::explain::ExplainOptions;
@@ -66,6 +67,8 @@ fn parse_with<T>(
     limits.check_tokens(&tokens)?;
     check_parameters(&tokens)?;
     let has_versions = versions::mend_tokens(&mut tokens);
+    subscripts::mend_tokens(&mut tokens);
+    conflict_target::mend_tokens(&mut tokens);
     let dialect = BoundedDialect::new(tokens.len()).with_versions(has_versions);
     let parser = Parser::new(&dialect)
         .with_recursion_limit(BRACKETS_MAX)
@@ -558,6 +561,7 @@ mod cursor;
 mod insert;
 mod scripts;
 mod select_into;
+mod subscripts;
 mod transaction;
 mod variables;
 

@@ -8,9 +8,10 @@ use datafusion::sql::sqlparser::ast::{
     self, ConflictTarget, OnConflict, OnConflictAction, OnInsert, SelectItem,
 };
 
+use super::assign::assignments;
 use super::choose::{case, choose, named_by_place, number};
 use super::returning::{columns_read, replace_tables};
-use super::{Target, assignments, quoted, select, table, table_of};
+use super::{Target, quoted, select, table, table_of};
 use crate::catalog::dml::{Action, Conflict, ConflictNode, Merge, Operation, Paired, PairedColumn};
 use crate::catalog::provider::ROWS_CATALOG;
 use crate::error::{Error, Result, sqlstate};
@@ -112,7 +113,7 @@ impl Planning<'_> {
     /// The columns that [`Operation::Merge`] takes.
     fn update_items(&self, target: &Target, update: ast::DoUpdate) -> Result<Vec<SelectItem>> {
         let collection = &target.collection;
-        let mut values = assignments(collection, update.assignments)?;
+        let mut values = assignments(target, update.assignments)?;
         let action = case(
             vec![(target.is_missing(), number(INSERT))],
             match update.selection {

@@ -9,8 +9,9 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::assign::{assignments, whole_columns};
 use super::choose::{case, choose, named_by_place, number};
-use super::{Target, assignments, select, target_columns, targets_of_values};
+use super::{Target, select, targets_of_values};
 use crate::catalog::dml::{Action, DmlNode, Merge, Operation};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::parser::Grammar;
@@ -234,7 +235,7 @@ impl Planning<'_> {
     /// All columns of a row that is updated.
     fn updated(&self, target: &Target, set: Vec<ast::Assignment>) -> Result<Vec<ast::Expr>> {
         let collection = &target.collection;
-        let mut values = assignments(collection, set)?;
+        let mut values = assignments(target, set)?;
         let columns = collection.schema.columns.iter();
         let value = columns.map(|column| match values.remove(&column.name) {
             Some(expr) => self.new_value(collection, column, expr),
@@ -251,7 +252,7 @@ impl Planning<'_> {
         row: Vec<ast::Expr>,
     ) -> Result<Vec<ast::Expr>> {
         let collection = &target.collection;
-        let targets = target_columns(collection, columns)?;
+        let targets = whole_columns(collection, columns)?;
         let targets = match row.is_empty() {
             true => &[][..],
             false => targets_of_values(&targets, !columns.is_empty(), row.len())?,

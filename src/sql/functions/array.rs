@@ -1,9 +1,9 @@
 //! Functions of arrays.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_empty_array, new_null_array};
 use arrow::compute::{cast, filter, interleave, take};
 use arrow::datatypes::DataType;
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, exec_err};
 
 use super::Group;
 use super::row::{Call, Kind, Overload, list_of};
@@ -21,7 +21,22 @@ pub(super) const FUNCTIONS: Group = &[
         &[Overload::new(&[List, Any, Any], List, replace).with_nulls()],
     ),
     ("trim_array", &[Overload::new(&[List, Int4], List, trim)]),
+    (
+        SET_ELEMENT,
+        &[Overload::new(&[List, Any, Int4], List, set_element).with_nulls()],
+    ),
+    (
+        SET_SLICE,
+        &[Overload::new(&[List, List, Int4, Int4], List, set_slice).with_nulls()],
+    ),
 ];
+
+/// The array with another value at a place: `SET a[1] = ..`.
+pub(crate) const SET_ELEMENT: &str = "array_set_element";
+/// The array with other values from a place to another: `SET a[2:3] = ..`.
+pub(crate) const SET_SLICE: &str = "array_set_slice";
+/// The most elements that an array is extended to.
+const ELEMENTS_MAX: i64 = 134_217_727;
 
 /// Which elements are equal to the value, NULL to NULL.
 fn equal(elements: &ArrayRef, value: &ScalarValue) -> Result<BooleanArray> {
@@ -80,4 +95,67 @@ fn trim(call: &Call<'_>) -> Result<ScalarValue> {
     }
     let kept = UInt32Array::from_iter_values(0..(length - count) as u32);
     same_type(call, take(&elements, &kept, None)?)
+}
+
+fn set_element(call: &Call<'_>) -> Result<ScalarValue> {
+    let at = subscript(call, 2)?;
+    let elements = elements_or_none(call)?;
+    let new = call.values[1].cast_to(elements.data_type())?.to_array()?;
+    assign(call, &elements, &new, at)
+}
+
+fn set_slice(call: &Call<'_>) -> Result<ScalarValue> {
+    let elements = elements_or_none(call)?;
+    let Some(new) = call.elements(1) else {
+        return same_type(call, elements);
+    };
+    let (from, to) = (subscript(call, 2)?, subscript(call, 3)?);
+    let length = to - from + 1;
+    if length < 0 {
+        return Err(subscript_error("upper bound cannot be less than lower bound").into());
+    }
+    if length > new.len() as i64 {
+        return Err(subscript_error("source array too small").into());
+    }
+    let new = cast(&new, elements.data_type())?;
+    assign(call, &elements, &new.slice(0, length as usize), from)
+}
+
+/// The elements of the first argument; none of NULL.
+fn elements_or_none(call: &Call<'_>) -> Result<ArrayRef> {
+    match (call.elements(0), call.gives) {
+        (Some(elements), _) => Ok(elements),
+        (None, DataType::List(element)) => Ok(new_empty_array(element.data_type())),
+        (None, other) => exec_err!("{other} is no array"),
+    }
+}
+
+fn subscript(call: &Call<'_>, place: usize) -> Result<i64> {
+    let at = call.int(place).ok_or_else(|| {
+        let message = "array subscript in assignment must not be null";
+        Error::invalid(sqlstate::NULL_VALUE_NOT_ALLOWED, message)
+    })?;
+    // Arrays begin at 1 here, and so have no elements before.
+    if !(1..=ELEMENTS_MAX).contains(&at) {
+        return Err(subscript_error("array subscript out of range").into());
+    }
+    Ok(at)
+}
+
+fn subscript_error(message: &str) -> Error {
+    Error::invalid(sqlstate::ARRAY_SUBSCRIPT_ERROR, message)
+}
+
+/// The elements with new ones from a place on, and NULL between where they do not meet.
+fn assign(call: &Call<'_>, elements: &ArrayRef, new: &ArrayRef, at: i64) -> Result<ScalarValue> {
+    let null = new_null_array(elements.data_type(), 1);
+    let (first, behind) = (at as usize - 1, at as usize - 1 + new.len());
+    let place = |row: usize| match row {
+        row if (first..behind).contains(&row) => (1, row - first),
+        row if row < elements.len() => (0, row),
+        _ => (2, 0),
+    };
+    let places: Vec<(usize, usize)> = (0..behind.max(elements.len())).map(place).collect();
+    let sources = [elements.as_ref(), new.as_ref(), null.as_ref()];
+    same_type(call, interleave(&sources, &places)?)
 }

@@ -41,6 +41,7 @@ mod text;
 use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::logical_expr::{Expr, ScalarUDF};
 
+pub(crate) use self::array::{SET_ELEMENT, SET_SLICE};
 use self::date_part::date_part;
 pub(crate) use self::interval::BIN_STRIDE;
 use self::interval::INTERVAL_LENGTH;

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Value};
 use super::build::{call, cast_as};
 
 /// The array that a literal like `'{a,"b c",NULL}'` stands for; none for one with arrays inside or of another form.
-pub(super) fn array_of_literal(expr: &Expr) -> Option<Expr> {
+pub(in crate::sql) fn array_of_literal(expr: &Expr) -> Option<Expr> {
     let value = match expr {
         Expr::Nested(inner) => return array_of_literal(inner),
         Expr::Value(value) => value,

@@ -2,6 +2,7 @@
 
 mod foreign_keys;
 mod identity;
+mod view;
 
 use std::sync::Arc;
 
@@ -35,7 +36,11 @@ pub(super) fn plan(session: &Session, alter: Alter) -> Result<(Tag, LogicalPlan)
     let name = qualify(&alter.name, &session.search_path())?;
     let session = session.clone();
     let alter = Arc::new(alter);
-    done("ALTER TABLE", format!("Alter: {name}"), move || {
+    let tag = match alter.of_view {
+        true => "ALTER VIEW",
+        false => "ALTER TABLE",
+    };
+    done(tag, format!("Alter: {name}"), move || {
         let (session, name) = (session.clone(), name.clone());
         let alter = Arc::clone(&alter);
         async move { run(&session, &name, &alter).await }
@@ -45,6 +50,13 @@ pub(super) fn plan(session: &Session, alter: Alter) -> Result<(Tag, LogicalPlan)
 async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<()> {
     let _ddl = session.inner.core.ddl.lock().await;
     let planning = Planning::new(session);
+    if let Some(view) = planning.snapshot.view(name) {
+        let changes = view::changes(&planning, view, alter).await?;
+        return match changes.is_empty() {
+            true => Ok(()),
+            false => session.commit(&planning.snapshot, changes).await,
+        };
+    }
     let collection = match find_collection(&planning.snapshot, name) {
         Ok(collection) => collection,
         Err(e) if alter.if_exists && e.kind() == ErrorKind::NotFound => {
@@ -53,6 +65,10 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         }
         Err(e) => return Err(e),
     };
+    if alter.of_view {
+        let message = format!("\"{}\" is not a view", name.name);
+        return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+    }
     session.check_owns(&planning.snapshot, collection)?;
     let changes = changes(&planning, collection, &alter.actions).await?;
     match changes.is_empty() {

@@ -1,5 +1,8 @@
 //! CREATE, DROP and TRUNCATE as commands.
 
+mod like;
+mod view;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -7,45 +10,36 @@ use arrow::array::{ArrayRef, AsArray, UInt64Array};
 use arrow::datatypes::UInt64Type;
 use arrow::record_batch::RecordBatch;
 use datafusion::common::DFSchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::dataframe::DataFrame;
-use datafusion::datasource::source_as_provider;
-use datafusion::execution::context::SessionState;
-use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
-use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::prelude::Expr;
 use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use futures::FutureExt;
 
-use super::access::view::ViewNode;
+use self::like::Copied;
+pub(crate) use self::view::plan_view;
+pub(super) use self::view::{all_of, view};
 use super::command::{CommandNode, count_schema};
-use super::complexity::{check_relations, too_complex};
 use super::constraint;
-use super::context::{statement_to_plan, type_planner_of};
 use super::ddl::{
     check_writable, cluster_by_partition_key, column_type_of, define_schema, find_collection,
-    no_schema, qualify, schema_name, with_keys,
+    is_reserved, no_schema, qualify, schema_name, with_keys,
 };
 use super::dependents::{drop_dependents, dropped_by};
 use super::dml::insert_plan;
 use super::foreign_key::{Child, Released, referring, releases};
-use super::mend::name_columns;
+use super::named::table_of_execute;
 use super::options;
-use super::parameters::Types;
 use super::parser::fold;
 use super::sequence::{column_changes, restarts};
 use super::session::{Planning, Session, Tag, done};
-use super::stack::with_room;
-use super::statement::{CreateCollection, CreateView, Drop, DropKind, Persistence};
-use super::type_names::{NamedTypes, TypeNames};
+use super::statement::{CreateCollection, Drop, DropKind, Persistence};
+use super::type_names::TypeNames;
 use super::unique::Indexes;
 use crate::catalog::options::ShelfmarkOptions;
-use crate::catalog::search_path;
-use crate::catalog::table::CollectionTable;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::{Object, Privilege};
-use crate::storage::change::{Change, NewCollection, QualifiedName, View};
-use crate::storage::role::RoleId;
+use crate::storage::change::{Change, NewCollection, QualifiedName};
 use crate::storage::schema::{CollectionId, CollectionOptions, CollectionSchema, Column, FieldId};
 use crate::storage::snapshot::{DEFAULT_SCHEMA, Snapshot, TEMPORARY_SCHEMA};
 use crate::storage::transaction::Durability;
@@ -55,7 +49,7 @@ use crate::storage::unique::UniqueKey;
 /// CREATE TABLE, with or without AS.
 pub(super) async fn collection(
     planning: &Planning<'_>,
-    create: CreateCollection,
+    mut create: CreateCollection,
 ) -> Result<(Tag, LogicalPlan)> {
     let session = planning.session.clone();
     let path = session.search_path();
@@ -70,10 +64,8 @@ pub(super) async fn collection(
     check_writable(&name.schema)?;
     let mut options = CollectionOptions::from_settings(&session.inner.core.engine.settings);
     options::set(&session, &mut options, &create.options)?;
-    let query = match &create.query {
-        Some(query) => Some(Arc::new(planning.query(query.clone()).await?)),
-        None => None,
-    };
+    let copied = planning.copy_likes(&mut create).await?;
+    let query = planning.filling(&create).await?.map(Arc::new);
     let columns = query.as_deref().map(|query| planning.columns(query));
     let mut schema = define(&create, columns.transpose()?, &planning.type_names())?;
     let of_columns = create.columns.iter().flat_map(|c| &c.checks);
@@ -93,12 +85,19 @@ pub(super) async fn collection(
     if create.persistence == Persistence::Unlogged {
         session.notice("the table is logged as any other, and survives a crash");
     }
-    let (if_not_exists, counts) = (create.if_not_exists, query.is_some());
+    let if_not_exists = create.if_not_exists;
+    let counts = query.is_some() && !create.without_rows;
+    let tag = match create.without_rows {
+        true => "CREATE TABLE AS",
+        false => "CREATE TABLE",
+    };
+    let query = query.filter(|_| counts);
     let label = format!("CreateCollection: {name}");
     let definitions = Arc::new(create.columns);
+    let copied: Arc<[Copied]> = copied.into();
     let act = move || {
         let (definitions, unique) = (Arc::clone(&definitions), Arc::clone(&unique));
-        let references = Arc::clone(&references);
+        let (references, copied) = (Arc::clone(&references), Arc::clone(&copied));
         let (session, name) = (session.clone(), name.clone());
         let (schema, options) = (schema.clone(), options.clone());
         let query = query.clone();
@@ -129,7 +128,11 @@ pub(super) async fn collection(
                 name: &name,
                 schema: &schema,
             };
-            let indexes = indexes.create_all(&unique)?;
+            let mut made = indexes.create_all(&unique)?;
+            for copied in copied.iter() {
+                copied.indexes(&indexes, &mut made)?;
+            }
+            let indexes = made;
             let child = Child {
                 session: &session,
                 snapshot: &snapshot,
@@ -148,6 +151,9 @@ pub(super) async fn collection(
             })];
             changes.extend(indexes);
             changes.extend(session.ownership(Object::Collection(id)));
+            for copied in copied.iter() {
+                changes.extend(copied.comments(id, &schema));
+            }
             for (column, definition) in schema.columns.iter().zip(definitions.iter()) {
                 if let Some(wanted) = &definition.sequence {
                     let table = (&name, id);
@@ -162,7 +168,7 @@ pub(super) async fn collection(
         }
     };
     if !counts {
-        return done("CREATE TABLE", label, move || {
+        return done(tag, label, move || {
             let made = act();
             async move { made.await.map(|_| ()) }
         });
@@ -235,10 +241,8 @@ fn define(
         return define_schema(create, types);
     };
     if !create.columns.is_empty() {
-        return Err(
-            Error::unsupported("CREATE TABLE AS with a list of columns is not supported")
-                .with_hint("Name the columns in the query."),
-        );
+        let message = "CREATE TABLE AS takes the names of columns, without types";
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
     }
     let column = |(i, field): (usize, &arrow::datatypes::FieldRef)| {
         Ok(Column {
@@ -252,6 +256,17 @@ fn define(
     };
     let fields = columns.fields().iter().enumerate();
     with_keys(create, fields.map(column).collect::<Result<_>>()?)
+}
+
+/// A plan with other names for its first columns.
+pub(super) fn renamed(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns().into_iter().enumerate();
+    let columns = columns.map(|(at, column)| match names.get(at) {
+        Some(name) => Expr::Column(column).alias(name),
+        None => Expr::Column(column),
+    });
+    let columns: Vec<Expr> = columns.collect();
+    Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
 }
 
 /// That each DEFAULT is an expression without columns; those that this session's clock reads are read.
@@ -275,172 +290,28 @@ impl Planning<'_> {
         Ok(Arc::clone(analyzed.schema()))
     }
 
+    /// The rows of CREATE TABLE AS, under the names that the statement gives them.
+    async fn filling(&self, create: &CreateCollection) -> Result<Option<LogicalPlan>> {
+        let plan = match (&create.query, &create.execute) {
+            (Some(query), _) => self.query(query.clone()).await?,
+            (None, Some(execute)) => table_of_execute(self, execute).await?,
+            (None, None) => return Ok(None),
+        };
+        let names: Vec<String> = create.column_names.iter().map(fold).collect();
+        if names.len() > plan.schema().fields().len() {
+            let message = "too many column names were specified";
+            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+        }
+        match names.is_empty() {
+            true => Ok(Some(plan)),
+            false => Ok(Some(renamed(plan, &names)?)),
+        }
+    }
+
     /// The plan of a query.
     pub(super) async fn query(&self, query: Box<Query>) -> Result<LogicalPlan> {
         self.plan(ast::Statement::Query(query)).await
     }
-}
-
-/// CREATE VIEW.
-pub(super) async fn view(
-    planning: &Planning<'_>,
-    create: CreateView,
-) -> Result<(Tag, LogicalPlan)> {
-    let session = planning.session.clone();
-    let name = session.search_path().qualify_new(&create.name)?;
-    check_writable(&name.schema)?;
-    let plan = planning.query(create.query.clone()).await?;
-    let columns: Vec<String> = create.columns.iter().map(fold).collect();
-    check_lasting(&plan, &name)?;
-    if columns.len() > plan.schema().fields().len() {
-        let message = "CREATE VIEW specifies more column names than columns";
-        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
-    }
-    let view = View {
-        name,
-        columns,
-        query: create.text.clone(),
-        search_path: session.search_path().into_schemas(),
-    };
-    let or_replace = create.or_replace;
-    done(
-        "CREATE VIEW",
-        format!("CreateView: {}", view.name),
-        move || {
-            let (session, view) = (session.clone(), view.clone());
-            async move {
-                let _ddl = session.inner.core.ddl.lock().await;
-                let snapshot = session.snapshot();
-                if snapshot.view(&view.name).is_some() && !or_replace {
-                    let message = format!("relation \"{}\" already exists", view.name);
-                    return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
-                }
-                session.check_creates(&snapshot, &view.name.schema)?;
-                let object = Object::View(view.name.clone());
-                let owner = match snapshot.view(&view.name) {
-                    Some(_) => {
-                        session.check_owner(&snapshot, &object, &view.name.name)?;
-                        None
-                    }
-                    None => session.ownership(object),
-                };
-                let mut changes = vec![Change::CreateView(view)];
-                changes.extend(owner);
-                session.commit(&snapshot, changes).await
-            }
-        },
-    )
-}
-
-/// That a view is none of temporary tables.
-///
-/// # Errors
-/// 0A000.
-fn check_lasting(plan: &LogicalPlan, name: &QualifiedName) -> Result<()> {
-    let mut reads_temporary = name.schema == TEMPORARY_SCHEMA;
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Ok(provider) = source_as_provider(&scan.source)
-            && let Some(table) = provider.downcast_ref::<CollectionTable>()
-        {
-            reads_temporary |= table.collection().is_temporary();
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    match reads_temporary {
-        true => Err(Error::unsupported("temporary views are not supported")),
-        false => Ok(()),
-    }
-}
-
-/// How many views may stand in each other.
-const VIEW_NESTING_MAX: usize = 32;
-
-tokio::task_local! {
-    /// How many views are around the one that is planned.
-    static VIEWS_AROUND: usize;
-}
-
-/// The plan that a view's name stands for.
-///
-/// # Errors
-/// 54001 for views that nest too deeply or are too many relations, or whatever is wrong with the query by now: a column
-/// it names may be gone.
-pub(crate) async fn plan_view(
-    state: &SessionState,
-    snapshot: Arc<Snapshot>,
-    view: &View,
-    owner: RoleId,
-) -> Result<LogicalPlan> {
-    let around = VIEWS_AROUND.try_with(|around| *around).unwrap_or(0);
-    if around == VIEW_NESTING_MAX {
-        return Err(too_complex("views nest too deeply"));
-    }
-    let planned = VIEWS_AROUND.scope(around + 1, plan_view_query(state, snapshot, view, owner));
-    let plan = with_room(planned).await?;
-    check_relations(&plan)?;
-    Ok(plan)
-}
-
-async fn plan_view_query(
-    state: &SessionState,
-    snapshot: Arc<Snapshot>,
-    view: &View,
-    owner: RoleId,
-) -> Result<LogicalPlan> {
-    let statement = query_of(view)?;
-    let state = state_of(state, view);
-    let types = types_of(&state, snapshot, view);
-    let plan = statement_to_plan(&state, &types, statement, &Types::default(), &[]).await?;
-    let marked = |plan| ViewNode::plan(view.name.clone(), owner, plan);
-    if view.columns.is_empty() {
-        return Ok(marked(plan));
-    }
-    let fields = plan.schema().columns();
-    let named = fields.into_iter().enumerate().map(|(i, column)| {
-        let expr = datafusion::prelude::Expr::Column(column);
-        match view.columns.get(i) {
-            Some(name) => expr.alias(name),
-            None => expr,
-        }
-    });
-    let named: Vec<_> = named.collect();
-    let plan = LogicalPlanBuilder::from(plan).project(named)?.build()?;
-    Ok(marked(plan))
-}
-
-/// The query of a view.
-fn query_of(view: &View) -> Result<ast::Statement> {
-    let statement = super::parser::parse(&view.query)?;
-    let not_a_query = || Error::internal(format!("view \"{}\" is not a query", view.name));
-    let super::statement::Statement::DataFusion(statement) = statement else {
-        return Err(not_a_query());
-    };
-    let DataFusionStatement::Statement(mut statement) = *statement else {
-        return Err(not_a_query());
-    };
-    match statement.as_mut() {
-        ast::Statement::Query(query) => name_columns(query),
-        _ => return Err(not_a_query()),
-    }
-    Ok(*statement)
-}
-
-/// Names mean what they meant when the view was made, whoever asks: its rights are those of its owner.
-fn state_of(state: &SessionState, view: &View) -> Box<SessionState> {
-    let mut state = Box::new(state.clone());
-    let catalog = &mut state.config_mut().options_mut().catalog;
-    let path = search_path::join(view.search_path.iter().cloned());
-    catalog.default_schema = search_path::without_temporary(path);
-    state
-}
-
-/// Names of types too, as for those of relations.
-fn types_of(state: &SessionState, snapshot: Arc<Snapshot>, view: &View) -> Arc<dyn TypePlanner> {
-    Arc::new(NamedTypes {
-        names: TypeNames::new(snapshot, view.search_path.clone()),
-        inner: type_planner_of(state),
-    })
 }
 
 /// CREATE SCHEMA.
@@ -555,7 +426,14 @@ fn drop_one(
         return drop_schema(session, snapshot, &schema_name(name)?, drop.cascade);
     }
     let name = qualify(name, &session.search_path())?;
+    if !snapshot.has_schema(&name.schema) && !is_reserved(&name.schema) {
+        return Err(no_schema(&name.schema));
+    }
     if drop.kind == DropKind::Table {
+        if !snapshot.has_relation(&name) {
+            let message = format!("table \"{name}\" does not exist");
+            return Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message));
+        }
         let id = find_collection(snapshot, &name)?.id;
         let object = Object::Collection(id);
         session.check_drops(snapshot, &object, &name.schema, &name.name)?;

@@ -1,15 +1,15 @@
 //! The grammar of CREATE and ALTER: columns, keys, options.
 
-use datafusion::sql::sqlparser::ast::{Expr, Ident};
+use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName};
 use datafusion::sql::sqlparser::dialect::{Dialect, Precedence};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::foreign_key;
-use super::parser::{Grammar, fold};
+use super::parser::{Grammar, fold, parse_query_as_written};
 use super::sequence::{self, SequenceOptions};
 use super::statement::{
     Alter, AlterAction, CheckDefinition, ColumnDefinition, CreateCollection, CreateView, KeyItem,
-    Persistence, Statement,
+    LikeClause, Persistence, Statement,
 };
 use super::tokens::DIALECT;
 use super::unique;
@@ -24,9 +24,15 @@ pub(super) fn collection(grammar: &mut Grammar<'_>, persistence: Persistence) ->
         if_not_exists,
         ..CreateCollection::new(grammar.name()?, persistence)
     };
-    if grammar.parser.consume_token(&Token::LParen) {
-        grammar.comma_separated(|g| element(g, &mut create))?;
-        grammar.parser.expect_token(&Token::RParen)?;
+    let mut has_columns = false;
+    if lists_names(grammar) {
+        create.column_names = grammar.names_in_parentheses()?;
+    } else if grammar.parser.consume_token(&Token::LParen) {
+        if !grammar.parser.consume_token(&Token::RParen) {
+            grammar.comma_separated(|g| element(g, &mut create))?;
+            grammar.parser.expect_token(&Token::RParen)?;
+        }
+        has_columns = true;
     }
     loop {
         if grammar.accept(&["CLUSTER", "BY"]) {
@@ -44,9 +50,62 @@ pub(super) fn collection(grammar: &mut Grammar<'_>, persistence: Persistence) ->
         }
     }
     if grammar.accept(&["AS"]) {
-        create.query = Some(grammar.parser.parse_query()?);
+        filling(grammar, &mut create)?;
+    } else if !create.column_names.is_empty() || !has_columns {
+        return Err(grammar.unexpected("AS"));
     }
     Ok(Statement::CreateCollection(Box::new(create)))
+}
+
+/// Whether names of columns come next, without types: those that CREATE TABLE AS gives.
+fn lists_names(grammar: &Grammar<'_>) -> bool {
+    let token = |n| &grammar.parser.peek_nth_token_ref(n).token;
+    *token(0) == Token::LParen
+        && matches!(token(1), Token::Word(_))
+        && matches!(token(2), Token::Comma | Token::RParen)
+}
+
+/// `{query | EXECUTE name [(values)]} [WITH [NO] DATA]`, after AS.
+fn filling(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<()> {
+    if grammar.word(0) == "EXECUTE" {
+        if let Statement::Execute(execute) = grammar.execute()? {
+            create.execute = Some(execute);
+        }
+    } else {
+        create.query = Some(grammar.parser.parse_query()?);
+    }
+    create.without_rows = grammar.accept(&["WITH", "NO", "DATA"]);
+    grammar.accept(&["WITH", "DATA"]);
+    Ok(())
+}
+
+/// `LIKE table [{INCLUDING | EXCLUDING} what] ..`
+fn like(grammar: &mut Grammar<'_>, at: usize) -> Result<LikeClause> {
+    grammar.expect(&["LIKE"])?;
+    let mut like = LikeClause::new(grammar.name()?, at);
+    loop {
+        let is_included = match grammar.word(0).as_str() {
+            "INCLUDING" => true,
+            "EXCLUDING" => false,
+            _ => return Ok(like),
+        };
+        let chosen = match grammar.word(1).as_str() {
+            "DEFAULTS" => vec![&mut like.defaults],
+            "CONSTRAINTS" => vec![&mut like.constraints],
+            "IDENTITY" => vec![&mut like.identity],
+            "INDEXES" => vec![&mut like.indexes],
+            "COMMENTS" => vec![&mut like.comments],
+            "ALL" => like.all(),
+            // There is nothing of the kind.
+            "COMPRESSION" | "GENERATED" | "STATISTICS" | "STORAGE" => Vec::new(),
+            _ => {
+                grammar.skip(1);
+                return Err(grammar.unexpected("DEFAULTS, CONSTRAINTS, INDEXES, IDENTITY or ALL"));
+            }
+        };
+        chosen.into_iter().for_each(|part| *part = is_included);
+        grammar.skip(2);
+    }
 }
 
 /// `PRESERVE ROWS`, `DELETE ROWS` or `DROP`, after ON COMMIT.
@@ -107,6 +166,11 @@ fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<(
         ("FOREIGN", "KEY") if listed(grammar, 2) => {
             let key = foreign_key::foreign_key(grammar, name)?;
             create.foreign_keys.push(key);
+            Ok(())
+        }
+        ("LIKE", _) if !listed(grammar, 1) => {
+            let like = like(grammar, create.columns.len())?;
+            create.likes.push(like);
             Ok(())
         }
         ("EXCLUDE", _) => Err(unsupported_constraint(grammar)),
@@ -277,8 +341,14 @@ fn definition(message: &str) -> Error {
     Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message)
 }
 
-/// CREATE VIEW, after VIEW.
-pub(super) fn view(grammar: &mut Grammar<'_>, or_replace: bool) -> Result<Statement> {
+/// `[RECURSIVE] VIEW name [(columns)] [WITH (options)] AS query`.
+pub(super) fn view(
+    grammar: &mut Grammar<'_>,
+    or_replace: bool,
+    temporary: bool,
+) -> Result<Statement> {
+    let recursive = grammar.accept(&["RECURSIVE"]);
+    grammar.expect(&["VIEW"])?;
     let name = grammar.name()?;
     let listed = grammar.parser.peek_token().token == Token::LParen;
     let columns = if listed {
@@ -286,24 +356,78 @@ pub(super) fn view(grammar: &mut Grammar<'_>, or_replace: bool) -> Result<Statem
     } else {
         Vec::new()
     };
+    if grammar.accept(&["WITH"]) {
+        check_view_options(&grammar.options()?)?;
+    }
     grammar.expect(&["AS"])?;
-    let (query, text) = grammar.with_text(|g| Ok(g.parser.parse_query()?))?;
+    let (mut query, mut text) = grammar.with_text(|g| Ok(g.parser.parse_query()?))?;
+    let checks = [
+        &["WITH", "CHECK"][..],
+        &["WITH", "LOCAL", "CHECK"],
+        &["WITH", "CASCADED", "CHECK"],
+    ];
+    if checks.iter().any(|words| grammar.accept(words)) {
+        let message = "WITH CHECK OPTION is not supported: rows are not changed by views";
+        return Err(Error::unsupported(message));
+    }
+    if recursive {
+        text = recursive_query(&name, &columns, &text)?;
+        query = parse_query_as_written(&text)?;
+    }
     Ok(Statement::CreateView(Box::new(CreateView {
         name,
         or_replace,
+        temporary,
         columns,
         query,
         text,
     })))
 }
 
-/// ALTER TABLE, after its first two words.
-pub(super) fn alter(grammar: &mut Grammar<'_>) -> Result<Statement> {
+/// That the options of a view change nothing here.
+///
+/// # Errors
+/// 0A000 for one that would, 22023 for one that is not known.
+fn check_view_options(options: &[(String, String)]) -> Result<()> {
+    for (name, value) in options {
+        let is_off = matches!(value.as_str(), "false" | "off" | "no" | "0");
+        match name.as_str() {
+            "security_barrier" => {}
+            "security_invoker" if is_off => {}
+            "security_invoker" | "check_option" => {
+                let message = format!("the option {name} of views is not supported");
+                return Err(Error::unsupported(message));
+            }
+            _ => {
+                let message = format!("unrecognized parameter \"{name}\"");
+                return Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The query of a view that names itself.
+fn recursive_query(name: &ObjectName, columns: &[Ident], text: &str) -> Result<String> {
+    let Some(own) = name.0.last().filter(|_| !columns.is_empty()) else {
+        let message = "a recursive view needs the names of its columns";
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+    };
+    let columns: Vec<String> = columns.iter().map(ToString::to_string).collect();
+    let columns = columns.join(", ");
+    Ok(format!(
+        "WITH RECURSIVE {own} ({columns}) AS ({text}) SELECT {columns} FROM {own}"
+    ))
+}
+
+/// ALTER TABLE or VIEW, after its first two words.
+pub(super) fn alter(grammar: &mut Grammar<'_>, of_view: bool) -> Result<Statement> {
     let if_exists = grammar.if_exists();
     grammar.accept(&["ONLY"]);
     let name = grammar.name()?;
     let actions = grammar.comma_separated(action)?;
     Ok(Statement::Alter(Box::new(Alter {
+        of_view,
         name,
         if_exists,
         actions,

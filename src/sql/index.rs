@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName};
 
 pub(super) use create::create;
 pub(super) use grammar::{parse_alter, parse_create, parse_drop};
+pub(super) use name::name_of_copy;
 
 use super::ddl::qualify;
 use super::parser::fold;

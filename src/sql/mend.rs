@@ -96,6 +96,7 @@ use self::spelling::{
 };
 pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
+use self::values::select_table;
 pub(super) use self::values::select_values;
 use super::complexity::Expansion;
 use super::dml::{changes_at_top, changes_rows, with_statement};
@@ -303,6 +304,7 @@ impl VisitorMut for Mender {
         if let Some(with) = &query.with {
             or_break(check_recursion(with))?;
         }
+        or_break(select_table(&mut query.body))?;
         or_break(merge_in_order(query))
     }
 

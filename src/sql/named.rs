@@ -12,6 +12,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
+use super::create::renamed;
 use super::prepared::Prepared;
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Statement;
@@ -191,6 +192,25 @@ pub(super) fn execute<'a>(
         planning.bound(prepared, values).await
     }
     .boxed()
+}
+
+/// The rows of EXECUTE for CREATE TABLE AS, under the names that clients see.
+///
+/// # Errors
+/// Those of [`execute`], 42809 for a statement that is no query.
+pub(super) async fn table_of_execute(
+    planning: &Planning<'_>,
+    execute: &Execute,
+) -> Result<LogicalPlan> {
+    let names = planning.session.names_of_execute(execute);
+    let (tag, plan) = self::execute(planning, execute).await?;
+    if tag != Tag::Rows {
+        let message = "prepared statement is not a SELECT";
+        return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+    }
+    let named = names.apply(plan.schema().inner());
+    let named: Vec<String> = named.fields().iter().map(|f| f.name().clone()).collect();
+    renamed(plan, &named)
 }
 
 /// The plan of the empty statement.

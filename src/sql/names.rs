@@ -29,9 +29,7 @@ impl SearchPath {
             return Ok(QualifiedName::new(search_path::own_name(&schema), relation));
         }
         let on_path = |schema: &String| QualifiedName::new(schema.as_str(), relation.as_str());
-        let exists = |name: &QualifiedName| {
-            self.snapshot.collection(name).is_some() || self.snapshot.view(name).is_some()
-        };
+        let exists = |name: &QualifiedName| self.snapshot.has_relation(name);
         let temporary = QualifiedName::new(TEMPORARY_SCHEMA, relation.as_str());
         let mut candidates = std::iter::once(temporary).chain(self.schemas.iter().map(on_path));
         let found = candidates.find(exists);

@@ -124,7 +124,7 @@ impl Grammar<'_> {
             ("CREATE" | "ALTER" | "DROP", "SEQUENCE") => sequence::parse(self),
             ("CREATE" | "ALTER" | "DROP", "TYPE") => enums::parse(self),
             ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA") => self.drop(),
-            ("ALTER", "TABLE" | "COLLECTION") => self.alter(),
+            ("ALTER", "TABLE" | "COLLECTION" | "VIEW") => self.alter(),
             ("TRUNCATE", _) => self.truncate(),
             ("INSERT", _) => self.insert(),
             ("UPDATE", _) => {
@@ -414,7 +414,13 @@ impl Grammar<'_> {
         matches!(
             words.as_slice(),
             ["TABLE" | "COLLECTION" | "VIEW" | "SCHEMA", ..]
-                | ["OR", "REPLACE", "VIEW"]
+                | [
+                    "OR",
+                    "REPLACE",
+                    "VIEW" | "TEMP" | "TEMPORARY" | "RECURSIVE",
+                    ..
+                ]
+                | ["RECURSIVE", "VIEW", ..]
                 | ["UNLOGGED", "TABLE", ..]
                 | ["TEMP" | "TEMPORARY", ..]
                 | ["LOCAL" | "GLOBAL", "TEMP" | "TEMPORARY", ..]
@@ -431,36 +437,37 @@ impl Grammar<'_> {
             });
         }
         let or_replace = self.accept(&["OR", "REPLACE"]);
-        if self.accept(&["VIEW"]) {
-            return define::view(self, or_replace);
-        }
         let persistence = self.persistence()?;
+        let temporary = matches!(persistence, Persistence::Temporary(_));
+        if matches!(self.word(0).as_str(), "VIEW" | "RECURSIVE") {
+            return define::view(self, or_replace, temporary);
+        }
+        if temporary && self.accept(&["SEQUENCE"]) {
+            return sequence::parse_create(self, temporary);
+        }
+        if or_replace || !matches!(self.word(0).as_str(), "TABLE" | "COLLECTION") {
+            return Err(self.unexpected("TABLE or VIEW"));
+        }
         self.skip(1);
         define::collection(self, persistence)
     }
 
-    /// `[UNLOGGED | [LOCAL | GLOBAL] {TEMP | TEMPORARY}]` before TABLE.
+    /// `[UNLOGGED | [LOCAL | GLOBAL] {TEMP | TEMPORARY}]` before what is made.
     fn persistence(&mut self) -> Result<Persistence> {
         if self.accept(&["UNLOGGED"]) {
             return Ok(Persistence::Unlogged);
         }
         let _ = self.accept(&["LOCAL"]) || self.accept(&["GLOBAL"]);
-        if !self.accept(&["TEMP"]) && !self.accept(&["TEMPORARY"]) {
-            return Ok(Persistence::Permanent);
-        }
-        match self.word(0).as_str() {
-            "TABLE" | "COLLECTION" => Ok(Persistence::Temporary(None)),
-            kind @ ("VIEW" | "SEQUENCE") => {
-                let message = format!("CREATE TEMPORARY {kind} is not supported");
-                Err(Error::unsupported(message))
-            }
-            _ => Err(self.unexpected("TABLE")),
+        match self.accept(&["TEMP"]) || self.accept(&["TEMPORARY"]) {
+            true => Ok(Persistence::Temporary(None)),
+            false => Ok(Persistence::Permanent),
         }
     }
 
     fn alter(&mut self) -> Result<Statement> {
+        let of_view = self.word(1) == "VIEW";
         self.skip(2);
-        define::alter(self)
+        define::alter(self, of_view)
     }
 
     fn drop(&mut self) -> Result<Statement> {

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use super::complexity::Limits;
 use super::kept::pure::reads_the_past;
 use super::kept::{Basis, Kept};
+use super::named::Execute;
 use super::output_names::OutputNames;
 use super::parameters::{Types, bind, coerce, no_parameter};
 use super::session::{Outcome, Planning, Session, Tag};
@@ -144,14 +145,17 @@ impl Session {
                 let cursor = self.inner.cursors.get(&fetch.name).ok();
                 cursor.filter(|_| !fetch.only_moves).map(|c| c.names)
             }
-            Statement::Execute(execute) => {
-                let named = self.named_statement(&execute.name).ok();
-                let prepared = named.and_then(|named| named.prepared);
-                prepared.map(|prepared| prepared.names.clone())
-            }
+            Statement::Execute(execute) => Some(self.names_of_execute(execute)),
             other => Some(OutputNames::of(other)),
         };
         behind.unwrap_or_default()
+    }
+
+    /// The names of the columns that a prepared statement answers with.
+    pub(super) fn names_of_execute(&self, execute: &Execute) -> OutputNames {
+        let named = self.named_statement(&execute.name).ok();
+        let prepared = named.and_then(|named| named.prepared);
+        prepared.map_or_else(OutputNames::default, |prepared| prepared.names.clone())
     }
 
     /// Plans one statement. It acts when the rows are collected, not before.

@@ -10,7 +10,9 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
 pub(super) use self::column::{ColumnSequence, column_changes, generator_ast, restarts};
-pub(super) use self::grammar::{generated, parse, sequence_options, serial};
+pub(super) use self::grammar::{
+    create as parse_create, generated, parse, sequence_options, serial,
+};
 pub(super) use self::options::SequenceOptions;
 use super::ddl::{check_writable, find_collection, qualify};
 use super::dml::no_column;
@@ -21,7 +23,7 @@ use crate::storage::access::Object;
 use crate::storage::change::{Change, QualifiedName};
 use crate::storage::schema::SequenceId;
 use crate::storage::sequence::{Generates, Owner, Sequence};
-use crate::storage::snapshot::Snapshot;
+use crate::storage::snapshot::{Snapshot, TEMPORARY_SCHEMA};
 
 /// A statement about sequences.
 #[derive(Debug, Clone)]
@@ -30,6 +32,8 @@ pub enum SequenceStatement {
     Create {
         /// Its name.
         name: ObjectName,
+        /// Whether it is the session's own.
+        temporary: bool,
         /// Whether an existing one is fine.
         if_not_exists: bool,
         /// Its options.
@@ -90,9 +94,13 @@ pub(super) fn plan(session: &Session, statement: SequenceStatement) -> Result<(T
             let changes = match &*statement {
                 SequenceStatement::Create {
                     name,
+                    temporary,
                     if_not_exists,
                     options,
-                } => create(&session, &snapshot, name, *if_not_exists, options)?,
+                } => {
+                    let name = new_name(&session, name, *temporary)?;
+                    create(&session, name, *if_not_exists, options)?
+                }
                 SequenceStatement::Alter {
                     name,
                     if_exists,
@@ -112,15 +120,27 @@ pub(super) fn plan(session: &Session, statement: SequenceStatement) -> Result<(T
     })
 }
 
+/// What a new sequence is called; the session gets its schema of temporary relations when it is one.
+fn new_name(session: &Session, name: &ObjectName, temporary: bool) -> Result<QualifiedName> {
+    let path = session.search_path();
+    let name = match temporary {
+        true => path.qualify_temporary(name)?,
+        false => path.qualify_new(name)?,
+    };
+    check_writable(&name.schema)?;
+    if name.schema == TEMPORARY_SCHEMA {
+        session.begin_temporary()?;
+    }
+    Ok(name)
+}
+
 fn create(
     session: &Session,
-    snapshot: &Snapshot,
-    name: &ObjectName,
+    name: QualifiedName,
     if_not_exists: bool,
     options: &SequenceOptions,
 ) -> Result<Vec<Change>> {
-    let name = session.search_path().qualify_new(name)?;
-    check_writable(&name.schema)?;
+    let snapshot = &session.snapshot();
     let is_taken = snapshot.sequence_named(&name).is_some()
         || snapshot.collection(&name).is_some()
         || snapshot.view(&name).is_some();
@@ -194,8 +214,12 @@ fn drop(
     for name in names {
         let sequence = match find(session, snapshot, name) {
             Ok(sequence) => sequence,
-            Err(e) if if_exists && e.kind() == ErrorKind::NotFound => {
-                session.notice(format!("{}, skipping", e.message()));
+            Err(e) if e.kind() == ErrorKind::NotFound => {
+                let message = format!("sequence \"{name}\" does not exist");
+                if !if_exists {
+                    return Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message));
+                }
+                session.notice(format!("{message}, skipping"));
                 continue;
             }
             Err(e) => return Err(e),

@@ -206,8 +206,61 @@ pub struct CreateCollection {
     pub partition_key: Option<Ident>,
     /// WITH (option = value, ..).
     pub options: Vec<(String, String)>,
+    /// Tables whose columns it has as well.
+    pub likes: Vec<LikeClause>,
     /// AS query.
     pub query: Option<Box<Query>>,
+    /// AS EXECUTE, instead of a query.
+    pub execute: Option<Box<Execute>>,
+    /// Names for the columns of the query.
+    pub column_names: Vec<Ident>,
+    /// WITH NO DATA: the query's rows are left.
+    pub without_rows: bool,
+}
+
+/// LIKE, and what is taken over beside names, types and NOT NULL.
+#[derive(Debug, Clone)]
+pub struct LikeClause {
+    /// The table.
+    pub table: ObjectName,
+    /// How many columns stand before.
+    pub at: usize,
+    /// Defaults.
+    pub defaults: bool,
+    /// CHECK constraints.
+    pub constraints: bool,
+    /// Sequences of identity columns.
+    pub identity: bool,
+    /// Indexes, and the keys behind them.
+    pub indexes: bool,
+    /// Comments.
+    pub comments: bool,
+}
+
+impl LikeClause {
+    /// Without anything that is to be included.
+    pub fn new(table: ObjectName, at: usize) -> Self {
+        Self {
+            table,
+            at,
+            defaults: false,
+            constraints: false,
+            identity: false,
+            indexes: false,
+            comments: false,
+        }
+    }
+
+    /// All that may be included.
+    pub fn all(&mut self) -> Vec<&mut bool> {
+        vec![
+            &mut self.defaults,
+            &mut self.constraints,
+            &mut self.identity,
+            &mut self.indexes,
+            &mut self.comments,
+        ]
+    }
 }
 
 impl CreateCollection {
@@ -225,7 +278,11 @@ impl CreateCollection {
             clustering_key: Vec::new(),
             partition_key: None,
             options: Vec::new(),
+            likes: Vec::new(),
             query: None,
+            execute: None,
+            column_names: Vec::new(),
+            without_rows: false,
         }
     }
 }
@@ -278,6 +335,8 @@ pub struct CreateView {
     pub name: ObjectName,
     /// Whether an existing view is replaced.
     pub or_replace: bool,
+    /// Whether it is the session's own.
+    pub temporary: bool,
     /// Names for its columns.
     pub columns: Vec<Ident>,
     /// The query.
@@ -324,6 +383,8 @@ pub struct Drop {
 /// ALTER TABLE.
 #[derive(Debug, Clone)]
 pub struct Alter {
+    /// Whether it says VIEW.
+    pub of_view: bool,
     /// The collection.
     pub name: ObjectName,
     /// Whether a missing one is fine.

@@ -1,4 +1,4 @@
-//! The temporary tables of a session: where they begin and end with it.
+//! The temporary relations of a session: where they begin and end with it.
 
 use super::session::Session;
 use crate::error::Result;
@@ -18,12 +18,18 @@ impl Session {
         }
     }
 
-    /// Drops the temporary tables: DISCARD TEMP.
+    /// Drops the temporary relations: DISCARD TEMP.
     pub(super) async fn drop_temporary(&self) -> Result<()> {
         let snapshot = self.snapshot();
         let relations = snapshot.temporary();
         let collections = relations.collections().iter();
-        let drops: Vec<Change> = collections.map(|c| Change::DropCollection(c.id)).collect();
+        let collections = collections.map(|c| Change::DropCollection(c.id));
+        // Those of columns go with their tables.
+        let sequences = relations.sequences().iter().filter(|s| s.owner.is_none());
+        let sequences = sequences.map(|s| Change::DropSequence(s.id));
+        let views = relations.views().iter();
+        let views = views.map(|v| Change::DropView(v.name.clone()));
+        let drops: Vec<Change> = views.chain(collections).chain(sequences).collect();
         match drops.is_empty() {
             true => Ok(()),
             false => self.commit(&snapshot, drops).await,

@@ -1,4 +1,4 @@
-//! VALUES with subqueries, as SELECTs.
+//! VALUES with subqueries, and TABLE, as SELECTs.
 
 use std::ops::ControlFlow;
 
@@ -6,8 +6,8 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Ident, Select, SelectItem, Set
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::gather::holds_query;
-use crate::error::Error;
-use crate::sql::tokens::DIALECT;
+use crate::error::{Error, Result};
+use crate::sql::tokens::{DIALECT, tokenize};
 use crate::sql::walk;
 
 /// Makes SELECTs of the rows of VALUES that hold subqueries, which DataFusion computes before there are any results of
@@ -23,6 +23,25 @@ pub(in crate::sql) fn select_values(statement: &mut ast::Statement) {
     }
     // It never breaks.
     let _ = walk::change(statement, &mut Rows);
+}
+
+/// Makes `SELECT * FROM t` of `TABLE t`.
+pub(super) fn select_table(body: &mut SetExpr) -> Result<()> {
+    match body {
+        SetExpr::SetOperation { left, right, .. } => {
+            select_table(left)?;
+            select_table(right)
+        }
+        SetExpr::Table(table) => {
+            let parts = [&table.schema_name, &table.table_name];
+            let parts: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+            let text = format!("SELECT * FROM {}", parts.join("."));
+            let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokenize(&text)?);
+            *body = *parser.parse_query()?.body;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn select_rows(body: &mut SetExpr) {

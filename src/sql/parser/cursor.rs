@@ -164,7 +164,7 @@ impl Grammar<'_> {
     }
 
     /// `EXECUTE name [(value, ..)]`.
-    pub(super) fn execute(&mut self) -> Result<Statement> {
+    pub(in crate::sql) fn execute(&mut self) -> Result<Statement> {
         self.skip(1);
         let name = self.simple_name()?;
         let mut values = Vec::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Snapshot;
 use crate::storage::access::{Access, Object};
-use crate::storage::change::{Change, QualifiedName};
+use crate::storage::change::{Change, QualifiedName, View};
 use crate::storage::collection::Collection;
 use crate::storage::comment::Commented;
 use crate::storage::schema::{CollectionId, SequenceId};
@@ -28,6 +28,7 @@ pub enum OnCommit {
 pub struct TemporaryRelations {
     collections: Vec<Arc<Collection>>,
     sequences: Vec<Arc<Sequence>>,
+    views: Vec<Arc<View>>,
     access: Vec<(Object, Arc<Access>)>,
     comments: Vec<(Commented, Arc<str>)>,
 }
@@ -36,6 +37,16 @@ impl TemporaryRelations {
     /// The collections in the order of their names.
     pub fn collections(&self) -> &[Arc<Collection>] {
         &self.collections
+    }
+
+    /// The sequences in the order of their names.
+    pub fn sequences(&self) -> &[Arc<Sequence>] {
+        &self.sequences
+    }
+
+    /// The views in the order of their names.
+    pub fn views(&self) -> &[Arc<View>] {
+        &self.views
     }
 
     /// Bytes of the rows that are in memory.
@@ -88,11 +99,13 @@ impl Snapshot {
         let in_schema = |name: &QualifiedName| name.schema == TEMPORARY_SCHEMA;
         let collections = self.collections().filter(|c| in_schema(&c.name));
         let sequences = self.sequences().filter(|s| in_schema(&s.name));
+        let views = self.views().filter(|v| in_schema(&v.name));
         let accesses = self.authority.accesses();
         let accesses = accesses.filter(|(object, _)| self.is_temporary_object(object));
         TemporaryRelations {
             collections: collections.cloned().collect(),
             sequences: sequences.cloned().collect(),
+            views: views.cloned().collect(),
             comments: self.temporary_comments(),
             access: accesses.map(|(o, a)| (o.clone(), Arc::clone(a))).collect(),
         }
@@ -109,6 +122,9 @@ impl Snapshot {
         }
         for sequence in &relations.sequences {
             next.put_sequence(Sequence::clone(sequence));
+        }
+        for view in &relations.views {
+            next.put_view(Arc::clone(view));
         }
         for (on, text) in &relations.comments {
             next.put_comment(on.clone(), Arc::clone(text));

@@ -1,0 +1,268 @@
+//! CREATE VIEW, and the plans that the names of views stand for.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source_as_provider;
+use datafusion::execution::context::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::planner::TypePlanner;
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast;
+
+use crate::catalog::pg::type_name;
+use crate::catalog::search_path;
+use crate::catalog::table::CollectionTable;
+use crate::error::{Error, Result, sqlstate};
+use crate::sql::access::view::ViewNode;
+use crate::sql::complexity::{check_relations, too_complex};
+use crate::sql::context::{statement_to_plan, type_planner_of};
+use crate::sql::create::renamed;
+use crate::sql::ddl::check_writable;
+use crate::sql::mend::name_columns;
+use crate::sql::parameters::Types;
+use crate::sql::parser::{fold, parse_query_as_written};
+use crate::sql::session::{Planning, Tag, done};
+use crate::sql::stack::with_room;
+use crate::sql::statement::{CreateView, Statement};
+use crate::sql::type_names::{NamedTypes, TypeNames};
+use crate::storage::access::Object;
+use crate::storage::change::{Change, QualifiedName, View};
+use crate::storage::role::RoleId;
+use crate::storage::snapshot::{Snapshot, TEMPORARY_SCHEMA};
+
+/// CREATE VIEW.
+pub(in crate::sql) async fn view(
+    planning: &Planning<'_>,
+    create: CreateView,
+) -> Result<(Tag, LogicalPlan)> {
+    let session = planning.session.clone();
+    let path = session.search_path();
+    let plan = planning.query(create.query.clone()).await?;
+    let reads_temporary = reads_temporary(&plan)?;
+    let name = match create.temporary || reads_temporary {
+        true => path.qualify_temporary(&create.name)?,
+        false => path.qualify_new(&create.name)?,
+    };
+    check_writable(&name.schema)?;
+    if reads_temporary && !create.temporary {
+        let name = &name.name;
+        session.notice(format!("view \"{name}\" will be a temporary view"));
+    }
+    let columns: Vec<String> = create.columns.iter().map(fold).collect();
+    if columns.len() > plan.schema().fields().len() {
+        let message = "CREATE VIEW specifies more column names than columns";
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+    }
+    if create.or_replace {
+        planning.check_replaces(&name, &plan, &columns).await?;
+    }
+    let view = View {
+        name,
+        columns,
+        query: create.text.clone(),
+        search_path: path.into_schemas(),
+    };
+    let or_replace = create.or_replace;
+    done(
+        "CREATE VIEW",
+        format!("CreateView: {}", view.name),
+        move || {
+            let (session, view) = (session.clone(), view.clone());
+            async move {
+                let _ddl = session.inner.core.ddl.lock().await;
+                if view.name.schema == TEMPORARY_SCHEMA {
+                    session.begin_temporary()?;
+                }
+                let snapshot = session.snapshot();
+                if snapshot.view(&view.name).is_some() && !or_replace {
+                    let message = format!("relation \"{}\" already exists", view.name);
+                    return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
+                }
+                session.check_creates(&snapshot, &view.name.schema)?;
+                let object = Object::View(view.name.clone());
+                let owner = match snapshot.view(&view.name) {
+                    Some(_) => {
+                        session.check_owner(&snapshot, &object, &view.name.name)?;
+                        None
+                    }
+                    None => session.ownership(object),
+                };
+                let mut changes = vec![Change::CreateView(view)];
+                changes.extend(owner);
+                session.commit(&snapshot, changes).await
+            }
+        },
+    )
+}
+
+/// Whether a query reads relations of its session alone.
+fn reads_temporary(plan: &LogicalPlan) -> Result<bool> {
+    let mut reads_temporary = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(table) = provider.downcast_ref::<CollectionTable>()
+        {
+            reads_temporary |= table.collection().is_temporary();
+        }
+        if let LogicalPlan::Extension(extension) = node
+            && let Some(view) = extension.node.as_any().downcast_ref::<ViewNode>()
+        {
+            reads_temporary |= view.name.schema == TEMPORARY_SCHEMA;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(reads_temporary)
+}
+
+impl Planning<'_> {
+    /// That a query may stand for a view which is there: its first columns are those of the view.
+    ///
+    /// # Errors
+    /// 42P16 for others, 42809 for another relation.
+    async fn check_replaces(
+        &self,
+        name: &QualifiedName,
+        plan: &LogicalPlan,
+        columns: &[String],
+    ) -> Result<()> {
+        if self.snapshot.view(name).is_none() {
+            if self.snapshot.has_relation(name) {
+                let message = format!("\"{}\" is not a view", name.name);
+                return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+            }
+            return Ok(());
+        }
+        // One that has lost a table or a column is replaced by anything.
+        let Ok(before) = self.query(all_of(name)?).await else {
+            return Ok(());
+        };
+        let after = plan.schema().fields().iter().enumerate();
+        let after: Vec<(&str, String)> = after
+            .map(|(at, field)| {
+                let name = columns
+                    .get(at)
+                    .map_or(field.name().as_str(), String::as_str);
+                (name, type_name(field))
+            })
+            .collect();
+        let before = before.schema().fields().iter();
+        let before: Vec<(&str, String)> = before
+            .map(|field| (field.name().as_str(), type_name(field)))
+            .collect();
+        check_columns(&before, &after)
+    }
+}
+
+/// The query for all of a relation.
+pub(in crate::sql) fn all_of(name: &QualifiedName) -> Result<Box<ast::Query>> {
+    let quoted = |part: &str| ast::Ident::with_quote('"', part);
+    let (schema, name) = (quoted(&name.schema), quoted(&name.name));
+    parse_query_as_written(&format!("SELECT * FROM {schema}.{name}"))
+}
+
+/// That columns, by their names and types, begin with others.
+fn check_columns(before: &[(&str, String)], after: &[(&str, String)]) -> Result<()> {
+    let refused = |message: String| Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message);
+    if after.len() < before.len() {
+        return Err(refused("cannot drop columns from view".to_string()));
+    }
+    for ((old, old_type), (new, new_type)) in before.iter().zip(after) {
+        if old != new {
+            let message = format!("cannot change name of view column \"{old}\" to \"{new}\"");
+            let hint =
+                "Use ALTER VIEW ... RENAME COLUMN ... to change name of view column instead.";
+            return Err(refused(message).with_hint(hint));
+        }
+        if old_type != new_type {
+            return Err(refused(format!(
+                "cannot change data type of view column \"{old}\" from {old_type} to {new_type}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// How many views may stand in each other.
+const VIEW_NESTING_MAX: usize = 32;
+
+tokio::task_local! {
+    /// How many views are around the one that is planned.
+    static VIEWS_AROUND: usize;
+}
+
+/// The plan that a view's name stands for.
+///
+/// # Errors
+/// 54001 for views that nest too deeply or are too many relations, or whatever is wrong with the query by now: a column
+/// it names may be gone.
+pub(crate) async fn plan_view(
+    state: &SessionState,
+    snapshot: Arc<Snapshot>,
+    view: &View,
+    owner: RoleId,
+) -> Result<LogicalPlan> {
+    let around = VIEWS_AROUND.try_with(|around| *around).unwrap_or(0);
+    if around == VIEW_NESTING_MAX {
+        return Err(too_complex("views nest too deeply"));
+    }
+    let planned = VIEWS_AROUND.scope(around + 1, plan_view_query(state, snapshot, view, owner));
+    let plan = with_room(planned).await?;
+    check_relations(&plan)?;
+    Ok(plan)
+}
+
+async fn plan_view_query(
+    state: &SessionState,
+    snapshot: Arc<Snapshot>,
+    view: &View,
+    owner: RoleId,
+) -> Result<LogicalPlan> {
+    let statement = query_of(view)?;
+    let state = state_of(state, view);
+    let types = types_of(&state, snapshot, view);
+    let plan = statement_to_plan(&state, &types, statement, &Types::default(), &[]).await?;
+    let marked = |plan| ViewNode::plan(view.name.clone(), owner, plan);
+    if view.columns.is_empty() {
+        return Ok(marked(plan));
+    }
+    Ok(marked(renamed(plan, &view.columns)?))
+}
+
+/// The query of a view.
+fn query_of(view: &View) -> Result<ast::Statement> {
+    let statement = crate::sql::parser::parse(&view.query)?;
+    let not_a_query = || Error::internal(format!("view \"{}\" is not a query", view.name));
+    let Statement::DataFusion(statement) = statement else {
+        return Err(not_a_query());
+    };
+    let DataFusionStatement::Statement(mut statement) = *statement else {
+        return Err(not_a_query());
+    };
+    match statement.as_mut() {
+        ast::Statement::Query(query) => name_columns(query),
+        _ => return Err(not_a_query()),
+    }
+    Ok(*statement)
+}
+
+/// Names mean what they meant when the view was made, whoever asks: its rights are those of its owner.
+fn state_of(state: &SessionState, view: &View) -> Box<SessionState> {
+    let mut state = Box::new(state.clone());
+    let catalog = &mut state.config_mut().options_mut().catalog;
+    let path = search_path::join(view.search_path.iter().cloned());
+    catalog.default_schema = match view.name.schema == TEMPORARY_SCHEMA {
+        true => path,
+        false => search_path::without_temporary(path),
+    };
+    state
+}
+
+/// Names of types too, as for those of relations.
+fn types_of(state: &SessionState, snapshot: Arc<Snapshot>, view: &View) -> Arc<dyn TypePlanner> {
+    Arc::new(NamedTypes {
+        names: TypeNames::new(snapshot, view.search_path.clone()),
+        inner: type_planner_of(state),
+    })
+}

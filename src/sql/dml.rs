@@ -26,7 +26,9 @@ pub use self::merge::MergeStatement;
 pub(super) use self::merge::{merge, parse as parse_merge};
 use self::returning::Change;
 pub use self::with::WithStatement;
-pub(super) use self::with::{CommonNames, changes_at_top, changes_rows, with, with_statement};
+pub(super) use self::with::{
+    CommonNames, changes_at_top, changes_rows, with, with_merge, with_statement,
+};
 use super::ddl::{check_writable, find_collection, qualify};
 use super::sequence::generator_ast;
 use super::session::{Planning, Session};

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use datafusion::sql::parser::DFParserBuilder;
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -142,6 +143,7 @@ impl Grammar<'_> {
                 }
             }
             ("MERGE", "INTO") => dml::parse_merge(self).map(|m| Statement::Merge(Box::new(m))),
+            ("WITH", _) if self.merge_behind().is_some() => self.with_merge(),
             ("COPY", _) => copy::grammar::copy(self),
             ("COMPACT", _) => self.compact(),
             ("SHOW", "COMPACTION") => self.show_compaction(),
@@ -202,6 +204,42 @@ impl Grammar<'_> {
             self.parser.next_token();
         }
         Ok(Statement::DataFusion(Box::new(statement)))
+    }
+
+    /// Where MERGE INTO stands behind WITH.
+    fn merge_behind(&self) -> Option<usize> {
+        let mut depth = 0_usize;
+        let mut was_merge = None;
+        for (at, token) in self.tokens.iter().enumerate() {
+            match &token.token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth = depth.saturating_sub(1),
+                Token::Word(word) if word.keyword == Keyword::INTO && was_merge.is_some() => {
+                    return was_merge;
+                }
+                token if is_blank(token) => continue,
+                _ => {}
+            }
+            let is_merge =
+                matches!(&token.token, Token::Word(word) if word.keyword == Keyword::MERGE);
+            was_merge = (is_merge && depth == 0).then_some(at);
+        }
+        None
+    }
+
+    /// `WITH .. MERGE INTO ..`: sqlparser does not read all that MERGE may do.
+    fn with_merge(&mut self) -> Result<Statement> {
+        let at = self.merge_behind().unwrap_or(self.tokens.len());
+        let with = &self.tokens[self.parser.index()..at];
+        let query = [with, &tokenize(" SELECT 1")?].concat();
+        let query = Parser::new(self.dialect)
+            .with_recursion_limit(BRACKETS_MAX)
+            .with_tokens_with_locations(query)
+            .parse_query()?;
+        while self.parser.index() < at {
+            self.parser.next_token_no_skip();
+        }
+        dml::with_merge(query, dml::parse_merge(self)?)
     }
 
     fn end(&mut self) -> Result<()> {

@@ -19,13 +19,13 @@ use datafusion::sql::sqlparser::ast::{
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::{quoted, select, table};
+use super::{MergeStatement, quoted, select, table};
 use crate::catalog::dml::{PartRole, WithNode};
 use crate::catalog::parts::PartTable;
 use crate::catalog::provider::ROWS_CATALOG;
 use crate::catalog::table::CollectionTable;
 use crate::error::{Error, Result, sqlstate};
-use crate::sql::mend::refuse_merged;
+use crate::sql::mend::{mend_query, mend_statement, refuse_merged};
 use crate::sql::output_names::OutputNames;
 use crate::sql::parser::fold;
 use crate::sql::prepared::analyzed;
@@ -86,14 +86,50 @@ pub(in crate::sql) fn with_statement(
     if changes_at_top(query) == 0 {
         return Ok(None);
     }
-    let With {
-        recursive,
-        cte_tables,
-        ..
-    } = query
-        .with
-        .take()
-        .ok_or_else(|| Error::internal("a statement lost its WITH"))?;
+    let with = query.with.take();
+    let with = with.ok_or_else(|| Error::internal("a statement lost its WITH"))?;
+    let main = statement_of(query)?;
+    Ok(Some(WithStatement::new(with, main)?))
+}
+
+/// MERGE with the WITH of another query before it.
+///
+/// # Errors
+/// Those of [`with_statement`]; 42601 for RECURSIVE.
+pub(in crate::sql) fn with_merge(
+    mut query: Box<Query>,
+    merge: MergeStatement,
+) -> Result<Statement> {
+    mend_query(&mut query)?;
+    let mut main = Statement::Merge(Box::new(merge));
+    mend_statement(&mut main)?;
+    let Some(with) = query.with.take() else {
+        return Ok(main);
+    };
+    if with.recursive {
+        let message = "WITH RECURSIVE is not supported for MERGE statement";
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+    }
+    Ok(Statement::With(Box::new(WithStatement::new(with, main)?)))
+}
+
+impl WithStatement {
+    fn new(with: With, main: Statement) -> Result<Self> {
+        let With {
+            recursive,
+            cte_tables,
+            ..
+        } = with;
+        let common = common_of(cte_tables)?;
+        Ok(Self {
+            recursive,
+            common,
+            main,
+        })
+    }
+}
+
+fn common_of(cte_tables: Vec<Cte>) -> Result<Vec<Common>> {
     let mut names = HashSet::new();
     for cte in &cte_tables {
         let name = fold(&cte.alias.name);
@@ -109,11 +145,7 @@ pub(in crate::sql) fn with_statement(
         };
         Ok(Common { cte, change })
     });
-    Ok(Some(WithStatement {
-        recursive,
-        common: common.collect::<Result<_>>()?,
-        main: statement_of(query)?,
-    }))
+    common.collect()
 }
 
 /// A query as the statement that it is.
@@ -136,7 +168,7 @@ fn statement_of(query: &Query) -> Result<Statement> {
             Statement::Delete(Box::new(delete.clone()))
         }
         body if changes_rows(body) => {
-            return Err(Error::unsupported("MERGE is not supported in WITH query"));
+            return Err(Error::unsupported("MERGE not supported in WITH query"));
         }
         _ => {
             let query = ast::Statement::Query(Box::new(query.clone()));
@@ -398,12 +430,28 @@ fn mentions(statement: &Statement, name: &str) -> usize {
         Statement::Insert(insert) => mentions_in(&insert.statement, name),
         Statement::Update(update) => mentions_in(update.as_ref(), name),
         Statement::Delete(delete) => mentions_in(delete.as_ref(), name),
+        Statement::Merge(merge) => mentions_in_merge(merge, name),
         Statement::DataFusion(statement) => match statement.as_ref() {
             DataFusionStatement::Statement(statement) => mentions_in(statement.as_ref(), name),
             _ => 0,
         },
         _ => 0,
     }
+}
+
+fn mentions_in_merge(merge: &MergeStatement, name: &str) -> usize {
+    let (mut in_tables, mut in_expressions) = (0, 0);
+    let mut table = |table: &mut TableFactor| {
+        in_tables += mentions_in(table, name);
+        Ok(())
+    };
+    let mut expr = |expr: &mut ast::Expr| {
+        in_expressions += mentions_in(expr, name);
+        Ok(())
+    };
+    // It never breaks.
+    let _ = merge.clone().try_for_each(&mut table, &mut expr);
+    in_tables + in_expressions
 }
 
 fn mentions_in(node: &impl Visit, name: &str) -> usize {

@@ -61,9 +61,9 @@ use crate::sql::relation::FunctionPlanner;
 use crate::sql::type_names::SessionTypes;
 use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
-    ClockRule, CopyPlanner, FileAccess, IntervalFrameRule, IntervalOrderRule, IntervalTotal,
-    LazyRule, MultisetRule, NamedResultRule, RecursiveTermsRule, Session, TextInputRule,
-    TextOutputRule, ValuesPlanner, plan_view,
+    ClockRule, CopyPlanner, FileAccess, GroupingKeysRule, IntervalFrameRule, IntervalOrderRule,
+    IntervalTotal, LazyRule, MultisetRule, NamedResultRule, RecursiveTermsRule, Session,
+    TextInputRule, TextOutputRule, ValuesPlanner, plan_view,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -293,6 +293,7 @@ impl Database {
         analyzer.rules.insert(0, Arc::new(IntervalFrameRule));
         analyzer.rules.insert(0, Arc::new(RegTypeRule));
         analyzer.rules.insert(0, Arc::new(MultisetRule));
+        analyzer.rules.insert(0, Arc::new(GroupingKeysRule));
         let correlated = CorrelatedRule::new(Arc::clone(&views.session));
         analyzer.rules.insert(0, Arc::new(correlated));
         // Before it, which would run a search for each row.

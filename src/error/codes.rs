@@ -63,6 +63,14 @@ const PLAN: &[(&[&str], Code)] = &[
     ),
     (&["must be in GROUP BY"], (InvalidInput, s::GROUPING_ERROR)),
     (
+        &["to grouping function is not in grouping columns"],
+        (InvalidInput, s::GROUPING_ERROR),
+    ),
+    (
+        &["Aggregate function calls cannot be nested"],
+        (InvalidInput, s::GROUPING_ERROR),
+    ),
+    (
         &["must appear in the GROUP BY"],
         (InvalidInput, s::GROUPING_ERROR),
     ),

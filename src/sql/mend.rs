@@ -50,6 +50,7 @@ mod constant;
 mod exact;
 mod from;
 mod gather;
+mod grouping;
 mod joins;
 mod moment;
 mod names;
@@ -79,6 +80,7 @@ pub(super) use self::constant::array_of_literal;
 use self::constant::{bits_of_literal, exact_number, list_of_any, mend_escape, share_types};
 use self::exact::{compare_exactly, compute_exactly, is_whole, round_exactly};
 use self::from::call_in_from;
+use self::grouping::spell_sets;
 use self::joins::merge_in_brackets;
 pub(super) use self::joins::{has_natural, merge_in_order, merge_in_select, refuse_merged};
 use self::moment::{at_time_zone, interval_of_text, overlaps};
@@ -326,6 +328,7 @@ impl VisitorMut for Mender {
                 compute_exactly(expr);
             }
         }
+        spell_sets(select);
         name_twins(select);
         ControlFlow::Continue(())
     }

@@ -28,6 +28,7 @@ use crate::catalog::dml::{DmlPlanner, PartSubqueriesRule};
 use crate::catalog::enums::{self, EnumRule};
 use crate::catalog::in_list::InListRule;
 use crate::catalog::json::{self, JsonPlanner};
+use crate::catalog::keys::know_functions;
 use crate::catalog::math::check_domains;
 use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::pg::{self, RegTypeRule};
@@ -322,6 +323,7 @@ impl Database {
         context.register_udtf(CLUSTERING_INFORMATION, clustering);
         limit_strings(&context);
         check_domains(&context);
+        know_functions(&context.state());
         context.register_udf(uuid().as_ref().clone().with_aliases(["gen_random_uuid"]));
         context.register_udtf("pg_get_keywords", Arc::new(pg::functions::Keywords));
         views.session.get_or_init(|| context.state_weak_ref());

@@ -89,7 +89,7 @@ impl Checks {
     }
 }
 
-fn changes_with_time(expr: &Expr) -> bool {
+pub(crate) fn changes_with_time(expr: &Expr) -> bool {
     match expr {
         Expr::ScalarFunction(call) => call.func.signature().volatility != Volatility::Immutable,
         Expr::ScalarVariable(..) | Expr::HigherOrderFunction(_) => true,

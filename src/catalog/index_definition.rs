@@ -39,8 +39,33 @@ pub fn definition(collection: &Collection, index: &Index) -> String {
 pub fn part_text(collection: &Collection, part: &IndexPart) -> String {
     match part {
         IndexPart::Column(field) => column_name(collection, *field),
+        // The call of a function needs no brackets.
+        IndexPart::Expression(text) if is_call(text) => text.clone(),
         IndexPart::Expression(text) => format!("({text})"),
     }
+}
+
+/// Whether a text is the call of a function, and nothing else.
+fn is_call(text: &str) -> bool {
+    let Some((name, arguments)) = text.split_once('(') else {
+        return false;
+    };
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let Some(arguments) = arguments.strip_suffix(')') else {
+        return false;
+    };
+    let closes_before_its_end = || {
+        let mut depth = 1;
+        arguments.chars().any(|c| {
+            match c {
+                '(' => depth += 1,
+                ')' => depth -= 1,
+                _ => {}
+            }
+            depth == 0
+        })
+    };
+    !name.is_empty() && name.chars().all(is_name) && !closes_before_its_end()
 }
 
 fn key_text(collection: &Collection, key: &IndexKey) -> String {

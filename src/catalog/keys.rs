@@ -9,6 +9,7 @@
 mod columns;
 mod existing;
 mod lookup;
+mod parts;
 mod point;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ pub(super) use self::columns::{KeyColumns, one_zero};
 pub(super) use self::existing::Existing;
 pub(super) use self::lookup::Found;
 use self::lookup::Lookup;
+pub use self::parts::know_functions;
 pub(super) use self::point::{Place, PointKey};
 use crate::compaction::expire::expired_rows;
 use crate::error::{Error, Result, sqlstate};
@@ -29,7 +31,7 @@ use crate::storage::collection::Collection;
 use crate::storage::committer::now_ms;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{FieldId, SegmentId};
-use crate::storage::unique::KeyId;
+use crate::storage::unique::{KeyId, UniqueKey};
 
 /// Rows of each segment that the statement removes: their keys are free.
 pub type Removed = HashMap<SegmentId, RoaringBitmap>;
@@ -260,6 +262,14 @@ impl NewKeys {
             None => error.with_detail("The statement brings a key twice."),
         }
     }
+}
+
+/// That what a key is computed of can be computed where rows are stored.
+///
+/// # Errors
+/// Whatever is wrong with its expressions.
+pub fn check_key(collection: &Collection, key: UniqueKey) -> Result<()> {
+    KeyColumns::try_new(collection, key).map(|_| ())
 }
 
 /// Whether all of the keys are looked up in memory alone, and soon.

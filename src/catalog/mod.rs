@@ -5,7 +5,7 @@ pub mod arithmetic;
 pub mod assign;
 pub mod cast_filters;
 pub mod changes;
-mod checks;
+pub(crate) mod checks;
 pub mod clustering;
 pub mod covered;
 pub mod decimal_literal;

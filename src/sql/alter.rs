@@ -15,6 +15,7 @@ use datafusion::sql::sqlparser::ast::{self, Ident};
 use super::constraint;
 use super::ddl::{add_column, find_collection, primary_key, qualify, set_clustering_key};
 use super::dependents::{Dropped, drop_dependents, each_view_once};
+use super::index;
 use super::options;
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
@@ -215,6 +216,8 @@ async fn apply(
         AlterAction::RenameConstraint(from, to) => rename_constraint(collection, next, from, to),
         AlterAction::RenameColumn(from, to) => {
             rename(&mut next.schema, from, to)?;
+            let renamed = index::column_renamed(collection, &fold(from), &fold(to))?;
+            next.others.extend(renamed);
             let lives_by = next.options.own_settings.get_mut(TTL_COLUMN);
             if let Some(column) = lives_by.filter(|column| **column == fold(from)) {
                 *column = fold(to);

@@ -3,6 +3,7 @@
 mod assign;
 mod choose;
 mod conflict;
+mod infer;
 mod merge;
 mod returning;
 #[cfg(test)]

@@ -204,7 +204,7 @@ impl Parent<'_> {
         let wanted: HashSet<FieldId> = columns.iter().map(|c| c.id).collect();
         let is_wanted = |key: &&UniqueKey| {
             let fields: HashSet<FieldId> = key.fields.iter().copied().collect();
-            fields == wanted && columns.len() == key.fields.len()
+            fields == wanted && columns.len() == key.fields.len() && key.computed.is_none()
         };
         match self.keys.iter().find(is_wanted) {
             Some(key) => Ok((key.id, columns)),

@@ -14,13 +14,14 @@ pub(super) use create::create;
 pub(super) use grammar::{parse_alter, parse_create, parse_drop};
 pub(super) use name::name_of_copy;
 
+use super::constraint::rename_column;
 use super::ddl::qualify;
 use super::parser::fold;
 use super::session::{Session, Tag, done};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::{Change, QualifiedName};
 use crate::storage::collection::Collection;
-use crate::storage::index::Index;
+use crate::storage::index::{Index, IndexPart};
 use crate::storage::snapshot::Snapshot;
 
 /// CREATE INDEX.
@@ -124,6 +125,37 @@ pub(super) fn drop(session: &Session, drop: DropIndex) -> Result<(Tag, LogicalPl
             }
         },
     )
+}
+
+/// The changes by which the texts of a collection's indexes name a column that has another name.
+///
+/// # Errors
+/// When a text cannot be read, which it could when the index was made.
+pub(super) fn column_renamed(collection: &Collection, from: &str, to: &str) -> Result<Vec<Change>> {
+    let mut changes = Vec::new();
+    for index in collection.indexes() {
+        let mut next = Index::clone(index);
+        let expressions = next.keys.iter_mut().filter_map(|key| match &mut key.part {
+            IndexPart::Expression(text) => Some(text),
+            IndexPart::Column(_) => None,
+        });
+        for text in expressions.chain(next.predicate.as_mut()) {
+            if let Some(renamed) = rename_column_in(text, from, to)? {
+                *text = renamed;
+            }
+        }
+        if next != **index {
+            changes.push(Change::DropIndex(collection.id, index.id));
+            changes.push(Change::CreateIndex(collection.id, next));
+        }
+    }
+    Ok(changes)
+}
+
+/// The text with a column's new name; `None` of one that does not name it.
+fn rename_column_in(text: &str, from: &str, to: &str) -> Result<Option<String>> {
+    let renamed = rename_column(text, from, to)?;
+    Ok((renamed != rename_column(text, from, from)?).then_some(renamed))
 }
 
 /// That no constraint needs the index.

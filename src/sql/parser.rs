@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+pub(super) use self::conflict_target::{EXPRESSION, PREDICATE};
 use self::select_into::table_of_into;
 pub(super) use self::subscripts::{OPEN, is_subscript};
 use super::complexity::{BRACKETS_MAX, Limits};
@@ -602,6 +603,7 @@ pub fn fold(ident: &Ident) -> String {
 }
 
 mod compaction;
+mod conflict_target;
 mod cursor;
 mod insert;
 mod scripts;

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use datafusion::dataframe::DataFrame;
 use datafusion::functions_aggregate::count::count_all;
 use datafusion::prelude::{Expr, ident, lit};
 use datafusion::sql::sqlparser::ast::Ident;
@@ -18,7 +19,7 @@ use crate::storage::foreign_key::Timing;
 use crate::storage::index::{Index, IndexKey, IndexPart};
 use crate::storage::schema::{CollectionId, CollectionSchema, Column, FieldId, IndexId};
 use crate::storage::snapshot::Snapshot;
-use crate::storage::unique::UniqueKey;
+use crate::storage::unique::{KeyParts, UniqueKey};
 
 /// A UNIQUE constraint.
 #[derive(Debug, Clone)]
@@ -202,13 +203,21 @@ pub(super) async fn check_rows(
     let (new, old): (Vec<FieldId>, Vec<FieldId>) = key.fields.iter().partition(|id| is_new(id));
     // All rows have one value in a new column.
     let is_null = |id: &FieldId| next.column_by_id(*id).is_none_or(|c| c.missing.is_none());
-    let detail = if !key.nulls_equal && new.iter().any(is_null) {
+    let detail = if let Some(parts) = key.computed.as_deref() {
+        let rows = planning.rows_of(collection).await?;
+        let (rows, keys) = planning.parts_of(rows, collection, parts)?;
+        duplicate(rows, keys, key.nulls_equal).await?.map(is_twice)
+    } else if !key.nulls_equal && new.iter().any(is_null) {
         None
     } else if old.is_empty() {
         (collection.live_rows() > 1).then(|| "All rows have the same key.".to_string())
     } else {
-        let found = duplicate(planning, collection, &old, key.nulls_equal).await?;
-        found.map(|key| format!("Key {key} is duplicated."))
+        let rows = planning.rows_of(collection).await?;
+        let columns = old.iter();
+        let columns = columns.filter_map(|id| collection.schema.column_by_id(*id));
+        let keys = columns.map(|c| (c.name.clone(), ident(&c.name)));
+        let found = duplicate(rows, keys.collect(), key.nulls_equal).await?;
+        found.map(is_twice)
     };
     detail.map_or(Ok(()), |detail| {
         let message = format!("could not create unique index \"{}\"", key.name);
@@ -216,18 +225,42 @@ pub(super) async fn check_rows(
     })
 }
 
+fn is_twice(key: String) -> String {
+    format!("Key {key} is duplicated.")
+}
+
+impl Planning<'_> {
+    /// The rows that a computed key is of, and its parts with what they are called.
+    fn parts_of(
+        &self,
+        rows: DataFrame,
+        collection: &Collection,
+        parts: &KeyParts,
+    ) -> Result<(DataFrame, Vec<(String, Expr)>)> {
+        let schema = rows.schema().clone();
+        let key = |part: &IndexPart| match part {
+            IndexPart::Column(field) => {
+                let name = collection.schema.names_of(&[*field]);
+                Ok((name.clone(), ident(name)))
+            }
+            IndexPart::Expression(text) => Ok((text.clone(), self.expression(text, &schema)?)),
+        };
+        let keys = parts.parts.iter().map(key).collect::<Result<Vec<_>>>()?;
+        let rows = match &parts.predicate {
+            Some(text) => rows.filter(self.expression(text, &schema)?)?,
+            None => rows,
+        };
+        Ok((rows, keys))
+    }
+}
+
 /// The text of a key that several rows have.
 async fn duplicate(
-    planning: &Planning<'_>,
-    collection: &Collection,
-    fields: &[FieldId],
+    mut rows: DataFrame,
+    keys: Vec<(String, Expr)>,
     nulls_equal: bool,
 ) -> Result<Option<String>> {
-    let columns = fields.iter();
-    let columns = columns.filter_map(|id| collection.schema.column_by_id(*id));
-    let names: Vec<&str> = columns.map(|c| c.name.as_str()).collect();
-    let keys: Vec<Expr> = names.iter().map(|name| ident(*name)).collect();
-    let mut rows = planning.rows_of(collection).await?;
+    let (names, keys): (Vec<String>, Vec<Expr>) = keys.into_iter().unzip();
     for key in keys.iter().filter(|_| !nulls_equal) {
         rows = rows.filter(key.clone().is_not_null())?;
     }

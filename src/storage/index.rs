@@ -28,7 +28,7 @@ pub struct Index {
     pub keys: Vec<IndexKey>,
     /// The columns of INCLUDE.
     pub include: Vec<FieldId>,
-    /// Whether no two rows may have the same key, which is of columns alone then.
+    /// Whether no two rows, of those that fulfil the predicate, may have the same key.
     pub is_unique: bool,
     /// Whether it belongs to a UNIQUE constraint, which has its name.
     #[serde(default)]
@@ -58,7 +58,7 @@ pub struct IndexKey {
 }
 
 /// What a part of an index's key is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IndexPart {
     /// A column.

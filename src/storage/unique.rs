@@ -1,6 +1,7 @@
-//! Unique keys: columns by which no two live rows of a collection are alike.
+//! Unique keys: columns, or what is computed of them, by which no two live rows of a collection are alike.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -30,10 +31,35 @@ pub struct UniqueKey {
     pub name: String,
     /// Whether it is a constraint, not an index alone.
     pub is_constraint: bool,
-    /// The columns, in order.
+    /// The columns, in order; of a key that is computed, those that are read for it.
     pub fields: Vec<FieldId>,
     /// NULLS NOT DISTINCT: a NULL is like another NULL.
     pub nulls_equal: bool,
+    /// What it is of, where that is not the columns of all rows.
+    pub computed: Option<Arc<KeyParts>>,
+}
+
+/// What a unique index is of that has expressions or a predicate.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeyParts {
+    /// The parts of its key, in order.
+    pub parts: Vec<IndexPart>,
+    /// Which rows it is of.
+    pub predicate: Option<String>,
+}
+
+impl KeyParts {
+    /// Those of an index; `None` for one of the columns of all rows.
+    fn of(index: &Index) -> Option<Self> {
+        let parts = index.keys.iter().map(|key| key.part.clone());
+        let parts: Vec<IndexPart> = parts.collect();
+        let is_plain = |part: &IndexPart| matches!(part, IndexPart::Column(_));
+        let is_computed = index.predicate.is_some() || !parts.iter().all(is_plain);
+        is_computed.then(|| Self {
+            parts,
+            predicate: index.predicate.clone(),
+        })
+    }
 }
 
 impl Collection {
@@ -62,21 +88,28 @@ impl UniqueKey {
             is_constraint: true,
             fields: schema.primary_key.clone(),
             nulls_equal: false,
+            computed: None,
         }
     }
 
-    /// The key of a unique index, which is of columns alone.
+    /// The key of a unique index.
     pub fn of(index: &Index) -> Self {
+        let computed = KeyParts::of(index).map(Arc::new);
         let fields = index.keys.iter().filter_map(|key| match key.part {
             IndexPart::Column(field) => Some(field),
             IndexPart::Expression(_) => None,
         });
+        let fields = match computed {
+            Some(_) => index.columns.clone(),
+            None => fields.collect(),
+        };
         Self {
             id: KeyId::Index(index.id),
             name: index.name.clone(),
             is_constraint: index.is_constraint,
-            fields: fields.collect(),
+            fields,
             nulls_equal: index.nulls_equal,
+            computed,
         }
     }
 }

@@ -142,6 +142,7 @@ fn integers(columns: &[ArrayRef]) -> Option<Int64Array> {
 /// None in practice: the columns can be keys.
 pub(super) fn referring_columns(collection: &Collection, key: &ForeignKey) -> Result<KeyColumns> {
     let unique = UniqueKey {
+        computed: None,
         id: key.key,
         name: key.name.clone(),
         is_constraint: true,

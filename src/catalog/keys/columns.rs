@@ -8,6 +8,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float32Type, Float64Type};
 use arrow::row::{RowConverter, Rows, SortField};
 
+use super::parts::ComputedParts;
 use crate::catalog::assign::text_of;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::adapt::adapt_batch;
@@ -25,6 +26,8 @@ pub(in crate::catalog) struct KeyColumns {
     names: Vec<String>,
     key: RowConverter,
     first: RowConverter,
+    /// How the values are computed of the columns, where they are.
+    computed: Option<ComputedParts>,
 }
 
 impl KeyColumns {
@@ -61,16 +64,28 @@ impl KeyColumns {
             names.push(column.name.clone());
             fields.push(SortField::new(column.column_type.arrow_type()));
         }
+        let computed = ComputedParts::of(&unique, &schema)?;
+        if let Some(computed) = &computed {
+            names = computed.names().to_vec();
+            let types = computed.types().iter().cloned();
+            fields = types.map(SortField::new).collect();
+        }
         let first = fields.first().cloned();
         let first = first.ok_or_else(|| Error::internal("a unique key without columns"))?;
         Ok(Self {
-            number: states().0.hash_one((&unique.fields, unique.nulls_equal)),
+            number: number(&unique),
             unique,
             key: RowConverter::new(fields)?,
             first: RowConverter::new(vec![first])?,
             names,
             schema,
+            computed,
         })
+    }
+
+    /// Whether its values are those of columns, by whose bounds segments are left out.
+    pub fn is_of_columns(&self) -> bool {
+        self.computed.is_none()
     }
 
     /// The name of the key's constraint.
@@ -109,10 +124,13 @@ impl KeyColumns {
         &self.schema
     }
 
-    /// The key columns of rows, matched by field id.
+    /// The key columns of rows, matched by field id, or what is computed of them.
     pub fn of_rows(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
         let batch = adapt_batch(rows, &self.schema, self.fields())?;
-        Ok(batch.columns().iter().map(one_zero).collect())
+        match &self.computed {
+            Some(computed) => Ok(computed.values(&batch)?.iter().map(one_zero).collect()),
+            None => Ok(batch.columns().iter().map(one_zero).collect()),
+        }
     }
 
     /// The hash of each row's key. One with a NULL that is not like others has a hash which nothing else has.
@@ -150,6 +168,15 @@ impl KeyColumns {
             self.names.join(", "),
             values.join(", ")
         ))
+    }
+}
+
+/// A number that tells a key from others of its collection.
+fn number(unique: &UniqueKey) -> u64 {
+    let columns = (&unique.fields, unique.nulls_equal);
+    match &unique.computed {
+        None => states().0.hash_one(columns),
+        Some(computed) => states().0.hash_one((columns, computed)),
     }
 }
 

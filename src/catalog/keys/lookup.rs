@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 use datafusion::common::ScalarValue;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 
-use super::columns::{KeyColumns, one_zero};
+use super::columns::KeyColumns;
 use super::{Removed, short};
 use crate::error::{Error, Result};
 use crate::storage::bloom::hashes_of;
@@ -109,6 +109,9 @@ impl Lookup<'_> {
 
     fn segments_in_range(&self, least: &[u8], greatest: &[u8]) -> Result<Vec<bool>> {
         let stats = self.collection.partition_stats();
+        if !self.columns.is_of_columns() {
+            return Ok(vec![true; stats.containers]);
+        }
         let first = self.columns.fields()[0];
         let Some(bounds) = stats.column(first) else {
             return Ok(vec![true; stats.containers]);
@@ -193,7 +196,8 @@ impl Lookup<'_> {
     /// The rows that have one of the keys, without those that have the same part of a hash.
     fn with_keys(&self, segment: SegmentId, rows: Vec<u32>, columns: RecordBatch) -> Result<Found> {
         let keys = self.columns.fields().len();
-        let key_columns: Vec<ArrayRef> = columns.columns()[..keys].iter().map(one_zero).collect();
+        let read: Vec<usize> = (0..keys).collect();
+        let key_columns = self.columns.of_rows(&columns.project(&read)?)?;
         let hashes = self.columns.hash(&key_columns)?;
         let has_key = |hash: &u128| self.hashes.binary_search(hash).is_ok();
         let kept = BooleanArray::from_iter(hashes.iter().map(|hash| Some(has_key(hash))));
@@ -218,6 +222,7 @@ impl Lookup<'_> {
         let reader = self.open(segment)?;
         let first = self.columns.fields()[0];
         let hashes: Option<Vec<Vec<u64>>> = few.iter().map(hashes_of).collect();
+        let hashes = hashes.filter(|_| self.columns.is_of_columns());
         let hashes = hashes.map(|hashes| hashes.concat());
         let mut rows = Vec::new();
         for group in 0..reader.row_groups() {

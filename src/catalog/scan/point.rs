@@ -61,7 +61,8 @@ impl BoundKey {
                 places,
             })
         };
-        collection.unique_keys().into_iter().find_map(bound)
+        let keys = collection.unique_keys().into_iter();
+        keys.filter(|key| key.computed.is_none()).find_map(bound)
     }
 
     /// The name of the key's constraint.

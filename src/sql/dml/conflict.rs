@@ -10,15 +10,15 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::assign::assignments;
 use super::choose::{case, choose, named_by_place, number};
+use super::infer::key_of_list;
 use super::returning::{columns_read, replace_tables};
 use super::{Target, quoted, select, table, table_of};
 use crate::catalog::dml::{Action, Conflict, ConflictNode, Merge, Operation, Paired, PairedColumn};
 use crate::catalog::provider::ROWS_CATALOG;
 use crate::error::{Error, Result, sqlstate};
-use crate::sql::parser::{fold, name_parts};
+use crate::sql::parser::name_parts;
 use crate::sql::session::Planning;
 use crate::storage::collection::Collection;
-use crate::storage::schema::FieldId;
 use crate::storage::unique::KeyId;
 
 /// What DO UPDATE of the rows with a key does.
@@ -149,29 +149,11 @@ impl Planning<'_> {
     }
 }
 
-/// The unique key of these columns, in any order, or of that constraint.
+/// The unique key of these parts, in any order, or of that constraint.
 fn key_named(named: &ConflictTarget, collection: &Collection) -> Result<KeyId> {
-    let schema = &collection.schema;
     let mut keys = collection.unique_keys().into_iter();
     match named {
-        ConflictTarget::Columns(columns) => {
-            let mut ids = Vec::with_capacity(columns.len());
-            for column in columns.iter().map(fold) {
-                let id = schema.column(&column).map(|c| c.id).ok_or_else(|| {
-                    let message = format!("column \"{column}\" does not exist");
-                    Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
-                })?;
-                ids.push(id);
-            }
-            let same = |fields: &[FieldId]| {
-                fields.iter().all(|id| ids.contains(id)) && ids.iter().all(|id| fields.contains(id))
-            };
-            let found = keys.find(|key| same(&key.fields));
-            found.map(|key| key.id).ok_or_else(|| {
-                let message = "there is no unique or exclusion constraint matching the ON CONFLICT specification";
-                Error::invalid(sqlstate::INVALID_COLUMN_REFERENCE, message)
-            })
-        }
+        ConflictTarget::Columns(columns) => key_of_list(columns, collection),
         ConflictTarget::OnConstraint(name) => {
             let name = name_parts(name)?.pop().unwrap_or_default();
             let table = &collection.name.name;

@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::DFSchema;
+use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::{ExprSchemable, LogicalPlan};
 use datafusion::sql::sqlparser::ast::Ident;
 
 use super::method::{KeyType, Method};
 use super::name::default_name;
 use super::{CreateIndex, KeyDefinition, KeySubject};
+use crate::catalog::checks::changes_with_time;
+use crate::catalog::keys::check_key;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{check_writable, find_collection, qualify};
 use crate::sql::notice::Notice;
@@ -147,7 +150,7 @@ impl<'a> Definition<'a> {
         }
         named.extend(&include);
         if let Some(text) = &self.create.predicate {
-            let field = self.expression(text, &mut named)?;
+            let field = self.expression(text, "predicate", &mut named)?;
             if !matches!(field.data_type(), DataType::Boolean | DataType::Null) {
                 let message = "argument of WHERE must be type boolean";
                 return Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message));
@@ -182,7 +185,7 @@ impl<'a> Definition<'a> {
                 (IndexPart::Column(column.id), key_type)
             }
             KeySubject::Expression(_, text) => {
-                let field = self.expression(text, named)?;
+                let field = self.expression(text, "expression", named)?;
                 let part = IndexPart::Expression(text.clone());
                 (part, KeyType::of_expression(&field))
             }
@@ -207,8 +210,12 @@ impl<'a> Definition<'a> {
     }
 
     /// The type of an expression, whose columns join those that are named.
-    fn expression(&self, text: &str, named: &mut Vec<FieldId>) -> Result<FieldRef> {
+    fn expression(&self, text: &str, kind: &str, named: &mut Vec<FieldId>) -> Result<FieldRef> {
         let expr = self.planning.expression(text, &self.columns)?;
+        if expr.exists(|e| Ok(changes_with_time(e)))? {
+            let message = format!("functions in index {kind} must be marked IMMUTABLE");
+            return Err(Error::invalid(sqlstate::INVALID_OBJECT_DEFINITION, message));
+        }
         let columns = expr.column_refs();
         let columns = columns
             .iter()
@@ -221,17 +228,19 @@ impl<'a> Definition<'a> {
         if !index.is_unique {
             return Ok(());
         }
-        let is_column = |key: &IndexKey| matches!(key.part, IndexPart::Column(_));
-        if index.predicate.is_some() || !index.keys.iter().all(is_column) {
-            let message = "UNIQUE indexes with a WHERE or of expressions are not supported";
-            let hint = "Keep what it is to tell apart in a column of its own: a NULL there is like no other.";
-            return Err(Error::unsupported(message).with_hint(hint));
+        if index.predicate.is_some() && index.nulls_equal {
+            let message = "partial UNIQUE indexes with NULLS NOT DISTINCT are not supported";
+            return Err(Error::unsupported(message));
         }
-        let fields = UniqueKey::of(index).fields;
-        let mut columns = fields
-            .iter()
-            .filter_map(|id| self.collection.schema.column_by_id(*id));
-        columns.try_for_each(check_type)
+        let columns = index.keys.iter().filter_map(|key| match key.part {
+            IndexPart::Column(field) => self.collection.schema.column_by_id(field),
+            IndexPart::Expression(_) => None,
+        });
+        for column in columns {
+            check_type(column)?;
+        }
+        // That it is computed where rows are stored.
+        check_key(self.collection, UniqueKey::of(index))
     }
 
     /// What the index does not do that its definition lets expect.

@@ -200,6 +200,11 @@ async fn apply(
         }
         AlterAction::AddForeignKey(key) => foreign_keys::add(planning, collection, next, key).await,
         AlterAction::ValidateConstraint(name) => {
+            let name_of_check = fold(name);
+            let mut checks = next.schema.checks.iter();
+            if let Some(check) = checks.find(|check| check.name == name_of_check).cloned() {
+                return holds(planning, collection, &check).await;
+            }
             foreign_keys::validate(planning, collection, next, name).await
         }
         AlterAction::SetTiming(name, timing) => {
@@ -239,6 +244,10 @@ async fn apply(
         }
         AlterAction::ResetOptions(names) => {
             options::reset(planning.session, &mut next.options, names)
+        }
+        AlterAction::Nothing(notice) => {
+            planning.session.notice(*notice);
+            Ok(())
         }
         AlterAction::TuneColumn(name) => {
             column_mut(&mut next.schema, name)?;

@@ -488,7 +488,38 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
     if grammar.accept(&["ALTER"]) {
         return alter_column(grammar);
     }
+    if let Some(action) = without_effect(grammar)? {
+        return Ok(action);
+    }
     Err(grammar.unexpected("ADD, DROP, RENAME, ALTER, SET, RESET or CLUSTER BY"))
+}
+
+/// `{ENABLE | DISABLE} TRIGGER name`, `REPLICA IDENTITY ..` and `DISABLE ROW LEVEL SECURITY`; none for another action.
+fn without_effect(grammar: &mut Grammar<'_>) -> Result<Option<AlterAction>> {
+    if grammar.accept(&["ENABLE", "TRIGGER"]) || grammar.accept(&["DISABLE", "TRIGGER"]) {
+        grammar.parser.parse_identifier()?;
+        let notice = "there are no triggers, and foreign keys stay as they are";
+        return Ok(Some(AlterAction::Nothing(notice)));
+    }
+    if grammar.accept(&["REPLICA", "IDENTITY"]) {
+        if grammar.accept(&["USING", "INDEX"]) {
+            grammar.parser.parse_identifier()?;
+        } else {
+            grammar.skip(1);
+        }
+        let notice = "rows are not replicated, REPLICA IDENTITY changes nothing";
+        return Ok(Some(AlterAction::Nothing(notice)));
+    }
+    if grammar.accept(&["DISABLE", "ROW", "LEVEL", "SECURITY"])
+        || grammar.accept(&["NO", "FORCE", "ROW", "LEVEL", "SECURITY"])
+    {
+        let notice = "there are no policies of rows";
+        return Ok(Some(AlterAction::Nothing(notice)));
+    }
+    if matches!(grammar.word(0).as_str(), "ENABLE" | "FORCE") && grammar.word(1) == "ROW" {
+        return Err(Error::unsupported("row level security is not supported"));
+    }
+    Ok(None)
 }
 
 /// ADD, DROP and RENAME CONSTRAINT; none for another action.

@@ -57,6 +57,81 @@ pub enum Script {
     },
     /// UNLISTEN.
     Unlisten,
+    /// DROP of something of a kind that is never there.
+    DropMissing {
+        /// The kind.
+        kind: MissingKind,
+        /// What is dropped, as errors show it.
+        names: Vec<String>,
+        /// Whether missing ones are fine.
+        if_exists: bool,
+    },
+}
+
+/// A kind of objects of which there are none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingKind {
+    /// Functions.
+    Function,
+    /// Procedures.
+    Procedure,
+    /// Aggregates.
+    Aggregate,
+    /// Triggers.
+    Trigger,
+    /// Rules.
+    Rule,
+    /// Policies of rows.
+    Policy,
+    /// Materialized views.
+    MaterializedView,
+    /// Domains.
+    Domain,
+}
+
+impl MissingKind {
+    /// The kind that the words after DROP name, and how many they are.
+    pub fn of_words(first: &str, second: &str) -> Option<(Self, usize)> {
+        Some(match (first, second) {
+            ("FUNCTION", _) => (Self::Function, 1),
+            ("PROCEDURE", _) => (Self::Procedure, 1),
+            ("AGGREGATE", _) => (Self::Aggregate, 1),
+            ("TRIGGER", _) => (Self::Trigger, 1),
+            ("RULE", _) => (Self::Rule, 1),
+            ("POLICY", _) => (Self::Policy, 1),
+            ("MATERIALIZED", "VIEW") => (Self::MaterializedView, 2),
+            ("DOMAIN", _) => (Self::Domain, 1),
+            _ => return None,
+        })
+    }
+
+    fn tag(self) -> &'static str {
+        match self {
+            Self::Function => "DROP FUNCTION",
+            Self::Procedure => "DROP PROCEDURE",
+            Self::Aggregate => "DROP AGGREGATE",
+            Self::Trigger => "DROP TRIGGER",
+            Self::Rule => "DROP RULE",
+            Self::Policy => "DROP POLICY",
+            Self::MaterializedView => "DROP MATERIALIZED VIEW",
+            Self::Domain => "DROP DOMAIN",
+        }
+    }
+
+    /// The error for one that is dropped.
+    fn missing(self, name: &str) -> Error {
+        let (what, code) = match self {
+            Self::Function => ("function", sqlstate::UNDEFINED_FUNCTION),
+            Self::Procedure => ("procedure", sqlstate::UNDEFINED_FUNCTION),
+            Self::Aggregate => ("aggregate", sqlstate::UNDEFINED_FUNCTION),
+            Self::Trigger => ("trigger", sqlstate::UNDEFINED_OBJECT),
+            Self::Rule => ("rule", sqlstate::UNDEFINED_OBJECT),
+            Self::Policy => ("policy", sqlstate::UNDEFINED_OBJECT),
+            Self::MaterializedView => ("materialized view", sqlstate::UNDEFINED_TABLE),
+            Self::Domain => ("type", sqlstate::UNDEFINED_OBJECT),
+        };
+        Error::not_found(code, format!("{what} {name} does not exist"))
+    }
 }
 
 impl Script {
@@ -73,6 +148,7 @@ impl Script {
             Self::Lock(_) => "LOCK TABLE",
             Self::SetConstraints { .. } => "SET CONSTRAINTS",
             Self::Unlisten => "UNLISTEN",
+            Self::DropMissing { kind, .. } => kind.tag(),
         }
     }
 }
@@ -152,7 +228,23 @@ impl Session {
                 self.set_constraints(names, *deferred).await
             }
             Script::Unlisten => Ok(()),
+            Script::DropMissing {
+                kind,
+                names,
+                if_exists,
+            } => self.drop_missing(*kind, names, *if_exists),
         }
+    }
+
+    fn drop_missing(&self, kind: MissingKind, names: &[String], if_exists: bool) -> Result<()> {
+        for name in names {
+            let missing = kind.missing(name);
+            if !if_exists {
+                return Err(missing);
+            }
+            self.notice(format!("{}, skipping", missing.message()));
+        }
+        Ok(())
     }
 
     /// # Errors

@@ -467,6 +467,8 @@ pub enum AlterAction {
         /// Whether a column without is fine.
         if_exists: bool,
     },
+    /// What is accepted without effect, and the notice that says so.
+    Nothing(&'static str),
     /// ALTER COLUMN .. SET STORAGE, COMPRESSION or STATISTICS: accepted without effect.
     TuneColumn(Ident),
     /// ALTER COLUMN .. SET NOT NULL / DROP NOT NULL.

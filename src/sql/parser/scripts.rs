@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::{Grammar, duration, fold};
 use crate::error::{Error, Result, sqlstate};
 use crate::settings::parse;
-use crate::sql::scripts::Script;
+use crate::sql::scripts::{MissingKind, Script};
 use crate::sql::statement::{Statement, Vacuum};
 
 /// What VACUUM, ANALYZE and CLUSTER may be told as words.
@@ -34,6 +34,7 @@ impl Grammar<'_> {
     /// Whether the next words begin one of these statements.
     pub(super) fn is_script(&self) -> bool {
         match self.word(0).as_str() {
+            "DROP" if self.missing_kind().is_some() => true,
             "CREATE" | "DROP" | "ALTER" => self.word(1) == "EXTENSION",
             "COMMENT" => self.word(1) == "ON",
             "SET" => self.word(1) == "CONSTRAINTS",
@@ -47,7 +48,10 @@ impl Grammar<'_> {
         let first = self.word(0);
         let script = match first.as_str() {
             "CREATE" => self.create_extension()?,
-            "DROP" => self.drop_extension()?,
+            "DROP" => match self.missing_kind() {
+                Some((kind, words)) => self.drop_missing(kind, words)?,
+                None => self.drop_extension()?,
+            },
             "ALTER" => self.alter_extension()?,
             "COMMENT" => {
                 self.expect(&["COMMENT", "ON"])?;
@@ -195,6 +199,53 @@ impl Grammar<'_> {
             self.accept(&["RESTRICT"]);
         }
         Ok(Script::DropExtension { names, if_exists })
+    }
+
+    /// The kind that DROP names, and how many words it is.
+    fn missing_kind(&self) -> Option<(MissingKind, usize)> {
+        MissingKind::of_words(&self.word(1), &self.word(2))
+    }
+
+    /// `DROP kind [IF EXISTS] name [(types)] [ON table], .. [CASCADE | RESTRICT]`.
+    fn drop_missing(&mut self, kind: MissingKind, words: usize) -> Result<Script> {
+        self.skip(1 + words);
+        let if_exists = self.if_exists();
+        let names = self.comma_separated(|g| {
+            let name = g.name()?;
+            if g.parser.peek_token_ref().token == Token::LParen {
+                let ((), types) = g.with_text(|g| {
+                    g.skip_brackets();
+                    Ok(())
+                })?;
+                return Ok(format!("{name}{types}"));
+            }
+            let quoted = format!("\"{}\"", name.to_string().replace('"', ""));
+            match g.accept(&["ON"]) {
+                true => Ok(format!("{quoted} for relation \"{}\"", g.name()?)),
+                false => Ok(quoted),
+            }
+        })?;
+        self.cascades();
+        Ok(Script::DropMissing {
+            kind,
+            names,
+            if_exists,
+        })
+    }
+
+    /// Skips what stands in brackets.
+    fn skip_brackets(&mut self) {
+        let mut depth = 0;
+        while !self.at_end() {
+            match self.parser.next_token().token {
+                Token::LParen => depth += 1,
+                Token::RParen => depth -= 1,
+                _ => {}
+            }
+            if depth == 0 {
+                return;
+            }
+        }
     }
 
     fn alter_extension(&mut self) -> Result<Script> {

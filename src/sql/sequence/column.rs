@@ -8,6 +8,7 @@ use super::SequenceOptions;
 use crate::catalog::pg::sequence_oid;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::default_name::{first_free, joined};
+use crate::sql::parser::name_parts;
 use crate::sql::session::Session;
 use crate::storage::access::Object;
 use crate::storage::change::{Change, QualifiedName};
@@ -50,7 +51,10 @@ pub(in crate::sql) fn column_changes(
         ..wanted.options.clone()
     };
     let id = SequenceId(session.inner.core.engine.committer.allocate_id());
-    let name = free_name(snapshot, table_name, &column.name);
+    let name = match &wanted.options.name {
+        Some(name) => given_name(snapshot, table_name, name)?,
+        None => free_name(snapshot, table_name, &column.name),
+    };
     let sequence = Sequence {
         owner: Some(Owner {
             collection,
@@ -62,6 +66,21 @@ pub(in crate::sql) fn column_changes(
     let mut changes = vec![Change::CreateSequence(sequence)];
     changes.extend(session.ownership(Object::Sequence(id)));
     Ok(changes)
+}
+
+/// The name that SEQUENCE NAME gives, in the schema of the table.
+fn given_name(
+    snapshot: &Snapshot,
+    table: &QualifiedName,
+    name: &ObjectName,
+) -> Result<QualifiedName> {
+    let last = name_parts(name)?.pop().unwrap_or_default();
+    let name = QualifiedName::new(&table.schema, &last);
+    if snapshot.has_relation(&name) {
+        let message = format!("relation \"{last}\" already exists");
+        return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
+    }
+    Ok(name)
 }
 
 /// `table_column_seq`, with a number behind it where that is taken.

@@ -16,14 +16,7 @@ pub(in crate::sql) fn parse(grammar: &mut Grammar<'_>) -> Result<Statement> {
     let verb = grammar.word(0);
     grammar.skip(2);
     let statement = match verb.as_str() {
-        "CREATE" => {
-            let if_not_exists = grammar.if_not_exists();
-            SequenceStatement::Create {
-                name: grammar.name()?,
-                if_not_exists,
-                options: sequence_options(grammar)?,
-            }
-        }
+        "CREATE" => return create(grammar, false),
         "ALTER" => {
             let if_exists = grammar.if_exists();
             SequenceStatement::Alter {
@@ -49,6 +42,18 @@ pub(in crate::sql) fn parse(grammar: &mut Grammar<'_>) -> Result<Statement> {
     Ok(Statement::Sequence(Box::new(statement)))
 }
 
+/// CREATE [TEMPORARY] SEQUENCE, after these words.
+pub(in crate::sql) fn create(grammar: &mut Grammar<'_>, temporary: bool) -> Result<Statement> {
+    let if_not_exists = grammar.if_not_exists();
+    let statement = SequenceStatement::Create {
+        name: grammar.name()?,
+        temporary,
+        if_not_exists,
+        options: sequence_options(grammar)?,
+    };
+    Ok(Statement::Sequence(Box::new(statement)))
+}
+
 fn change(grammar: &mut Grammar<'_>) -> Result<SequenceChange> {
     if grammar.accept(&["RENAME", "TO"]) {
         return Ok(SequenceChange::Rename(grammar.parser.parse_identifier()?));
@@ -65,7 +70,9 @@ fn change(grammar: &mut Grammar<'_>) -> Result<SequenceChange> {
 pub(in crate::sql) fn sequence_options(grammar: &mut Grammar<'_>) -> Result<SequenceOptions> {
     let mut options = SequenceOptions::default();
     loop {
-        let again = if grammar.accept(&["AS"]) {
+        let again = if grammar.accept(&["SEQUENCE", "NAME"]) {
+            options.name.replace(grammar.name()?).is_some()
+        } else if grammar.accept(&["AS"]) {
             let data_type = column_type(&grammar.parser.parse_data_type()?)?;
             options.data_type.replace(data_type).is_some()
         } else if grammar.accept(&["INCREMENT"]) {

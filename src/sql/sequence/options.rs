@@ -10,6 +10,8 @@ use crate::storage::sequence::{Position, Sequence};
 /// The options; `None` leaves one as it is.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct SequenceOptions {
+    /// SEQUENCE NAME, of an identity column.
+    pub name: Option<ObjectName>,
     /// AS type.
     pub data_type: Option<ColumnType>,
     /// INCREMENT [BY].

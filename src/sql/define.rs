@@ -28,10 +28,8 @@ pub(super) fn collection(grammar: &mut Grammar<'_>, persistence: Persistence) ->
     if lists_names(grammar) {
         create.column_names = grammar.names_in_parentheses()?;
     } else if grammar.parser.consume_token(&Token::LParen) {
-        if !grammar.parser.consume_token(&Token::RParen) {
-            grammar.comma_separated(|g| element(g, &mut create))?;
-            grammar.parser.expect_token(&Token::RParen)?;
-        }
+        grammar.comma_separated(|g| element(g, &mut create))?;
+        grammar.parser.expect_token(&Token::RParen)?;
         has_columns = true;
     }
     loop {

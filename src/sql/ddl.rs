@@ -11,7 +11,7 @@ use super::names::SearchPath;
 use super::parser::{fold, name_parts};
 use super::statement::{ColumnDefinition, CreateCollection, KeyItem};
 use super::type_names::TypeNames;
-use crate::catalog::pg_type::{list_element, oid, type_of};
+use crate::catalog::pg_type::list_element;
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;

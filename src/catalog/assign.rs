@@ -13,6 +13,7 @@ mod moment;
 mod number;
 mod output;
 mod parse;
+mod precision;
 #[cfg(test)]
 mod tests;
 
@@ -21,3 +22,4 @@ pub use cast::{assign, cast_to, check_assignable, read_text};
 pub use error::RowError;
 pub use output::{json_of, text_of};
 pub use parse::boolean;
+pub use precision::round_seconds;

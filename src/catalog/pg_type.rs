@@ -223,6 +223,10 @@ fn named_type(name: &str, data_type: &DataType) -> Option<PgType> {
         oid::XML | oid::CIDR | oid::INET | oid::ACLITEM | oid::PG_NODE_TREE | oid::PG_LSN => text,
         oid::REFCURSOR | oid::UNKNOWN | oid::TID | oid::VOID | oid::ANYARRAY => text,
         oid::BIT | oid::VARBIT | oid::SPARSEVEC => text,
+        oid::TIME => matches!(data_type, DataType::Time64(_)),
+        oid::TIMESTAMP => matches!(data_type, DataType::Timestamp(_, None)),
+        oid::TIMESTAMPTZ => matches!(data_type, DataType::Timestamp(_, Some(_))),
+        oid::INTERVAL => matches!(data_type, DataType::Interval(_)),
         oid::OID | oid::XID | oid::CID | oid::XID8 => data_type.is_integer(),
         oid::INT2VECTOR | oid::OIDVECTOR => {
             text || list_element(data_type).is_some_and(|e| e.data_type().is_integer())
@@ -232,6 +236,8 @@ fn named_type(name: &str, data_type: &DataType) -> Option<PgType> {
     let typmod = match (found.oid, argument) {
         (oid::VARCHAR | oid::BPCHAR, Some(n)) => n.saturating_add(4),
         (oid::BIT | oid::VARBIT | oid::SPARSEVEC, Some(n)) => n,
+        (oid::TIME | oid::TIMESTAMP | oid::TIMESTAMPTZ, Some(digits)) => digits,
+        (oid::INTERVAL, Some(digits)) => INTERVAL_WHOLE | digits,
         _ => -1,
     };
     fits.then(|| pg_type.with_typmod(typmod))
@@ -286,6 +292,19 @@ fn arrow_type(data_type: &DataType) -> PgType {
 /// The modifier of `numeric(precision, scale)`.
 fn numeric_typmod(precision: u8, scale: i8) -> i32 {
     ((i32::from(precision) << 16) | (i32::from(scale) & 0x7ff)) + 4
+}
+
+/// The part of a modifier of `interval` which says that it has all fields; the digits of its seconds are the other part.
+const INTERVAL_WHOLE: i32 = 0x7fff << 16;
+
+/// The digits of seconds behind the point, of a modifier of `timestamp(3)` and its like; `None` without a modifier.
+pub fn seconds_digits(pg_type: PgType) -> Option<u8> {
+    let digits = match pg_type.oid {
+        oid::TIME | oid::TIMESTAMP | oid::TIMESTAMPTZ => pg_type.typmod,
+        oid::INTERVAL if pg_type.typmod >= 0 => pg_type.typmod & 0xffff,
+        _ => return None,
+    };
+    u8::try_from(digits).ok()
 }
 
 /// Precision and scale of a modifier of `numeric`.

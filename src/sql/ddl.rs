@@ -11,7 +11,7 @@ use super::names::SearchPath;
 use super::parser::{fold, name_parts};
 use super::statement::{ColumnDefinition, CreateCollection, KeyItem};
 use super::type_names::TypeNames;
-use crate::catalog::pg_type::list_element;
+use crate::catalog::pg_type::{list_element, seconds_digits};
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;
@@ -416,6 +416,10 @@ pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
     if let Some(text) = text_type(named) {
         return Ok(text);
     }
+    let in_seconds = |of: C| match seconds_digits(named) {
+        Some(digits) => of.rounded(digits.into()),
+        None => of,
+    };
     Ok(match field.data_type() {
         D::Boolean => C::Boolean,
         D::Int8 => C::TinyInt,
@@ -429,10 +433,10 @@ pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
         D::Utf8 | D::Utf8View | D::LargeUtf8 | D::Null => C::Text,
         D::Binary | D::BinaryView | D::LargeBinary | D::FixedSizeBinary(_) => C::Bytea,
         D::Date32 | D::Date64 => C::Date,
-        D::Time32(_) | D::Time64(_) => C::Time,
-        D::Timestamp(_, None) => C::Timestamp,
-        D::Timestamp(_, Some(_)) => C::TimestampTz,
-        D::Interval(_) | D::Duration(_) => C::Interval,
+        D::Time32(_) | D::Time64(_) => in_seconds(C::Time),
+        D::Timestamp(_, None) => in_seconds(C::Timestamp),
+        D::Timestamp(_, Some(_)) => in_seconds(C::TimestampTz),
+        D::Interval(_) | D::Duration(_) => in_seconds(C::Interval),
         D::Dictionary(_, value) => column_type_of(&field.clone().with_data_type(*value.clone()))?,
         D::FixedSizeList(item, n) if item.data_type() == &D::Float32 && *n > 0 => {
             C::Vector(*n as u32)

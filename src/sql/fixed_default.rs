@@ -22,7 +22,7 @@ impl Planning<'_> {
         let Some(text) = column.default.as_ref() else {
             return Ok(());
         };
-        if column.column_type != ColumnType::TimestampTz || !is_text(&parse_expr(text)?) {
+        if column.column_type.base() != &ColumnType::TimestampTz || !is_text(&parse_expr(text)?) {
             return Ok(());
         }
         let value = self.evaluate(text).await?;

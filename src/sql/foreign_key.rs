@@ -248,7 +248,7 @@ fn check_comparable(name: &str, own: &Column, referred: &Column) -> Result<()> {
 fn are_comparable(own: &ColumnType, referred: &ColumnType) -> bool {
     use ColumnType as C;
     let is_whole = |of: &C| matches!(of, C::TinyInt | C::SmallInt | C::Integer | C::BigInt);
-    match (own, referred) {
+    match (own.base(), referred.base()) {
         (own, C::Numeric(..)) => is_whole(own) || matches!(own, C::Numeric(..)),
         (C::Text | C::Varchar(_), C::Text | C::Varchar(_)) => true,
         (C::Real | C::Double, C::Real | C::Double) => true,

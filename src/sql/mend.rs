@@ -40,6 +40,7 @@
 //! - `(a, b) < (c, d)`, `(a, b) IN (..)` and `(a, b) IS NULL` are about the values, one by one.
 //! - long chains of AND and OR become trees that are flat.
 //! - `x::varchar(2)` is that of the first two characters; with ORDER BY, `x::text` is called `x`.
+//! - `x::timestamp(3)` is that of `x::timestamp`, rounded.
 //! - RIGHT and FULL joins with USING are over conditions, and what their common columns mean is written out.
 //! - a column that comes twice in a SELECT gets a name of its own, with blanks behind it: a table of DataFusion has no two
 //!   of a name.
@@ -93,8 +94,8 @@ use self::recursion::check_recursion;
 use self::rows::{compare_rows, row_in_list, row_is_null};
 use self::series::unnest_series;
 use self::spelling::{
-    cut_text, limit_of_fetch, match_of_substring, regex_of_similar, share_element_type,
-    text_of_unicode,
+    cut_text, limit_of_fetch, match_of_substring, regex_of_similar, round_seconds,
+    share_element_type, text_of_unicode,
 };
 pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
@@ -470,7 +471,10 @@ impl VisitorMut for Mender {
             } if is_whole(data_type) => round_exactly(expr),
             Expr::Cast {
                 expr, data_type, ..
-            } => cut_text(expr, data_type),
+            } => {
+                cut_text(expr, data_type);
+                round_seconds(expr, data_type);
+            }
             Expr::InList {
                 expr: row,
                 list,

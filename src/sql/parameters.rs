@@ -17,7 +17,7 @@ use crate::catalog::pg::reg_type_of;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::format::convert;
-use crate::storage::schema::FIELD_ID_KEY;
+use crate::storage::schema::{FIELD_ID_KEY, SQL_TYPE_KEY};
 
 pub(super) use self::array::ArrayElements;
 
@@ -133,10 +133,30 @@ impl Types {
     }
 }
 
+/// Takes the length of `varchar(20)` or the digits of `timestamp(3)` from the name of a type: a parameter beside such a
+/// value may be any, and what is stored is cut or refused by the column.
+fn without_limit(name: &mut String) {
+    const LIMITED: [&str; 5] = [
+        "varchar(",
+        "time(",
+        "timestamp(",
+        "timestamptz(",
+        "interval(",
+    ];
+    if LIMITED.iter().any(|limited| name.starts_with(limited))
+        && let (Some(start), Some(end)) = (name.find('('), name.find(')'))
+    {
+        name.replace_range(start..=end, "");
+    }
+}
+
 /// A parameter of the type of `like`, which may be a column.
 fn parameter_field(at: usize, like: &Field) -> FieldRef {
     let mut metadata = like.metadata().clone();
     metadata.remove(FIELD_ID_KEY);
+    if let Some(name) = metadata.get_mut(SQL_TYPE_KEY) {
+        without_limit(name);
+    }
     let name = format!("${}", at + 1);
     let data_type = match like.data_type() {
         // Clients send names, which are looked up when the statement runs.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType as Arrow, Field, FieldRef, TimeUnit};
+use arrow::datatypes::{Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{DataType, TimezoneInfo};
 
 use crate::catalog::pg::field_of_type;
+use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
 
 /// Plans types by their names in `pg_type`; a schema before the name is ignored.
 #[derive(Debug, Default)]
@@ -17,15 +18,18 @@ impl TypePlanner for PgTypePlanner {
     fn plan_type_field(&self, sql_type: &DataType) -> Result<Option<FieldRef>> {
         let field = match sql_type {
             DataType::Regclass => field_of_type("regclass", false),
-            DataType::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
-                unnamed(Arrow::Time64(TimeUnit::Microsecond))
+            DataType::Time(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+                in_seconds(ColumnType::Time, *digits)
             }
             // In microseconds, as columns are: nanoseconds end in 2262.
-            DataType::Timestamp(_, zone) => {
-                let has_zone = matches!(zone, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone);
-                let zone = has_zone.then(|| "UTC".into());
-                unnamed(Arrow::Timestamp(TimeUnit::Microsecond, zone))
+            DataType::Timestamp(digits, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
+                in_seconds(ColumnType::TimestampTz, *digits)
             }
+            DataType::Timestamp(digits, _) => in_seconds(ColumnType::Timestamp, *digits),
+            DataType::Interval {
+                fields: None,
+                precision: Some(digits),
+            } => in_seconds(ColumnType::Interval, Some(*digits)),
             DataType::Uuid => field_of_type("uuid", false),
             DataType::JSON => field_of_type("json", false),
             DataType::JSONB => field_of_type("jsonb", false),
@@ -45,6 +49,12 @@ impl TypePlanner for PgTypePlanner {
     }
 }
 
-fn unnamed(data_type: Arrow) -> Option<Field> {
-    Some(Field::new("", data_type, true))
+/// A field of the type, which says the digits of its seconds where they are given.
+fn in_seconds(of: ColumnType, digits: Option<u64>) -> Option<Field> {
+    let field = Field::new("", of.arrow_type(), true);
+    let Some(digits) = digits else {
+        return Some(field);
+    };
+    let name = of.rounded(digits).sql_type();
+    Some(field.with_metadata([(SQL_TYPE_KEY.to_string(), name)].into()))
 }

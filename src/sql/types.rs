@@ -46,15 +46,18 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
             some => varchar(some.as_ref())?,
         },
         D::Date | D::Date32 => C::Date,
-        D::Time(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => C::Time,
-        D::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) | D::Datetime(_) => {
-            C::Timestamp
+        D::Time(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
+            in_seconds(C::Time, *digits)
         }
-        D::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => C::TimestampTz,
+        D::Timestamp(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone)
+        | D::Datetime(digits) => in_seconds(C::Timestamp, *digits),
+        D::Timestamp(digits, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => {
+            in_seconds(C::TimestampTz, *digits)
+        }
         D::Interval {
             fields: None,
-            precision: None | Some(6),
-        } => C::Interval,
+            precision,
+        } => in_seconds(C::Interval, *precision),
         D::Bytea | D::Bytes(_) | D::Blob(_) | D::Varbinary(_) | D::Binary(_) => C::Bytea,
         D::Uuid => C::Uuid,
         D::JSON | D::JSONB => C::Json,
@@ -66,6 +69,14 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
         D::Custom(name, arguments) => custom(&name.to_string().to_lowercase(), arguments)?,
         other => return Err(unknown(&other.to_string())),
     })
+}
+
+/// The type with so many digits of seconds behind the point.
+fn in_seconds(of: ColumnType, digits: Option<u64>) -> ColumnType {
+    match digits {
+        Some(digits) => of.rounded(digits),
+        None => of,
+    }
 }
 
 fn unknown(name: &str) -> Error {
@@ -189,6 +200,10 @@ mod tests {
             ("timestamptz", ColumnType::TimestampTz),
             ("timestamp with time zone", ColumnType::TimestampTz),
             ("timestamp", ColumnType::Timestamp),
+            ("timestamp(3)", ColumnType::Timestamp.rounded(3)),
+            ("timestamptz(0)", ColumnType::TimestampTz.rounded(0)),
+            ("time(9)", ColumnType::Time.rounded(6)),
+            ("interval(2)", ColumnType::Interval.rounded(2)),
             ("jsonb", ColumnType::Json),
             ("VECTOR(768)", ColumnType::Vector(768)),
             ("halfvec(3)", ColumnType::HalfVec(3)),

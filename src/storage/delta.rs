@@ -75,7 +75,7 @@ fn protocol(schema: &CollectionSchema) -> Value {
 }
 
 fn has_local_time(column_type: &ColumnType) -> bool {
-    match column_type {
+    match column_type.base() {
         ColumnType::Timestamp => true,
         ColumnType::Array(inner) => has_local_time(inner),
         _ => false,
@@ -99,7 +99,7 @@ fn fields(schema: &CollectionSchema) -> Result<Value> {
 /// The type as Delta names it; none where it has none.
 fn data_type(column_type: &ColumnType) -> Option<Value> {
     let array = |element: Value, contains_null: bool| json!({"type": "array", "elementType": element, "containsNull": contains_null});
-    Some(match column_type {
+    Some(match column_type.base() {
         ColumnType::Boolean => json!("boolean"),
         ColumnType::TinyInt => json!("byte"),
         ColumnType::SmallInt => json!("short"),

@@ -92,6 +92,8 @@ pub enum ColumnType {
     TimestampTz,
     /// INTERVAL: months, days and a time
     Interval,
+    /// TIME(p), TIMESTAMP(p), TIMESTAMPTZ(p), INTERVAL(p): seconds have at most p digits behind the point, 0 to 6
+    Rounded(Box<ColumnType>, u8),
     /// BYTEA
     Bytea,
     /// UUID, kept as its canonical text
@@ -129,10 +131,27 @@ impl From<SparseType> for ColumnType {
     }
 }
 
+/// The most digits that seconds have behind the point.
+const SECONDS_DIGITS_MAX: u64 = 6;
+
 impl ColumnType {
+    /// The type with seconds of at most so many digits behind the point; as in PostgreSQL, more than there are means all.
+    pub fn rounded(self, digits: u64) -> Self {
+        Self::Rounded(Box::new(self), digits.min(SECONDS_DIGITS_MAX) as u8)
+    }
+
+    /// What kind of values it has, without what limits them: `timestamp` of `timestamp(3)`.
+    pub fn base(&self) -> &Self {
+        match self {
+            Self::Rounded(of, _) => of.base(),
+            other => other,
+        }
+    }
+
     /// The Arrow type of the column in memory and in segments.
     pub fn arrow_type(&self) -> DataType {
         match self {
+            Self::Rounded(of, _) => of.arrow_type(),
             Self::Boolean => DataType::Boolean,
             Self::TinyInt => DataType::Int8,
             Self::SmallInt => DataType::Int16,
@@ -192,7 +211,7 @@ impl ColumnType {
     /// Whether values are ordered as Arrow orders them, so that segments keep their least and greatest. Intervals are not:
     /// a month and thirty days are equal.
     pub fn is_scalar(&self) -> bool {
-        !matches!(self, Self::Interval | Self::Array(_)) && !self.is_vector()
+        !matches!(self.base(), Self::Interval | Self::Array(_)) && !self.is_vector()
     }
 
     /// Whether the column is read from raw pages and gathered, never sorted.
@@ -229,6 +248,7 @@ impl fmt::Display for ColumnType {
             Self::Timestamp => f.write_str("timestamp"),
             Self::TimestampTz => f.write_str("timestamptz"),
             Self::Interval => f.write_str("interval"),
+            Self::Rounded(of, digits) => write!(f, "{of}({digits})"),
             Self::Bytea => f.write_str("bytea"),
             Self::Uuid => f.write_str("uuid"),
             Self::Json => f.write_str("json"),

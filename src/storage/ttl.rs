@@ -82,7 +82,7 @@ impl Ttl {
     pub fn last_expired(&self, now_ms: i64) -> i64 {
         let ttl = i64::try_from(self.duration.as_micros()).unwrap_or(i64::MAX);
         let last = now_ms.saturating_mul(1_000).saturating_sub(ttl);
-        match self.column.column_type {
+        match self.column.column_type.base() {
             ColumnType::Date => last.div_euclid(MICROSECONDS_IN_DAY),
             _ => last,
         }
@@ -117,7 +117,7 @@ const ALMOST_ALL: f64 = 0.99;
 /// Whether rows can live by the time in such a column.
 fn is_time(column_type: &ColumnType) -> bool {
     use ColumnType::{Date, Timestamp, TimestampTz};
-    matches!(column_type, Date | Timestamp | TimestampTz)
+    matches!(column_type.base(), Date | Timestamp | TimestampTz)
 }
 
 #[cfg(test)]

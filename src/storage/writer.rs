@@ -278,7 +278,7 @@ fn column_properties(
     layout: SegmentLayout,
 ) -> WriterPropertiesBuilder {
     let path = leaf_path(column);
-    match &column.column_type {
+    match column.column_type.base() {
         ColumnType::Vector(_) | ColumnType::HalfVec(_) => builder
             .set_column_encoding(path.clone(), Encoding::PLAIN)
             .set_column_compression(path.clone(), Compression::UNCOMPRESSED)

@@ -116,7 +116,7 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     drop(database);
     assert_eq!(titles(&data).await, read);
     // They would refuse it by its number.
-    assert_eq!(newest_format(&data.join("log")), 5);
+    assert_eq!(newest_format(&data.join("log")), 6);
     let database = open(&data).await;
     let key = "SELECT cluster_by, unclustered_segments FROM clustering_information('lib.book')";
     let key = text(&database.session(), key).await;
@@ -147,7 +147,7 @@ async fn format_3_with_foreign_keys_and_a_trained_key() {
     ask("COMMENT ON TABLE lib.book IS 'all of them'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 5);
+    assert_eq!(newest_format(&data.join("log")), 6);
     let database = open(&data).await;
     let new = "SELECT book, obj_description('lib.book'::regclass, 'pg_class') FROM lib.copy \
                WHERE state > 'worn'";
@@ -172,7 +172,7 @@ async fn format_4_with_types_and_comments() {
     ask("UPDATE lib.book SET lent = '1 mon 00:00:00.000001' WHERE id = 4").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 5);
+    assert_eq!(newest_format(&data.join("log")), 6);
     let database = open(&data).await;
     let longest = "SELECT max(lent)::text, min(lent)::text FROM lib.book";
     let longest = text(&database.session(), longest).await;
@@ -180,4 +180,38 @@ async fn format_4_with_types_and_comments() {
         longest.contains("| 1 mon 00:00:00.000001 | 14 days"),
         "{longest}"
     );
+}
+
+#[tokio::test]
+async fn format_5_with_columns_of_intervals() {
+    let (_directory, data) = copied("tests/format_5");
+    let read = titles(&data).await;
+    check_titles(
+        &read,
+        &[(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")],
+    );
+    let database = open(&data).await;
+    let session = database.session();
+    let ask = |statement| text(&session, statement);
+    // Older programs took what these types say for another type.
+    let types = "SELECT string_agg(format_type(atttypid, atttypmod), '|' ORDER BY attnum) \
+                 FROM pg_attribute WHERE attrelid = 'lib.book'::regclass AND attnum > 2";
+    let types = ask(types).await;
+    let expected = "json|character varying(3)|timestamp without time zone|interval";
+    assert!(types.contains(expected), "{types}");
+    let kept = "SELECT about, seen, lent FROM lib.book WHERE id = 1";
+    let kept = ask(kept).await;
+    assert!(
+        kept.contains(r#"{"b": 1,  "a": 2.50} | 2024-01-01"#),
+        "{kept}"
+    );
+    // What they did not know: digits of seconds.
+    ask("ALTER TABLE lib.book ADD COLUMN back TIMESTAMP(0) DEFAULT '2024-02-02 10:00:00.5'").await;
+    drop(session);
+    drop(database);
+    assert_eq!(newest_format(&data.join("log")), 6);
+    let database = open(&data).await;
+    let back = "SELECT DISTINCT back::text FROM lib.book";
+    let back = text(&database.session(), back).await;
+    assert!(back.contains("| 2024-02-02 10:00:01"), "{back}");
 }

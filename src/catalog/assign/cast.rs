@@ -18,6 +18,7 @@ use shelfmark_udfs::{BitType, SparseType, VectorError, to_sparse};
 
 use super::error::{RowError, shorten};
 use super::number::to_number;
+use super::precision::round_seconds;
 use super::{datetime, interval, list, moment, output, parse};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
@@ -68,7 +69,8 @@ fn is_assignable(source: &DataType, target: &ColumnType) -> bool {
     }
     let bytes = is_bytes(source);
     let moment = matches!(source, DataType::Timestamp(..) | DataType::Date64);
-    match target {
+    match target.base() {
+        C::Rounded(of, _) => is_assignable(source, of),
         C::Boolean => source == &DataType::Boolean,
         C::TinyInt | C::SmallInt | C::Integer | C::BigInt => source.is_numeric(),
         C::Real | C::Double | C::Numeric(..) => source.is_numeric(),
@@ -128,6 +130,7 @@ pub(super) fn to_type(
     }
     use ColumnType as C;
     match target {
+        C::Rounded(of, digits) => round_seconds(&to_type(&source, of, zone)?, *digits),
         C::Boolean | C::Bit { .. } | C::Enum(_) => Ok(source),
         C::TinyInt | C::SmallInt | C::Integer | C::BigInt => to_number(&source, target),
         C::Real | C::Double | C::Numeric(..) => to_number(&source, target),
@@ -246,6 +249,7 @@ pub fn read_text(
             datetime::parse_timestamptz(t, zone)
         }),
         C::Interval => each::<IntervalMonthDayNanoType>(texts, target, interval::parse),
+        C::Rounded(of, digits) => round_seconds(&read_text(texts, of, zone)?, *digits),
         C::Text => checked(texts, |_| Ok(())),
         C::Varchar(n) => limited(texts, *n),
         C::Json => checked(texts, parse::json),

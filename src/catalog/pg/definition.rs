@@ -81,7 +81,11 @@ pub(super) fn format_type(type_oid: u32, typmod: Option<i32>) -> String {
         oid::VARBIT => length("bit varying", 0),
         oid::TIME => precision("time", " without time zone"),
         1266 => precision("time", " with time zone"),
-        oid::INTERVAL => precision("interval", ""),
+        // Only those that have all fields are types of columns.
+        oid::INTERVAL => match known {
+            Some(modifier) => format!("interval({})", modifier & 0xffff),
+            None => "interval".to_string(),
+        },
         oid::TIMESTAMP => precision("timestamp", " without time zone"),
         oid::TIMESTAMPTZ => precision("timestamp", " with time zone"),
         oid::NUMERIC => match known.and_then(numeric_precision_and_scale) {
@@ -177,6 +181,8 @@ mod tests {
             (oid::VARCHAR_ARRAY, Some(24), "character varying(20)[]"),
             (oid::TIMESTAMPTZ, Some(-1), "timestamp with time zone"),
             (oid::TIMESTAMPTZ, Some(3), "timestamp(3) with time zone"),
+            (oid::INTERVAL, Some(-1), "interval"),
+            (oid::INTERVAL, Some(0x7fff_0003), "interval(3)"),
             (oid::CHAR, None, "\"char\""),
             (oid::OIDVECTOR, None, "oidvector"),
             (0, None, "-"),

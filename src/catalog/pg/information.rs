@@ -9,7 +9,7 @@ use super::roles::{self, OWNER};
 use super::rows::{Rows, Value};
 use super::types::UserType;
 use super::views::definition;
-use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid};
+use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid, seconds_digits};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{Check, ColumnType, FieldId};
 use crate::storage::sequence::Generates;
@@ -486,7 +486,8 @@ fn type_cells(pg_type: PgType) -> Vec<(&'static str, Value)> {
         }
         oid::DATE => cells.push(("datetime_precision", Value::Int(0))),
         oid::TIME | oid::TIMESTAMP | oid::TIMESTAMPTZ | oid::INTERVAL => {
-            cells.push(("datetime_precision", Value::Int(6)));
+            let digits = seconds_digits(pg_type).unwrap_or(6);
+            cells.push(("datetime_precision", Value::Int(digits.into())));
         }
         _ => {}
     }

@@ -8,6 +8,7 @@
 //! | [`date_part`] | `date_part`, `extract` |
 //! | [`overlaps`] | `OVERLAPS` |
 //! | [`round`] | `round` |
+//! | [`precision`] | casts to `timestamp(3)` and its like |
 //! | [`number`] | `width_bucket`, `div`, `scale`, `to_number`, `num_nulls` |
 //! | [`numeral`] | `to_char` of numbers |
 //! | [`calendar`] | `to_char` of dates, times and intervals |
@@ -33,6 +34,7 @@ mod operators;
 mod ordered;
 mod overlaps;
 mod pattern;
+mod precision;
 mod regex;
 mod round;
 mod row;
@@ -48,6 +50,8 @@ use self::interval::INTERVAL_LENGTH;
 pub(crate) use self::interval::{divided, length_of, out_of_range as interval_out_of_range};
 pub(crate) use self::operators::IntervalPlanner;
 pub(crate) use self::overlaps::OVERLAPS;
+pub(crate) use self::precision::ROUND_SECONDS;
+use self::precision::round_seconds;
 use self::round::round;
 use self::row::{Overload, RowFunction};
 
@@ -81,7 +85,9 @@ pub(crate) fn functions() -> Vec<ScalarUDF> {
         }
     }
     let functions = names.into_iter().map(function);
-    functions.chain([date_part(), round()]).collect()
+    functions
+        .chain([date_part(), round(), round_seconds()])
+        .collect()
 }
 
 /// The function of a name that is known to be there.

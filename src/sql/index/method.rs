@@ -338,6 +338,7 @@ impl KeyType {
             C::Bit { varying: true, .. } => T::VarBit,
             C::Bit { length, .. } => T::Bit(*length),
             C::SparseVec(n) => T::SparseVec(*n),
+            C::Rounded(of, _) => Self::of_column(of),
             C::Interval | C::Enum(_) => T::Other(column_type.to_string()),
         }
     }

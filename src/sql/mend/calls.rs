@@ -11,7 +11,7 @@ use super::exact::round_exactly;
 use super::gather::gather;
 use super::template::format_of_template;
 use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
-use crate::sql::functions::BIN_STRIDE;
+use crate::sql::functions::{BIN_STRIDE, ROUND_SECONDS};
 use crate::sql::parser::fold;
 
 /// The call as DataFusion reads it; `None` for one that it reads as it is.
@@ -30,6 +30,12 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             _ => None,
         },
         ("localtimestamp" | "localtime", FunctionArguments::None) => local_time(&name),
+        ("current_timestamp" | "localtimestamp" | "localtime", FunctionArguments::List(_)) => {
+            match arguments(function)?.as_slice() {
+                [digits] => rounded_time(&name, digits),
+                _ => None,
+            }
+        }
         ("array_fill", _) => match arguments(function)?.as_slice() {
             [value, Expr::Array(ast::Array { elem, .. })] if elem.len() == 1 => {
                 let arguments = vec![Expr::clone(value), elem[0].clone()];
@@ -109,6 +115,25 @@ fn local_time(name: &str) -> Option<Expr> {
         _ => return None,
     };
     Some(cast_as(call("now", Vec::new()), data_type))
+}
+
+/// The time of now with so many digits of seconds.
+fn rounded_time(name: &str, digits: &Expr) -> Option<Expr> {
+    let Expr::Value(value) = digits else {
+        return None;
+    };
+    let Value::Number(number, _) = &value.value else {
+        return None;
+    };
+    let of = |digits| match name {
+        "current_timestamp" => ast::DataType::Timestamp(digits, ast::TimezoneInfo::Tz),
+        "localtimestamp" => ast::DataType::Timestamp(digits, ast::TimezoneInfo::None),
+        _ => ast::DataType::Time(digits, ast::TimezoneInfo::None),
+    };
+    let rounded = Some(number.parse().ok()?);
+    let now = cast_as(call("now", Vec::new()), of(None));
+    let now = call(ROUND_SECONDS, vec![now, digits.clone()]);
+    Some(cast_as(now, of(rounded)))
 }
 
 /// `date_bin(stride, ..)` of a stride that is checked first; a parameter is typed by the call itself.

@@ -4,8 +4,9 @@ use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, CharacterLength, Expr, LimitClause, Query, UnaryOperator, Value,
 };
 
-use super::build::{binary, call, cast, nested};
+use super::build::{binary, call, cast, cast_as, nested};
 use super::constant::constant_text;
+use crate::sql::functions::ROUND_SECONDS;
 
 /// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
 pub(super) fn limit_of_fetch(query: &mut Query) {
@@ -50,6 +51,26 @@ pub(super) fn cut_text(expr: &mut Box<Expr>, data_type: &ast::DataType) {
     let text = cast((**expr).clone(), "varchar");
     let length = Expr::value(Value::Number(length.to_string(), false));
     **expr = call("left", vec![text, length]);
+}
+
+/// `x::timestamp(3)` is the cast of `round_seconds(x::timestamp, 3)`.
+pub(super) fn round_seconds(expr: &mut Box<Expr>, data_type: &ast::DataType) {
+    use ast::DataType as D;
+    let (whole, digits) = match data_type {
+        D::Time(Some(digits), zone) => (D::Time(None, *zone), digits),
+        D::Timestamp(Some(digits), zone) => (D::Timestamp(None, *zone), digits),
+        D::Interval {
+            fields: None,
+            precision: Some(digits),
+        } => {
+            let (fields, precision) = (None, None);
+            (D::Interval { fields, precision }, digits)
+        }
+        _ => return,
+    };
+    let digits = Expr::value(Value::Number(digits.to_string(), false));
+    let whole = cast_as((**expr).clone(), whole);
+    **expr = call(ROUND_SECONDS, vec![whole, digits]);
 }
 
 /// `x SIMILAR TO 'a%'` is `x ~ '^(?:a.*)$'`; none where the pattern is no constant.

@@ -5,12 +5,22 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field};
 use shelfmark_udfs::{BitType, Element, SparseType, VectorType};
 
+use crate::catalog::pg_type::seconds_digits;
 use crate::sql::format::{oid, type_of};
 use crate::storage::enum_type::EnumType;
 use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
 
 /// `None` for a type that columns cannot have.
 pub(super) fn column_type(field: &Field) -> Option<ColumnType> {
+    let of = kind_of(field)?;
+    Some(match seconds_digits(type_of(field)) {
+        Some(digits) => of.rounded(digits.into()),
+        None => of,
+    })
+}
+
+/// The type without the digits of its seconds.
+fn kind_of(field: &Field) -> Option<ColumnType> {
     use ColumnType as C;
     use DataType as D;
     let data_type = field.data_type();

@@ -19,6 +19,7 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, PhysicalPlanner};
 
 use crate::catalog::advisory::AdvisoryLocks;
 use crate::catalog::arithmetic::CheckedArithmeticRule;
+use crate::catalog::blank_padded::BlankPaddedRule;
 use crate::catalog::cast_filters::CastFilterRule;
 use crate::catalog::changes::{ChangesFunction, TABLE_CHANGES};
 use crate::catalog::clustering::{CLUSTERING_INFORMATION, ClusteringFunction};
@@ -303,6 +304,7 @@ impl Database {
         // Before all that look at literals beside values.
         analyzer.rules.insert(0, Arc::new(NamedResultRule));
         analyzer.rules.insert(0, Arc::new(EnumRule));
+        analyzer.rules.insert(0, Arc::new(BlankPaddedRule));
         let access = AccessRule::new(Arc::clone(&engine), Arc::clone(user));
         analyzer.rules.insert(0, Arc::new(access));
         let physical = builder

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
-use arrow::datatypes::Schema;
+use arrow::datatypes::{Field, Schema};
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
@@ -87,6 +87,45 @@ pub(crate) fn rewrite_expressions(
         })
     })?;
     Ok(rewritten.data)
+}
+
+/// Whether a value of such a type can be anywhere in the plan: in a column that it scans, or made by a cast or a parameter.
+///
+/// # Errors
+/// Those of DataFusion's walk.
+pub(crate) fn mentions(plan: &LogicalPlan, is_such: fn(&Field) -> bool) -> Result<bool> {
+    let mut found = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            found |= scan.source.schema().fields().iter().any(|f| is_such(f));
+        }
+        if let LogicalPlan::Extension(_) = node {
+            found |= node.schema().fields().iter().any(|f| is_such(f));
+        }
+        node.apply_expressions(|expr| {
+            found |= casts_to(expr, is_such)?;
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(match found {
+            true => TreeNodeRecursion::Stop,
+            false => TreeNodeRecursion::Continue,
+        })
+    })?;
+    Ok(found)
+}
+
+/// Whether the expression makes a value of such a type, by a cast or of a parameter.
+///
+/// # Errors
+/// Those of DataFusion's walk.
+pub(crate) fn casts_to(expr: &Expr, is_such: fn(&Field) -> bool) -> Result<bool> {
+    expr.exists(|expr| {
+        Ok(match expr {
+            Expr::Cast(cast) => is_such(&cast.field),
+            Expr::Placeholder(parameter) => parameter.field.as_ref().is_some_and(|f| is_such(f)),
+            _ => false,
+        })
+    })
 }
 
 /// Whether a node has such an expression, or one with such an expression inside.

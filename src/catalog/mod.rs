@@ -3,6 +3,7 @@
 pub mod advisory;
 pub mod arithmetic;
 pub mod assign;
+pub(crate) mod blank_padded;
 pub mod cast_filters;
 pub mod changes;
 pub(crate) mod checks;

@@ -307,6 +307,11 @@ pub fn seconds_digits(pg_type: PgType) -> Option<u8> {
     u8::try_from(digits).ok()
 }
 
+/// The length of `varchar(n)` and `character(n)`; `None` for one without.
+pub fn characters(pg_type: PgType) -> Option<usize> {
+    usize::try_from(pg_type.typmod.checked_sub(4)?).ok()
+}
+
 /// Precision and scale of a modifier of `numeric`.
 pub fn numeric_precision_and_scale(typmod: i32) -> Option<(i32, i32)> {
     let bits = typmod.checked_sub(4).filter(|bits| *bits >= 0)?;

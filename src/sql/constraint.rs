@@ -13,7 +13,7 @@ use super::parser::fold;
 use super::session::Planning;
 use super::statement::CheckDefinition;
 use super::walk;
-use crate::catalog::enums;
+use crate::catalog::{blank_padded, enums};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::{Check, CollectionSchema, FieldId};
 
@@ -31,6 +31,7 @@ pub(super) fn add(
     let row = DFSchema::try_from(schema.arrow_schema())?;
     let (written, condition) = planned(planning, &definition.condition, &row)?;
     let condition = enums::in_expression(condition, &row)?;
+    let condition = blank_padded::in_expression(condition, &row)?;
     check_condition(&condition, &row)?;
     let columns: Vec<FieldId> = columns_of(&condition, schema);
     let name = match &definition.name {

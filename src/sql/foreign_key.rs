@@ -251,6 +251,7 @@ fn are_comparable(own: &ColumnType, referred: &ColumnType) -> bool {
     match (own.base(), referred.base()) {
         (own, C::Numeric(..)) => is_whole(own) || matches!(own, C::Numeric(..)),
         (C::Text | C::Varchar(_), C::Text | C::Varchar(_)) => true,
+        (C::Char(_), C::Char(_)) => true,
         (C::Real | C::Double, C::Real | C::Double) => true,
         (own, referred) => own == referred || (is_whole(own) && is_whole(referred)),
     }

@@ -136,8 +136,9 @@ impl Types {
 /// Takes the length of `varchar(20)` or the digits of `timestamp(3)` from the name of a type: a parameter beside such a
 /// value may be any, and what is stored is cut or refused by the column.
 fn without_limit(name: &mut String) {
-    const LIMITED: [&str; 5] = [
+    const LIMITED: [&str; 6] = [
         "varchar(",
+        "bpchar(",
         "time(",
         "timestamp(",
         "timestamptz(",

@@ -7,6 +7,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{DataType, TimezoneInfo};
 
+use super::types::characters;
 use crate::catalog::pg::field_of_type;
 use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
 
@@ -30,6 +31,9 @@ impl TypePlanner for PgTypePlanner {
                 fields: None,
                 precision: Some(digits),
             } => in_seconds(ColumnType::Interval, Some(*digits)),
+            DataType::Char(length) | DataType::Character(length) => {
+                Some(named(&ColumnType::Char(Some(characters(length.as_ref())?))))
+            }
             DataType::Uuid => field_of_type("uuid", false),
             DataType::JSON => field_of_type("json", false),
             DataType::JSONB => field_of_type("jsonb", false),
@@ -51,10 +55,14 @@ impl TypePlanner for PgTypePlanner {
 
 /// A field of the type, which says the digits of its seconds where they are given.
 fn in_seconds(of: ColumnType, digits: Option<u64>) -> Option<Field> {
-    let field = Field::new("", of.arrow_type(), true);
     let Some(digits) = digits else {
-        return Some(field);
+        return Some(Field::new("", of.arrow_type(), true));
     };
-    let name = of.rounded(digits).sql_type();
-    Some(field.with_metadata([(SQL_TYPE_KEY.to_string(), name)].into()))
+    Some(named(&of.rounded(digits)))
+}
+
+/// A field that says the whole type.
+fn named(of: &ColumnType) -> Field {
+    let metadata = [(SQL_TYPE_KEY.to_string(), of.sql_type())];
+    Field::new("", of.arrow_type(), true).with_metadata(metadata.into())
 }

@@ -71,7 +71,10 @@ fn is_read(field: &Field) -> bool {
         Boolean | Int16 | Int32 | Int64 | Float32 | Float64 | Decimal128(..) => true,
         Date32 | Time64(_) | Timestamp(..) | Interval(_) | Binary => true,
         List(element) => VectorType::of(field.data_type()).is_none() && is_plain(element),
-        DataType::Utf8 => matches!(type_of(field).oid, oid::JSON | oid::JSONB | oid::UUID),
+        DataType::Utf8 => matches!(
+            type_of(field).oid,
+            oid::JSON | oid::JSONB | oid::UUID | oid::BPCHAR
+        ),
         _ => false,
     }
 }

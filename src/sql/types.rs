@@ -10,8 +10,8 @@ use crate::storage::schema::{ColumnType, VECTOR_DIMENSIONS_MAX};
 
 /// Digits of NUMERIC without precision, and how many of them stand behind the point.
 const NUMERIC_DEFAULT: (u8, i8) = (38, 10);
-/// The most characters that VARCHAR(n) may be declared with, as in Postgres.
-const VARCHAR_MAX: u64 = 10_485_760;
+/// The most characters that VARCHAR(n) and CHARACTER(n) may be declared with, as in Postgres.
+const LENGTH_MAX: u64 = 10_485_760;
 
 /// The column type that a type name stands for.
 ///
@@ -41,10 +41,7 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
         | D::CharacterVarying(length)
         | D::CharVarying(length)
         | D::Nvarchar(length) => varchar(length.as_ref())?,
-        D::Char(length) | D::Character(length) => match length {
-            None => C::Varchar(1),
-            some => varchar(some.as_ref())?,
-        },
+        D::Char(length) | D::Character(length) => C::Char(Some(characters(length.as_ref())?)),
         D::Date | D::Date32 => C::Date,
         D::Time(digits, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
             in_seconds(C::Time, *digits)
@@ -113,17 +110,30 @@ fn numeric(info: ExactNumberInfo) -> Result<ColumnType> {
 fn varchar(length: Option<&CharacterLength>) -> Result<ColumnType> {
     match length {
         None | Some(CharacterLength::Max) => Ok(ColumnType::Text),
-        Some(CharacterLength::IntegerLength { length: 0, .. }) => Err(out_of_range(
-            "length for type varchar must be at least 1".to_string(),
-        )),
-        Some(CharacterLength::IntegerLength { length, .. }) if *length > VARCHAR_MAX => {
-            Err(out_of_range(format!(
-                "length for type varchar cannot exceed {VARCHAR_MAX}"
-            )))
-        }
         Some(CharacterLength::IntegerLength { length, .. }) => {
-            Ok(ColumnType::Varchar(*length as u32))
+            Ok(ColumnType::Varchar(length_of("varchar", *length)?))
         }
+    }
+}
+
+/// The length of CHARACTER, which is 1 where none is written.
+pub(super) fn characters(length: Option<&CharacterLength>) -> Result<u32> {
+    match length {
+        None => Ok(1),
+        Some(CharacterLength::Max) => Ok(LENGTH_MAX as u32),
+        Some(CharacterLength::IntegerLength { length, .. }) => length_of("char", *length),
+    }
+}
+
+fn length_of(name: &str, length: u64) -> Result<u32> {
+    match length {
+        0 => Err(out_of_range(format!(
+            "length for type {name} must be at least 1"
+        ))),
+        1..=LENGTH_MAX => Ok(length as u32),
+        _ => Err(out_of_range(format!(
+            "length for type {name} cannot exceed {LENGTH_MAX}"
+        ))),
     }
 }
 
@@ -138,6 +148,7 @@ fn array(inner: &DataType) -> Result<ColumnType> {
 
 fn custom(name: &str, arguments: &[String]) -> Result<ColumnType> {
     match name {
+        "bpchar" => bpchar(arguments),
         "vector" => Ok(ColumnType::Vector(dimensions(name, arguments)?)),
         "halfvec" => Ok(ColumnType::HalfVec(dimensions(name, arguments)?)),
         "bigserial" | "serial" | "smallserial" => Err(Error::unsupported(format!(
@@ -149,6 +160,23 @@ fn custom(name: &str, arguments: &[String]) -> Result<ColumnType> {
             format!("type \"{name}\" does not exist"),
         )),
     }
+}
+
+/// CHARACTER of any length, or of the one in brackets.
+fn bpchar(arguments: &[String]) -> Result<ColumnType> {
+    let length = match arguments {
+        [] => None,
+        [length] => match length.parse() {
+            Ok(length) => Some(length_of("char", length)?),
+            Err(_) => {
+                return Err(out_of_range(format!(
+                    "invalid length \"{length}\" for type char"
+                )));
+            }
+        },
+        _ => return Err(out_of_range("invalid type modifier".to_string())),
+    };
+    Ok(ColumnType::Char(length))
 }
 
 fn dimensions(name: &str, arguments: &[String]) -> Result<u32> {
@@ -199,6 +227,10 @@ mod tests {
             ("character varying(20)", ColumnType::Varchar(20)),
             ("timestamptz", ColumnType::TimestampTz),
             ("timestamp with time zone", ColumnType::TimestampTz),
+            ("char", ColumnType::Char(Some(1))),
+            ("character(5)", ColumnType::Char(Some(5))),
+            ("bpchar", ColumnType::Char(None)),
+            ("bpchar(7)", ColumnType::Char(Some(7))),
             ("timestamp", ColumnType::Timestamp),
             ("timestamp(3)", ColumnType::Timestamp.rounded(3)),
             ("timestamptz(0)", ColumnType::TimestampTz.rounded(0)),
@@ -227,6 +259,8 @@ mod tests {
             ("vector(40000)", "22023"),
             ("vector", "22023"),
             ("varchar(0)", "22023"),
+            ("char(0)", "22023"),
+            ("char(10485761)", "22023"),
             ("numeric(39)", "22023"),
             ("numeric(5,6)", "22023"),
             ("colour", "42704"),

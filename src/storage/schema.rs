@@ -82,6 +82,9 @@ pub enum ColumnType {
     Text,
     /// VARCHAR(n): at most n characters
     Varchar(u32),
+    /// CHARACTER(n), shown with blanks behind up to n characters, and BPCHAR, of any length; kept without those blanks,
+    /// which say nothing where values are compared
+    Char(Option<u32>),
     /// DATE
     Date,
     /// TIME, microseconds
@@ -160,7 +163,9 @@ impl ColumnType {
             Self::Real => DataType::Float32,
             Self::Double => DataType::Float64,
             Self::Numeric(precision, scale) => DataType::Decimal128(*precision, *scale),
-            Self::Text | Self::Varchar(_) | Self::Uuid | Self::Json => DataType::Utf8,
+            Self::Text | Self::Varchar(_) | Self::Char(_) | Self::Uuid | Self::Json => {
+                DataType::Utf8
+            }
             Self::Bit { .. } | Self::SparseVec(_) | Self::Enum(_) => DataType::Utf8,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -180,6 +185,7 @@ impl ColumnType {
     pub fn sql_type(&self) -> String {
         match self {
             Self::Enum(of) => of.sql_type(),
+            Self::Char(Some(n)) => format!("bpchar({n})"),
             Self::Array(inner) => format!("{}[]", inner.sql_type()),
             other => other.to_string(),
         }
@@ -243,6 +249,8 @@ impl fmt::Display for ColumnType {
             Self::Numeric(p, s) => write!(f, "numeric({p},{s})"),
             Self::Text => f.write_str("text"),
             Self::Varchar(n) => write!(f, "varchar({n})"),
+            Self::Char(Some(n)) => write!(f, "character({n})"),
+            Self::Char(None) => f.write_str("bpchar"),
             Self::Date => f.write_str("date"),
             Self::Time => f.write_str("time"),
             Self::Timestamp => f.write_str("timestamp"),

@@ -74,7 +74,7 @@ fn is_assignable(source: &DataType, target: &ColumnType) -> bool {
         C::Boolean => source == &DataType::Boolean,
         C::TinyInt | C::SmallInt | C::Integer | C::BigInt => source.is_numeric(),
         C::Real | C::Double | C::Numeric(..) => source.is_numeric(),
-        C::Text | C::Varchar(_) => true,
+        C::Text | C::Varchar(_) | C::Char(_) => true,
         C::Date => moment || source == &DataType::Date32,
         C::Timestamp | C::TimestampTz => moment || source == &DataType::Date32,
         C::Time => moment || matches!(source, DataType::Time32(_) | DataType::Time64(_)),
@@ -134,7 +134,7 @@ pub(super) fn to_type(
         C::Boolean | C::Bit { .. } | C::Enum(_) => Ok(source),
         C::TinyInt | C::SmallInt | C::Integer | C::BigInt => to_number(&source, target),
         C::Real | C::Double | C::Numeric(..) => to_number(&source, target),
-        C::Text | C::Varchar(_) => read_text(&output::text_of(&source)?, target, zone),
+        C::Text | C::Varchar(_) | C::Char(_) => read_text(&output::text_of(&source)?, target, zone),
         C::Json => Ok(Arc::new(output::json_of(&source)?)),
         C::Bytea => Ok(source),
         C::Uuid => uuid_from_bytes(source.as_binary::<i32>()),
@@ -251,7 +251,8 @@ pub fn read_text(
         C::Interval => each::<IntervalMonthDayNanoType>(texts, target, interval::parse),
         C::Rounded(of, digits) => round_seconds(&read_text(texts, of, zone)?, *digits),
         C::Text => checked(texts, |_| Ok(())),
-        C::Varchar(n) => limited(texts, *n),
+        C::Varchar(n) => limited(texts, |text| parse::varchar(text, *n)),
+        C::Char(n) => limited(texts, |text| parse::character(text, *n)),
         C::Json => checked(texts, parse::json),
         C::Uuid => {
             let mut builder = StringBuilder::with_capacity(texts.len(), texts.len() * 36);
@@ -294,21 +295,22 @@ fn labels(texts: &StringArray, of: &EnumType) -> Result<ArrayRef, RowError> {
     })
 }
 
-/// Texts of at most so many characters, without the blanks behind them.
-fn limited(texts: &StringArray, limit: u32) -> Result<ArrayRef, RowError> {
+/// What the type keeps of each text, which is its beginning.
+fn limited(
+    texts: &StringArray,
+    kept_of: impl Fn(&str) -> Result<&str>,
+) -> Result<ArrayRef, RowError> {
     let mut is_cut = false;
     for (row, text) in texts.iter().enumerate() {
         if let Some(text) = text {
-            let kept = parse::varchar(text, limit).map_err(|e| RowError::new(row, e))?;
+            let kept = kept_of(text).map_err(|e| RowError::new(row, e))?;
             is_cut |= kept.len() < text.len();
         }
     }
     if !is_cut {
         return Ok(Arc::new(texts.clone()));
     }
-    let kept = texts
-        .iter()
-        .map(|text| text.and_then(|t| parse::varchar(t, limit).ok()));
+    let kept = texts.iter().map(|text| text.and_then(|t| kept_of(t).ok()));
     Ok(Arc::new(kept.collect::<StringArray>()))
 }
 

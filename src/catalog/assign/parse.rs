@@ -250,6 +250,23 @@ pub(super) fn varchar(text: &str, limit: u32) -> Result<&str> {
     ))
 }
 
+/// The text without the blanks behind it, of which CHARACTER(n) keeps none.
+///
+/// # Errors
+/// 22001 when more than n characters are left.
+pub(super) fn character(text: &str, limit: Option<u32>) -> Result<&str> {
+    let kept = text.trim_end_matches(' ');
+    match limit {
+        Some(limit) if kept.len() > limit as usize && kept.chars().count() > limit as usize => {
+            Err(Error::invalid(
+                sqlstate::STRING_DATA_RIGHT_TRUNCATION,
+                format!("value too long for type character({limit})"),
+            ))
+        }
+        _ => Ok(kept),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -345,6 +362,12 @@ mod tests {
         assert_eq!(varchar("äöü  ", 3).unwrap(), "äöü");
         assert_eq!(varchar("äöü \t", 3).unwrap_err().sqlstate(), "22001");
         assert_eq!(varchar("äöüß", 3).unwrap_err().sqlstate(), "22001");
+        assert_eq!(character("äö ", Some(3)).unwrap(), "äö");
+        assert_eq!(character("äöü    ", Some(3)).unwrap(), "äöü");
+        assert_eq!(character("   ", Some(1)).unwrap(), "");
+        assert_eq!(character("äöüß ", None).unwrap(), "äöüß");
+        let error = character("äöüß", Some(3)).unwrap_err();
+        assert_eq!(error.sqlstate(), "22001");
         assert!(json("{\"a\": [1, null]}").is_ok());
         assert_eq!(json("{a}").unwrap_err().sqlstate(), "22P02");
     }

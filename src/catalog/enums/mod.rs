@@ -13,14 +13,14 @@ mod functions;
 mod range;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 use datafusion::optimizer::AnalyzerRule;
 
 use self::expression::{key, rewrite, sort_keys};
 pub(crate) use self::range::functions;
-use crate::catalog::expressions::retype;
+use crate::catalog::expressions::{casts_to, mentions, retype};
 use crate::storage::enum_type::is_enum;
 
 /// Gives expressions the meaning that they have for enums. It runs before types are coerced: by then literals beside an
@@ -34,7 +34,7 @@ impl AnalyzerRule for EnumRule {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        match mentions_enums(&plan)? {
+        match mentions(&plan, is_enum)? {
             true => Ok(plan.transform_up_with_subqueries(in_node)?.data),
             false => Ok(plan),
         }
@@ -46,42 +46,10 @@ impl AnalyzerRule for EnumRule {
 /// # Errors
 /// 22P02 for a literal that is no value of the enum beside it, 42883 and 42846 for types that do not go together.
 pub(crate) fn in_expression(expr: Expr, schema: &DFSchema) -> Result<Expr> {
-    if !schema.fields().iter().any(|field| is_enum(field)) && !casts_to_enum(&expr)? {
+    if !schema.fields().iter().any(|field| is_enum(field)) && !casts_to(&expr, is_enum)? {
         return Ok(expr);
     }
     Ok(expr.transform_up(|expr| rewrite(expr, schema))?.data)
-}
-
-/// Whether a value of an enum can be anywhere in the plan: in a column that it scans, or made by a cast or a parameter.
-fn mentions_enums(plan: &LogicalPlan) -> Result<bool> {
-    let mut found = false;
-    plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            found |= scan.source.schema().fields().iter().any(|f| is_enum(f));
-        }
-        if let LogicalPlan::Extension(_) = node {
-            found |= node.schema().fields().iter().any(|f| is_enum(f));
-        }
-        node.apply_expressions(|expr| {
-            found |= casts_to_enum(expr)?;
-            Ok(TreeNodeRecursion::Continue)
-        })?;
-        Ok(match found {
-            true => TreeNodeRecursion::Stop,
-            false => TreeNodeRecursion::Continue,
-        })
-    })?;
-    Ok(found)
-}
-
-fn casts_to_enum(expr: &Expr) -> Result<bool> {
-    expr.exists(|expr| {
-        Ok(match expr {
-            Expr::Cast(cast) => is_enum(&cast.field),
-            Expr::Placeholder(parameter) => parameter.field.as_ref().is_some_and(|f| is_enum(f)),
-            _ => false,
-        })
-    })
 }
 
 fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {

@@ -90,6 +90,7 @@ fn text_type(field: &Field) -> ColumnType {
         (oid::UUID, _) => ColumnType::Uuid,
         (oid::JSON | oid::JSONB, _) => ColumnType::Json,
         (oid::VARCHAR, Ok(characters)) => ColumnType::Varchar(characters),
+        (oid::BPCHAR, characters) => ColumnType::Char(characters.ok()),
         _ => ColumnType::Text,
     }
 }

@@ -80,7 +80,9 @@ pub fn decode_column(
 /// # Errors
 /// As [`decode_parameter_of`].
 pub fn convert(value: &ScalarValue, field: &Field, zone: &Zone) -> Result<ScalarValue> {
-    if value.data_type() == *field.data_type() {
+    // A text may have to be in the one spelling of a type that is kept as text.
+    let is_kept_so = !field.data_type().is_string() || type_of(field).oid == oid::TEXT;
+    if is_kept_so && value.data_type() == *field.data_type() {
         return Ok(value.clone());
     }
     let array = convert_array(&value.to_array()?, field, zone).map_err(|e| e.error)?;

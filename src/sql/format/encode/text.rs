@@ -5,7 +5,7 @@ use arrow::datatypes::DataType;
 use bytes::{BufMut, BytesMut};
 
 use super::column::{Put, Target};
-use crate::catalog::pg_type::is_enum_oid;
+use crate::catalog::pg_type::{characters, is_enum_oid};
 use crate::error::{Error, Result};
 use crate::sql::format::number::invalid;
 use crate::sql::format::sparse;
@@ -19,6 +19,12 @@ const JSONB_VERSION: u8 = 1;
 /// # Errors
 /// 0A000 for a type whose binary format the text does not tell.
 pub(super) fn texts(array: &ArrayRef, target: Target<'_>) -> Result<Put> {
+    if let (oid::BPCHAR, Some(length)) = (target.pg_type.oid, characters(target.pg_type)) {
+        return Ok(each_text(array, move |text, out| {
+            put_padded(text, length, out);
+            Ok(())
+        }));
+    }
     let put: fn(&str, &mut BytesMut) -> Result<()> = match target.pg_type.oid {
         _ if !target.is_binary() => put_plain,
         oid::UUID => put_uuid,
@@ -32,18 +38,25 @@ pub(super) fn texts(array: &ArrayRef, target: Target<'_>) -> Result<Put> {
         _ if target.pg_type.length == 4 => return Err(no_binary()),
         _ => put_plain,
     };
-    Ok(match array.data_type() {
+    Ok(each_text(array, put))
+}
+
+fn each_text(
+    array: &ArrayRef,
+    put: impl Fn(&str, &mut BytesMut) -> Result<()> + Send + Sync + 'static,
+) -> Put {
+    match array.data_type() {
         DataType::LargeUtf8 => each(array.as_string::<i64>().clone(), put),
         DataType::Utf8View => each(array.as_string_view().clone(), put),
         _ => each(array.as_string::<i32>().clone(), put),
-    })
+    }
 }
 
 fn no_binary() -> Error {
     Error::unsupported("this type has no binary format here").with_hint("Ask for text.")
 }
 
-fn each<A>(array: A, put: fn(&str, &mut BytesMut) -> Result<()>) -> Put
+fn each<A>(array: A, put: impl Fn(&str, &mut BytesMut) -> Result<()> + Send + Sync + 'static) -> Put
 where
     A: Array + 'static,
     for<'a> &'a A: StringArrayType<'a>,
@@ -54,6 +67,12 @@ where
 fn put_plain(text: &str, out: &mut BytesMut) -> Result<()> {
     out.put_slice(text.as_bytes());
     Ok(())
+}
+
+/// A text with blanks behind it up to so many characters.
+fn put_padded(text: &str, length: usize, out: &mut BytesMut) {
+    out.put_slice(text.as_bytes());
+    out.put_bytes(b' ', length.saturating_sub(text.chars().count()));
 }
 
 fn put_uuid(text: &str, out: &mut BytesMut) -> Result<()> {

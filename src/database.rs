@@ -28,6 +28,7 @@ use crate::catalog::decimal_literal::DecimalLiteralRule;
 use crate::catalog::dml::{DmlPlanner, PartSubqueriesRule};
 use crate::catalog::enums::{self, EnumRule};
 use crate::catalog::in_list::InListRule;
+use crate::catalog::json::rule::JsonRule;
 use crate::catalog::json::{self, JsonPlanner};
 use crate::catalog::keys::know_functions;
 use crate::catalog::math::check_domains;
@@ -305,6 +306,7 @@ impl Database {
         analyzer.rules.insert(0, Arc::new(NamedResultRule));
         analyzer.rules.insert(0, Arc::new(EnumRule));
         analyzer.rules.insert(0, Arc::new(BlankPaddedRule));
+        analyzer.rules.insert(0, Arc::new(JsonRule));
         let access = AccessRule::new(Arc::clone(&engine), Arc::clone(user));
         analyzer.rules.insert(0, Arc::new(access));
         let physical = builder

@@ -11,7 +11,7 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, Volatility};
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::{blank_padded, enums};
+use super::typed::in_expression;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 
@@ -49,8 +49,7 @@ impl Checks {
         for check in checks {
             let expr = state.create_logical_expr(&check.condition, &schema)?;
             are_immutable &= !expr.exists(|e| Ok(changes_with_time(e)))?;
-            let expr = enums::in_expression(expr, &schema)?;
-            let expr = blank_padded::in_expression(expr, &schema)?;
+            let expr = in_expression(expr, &schema)?;
             let expr = state.create_physical_expr(expr, &schema)?;
             conditions.push((check.name.clone(), expr));
         }

@@ -1,17 +1,23 @@
 //! JSON as PostgreSQL works with it: `m -> 'k'`, `m ->> 'k'`, `m #>> '{a,0}'`, `m @> '{"k": 1}'`, `m ? 'k'`, `m || n`,
 //! `m - 'k'`, and functions.
 //!
-//! JSON is kept as text. A function reads the text of each row, walks it, and writes what it finds as PostgreSQL
-//! writes `jsonb`: keys in order, a blank behind each comma and colon. `json` and `jsonb` are one here.
+//! Both types are kept as text. `jsonb` is read when it is stored, and written anew: keys in order and each once, a blank
+//! behind each comma and colon, numbers as NUMERIC writes them ([`read_json`], [`write_json`]). `json` stays as it was
+//! written, and so do its parts ([`raw_members`]). A function reads the text of each row, and gives JSON of the type of its
+//! name; an operator that of its left side. `jsonb` is compared by keys ([`rule`]), `json` not at all.
 
 mod build;
 mod change;
 mod function;
+mod key;
+mod raw;
+mod read;
+pub(crate) mod rule;
 mod value;
 
 use std::sync::Arc;
 
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
@@ -19,7 +25,9 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use self::build::BuildFunction;
 use self::function::{JsonFunction, Kind};
-pub use self::value::{plain as plain_text, read as read_json, write as write_json};
+pub use self::raw::text as raw_text;
+pub use self::read::{items as raw_items, members as raw_members, read as read_json};
+pub use self::value::{Value, plain as plain_text, write as write_json};
 use crate::storage::schema::SQL_TYPE_KEY;
 
 /// The functions, under the names of both types.
@@ -74,21 +82,36 @@ impl ExprPlanner for JsonPlanner {
             true => (expr.right, expr.left),
             false => (expr.left, expr.right),
         };
-        let function = Arc::new(ScalarUDF::new_from_impl(JsonFunction::of(kind)));
+        let is_json = is_named(&left, schema, "json");
+        let function = Arc::new(ScalarUDF::new_from_impl(JsonFunction::of(kind, is_json)));
         Ok(PlannerResult::Planned(function.call(vec![left, right])))
     }
 }
 
 /// Whether the type is JSON by name: texts have operators of the same names.
 fn is_declared(expr: &Expr, schema: &DFSchema) -> bool {
-    let is_json = |field: &Field| match field.metadata().get(SQL_TYPE_KEY) {
-        Some(name) => name == "json" || name == "jsonb",
-        None => false,
+    is_named(expr, schema, "json") || is_named(expr, schema, "jsonb")
+}
+
+/// Whether the type is called so.
+fn is_named(expr: &Expr, schema: &DFSchema, name: &str) -> bool {
+    let is_named = |field: &Field| {
+        field
+            .metadata()
+            .get(SQL_TYPE_KEY)
+            .is_some_and(|n| n == name)
     };
     match expr {
-        Expr::Cast(cast) => is_json(&cast.field),
+        Expr::Cast(cast) => is_named(&cast.field),
         expr => expr
             .to_field(schema)
-            .is_ok_and(|(_, field)| is_json(&field)),
+            .is_ok_and(|(_, field)| is_named(&field)),
     }
+}
+
+/// A field of `jsonb`, or of `json`.
+pub(crate) fn json_field(name: &str, is_binary: bool) -> Field {
+    let json = if is_binary { "jsonb" } else { "json" };
+    let metadata = [(SQL_TYPE_KEY.to_string(), json.to_string())];
+    Field::new(name, DataType::Utf8, true).with_metadata(metadata.into())
 }

@@ -13,7 +13,7 @@ use super::parser::fold;
 use super::session::Planning;
 use super::statement::CheckDefinition;
 use super::walk;
-use crate::catalog::{blank_padded, enums};
+use crate::catalog::typed::in_expression;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::schema::{Check, CollectionSchema, FieldId};
 
@@ -30,8 +30,7 @@ pub(super) fn add(
 ) -> Result<()> {
     let row = DFSchema::try_from(schema.arrow_schema())?;
     let (written, condition) = planned(planning, &definition.condition, &row)?;
-    let condition = enums::in_expression(condition, &row)?;
-    let condition = blank_padded::in_expression(condition, &row)?;
+    let condition = in_expression(condition, &row)?;
     check_condition(&condition, &row)?;
     let columns: Vec<FieldId> = columns_of(&condition, schema);
     let name = match &definition.name {

@@ -11,7 +11,6 @@ use super::names::SearchPath;
 use super::parser::{fold, name_parts};
 use super::statement::{ColumnDefinition, CreateCollection, KeyItem};
 use super::type_names::TypeNames;
-use crate::catalog::blank_padded::{is_blank_padded, length_of};
 use crate::catalog::pg_type::{list_element, seconds_digits};
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
@@ -431,7 +430,6 @@ pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
         D::Float16 | D::Float32 => C::Real,
         D::Float64 => C::Double,
         D::Decimal128(p, s) if *s >= 0 => C::Numeric(*p, *s),
-        D::Utf8 | D::Utf8View | D::LargeUtf8 if is_blank_padded(field) => C::Char(length_of(field)),
         D::Utf8 | D::Utf8View | D::LargeUtf8 | D::Null => C::Text,
         D::Binary | D::BinaryView | D::LargeBinary | D::FixedSizeBinary(_) => C::Bytea,
         D::Date32 | D::Date64 => C::Date,
@@ -460,10 +458,17 @@ pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
 fn text_type(named: PgType) -> Option<ColumnType> {
     Some(match named.oid {
         oid::UUID => ColumnType::Uuid,
-        oid::JSON | oid::JSONB => ColumnType::Json,
-        oid::VARCHAR => ColumnType::Varchar(named.typmod.checked_sub(4)?.try_into().ok()?),
+        oid::JSON => ColumnType::Json,
+        oid::JSONB => ColumnType::Jsonb,
+        oid::VARCHAR => ColumnType::Varchar(length(named)?),
+        oid::BPCHAR => ColumnType::Char(length(named)),
         _ => return None,
     })
+}
+
+/// The `n` of `varchar(n)`, which its modifier has with four more.
+fn length(named: PgType) -> Option<u32> {
+    u32::try_from(named.typmod.checked_sub(4)?).ok()
 }
 
 fn no_column_type(field: &arrow::datatypes::Field) -> Error {

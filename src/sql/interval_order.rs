@@ -19,11 +19,11 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::{
-    AggregateFunction, AggregateFunctionParams, Between, Case, InList, WindowFunctionParams,
+    AggregateFunction, AggregateFunctionParams, Between, Case, InList,
 };
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, SortExpr, Window,
-    WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition, cast,
+    Expr, ExprSchemable, LogicalPlan, Window, WindowFrame, WindowFrameBound, WindowFrameUnits,
+    WindowFunctionDefinition, cast,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -31,6 +31,7 @@ use super::format::read_texts;
 use super::functions::{INTERVAL, interval_length, length_of};
 use super::interval_total::IntervalTotal;
 use crate::catalog::expressions::rewrite_expressions;
+use crate::catalog::order_key::OrderKey;
 use crate::catalog::zone::Zone;
 use crate::error::Error;
 
@@ -49,22 +50,14 @@ impl AnalyzerRule for IntervalOrderRule {
     }
 }
 
+/// Intervals by their lengths.
+const BY_LENGTH: OrderKey = OrderKey {
+    is_of: |field| field.data_type() == &INTERVAL,
+    key: interval_length,
+};
+
 fn is_interval(expr: &Expr, schema: &dyn ExprSchema) -> bool {
     expr.get_type(schema).is_ok_and(|t| t == INTERVAL)
-}
-
-/// What the expression is compared by.
-fn key(expr: Expr, schema: &dyn ExprSchema) -> Expr {
-    match is_interval(&expr, schema) {
-        true => interval_length(expr),
-        false => expr,
-    }
-}
-
-fn sort_keys(sort: &mut [SortExpr], schema: &DFSchema) {
-    for by in sort {
-        by.expr = key(std::mem::take(&mut by.expr), schema);
-    }
 }
 
 fn concerns(expr: &Expr) -> bool {
@@ -121,19 +114,12 @@ fn in_expression(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
                 call.fun = WindowFunctionDefinition::AggregateUDF(inner);
             }
             if !has_offsets(&call.params.window_frame) {
-                window_keys(&mut call.params, schema);
+                BY_LENGTH.window_keys(&mut call.params, schema);
             }
         }
         _ => return Transformed::no(expr),
     }
     Transformed::yes(expr)
-}
-
-fn window_keys(params: &mut WindowFunctionParams, schema: &DFSchema) {
-    sort_keys(&mut params.order_by, schema);
-    for by in &mut params.partition_by {
-        *by = key(std::mem::take(by), schema);
-    }
 }
 
 /// Makes lengths of intervals that are sorted by and of how far a frame reaches from them, and intervals of the texts that
@@ -214,7 +200,7 @@ fn in_frame(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         };
         (frame.start_bound, frame.end_bound) = (start, end);
     }
-    window_keys(params, schema);
+    BY_LENGTH.window_keys(params, schema);
     Transformed::yes(expr)
 }
 
@@ -250,7 +236,7 @@ fn has_offsets(frame: &WindowFrame) -> bool {
 }
 
 fn in_aggregate(call: &mut AggregateFunction, schema: &DFSchema) {
-    sort_keys(&mut call.params.order_by, schema);
+    BY_LENGTH.sort_keys(&mut call.params.order_by, schema);
     let [value] = call.params.args.as_slice() else {
         return;
     };
@@ -275,82 +261,10 @@ fn in_aggregate(call: &mut AggregateFunction, schema: &DFSchema) {
 }
 
 fn in_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    Ok(Transformed::yes(match plan {
-        LogicalPlan::Sort(mut sort) => {
-            sort_keys(&mut sort.expr, sort.input.schema());
-            LogicalPlan::Sort(sort)
-        }
-        LogicalPlan::Distinct(Distinct::On(mut distinct)) => {
-            let schema = distinct.input.schema();
-            let on = distinct.on_expr.into_iter();
-            distinct.on_expr = on.map(|expr| key(expr, schema)).collect();
-            if let Some(sort) = &mut distinct.sort_expr {
-                sort_keys(sort, schema);
-            }
-            LogicalPlan::Distinct(Distinct::On(distinct))
-        }
-        LogicalPlan::Distinct(Distinct::All(input)) if holds_interval(input.schema()) => {
-            let columns = input.schema().columns().into_iter().map(Expr::Column);
-            let columns = columns.collect();
-            grouped(Aggregate::try_new(input, columns, Vec::new())?)?
-        }
-        LogicalPlan::Aggregate(aggregate) if groups_intervals(&aggregate) => grouped(aggregate)?,
-        LogicalPlan::Join(mut join) => {
-            for (left, right) in &mut join.on {
-                *left = key(std::mem::take(left), join.left.schema());
-                *right = key(std::mem::take(right), join.right.schema());
-            }
-            LogicalPlan::Join(join)
-        }
-        LogicalPlan::Window(window) => {
-            refuse_extremes(&window)?;
-            LogicalPlan::Window(window)
-        }
-        plan => return Ok(Transformed::no(plan)),
-    }))
-}
-
-fn holds_interval(schema: &DFSchema) -> bool {
-    let mut fields = schema.fields().iter();
-    fields.any(|field| field.data_type() == &INTERVAL)
-}
-
-fn groups_intervals(aggregate: &Aggregate) -> bool {
-    let schema = aggregate.input.schema();
-    let groups = &aggregate.group_expr;
-    !groups.iter().any(|e| matches!(e, Expr::GroupingSet(_)))
-        && groups.iter().any(|e| is_interval(e, schema))
-}
-
-/// The rows by the lengths of their intervals, each group with the first interval in it.
-fn grouped(aggregate: Aggregate) -> Result<LogicalPlan> {
-    let input = aggregate.input;
-    let groups = aggregate.group_expr.len();
-    let mut places: Vec<usize> = (0..groups + aggregate.aggr_expr.len()).collect();
-    let mut group_expr = Vec::with_capacity(groups);
-    let mut aggr_expr = aggregate.aggr_expr;
-    for (place, expr) in aggregate.group_expr.into_iter().enumerate() {
-        if !is_interval(&expr, input.schema()) {
-            group_expr.push(expr);
-            continue;
-        }
-        group_expr.push(interval_length(expr.clone()).alias(format!("__length_{place}")));
-        places[place] = groups + aggr_expr.len();
-        let first = first_value_udaf().call(vec![expr]);
-        aggr_expr.push(first.alias(format!("__interval_{place}")));
+    if let LogicalPlan::Window(window) = &plan {
+        refuse_extremes(window)?;
     }
-    let by_length = Aggregate::try_new(input, group_expr, aggr_expr)?;
-    let columns = by_length.schema.columns();
-    let shown = places.into_iter().zip(aggregate.schema.iter());
-    let shown: Vec<Expr> = shown
-        .map(|(place, (table, field))| {
-            let column = Expr::Column(columns[place].clone());
-            column.alias_qualified(table.cloned(), field.name())
-        })
-        .collect();
-    LogicalPlanBuilder::from(LogicalPlan::Aggregate(by_length))
-        .project(shown)?
-        .build()
+    BY_LENGTH.in_plan(plan)
 }
 
 /// # Errors

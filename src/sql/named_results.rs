@@ -12,10 +12,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Case, Placeholder, ScalarFunction};
-use datafusion::logical_expr::{
-    Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Projection, ReturnFieldArgs,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
-};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Projection};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::aggregates;
@@ -23,7 +20,7 @@ use super::format::{oid, type_of};
 use super::text_output::is_cast_to_text;
 use crate::catalog::expressions::{holds, retype};
 use crate::catalog::pg_type::list_element;
-use crate::error::Error;
+use crate::catalog::typed::typed;
 use crate::storage::enum_type::is_enum;
 use crate::storage::schema::SQL_TYPE_KEY;
 
@@ -98,7 +95,7 @@ fn with_texts(plan: LogicalPlan) -> Result<LogicalPlan> {
     let exprs = projection.expr.iter().zip(projection.schema.iter());
     let exprs = exprs.map(|(expr, (table, field))| match names_type(expr) {
         true => {
-            let text = typed(without_alias(expr).clone(), Arc::new(plain_text()));
+            let text = typed(without_alias(expr).clone(), &plain_text());
             text.alias_qualified(table.cloned(), field.name())
         }
         false => expr.clone(),
@@ -141,7 +138,7 @@ fn in_case(mut case: Case, schema: &DFSchema) -> Transformed<Expr> {
     for result in results.chain(&mut case.else_expr) {
         **result = beside(std::mem::take(result.as_mut()), &of);
     }
-    Transformed::yes(typed(Expr::Case(case), of))
+    Transformed::yes(typed(Expr::Case(case), &of))
 }
 
 fn in_call(mut call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
@@ -154,7 +151,7 @@ fn in_call(mut call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
     };
     let args = std::mem::take(&mut call.args);
     call.args = args.into_iter().map(|arg| beside(arg, &of)).collect();
-    Transformed::yes(typed(Expr::ScalarFunction(call), of))
+    Transformed::yes(typed(Expr::ScalarFunction(call), &of))
 }
 
 /// An element of an array, or a part of it.
@@ -171,7 +168,7 @@ fn of_array(call: ScalarFunction, schema: &DFSchema) -> Transformed<Expr> {
         _ => element_of(&array),
     });
     match of {
-        Some(of) => Transformed::yes(typed(Expr::ScalarFunction(call), of)),
+        Some(of) => Transformed::yes(typed(Expr::ScalarFunction(call), &of)),
         None => Transformed::no(Expr::ScalarFunction(call)),
     }
 }
@@ -263,63 +260,4 @@ fn beside(expr: Expr, of: &FieldRef) -> Expr {
         }
         other => other,
     }
-}
-
-/// The value as one of the field's type; as a plain text where it has no name.
-pub(super) fn typed(expr: Expr, of: FieldRef) -> Expr {
-    ScalarUDF::new_from_impl(Typed::new(&of)).call(vec![expr])
-}
-
-/// A value as it is, of a type that its field did not tell.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Typed {
-    name: String,
-    signature: Signature,
-}
-
-impl Typed {
-    fn new(of: &Field) -> Self {
-        let name = of.metadata().get(SQL_TYPE_KEY).cloned();
-        Self {
-            name: name.unwrap_or_default(),
-            signature: Signature::any(1, Volatility::Immutable),
-        }
-    }
-}
-
-impl ScalarUDFImpl for Typed {
-    fn name(&self) -> &str {
-        "typed"
-    }
-
-    fn signature(&self) -> &Signature {
-        &self.signature
-    }
-
-    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
-        let [of] = types else {
-            return Err(one_value());
-        };
-        Ok(of.clone())
-    }
-
-    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let [of] = args.arg_fields else {
-            return Err(one_value());
-        };
-        let field = Field::new(self.name(), of.data_type().clone(), of.is_nullable());
-        if self.name.is_empty() {
-            return Ok(Arc::new(field));
-        }
-        let metadata = [(SQL_TYPE_KEY.to_string(), self.name.clone())];
-        Ok(Arc::new(field.with_metadata(metadata.into())))
-    }
-
-    fn invoke_with_args(&self, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        args.args.pop().ok_or_else(one_value)
-    }
-}
-
-fn one_value() -> datafusion::error::DataFusionError {
-    Error::internal("typed takes one value").into()
 }

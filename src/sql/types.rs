@@ -57,7 +57,8 @@ pub fn column_type(data_type: &DataType) -> Result<ColumnType> {
         } => in_seconds(C::Interval, *precision),
         D::Bytea | D::Bytes(_) | D::Blob(_) | D::Varbinary(_) | D::Binary(_) => C::Bytea,
         D::Uuid => C::Uuid,
-        D::JSON | D::JSONB => C::Json,
+        D::JSON => C::Json,
+        D::JSONB => C::Jsonb,
         D::Array(
             ArrayElemTypeDef::SquareBracket(inner, _)
             | ArrayElemTypeDef::AngleBracket(inner)
@@ -236,7 +237,8 @@ mod tests {
             ("timestamptz(0)", ColumnType::TimestampTz.rounded(0)),
             ("time(9)", ColumnType::Time.rounded(6)),
             ("interval(2)", ColumnType::Interval.rounded(2)),
-            ("jsonb", ColumnType::Json),
+            ("json", ColumnType::Json),
+            ("jsonb", ColumnType::Jsonb),
             ("VECTOR(768)", ColumnType::Vector(768)),
             ("halfvec(3)", ColumnType::HalfVec(3)),
             ("bit", BitType::try_new(false, 1).unwrap().into()),

@@ -103,6 +103,8 @@ pub enum ColumnType {
     Uuid,
     /// JSON, kept as its text
     Json,
+    /// JSONB, kept as its one spelling
+    Jsonb,
     /// VECTOR(n): n 32-bit floats
     Vector(u32),
     /// HALFVEC(n): n 16-bit floats
@@ -163,9 +165,8 @@ impl ColumnType {
             Self::Real => DataType::Float32,
             Self::Double => DataType::Float64,
             Self::Numeric(precision, scale) => DataType::Decimal128(*precision, *scale),
-            Self::Text | Self::Varchar(_) | Self::Char(_) | Self::Uuid | Self::Json => {
-                DataType::Utf8
-            }
+            Self::Text | Self::Varchar(_) | Self::Char(_) | Self::Uuid => DataType::Utf8,
+            Self::Json | Self::Jsonb => DataType::Utf8,
             Self::Bit { .. } | Self::SparseVec(_) | Self::Enum(_) => DataType::Utf8,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -227,7 +228,11 @@ impl ColumnType {
 
     /// Whether a collection can be clustered by the column.
     pub fn is_clusterable(&self) -> bool {
-        self.is_scalar() && !matches!(self, Self::Json | Self::Bytea | Self::SparseVec(_))
+        self.is_scalar()
+            && !matches!(
+                self.base(),
+                Self::Json | Self::Jsonb | Self::Bytea | Self::SparseVec(_)
+            )
     }
 }
 
@@ -260,6 +265,7 @@ impl fmt::Display for ColumnType {
             Self::Bytea => f.write_str("bytea"),
             Self::Uuid => f.write_str("uuid"),
             Self::Json => f.write_str("json"),
+            Self::Jsonb => f.write_str("jsonb"),
             Self::Vector(n) => write!(f, "vector({n})"),
             Self::HalfVec(n) => write!(f, "halfvec({n})"),
             Self::Bit { varying, length } => {

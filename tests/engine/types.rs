@@ -134,6 +134,90 @@ async fn intervals_are_stored_and_copied_in_the_binary_format() {
     server.stop().await;
 }
 
+/// A value as it is on the wire.
+#[derive(Debug, PartialEq, Clone)]
+struct Raw(Vec<u8>);
+
+impl ToSql for Raw {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.put_slice(&self.0);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Raw {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(raw.to_vec()))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_jsonb_and_characters_have_types_of_their_own() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    for table in ["doc", "copied"] {
+        let script = format!("CREATE TABLE {table} (j JSON, b JSONB, c CHAR(4), bs JSONB[])");
+        client.batch_execute(&script).await.unwrap();
+    }
+    let insert = client.prepare("INSERT INTO doc VALUES ($1, $2, $3, '{\"{}\"}')");
+    let insert = insert.await.unwrap();
+    assert_eq!(insert.params(), [Type::JSON, Type::JSONB, Type::BPCHAR]);
+    let raw = |text: &str| Raw(text.as_bytes().to_vec());
+    let (j, b) = (raw("{\"b\":1,  \"a\":2}"), raw("\x01{\"b\":1,  \"a\":2}"));
+    let (short, newer) = (raw("ab "), raw("\x02{}"));
+    let inserted = client.execute(&insert, &[&j, &b, &short]).await;
+    assert_eq!(inserted.unwrap(), 1);
+    let refused = client.execute(&insert, &[&j, &newer, &short]).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code().unwrap().code(), "22P03");
+    let check = async |table: &str| {
+        let all = format!("SELECT j, b, c, b -> 'a', j -> 'a', bs FROM {table}");
+        let all = client.prepare(&all).await.unwrap();
+        let types: Vec<&Type> = all.columns().iter().map(|c| c.type_()).collect();
+        let (json, jsonb, array) = (&Type::JSON, &Type::JSONB, &Type::JSONB_ARRAY);
+        assert_eq!(types, [json, jsonb, &Type::BPCHAR, jsonb, json, array]);
+        let row = client.query_one(&all, &[]).await.unwrap();
+        let found: Vec<Raw> = (0..5).map(|at| row.get(at)).collect();
+        let normal = raw("\x01{\"a\": 2, \"b\": 1}");
+        assert_eq!(
+            found,
+            [j.clone(), normal, raw("ab  "), raw("\x012"), raw("2")]
+        );
+    };
+    check("doc").await;
+    for format in ["binary", "csv", "text"] {
+        let out = format!("COPY doc TO STDOUT (FORMAT {format})");
+        let out = client.copy_out(&out).await.unwrap();
+        let bytes: Vec<Bytes> = out.try_collect().await.unwrap();
+        let copy = format!("COPY copied FROM STDIN (FORMAT {format})");
+        let sink = client.copy_in::<_, Bytes>(&copy).await.unwrap();
+        let mut sink = Box::pin(sink);
+        for piece in bytes {
+            sink.send(piece).await.unwrap();
+        }
+        assert_eq!(sink.as_mut().finish().await.unwrap(), 1, "{format}");
+        check("copied").await;
+        client.batch_execute("DELETE FROM copied").await.unwrap();
+    }
+    let equal = client.prepare("SELECT count(*) FROM doc WHERE b = $1 AND c = $2");
+    let equal = equal.await.unwrap();
+    assert_eq!(equal.params(), [Type::JSONB, Type::BPCHAR]);
+    let longer = raw("ab    ");
+    let one = client.query_one(&equal, &[&b, &longer]).await.unwrap();
+    assert_eq!(one.get::<_, i64>(0), 1);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_find_enums_and_their_arrays_in_the_catalogs() {
     let server = TestServer::start().await;

@@ -14,12 +14,13 @@ use arrow::datatypes::{
     Int32Type, Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType,
     TimestampMicrosecondType,
 };
-use shelfmark_udfs::{BitType, SparseType, VectorError, to_sparse};
+use shelfmark_udfs::{BitType, SparseType, to_sparse};
 
 use super::error::{RowError, shorten};
 use super::number::to_number;
 use super::precision::round_seconds;
 use super::{datetime, interval, list, moment, output, parse};
+use crate::catalog::json::{read_json, write_json};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::enum_type::{EnumType, unknown_label};
@@ -84,7 +85,7 @@ fn is_assignable(source: &DataType, target: &ColumnType) -> bool {
         C::Bit { .. } | C::Enum(_) => false,
         C::SparseVec(_) => list::element_type(source).is_some_and(DataType::is_numeric),
         C::Uuid => bytes,
-        C::Json => source.is_nested(),
+        C::Json | C::Jsonb => source.is_nested(),
         C::Vector(_) | C::HalfVec(_) => list::element_type(source)
             .is_some_and(|element| element.is_numeric() || element.is_null()),
         C::Array(inner) => {
@@ -136,6 +137,7 @@ pub(super) fn to_type(
         C::Real | C::Double | C::Numeric(..) => to_number(&source, target),
         C::Text | C::Varchar(_) | C::Char(_) => read_text(&output::text_of(&source)?, target, zone),
         C::Json => Ok(Arc::new(output::json_of(&source)?)),
+        C::Jsonb => read_text(&output::json_of(&source)?, target, zone),
         C::Bytea => Ok(source),
         C::Uuid => uuid_from_bytes(source.as_binary::<i32>()),
         C::Date | C::Time | C::Timestamp | C::TimestampTz => {
@@ -254,6 +256,7 @@ pub fn read_text(
         C::Varchar(n) => limited(texts, |text| parse::varchar(text, *n)),
         C::Char(n) => limited(texts, |text| parse::character(text, *n)),
         C::Json => checked(texts, parse::json),
+        C::Jsonb => respelled(texts, |text| Ok(write_json(&read_json(text)?))),
         C::Uuid => {
             let mut builder = StringBuilder::with_capacity(texts.len(), texts.len() * 36);
             for (row, text) in texts.iter().enumerate() {
@@ -273,12 +276,18 @@ pub fn read_text(
         C::Bit { varying, length } => {
             let (varying, length) = (*varying, *length);
             let target = BitType { varying, length };
-            spelled(texts, |text| Ok(target.read(text)?.into_owned()))
+            respelled(texts, |text| {
+                let bits = target.read(text).map_err(|e| Error::from_vector(&e))?;
+                Ok(bits.into_owned())
+            })
         }
         C::SparseVec(dimension) => {
             let dimension = *dimension;
             let target = SparseType { dimension };
-            spelled(texts, |text| Ok(target.read(text)?.to_string()))
+            respelled(texts, |text| {
+                let vector = target.read(text).map_err(|e| Error::from_vector(&e))?;
+                Ok(vector.to_string())
+            })
         }
         C::Enum(of) => labels(texts, of),
         C::Vector(_) | C::HalfVec(_) => list::vector_from_text(texts, target),
@@ -314,15 +323,15 @@ fn limited(
     Ok(Arc::new(kept.collect::<StringArray>()))
 }
 
-/// Bit strings or sparse vectors in their one spelling.
-fn spelled(
+/// Bit strings, sparse vectors or JSON in their one spelling.
+fn respelled(
     texts: &StringArray,
-    spell: impl Fn(&str) -> Result<String, VectorError>,
+    spell: impl Fn(&str) -> Result<String>,
 ) -> Result<ArrayRef, RowError> {
     let mut builder = StringBuilder::with_capacity(texts.len(), texts.values().len());
     for (row, text) in texts.iter().enumerate() {
         let spelled = text.map(&spell).transpose();
-        builder.append_option(spelled.map_err(|e| RowError::new(row, Error::from_vector(&e)))?);
+        builder.append_option(spelled.map_err(|e| RowError::new(row, e))?);
     }
     Ok(Arc::new(builder.finish()))
 }

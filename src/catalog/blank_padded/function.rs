@@ -16,11 +16,6 @@ use crate::error::{Error, sqlstate};
 /// Blanks of the values of one batch that may be written.
 const BATCH_BYTES_MAX: usize = 1 << 30;
 
-/// The value as a text, without the blanks that it is kept without.
-pub(super) fn as_text(value: Expr) -> Expr {
-    call(Operation::Text, value)
-}
-
 /// A text without the blanks behind it.
 pub(super) fn trimmed(text: Expr) -> Expr {
     call(Operation::Trimmed, text)
@@ -41,7 +36,6 @@ fn call(operation: Operation, value: Expr) -> Expr {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Operation {
-    Text,
     Trimmed,
     Padded(u32),
 }
@@ -57,7 +51,6 @@ impl BlankFunction {
         let texts = cast(values, &DataType::Utf8)?;
         let values = texts.as_string::<i32>();
         Ok(match self.operation {
-            Operation::Text => texts,
             Operation::Trimmed => {
                 let trimmed = values.iter().map(|text| Some(text?.trim_end_matches(' ')));
                 Arc::new(trimmed.collect::<StringArray>())
@@ -93,7 +86,6 @@ fn padded_texts(values: &StringArray, length: usize) -> Result<StringArray> {
 impl ScalarUDFImpl for BlankFunction {
     fn name(&self) -> &str {
         match self.operation {
-            Operation::Text => "bpchar_text",
             Operation::Trimmed => "bpchar_in",
             Operation::Padded(_) => "bpchar_out",
         }

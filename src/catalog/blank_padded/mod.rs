@@ -7,20 +7,23 @@
 
 mod function;
 
-use arrow::datatypes::Field;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{InList, ScalarFunction};
+use datafusion::logical_expr::expr::{InList, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{
     Between, BinaryExpr, Case, Cast, Expr, ExprSchemable, Like, LogicalPlan, Operator,
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use self::function::{as_text, padded, trimmed};
+use self::function::{padded, trimmed};
 use crate::catalog::expressions::{casts_to, mentions, retype};
 use crate::catalog::pg_type::{characters, oid, type_of};
-use crate::storage::schema::SQL_TYPE_KEY;
+use crate::catalog::typed::as_text;
+use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
 
 /// Functions that take a value as it is shown.
 const SHOWN: [&str; 11] = [
@@ -157,6 +160,11 @@ fn compare<'e>(parts: impl IntoIterator<Item = &'e mut Expr>, schema: &DFSchema)
         if let Expr::Literal(ScalarValue::Utf8(Some(text)), None) = part {
             text.truncate(text.trim_end_matches(' ').len());
             changed = true;
+        } else if let Expr::Placeholder(Placeholder { field, .. }) = part
+            && field.is_none()
+        {
+            *field = Some(Arc::new(any_length()));
+            changed = true;
         } else if told(part, schema, |f| {
             (type_of(f).oid == oid::VARCHAR).then_some(())
         })
@@ -167,6 +175,12 @@ fn compare<'e>(parts: impl IntoIterator<Item = &'e mut Expr>, schema: &DFSchema)
         }
     }
     changed
+}
+
+/// A field of the type without a length.
+fn any_length() -> Field {
+    let metadata = [(SQL_TYPE_KEY.to_string(), ColumnType::Char(None).sql_type())];
+    Field::new("", DataType::Utf8, true).with_metadata(metadata.into())
 }
 
 /// Puts blanks behind a value of the type, as it is shown; whether it is one.

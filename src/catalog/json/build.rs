@@ -16,13 +16,14 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature,
     Volatility,
 };
-use serde_json::Value;
 use shelfmark_udfs::VectorType;
 
-use super::value::{read, write};
+use super::json_field;
+use super::read::read;
+use super::value::{put_string, write};
 use crate::catalog::assign::text_of;
 use crate::error::{Error, sqlstate};
-use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
+use crate::storage::schema::SQL_TYPE_KEY;
 
 /// What is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -170,11 +171,9 @@ impl ScalarUDFImpl for BuildFunction {
     }
 
     fn return_field_from_args(&self, _: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let field = Field::new(self.name, DataType::Utf8, true);
-        let json = [(SQL_TYPE_KEY.to_string(), ColumnType::Json.to_string())];
         Ok(Arc::new(match self.made {
-            Made::Member => field,
-            _ => field.with_metadata(json.into()),
+            Made::Member => Field::new(self.name, DataType::Utf8, true),
+            _ => json_field(self.name, self.binary),
         }))
     }
 
@@ -265,9 +264,10 @@ struct Argument {
 
 impl Argument {
     fn new(array: ArrayRef, field: &Field) -> Result<Self, Error> {
-        let json = ColumnType::Json.to_string();
+        let named = field.metadata().get(SQL_TYPE_KEY);
+        let is_json = named.is_some_and(|name| matches!(name.as_str(), "json" | "jsonb"));
         let form = match array.data_type() {
-            _ if field.metadata().get(SQL_TYPE_KEY) == Some(&json) => Form::Plain,
+            _ if is_json => Form::Plain,
             data_type if VectorType::of(data_type).is_some() => Form::String,
             DataType::Boolean | DataType::Decimal128(..) | DataType::Decimal256(..) => Form::Plain,
             data_type if data_type.is_integer() => Form::Plain,
@@ -336,11 +336,6 @@ impl Argument {
         }
         Ok(())
     }
-}
-
-fn put_string(text: &str, out: &mut String) {
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{}", Value::String(text.to_string()));
 }
 
 fn put_float(array: &ArrayRef, row: usize, out: &mut String) -> Result<(), Error> {

@@ -1,19 +1,13 @@
 //! JSON values made from others: joined, without some of their parts, with new ones.
 
-use std::fmt::Write;
-
-use serde_json::{Map, Value};
-
-use super::value::Step;
+use super::value::{Map, Step, Value, place_in, put_string, write};
+use crate::error::{Error, Result, sqlstate};
 
 /// `a || b`: the members of both objects, those of the second where a key is in both; else the items of both, where what
 /// is no array is an array of itself.
 pub(super) fn concat(left: Value, right: Value) -> Value {
     match (left, right) {
-        (Value::Object(mut left), Value::Object(right)) => {
-            left.extend(right);
-            Value::Object(left)
-        }
+        (Value::Object(left), Value::Object(right)) => Value::Object(left.merged(right)),
         (left, right) => {
             let items = |value| match value {
                 Value::Array(items) => items,
@@ -34,7 +28,7 @@ pub(super) fn without(mut value: Value, part: &Step) -> Value {
             items.retain(|item| item.as_str() != Some(text));
         }
         (Value::Array(items), Step::Place(place)) => {
-            if let Some(at) = place_in(items, *place) {
+            if let Some(at) = place_in(items.len(), *place) {
                 items.remove(at);
             }
         }
@@ -71,7 +65,7 @@ pub(super) fn with(mut value: Value, path: &[String], new: Value, creates: bool)
             }
             Value::Array(items) => {
                 let place = last.trim().parse::<i64>().ok();
-                match place.map(|place| (place, place_in(items, place))) {
+                match place.map(|place| (place, place_in(items.len(), place))) {
                     Some((_, Some(at))) => items[at] = new,
                     Some((place, None)) if creates && place < 0 => items.insert(0, new),
                     Some((_, None)) if creates => items.push(new),
@@ -84,13 +78,52 @@ pub(super) fn with(mut value: Value, path: &[String], new: Value, creates: bool)
     value
 }
 
+/// `jsonb_insert`: with another value at the end of a path, before what is there, or behind it where `after` says so. What
+/// is on the way there must be there, and in an object the key must not.
+///
+/// # Errors
+/// 22023 for a key that an object has.
+pub(super) fn inserted(
+    mut value: Value,
+    path: &[String],
+    new: Value,
+    after: bool,
+) -> Result<Value> {
+    if let Some((last, steps)) = path.split_last()
+        && let Some(parent) = find(&mut value, steps)
+    {
+        match parent {
+            Value::Object(map) if map.contains_key(last) => {
+                let message = "cannot replace existing key";
+                let error = Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message);
+                return Err(
+                    error.with_hint("Try using the function jsonb_set to replace key value.")
+                );
+            }
+            Value::Object(map) => map.insert(last.clone(), new),
+            Value::Array(items) => {
+                let place = last.trim().parse::<i64>().ok();
+                match place.map(|place| (place, place_in(items.len(), place))) {
+                    Some((_, Some(at))) => items.insert(at + usize::from(after), new),
+                    Some((place, None)) if place < 0 => items.insert(0, new),
+                    Some((_, None)) => items.push(new),
+                    None => {}
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(value)
+}
+
 /// Without the members of objects that are null, at any depth.
 pub(super) fn strip_nulls(value: Value) -> Value {
     match value {
         Value::Object(map) => {
-            let kept = map.into_iter().filter(|(_, member)| !member.is_null());
+            let members = map.into_members().into_iter();
+            let kept = members.filter(|(_, member)| *member != Value::Null);
             let kept = kept.map(|(key, member)| (key, strip_nulls(member)));
-            Value::Object(kept.collect::<Map<_, _>>())
+            Value::Object(Map::of(kept.collect()))
         }
         Value::Array(items) => Value::Array(items.into_iter().map(strip_nulls).collect()),
         other => other,
@@ -121,22 +154,18 @@ fn put_pretty(value: &Value, depth: usize, text: &mut String) {
             text.push(']');
         }
         Value::Object(map) => {
-            let mut members: Vec<_> = map.iter().collect();
-            members.sort_by_key(|(key, _)| (key.len(), *key));
             text.push('{');
-            for (place, (key, member)) in members.into_iter().enumerate() {
+            for (place, (key, member)) in map.iter().enumerate() {
                 text.push_str(if place > 0 { "," } else { "" });
                 line(depth + 1, text);
-                // Writing to a String cannot fail.
-                let _ = write!(text, "{}: ", Value::String(key.clone()));
+                put_string(key, text);
+                text.push_str(": ");
                 put_pretty(member, depth + 1, text);
             }
             line(depth, text);
             text.push('}');
         }
-        scalar => {
-            let _ = write!(text, "{scalar}");
-        }
+        scalar => text.push_str(&write(scalar)),
     }
 }
 
@@ -144,24 +173,17 @@ fn find<'a>(value: &'a mut Value, path: &[String]) -> Option<&'a mut Value> {
     path.iter().try_fold(value, |value, step| match value {
         Value::Object(map) => map.get_mut(step),
         Value::Array(items) => {
-            let at = place_in(items, step.trim().parse().ok()?)?;
+            let at = place_in(items.len(), step.trim().parse().ok()?)?;
             items.get_mut(at)
         }
         _ => None,
     })
 }
 
-/// The place in an array, which counts from the end when it is negative.
-fn place_in(items: &[Value], place: i64) -> Option<usize> {
-    let from_end = || i64::try_from(items.len()).ok()?.checked_add(place);
-    let place = if place < 0 { from_end()? } else { place };
-    usize::try_from(place).ok().filter(|at| *at < items.len())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::value::{read, write};
+    use super::super::read::read;
     use super::*;
 
     fn path(text: &str) -> Vec<String> {
@@ -208,6 +230,26 @@ mod tests {
             write(&without(read("[7,8]").unwrap(), &Step::Place(-1))),
             "[7]"
         );
+    }
+
+    #[test]
+    fn values_are_inserted_beside_others() {
+        let value = || read(r#"{"a": [0, 1]}"#).unwrap();
+        let new = || Value::Bool(true);
+        for (at, after, expected) in [
+            ("a.1", false, r#"{"a": [0, true, 1]}"#),
+            ("a.1", true, r#"{"a": [0, 1, true]}"#),
+            ("a.-1", false, r#"{"a": [0, true, 1]}"#),
+            ("a.9", false, r#"{"a": [0, 1, true]}"#),
+            ("a.-9", true, r#"{"a": [true, 0, 1]}"#),
+            ("b", false, r#"{"a": [0, 1], "b": true}"#),
+            ("x.y", false, r#"{"a": [0, 1]}"#),
+        ] {
+            let inserted = inserted(value(), &path(at), new(), after).unwrap();
+            assert_eq!(write(&inserted), expected, "{at}");
+        }
+        let error = inserted(value(), &path("a"), new(), false).unwrap_err();
+        assert_eq!(error.sqlstate(), "22023");
     }
 
     #[test]

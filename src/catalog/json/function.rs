@@ -8,13 +8,14 @@ use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use serde_json::Value;
 
-use super::change::{concat, pretty, strip_nulls, with, without, without_path};
-use super::value::{Step, contains, get, has_key, kind, plain, read, walk, write};
+use super::change::{concat, inserted, pretty, strip_nulls, with, without, without_path};
+use super::json_field;
+use super::raw;
+use super::read::read;
+use super::value::{Step, Value, contains, get, has_key, kind, plain, walk, write};
 use crate::catalog::assign::text_of;
 use crate::error::{Error, sqlstate};
-use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
 
 /// What a function does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,13 +34,14 @@ pub(super) enum Kind {
     Delete,
     DeletePath,
     Set,
+    Insert,
     StripNulls,
     Pretty,
 }
 
 impl Kind {
     /// Every function with its names; the first is that of an operator's function.
-    pub(super) const ALL: [(Self, &'static [&'static str]); 16] = [
+    pub(super) const ALL: [(Self, &'static [&'static str]); 17] = [
         (Self::Get, &["jsonb_object_field", "json_object_field"]),
         (
             Self::GetText,
@@ -63,6 +65,7 @@ impl Kind {
         (Self::Delete, &["jsonb_delete"]),
         (Self::DeletePath, &["jsonb_delete_path"]),
         (Self::Set, &["jsonb_set"]),
+        (Self::Insert, &["jsonb_insert"]),
         (Self::StripNulls, &["jsonb_strip_nulls", "json_strip_nulls"]),
         (Self::Pretty, &["jsonb_pretty"]),
     ];
@@ -76,10 +79,10 @@ impl Kind {
     }
 
     fn gives_json(self) -> bool {
-        use Kind::{Concat, Delete, DeletePath, Get, Path, Set, StripNulls};
+        use Kind::{Concat, Delete, DeletePath, Get, Insert, Path, Set, StripNulls};
         matches!(
             self,
-            Get | Path | Concat | Delete | DeletePath | Set | StripNulls
+            Get | Path | Concat | Delete | DeletePath | Set | Insert | StripNulls
         )
     }
 
@@ -90,7 +93,7 @@ impl Kind {
             Self::TypeOf | Self::ArrayLength | Self::StripNulls | Self::Pretty => {
                 one_of(vec![Any(1)])
             }
-            Self::Set => one_of(vec![Any(3), Any(4)]),
+            Self::Set | Self::Insert => one_of(vec![Any(3), Any(4)]),
             Self::Path | Self::PathText => one_of(vec![VariadicAny]),
             _ => one_of(vec![Any(2)]),
         }
@@ -114,10 +117,20 @@ impl JsonFunction {
         }
     }
 
-    /// The function of an operator.
-    pub(super) fn of(kind: Kind) -> Self {
+    /// The function of an operator, of `json` if it has one and `is_json`.
+    pub(super) fn of(kind: Kind, is_json: bool) -> Self {
         let names = Kind::ALL.into_iter().find(|(known, _)| *known == kind);
-        Self::new(names.map_or("jsonb", |(_, names)| names[0]), kind)
+        let names = names.map_or(["jsonb"].as_slice(), |(_, names)| names);
+        let name = match is_json {
+            true => names.last(),
+            false => names.first(),
+        };
+        Self::new(name.unwrap_or(&"jsonb"), kind)
+    }
+
+    /// Whether it is of `jsonb`, not of `json`.
+    fn is_binary(&self) -> bool {
+        self.name.starts_with("jsonb")
     }
 }
 
@@ -135,11 +148,9 @@ impl ScalarUDFImpl for JsonFunction {
     }
 
     fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
-        let field = Field::new(self.name, self.kind.gives(), true);
-        let json = [(SQL_TYPE_KEY.to_string(), ColumnType::Json.to_string())];
         Ok(Arc::new(match self.kind.gives_json() {
-            true => field.with_metadata(json.into()),
-            false => field,
+            true => json_field(self.name, self.is_binary()),
+            false => Field::new(self.name, self.kind.gives(), true),
         }))
     }
 
@@ -151,7 +162,10 @@ impl ScalarUDFImpl for JsonFunction {
             arrays: &arrays,
             rows,
         };
-        Ok(ColumnarValue::Array(call.evaluate(self.kind)?))
+        Ok(ColumnarValue::Array(match self.is_binary() {
+            true => call.evaluate(self.kind)?,
+            false => call.evaluate_as_written(self.kind)?,
+        }))
     }
 }
 
@@ -238,9 +252,97 @@ impl Call<'_> {
                     Some(write(&with(value.clone(), path, new, creates)))
                 })?
             }
+            Kind::Insert => {
+                let paths = Call {
+                    arrays: &self.arrays[..2],
+                    rows: self.rows,
+                };
+                let (paths, new) = (paths.paths()?, self.values_of(2)?);
+                let after = self.arrays.get(3).map(|flags| flags.as_boolean());
+                self.changed(|row, value| {
+                    let after = match after {
+                        Some(flags) if flags.is_null(row) => return Ok(None),
+                        Some(flags) => flags.value(row),
+                        None => false,
+                    };
+                    match (&paths[row], new[row].clone()) {
+                        (Some(path), Some(new)) => {
+                            inserted(value.clone(), path, new, after).map(Some)
+                        }
+                        _ => Ok(None),
+                    }
+                })?
+            }
             Kind::StripNulls => self.texts(|_, value| Some(write(&strip_nulls(value.clone()))))?,
             Kind::Pretty => self.texts(|_, value| Some(pretty(value)))?,
         })
+    }
+
+    /// What functions of `json` give: parts as they are written.
+    fn evaluate_as_written(&self, kind: Kind) -> Result<ArrayRef> {
+        match kind {
+            Kind::Get | Kind::GetText => {
+                let steps = self.steps()?;
+                self.parts(kind == Kind::GetText, |row, text| match &steps[row] {
+                    Some(step) => raw::get(text, step),
+                    None => Ok(None),
+                })
+            }
+            Kind::Path | Kind::PathText => {
+                let paths = self.paths()?;
+                self.parts(kind == Kind::PathText, |row, text| match &paths[row] {
+                    Some(path) => raw::walk(text, path),
+                    None => Ok(None),
+                })
+            }
+            Kind::StripNulls => {
+                let texts = text_of(&self.arrays[0])?;
+                let stripped = texts
+                    .iter()
+                    .map(|text| text.map(raw::strip_nulls).transpose());
+                let stripped: StringArray = stripped.collect::<Result<_, Error>>()?;
+                Ok(Arc::new(stripped))
+            }
+            _ => self.evaluate(kind),
+        }
+    }
+
+    /// A part of each text, `as_text` without quotes.
+    fn parts(
+        &self,
+        as_text: bool,
+        part: impl for<'t> Fn(usize, &'t str) -> Result<Option<&'t str>, Error>,
+    ) -> Result<ArrayRef> {
+        let texts = text_of(&self.arrays[0])?;
+        let mut found: Vec<Option<String>> = Vec::with_capacity(self.rows);
+        for row in 0..self.rows {
+            let part = match texts.is_valid(row) {
+                true => part(row, texts.value(row))?,
+                false => None,
+            };
+            found.push(match part {
+                Some(part) if as_text => raw::text(part)?,
+                part => part.map(str::to_string),
+            });
+        }
+        Ok(Arc::new(StringArray::from(found)))
+    }
+
+    /// What becomes of each value.
+    fn changed(
+        &self,
+        of: impl Fn(usize, &Value) -> Result<Option<Value>, Error>,
+    ) -> Result<ArrayRef> {
+        let mut found: Vec<Option<String>> = Vec::with_capacity(self.rows);
+        self.values(|row, value| {
+            let changed = match value {
+                Some(value) => of(row, value)?,
+                None => None,
+            };
+            found.push(changed.as_ref().map(write));
+            Ok(())
+        })?;
+        Ok(Arc::new(StringArray::from(found)))
     }
 
     /// The JSON of an argument.

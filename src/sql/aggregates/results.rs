@@ -14,8 +14,9 @@ use datafusion::logical_expr::{
 };
 
 use super::string_agg::{StringAgg, joined, record};
+use crate::catalog::typed::typed;
 use crate::sql::format::{oid, type_of};
-use crate::sql::named_results::{is_named, named_like, typed};
+use crate::sql::named_results::{is_named, named_like};
 use crate::sql::text_output::is_cast_to_text;
 
 /// Functions whose result is one of the values.

@@ -5,26 +5,27 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray, StructArray};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue};
-use serde_json::{Map, Value};
 
 use super::Group;
 use super::row::{Call, Kind, Overload, list_of, texts};
-use crate::catalog::json::{plain_text, read_json, write_json};
+use crate::catalog::json::{
+    Value, plain_text, raw_items, raw_members, raw_text, read_json, write_json,
+};
 use crate::error::{Error, sqlstate};
 
-use Kind::{Json, JsonMembers, Jsons, TextMembers, Texts};
+use Kind::{Json, JsonMembers, JsonMembersAsWritten, Jsons, TextMembers, Texts};
 
 pub(super) const FUNCTIONS: Group = &[
     ("jsonb_each", EACH),
-    ("json_each", EACH),
+    ("json_each", EACH_AS_WRITTEN),
     ("jsonb_each_text", EACH_TEXT),
-    ("json_each_text", EACH_TEXT),
+    ("json_each_text", EACH_TEXT_AS_WRITTEN),
     ("jsonb_array_elements", ELEMENTS),
-    ("json_array_elements", ELEMENTS),
+    ("json_array_elements", ELEMENTS_AS_WRITTEN),
     ("jsonb_array_elements_text", ELEMENTS_TEXT),
-    ("json_array_elements_text", ELEMENTS_TEXT),
+    ("json_array_elements_text", ELEMENTS_TEXT_AS_WRITTEN),
     ("jsonb_object_keys", KEYS),
-    ("json_object_keys", KEYS),
+    ("json_object_keys", KEYS_AS_WRITTEN),
 ];
 
 /// Those that give rows.
@@ -55,8 +56,27 @@ const ELEMENTS_TEXT: &[Overload] = &[Overload::new(&[Json], Texts, |call| {
 })];
 const KEYS: &[Overload] = &[Overload::new(&[Json], Texts, keys)];
 
+/// Those of `json` give parts as they are written, in the order that they have there.
+const EACH_AS_WRITTEN: &[Overload] = &[Overload::new(&[Json], JsonMembersAsWritten, |call| {
+    members_as_written(call, as_written)
+})];
+const EACH_TEXT_AS_WRITTEN: &[Overload] = &[Overload::new(&[Json], TextMembers, |call| {
+    members_as_written(call, raw_text)
+})];
+const ELEMENTS_AS_WRITTEN: &[Overload] = &[Overload::new(&[Json], Jsons, |call| {
+    elements_as_written(call, as_written)
+})];
+const ELEMENTS_TEXT_AS_WRITTEN: &[Overload] = &[Overload::new(&[Json], Texts, |call| {
+    elements_as_written(call, raw_text)
+})];
+const KEYS_AS_WRITTEN: &[Overload] = &[Overload::new(&[Json], Texts, keys_as_written)];
+
 fn written(value: &Value) -> Option<String> {
     Some(write_json(value))
+}
+
+fn as_written(part: &str) -> Result<Option<String>, Error> {
+    Ok(Some(part.to_string()))
 }
 
 /// 22023 for JSON of another kind than the function takes.
@@ -64,28 +84,40 @@ fn wrong_kind(message: impl Into<String>) -> datafusion::error::DataFusionError 
     Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).into()
 }
 
-/// The members as `jsonb` keeps them: short keys first.
-fn in_order(object: &Map<String, Value>) -> Vec<(&String, &Value)> {
-    let mut entries: Vec<_> = object.iter().collect();
-    entries.sort_by_key(|(key, _)| (key.len(), *key));
-    entries
-}
-
 fn members(call: &Call<'_>, value_of: fn(&Value) -> Option<String>) -> Result<ScalarValue> {
     let Value::Object(object) = read_json(call.text(0))? else {
         return Err(wrong_kind("cannot call jsonb_each on a non-object"));
     };
+    let entries = object.iter();
+    let entries = entries.map(|(key, value)| (key.to_string(), value_of(value)));
+    records(call, entries.collect())
+}
+
+fn members_as_written(
+    call: &Call<'_>,
+    value_of: fn(&str) -> Result<Option<String>, Error>,
+) -> Result<ScalarValue> {
+    let Some(members) = raw_members(call.text(0))? else {
+        return Err(wrong_kind("cannot call json_each on a non-object"));
+    };
+    let entries = members.into_iter();
+    let entries = entries.map(|(key, value)| Ok((key, value_of(value)?)));
+    records(call, entries.collect::<Result<_, Error>>()?)
+}
+
+/// A list of keys and values.
+fn records(call: &Call<'_>, entries: Vec<(String, Option<String>)>) -> Result<ScalarValue> {
     let DataType::List(element) = call.gives else {
         return call.null();
     };
     let DataType::Struct(fields) = element.data_type() else {
         return call.null();
     };
-    let entries = in_order(&object);
-    let keys: StringArray = entries.iter().map(|(key, _)| Some(key)).collect();
-    let values: StringArray = entries.iter().map(|(_, value)| value_of(value)).collect();
+    let rows = entries.len();
+    let (keys, values): (Vec<String>, Vec<Option<String>>) = entries.into_iter().unzip();
+    let (keys, values) = (StringArray::from(keys), StringArray::from(values));
     let columns: Vec<ArrayRef> = vec![Arc::new(keys), Arc::new(values)];
-    let records = StructArray::try_new_with_length(fields.clone(), columns, None, object.len())?;
+    let records = StructArray::try_new_with_length(fields.clone(), columns, None, rows)?;
     Ok(list_of(Arc::new(records)))
 }
 
@@ -97,15 +129,32 @@ fn elements(call: &Call<'_>, value_of: fn(&Value) -> Option<String>) -> Result<S
     }
 }
 
+fn elements_as_written(
+    call: &Call<'_>,
+    value_of: fn(&str) -> Result<Option<String>, Error>,
+) -> Result<ScalarValue> {
+    match raw_items(call.text(0))? {
+        Some(items) => {
+            let found = items.into_iter().map(value_of);
+            Ok(texts(found.collect::<Result<Vec<_>, Error>>()?))
+        }
+        None => elements(call, written),
+    }
+}
+
 fn keys(call: &Call<'_>) -> Result<ScalarValue> {
     let name = "jsonb_object_keys";
     match read_json(call.text(0))? {
-        Value::Object(object) => {
-            let keys = in_order(&object).into_iter();
-            Ok(texts(keys.map(|(key, _)| Some(key.clone()))))
-        }
+        Value::Object(object) => Ok(texts(object.iter().map(|(key, _)| Some(key.to_string())))),
         Value::Array(_) => Err(wrong_kind(format!("cannot call {name} on an array"))),
         _ => Err(wrong_kind(format!("cannot call {name} on a scalar"))),
+    }
+}
+
+fn keys_as_written(call: &Call<'_>) -> Result<ScalarValue> {
+    match raw_members(call.text(0))? {
+        Some(members) => Ok(texts(members.into_iter().map(|(key, _)| Some(key)))),
+        None => keys(call),
     }
 }
 
@@ -117,7 +166,10 @@ mod tests {
 
     #[test]
     fn texts_of_values_are_plain() {
-        let list = texts([plain_text(&Value::from("a")), plain_text(&Value::Null)]);
+        let list = texts([
+            plain_text(&Value::String("a".to_string())),
+            plain_text(&Value::Null),
+        ]);
         let ScalarValue::List(list) = list else {
             panic!("a list");
         };

@@ -13,9 +13,10 @@ use datafusion::logical_expr::{
 
 use super::INTERVAL;
 use super::pattern::Patterns;
+use crate::catalog::json::json_field;
 use crate::catalog::zone::Zone;
 use crate::error::Error;
-use crate::storage::schema::{LIST_ELEMENT, SQL_TYPE_KEY};
+use crate::storage::schema::LIST_ELEMENT;
 
 /// The type of an argument or of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,10 @@ pub(super) enum Kind {
     Texts,
     Json,
     Jsons,
-    /// Records of a key and a JSON value.
+    /// Records of a key and a value of `jsonb`.
     JsonMembers,
+    /// Records of a key and a value of `json`.
+    JsonMembersAsWritten,
     /// Records of a key and a text.
     TextMembers,
     /// Arrays of texts.
@@ -83,7 +86,8 @@ impl Kind {
             Self::Floats => list(DataType::Float64),
             Self::Intervals => list(INTERVAL),
             Self::TextRows => list(list(DataType::Utf8)),
-            Self::JsonMembers => members(json_field("value")),
+            Self::JsonMembers => members(json_field("value", true)),
+            Self::JsonMembersAsWritten => members(json_field("value", false)),
             Self::TextMembers => members(Field::new("value", DataType::Utf8, true)),
             Self::Interval => INTERVAL,
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
@@ -157,6 +161,7 @@ impl Kind {
             | Self::Element
             | Self::TextRows
             | Self::JsonMembers
+            | Self::JsonMembersAsWritten
             | Self::TextMembers => 0,
         }
     }
@@ -173,11 +178,6 @@ impl Kind {
             (_, None) => given.clone(),
         }
     }
-}
-
-fn json_field(name: &str) -> Field {
-    let json = [(SQL_TYPE_KEY.to_string(), "jsonb".to_string())];
-    Field::new(name, DataType::Utf8, true).with_metadata(json.into())
 }
 
 /// One signature of a function, and what it does.
@@ -445,7 +445,7 @@ impl ScalarUDFImpl for RowFunction {
             .map(|field| field.data_type().clone());
         let given: Vec<DataType> = given.collect();
         let field = match self.overload(&given)?.gives {
-            Kind::Json => json_field(self.name),
+            Kind::Json => json_field(self.name, self.name.starts_with("jsonb")),
             Kind::Any | Kind::Array => match args.arg_fields.first() {
                 Some(first) => Field::clone(first).with_name(self.name),
                 None => Field::new(self.name, DataType::Null, true),

@@ -331,7 +331,7 @@ impl KeyType {
             C::TimestampTz => T::TimestampTz,
             C::Bytea => T::Bytea,
             C::Uuid => T::Uuid,
-            C::Json => T::Json,
+            C::Jsonb => T::Json,
             C::Array(_) => T::Array,
             C::Vector(n) => T::Vector(*n),
             C::HalfVec(n) => T::HalfVec(*n),
@@ -339,7 +339,7 @@ impl KeyType {
             C::Bit { length, .. } => T::Bit(*length),
             C::SparseVec(n) => T::SparseVec(*n),
             C::Rounded(of, _) => Self::of_column(of),
-            C::Interval | C::Enum(_) => T::Other(column_type.to_string()),
+            C::Interval | C::Enum(_) | C::Json => T::Other(column_type.to_string()),
         }
     }
 

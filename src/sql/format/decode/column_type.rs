@@ -88,7 +88,8 @@ fn text_type(field: &Field) -> ColumnType {
     let pg_type = type_of(field);
     match (pg_type.oid, u32::try_from(pg_type.typmod.saturating_sub(4))) {
         (oid::UUID, _) => ColumnType::Uuid,
-        (oid::JSON | oid::JSONB, _) => ColumnType::Json,
+        (oid::JSON, _) => ColumnType::Json,
+        (oid::JSONB, _) => ColumnType::Jsonb,
         (oid::VARCHAR, Ok(characters)) => ColumnType::Varchar(characters),
         (oid::BPCHAR, characters) => ColumnType::Char(characters.ok()),
         _ => ColumnType::Text,

@@ -181,7 +181,7 @@ settings! {
     /// Whether a new collection that names a partition key and no clustering key is clustered by its partition key.
     use_partition_key_as_clustering_key: bool = false, Session "use_partition_key_as_clustering_key" in ..;
     /// A segment below this part of the segment size is small: compaction puts it together with others.
-    segment_small_proportion: f64 = 0.8, Collection "segment.small_proportion" in 0.0..=1.0;
+    segment_small_proportion: f64 = 0.5, Collection "segment.small_proportion" in 0.0..=1.0;
     /// How long earlier versions can be queried, within what memory holds.
     retention_duration: Duration = Duration::from_secs(3_600), Global "retention_duration" in Duration::ZERO..=DURATION_MAX;
     /// Bytes of log after which a checkpoint is written.

@@ -302,6 +302,14 @@ impl Planning<'_> {
             let message = "too many column names were specified";
             return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
         }
+        if let Some(twice) = names
+            .iter()
+            .enumerate()
+            .find(|(i, n)| names[..*i].contains(n))
+        {
+            let message = format!("column \"{}\" specified more than once", twice.1);
+            return Err(Error::exists(sqlstate::DUPLICATE_COLUMN, message));
+        }
         match names.is_empty() {
             true => Ok(Some(plan)),
             false => Ok(Some(renamed(plan, &names)?)),

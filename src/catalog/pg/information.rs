@@ -67,7 +67,7 @@ impl<'a> Information<'a> {
     pub fn tables(&self, rows: &mut Rows) {
         for relation in self.tables_and_views() {
             let kind = match relation.kind() {
-                "r" if relation.schema == TEMPORARY_SCHEMA => "LOCAL TEMPORARY",
+                _ if relation.schema == TEMPORARY_SCHEMA => "LOCAL TEMPORARY",
                 "r" => "BASE TABLE",
                 _ => "VIEW",
             };

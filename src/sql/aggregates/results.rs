@@ -113,7 +113,7 @@ impl Outcome {
                 let arguments = std::iter::once(result).chain(separator);
                 joined().call(arguments.collect())
             }
-            Self::Typed(of) => typed(result, of),
+            Self::Typed(of) => typed(result, &of),
         }
     }
 }

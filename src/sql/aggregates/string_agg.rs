@@ -163,12 +163,9 @@ fn join(elements: &ArrayRef, separator: Option<&ArrayRef>, of: &DataType) -> Res
                 if let Some(separators) = &separators {
                     let place = if separators.len() == 1 { 0 } else { row };
                     let separators = separators.as_binary::<i32>();
-                    let is_there = separators.is_valid(place);
-                    joined.extend(
-                        is_there
-                            .then(|| separators.value(place))
-                            .unwrap_or_default(),
-                    );
+                    if separators.is_valid(place) {
+                        joined.extend(separators.value(place));
+                    }
                 }
                 joined
             }

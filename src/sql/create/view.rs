@@ -19,7 +19,7 @@ use crate::sql::complexity::{check_relations, too_complex};
 use crate::sql::context::{statement_to_plan, type_planner_of};
 use crate::sql::create::renamed;
 use crate::sql::ddl::check_writable;
-use crate::sql::mend::name_columns;
+use crate::sql::mend::{first_select, name_columns};
 use crate::sql::parameters::Types;
 use crate::sql::parser::{fold, parse_query_as_written};
 use crate::sql::session::{Planning, Tag, done};
@@ -127,11 +127,15 @@ impl Planning<'_> {
         plan: &LogicalPlan,
         columns: &[String],
     ) -> Result<()> {
-        if self.snapshot.view(name).is_none() {
+        let Some(view) = self.snapshot.view(name) else {
             if self.snapshot.has_relation(name) {
                 let message = format!("\"{}\" is not a view", name.name);
                 return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
             }
+            return Ok(());
+        };
+        // A star is the columns of today: those of the day when the view was made nobody knows.
+        if has_star(&view.query)? {
             return Ok(());
         }
         // One that has lost a table or a column is replaced by anything.
@@ -160,6 +164,17 @@ pub(in crate::sql) fn all_of(name: &QualifiedName) -> Result<Box<ast::Query>> {
     let quoted = |part: &str| ast::Ident::with_quote('"', part);
     let (schema, name) = (quoted(&name.schema), quoted(&name.name));
     parse_query_as_written(&format!("SELECT * FROM {schema}.{name}"))
+}
+
+/// Whether all columns of a relation are columns of a query.
+fn has_star(query: &str) -> Result<bool> {
+    let mut query = parse_query_as_written(query)?;
+    let is_star = |item: &ast::SelectItem| {
+        use ast::SelectItem::{QualifiedWildcard, Wildcard};
+        matches!(item, Wildcard(..) | QualifiedWildcard(..))
+    };
+    let select = first_select(&mut query.body);
+    Ok(select.is_some_and(|select| select.projection.iter().any(is_star)))
 }
 
 /// That columns, by their names and types, begin with others.

@@ -195,9 +195,9 @@ pub(super) struct Place {
 /// A part of an array.
 pub(super) enum Subscript {
     /// The element at a place.
-    Element(Expr),
+    Element(Box<Expr>),
     /// The elements from a place to another; none is the array's own bound.
-    Slice(Option<Expr>, Option<Expr>),
+    Slice(Option<Box<Expr>>, Option<Box<Expr>>),
 }
 
 impl Place {
@@ -240,8 +240,11 @@ impl Subscript {
         };
         let bounds: Option<Vec<Option<Expr>>> = arguments.iter().map(bound).collect();
         match bounds.as_deref() {
-            Some([Some(at)]) => Ok(Self::Element(at.clone())),
-            Some([from, to]) => Ok(Self::Slice(from.clone(), to.clone())),
+            Some([Some(at)]) => Ok(Self::Element(Box::new(at.clone()))),
+            Some([from, to]) => {
+                let boxed = |bound: &Option<Expr>| bound.clone().map(Box::new);
+                Ok(Self::Slice(boxed(from), boxed(to)))
+            }
             _ => Err(Error::invalid(
                 sqlstate::SYNTAX_ERROR,
                 "an array subscript takes a place, or the bounds of a slice",
@@ -265,7 +268,7 @@ pub(super) fn assigned(
     }
     match &column.column_type {
         ColumnType::Array(element) => assigned_element(before, element, subscripts, value),
-        ColumnType::Json => assigned_member(before, subscripts, value),
+        ColumnType::Jsonb => assigned_member(before, subscripts, value),
         other => {
             let message =
                 format!("cannot subscript type {other} because it does not support subscripting");
@@ -290,13 +293,17 @@ fn assigned_element(
     match subscript {
         Subscript::Element(at) => {
             let value = cast_to(value, element)?;
+            let at = cast_to(*at, &ColumnType::Integer)?;
             Ok(call(SET_ELEMENT, vec![before, value, at]))
         }
         Subscript::Slice(from, to) => {
             let number = |text: &str| Expr::value(Value::Number(text.to_string(), false));
-            let from = from.unwrap_or_else(|| number("1"));
-            let to = to.unwrap_or_else(|| call("array_length", vec![before.clone(), number("1")]));
+            let from = from.map_or_else(|| number("1"), |from| *from);
+            let length = || call("array_length", vec![before.clone(), number("1")]);
+            let to = to.map_or_else(length, |to| *to);
             let value = cast_to(value, &ColumnType::Array(Box::new(element.clone())))?;
+            let from = cast_to(from, &ColumnType::Integer)?;
+            let to = cast_to(to, &ColumnType::Integer)?;
             Ok(call(SET_SLICE, vec![before, value, from, to]))
         }
     }
@@ -310,7 +317,7 @@ fn assigned_member(before: Expr, subscripts: Vec<Subscript>, value: Expr) -> Res
             let message = "jsonb subscript does not support slices";
             return Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message));
         };
-        path.push(cast_to(key, &ColumnType::Text)?);
+        path.push(cast_to(*key, &ColumnType::Text)?);
     }
     let path = Expr::Array(ast::Array {
         elem: path,

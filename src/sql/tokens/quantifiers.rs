@@ -21,9 +21,8 @@ pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             word if is_quantifier(word) => name_operator(&mut mended),
             Token::LParen => open.push(false),
             Token::RParen => {
-                if open.pop() == Some(true) {
-                    mended.push(with_span(Token::RParen, token.span));
-                }
+                let has_values = open.pop() == Some(true);
+                mended.extend(has_values.then(|| with_span(Token::RParen, token.span)));
             }
             Token::Word(word) if is(word, Keyword::VALUES) && opens_quantified(&mended) => {
                 if let Some(last) = open.last_mut() {

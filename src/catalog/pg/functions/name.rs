@@ -21,6 +21,7 @@ use crate::catalog::pg::definition::{
 use crate::catalog::pg::fixed::{self, functions_of_name, named_function, named_type};
 use crate::catalog::pg::{oid, roles, types};
 use crate::catalog::pg_type;
+use crate::catalog::search_path::own_name;
 use crate::error::{Error, sqlstate};
 use crate::storage::schema::SQL_TYPE_KEY;
 
@@ -149,7 +150,7 @@ impl RegType {
         match self {
             Self::Class => {
                 let relation = match &schema {
-                    Some(schema) => context.objects().find(schema, &name),
+                    Some(schema) => context.objects().find(own_name(schema), &name),
                     None => context.resolve(config, &name),
                 };
                 relation.map(|r| r.oid)

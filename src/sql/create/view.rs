@@ -120,7 +120,7 @@ impl Planning<'_> {
     /// That a query may stand for a view which is there: its first columns are those of the view.
     ///
     /// # Errors
-    /// 42P16 for others, 42809 for another relation.
+    /// 42P16 for others, 42809 for another relation, 42501 for who may not.
     async fn check_replaces(
         &self,
         name: &QualifiedName,
@@ -134,6 +134,11 @@ impl Planning<'_> {
             }
             return Ok(());
         };
+        // Who may not replace it is told nothing of its columns.
+        self.session.check_creates(&self.snapshot, &name.schema)?;
+        let object = Object::View(name.clone());
+        self.session
+            .check_owner(&self.snapshot, &object, &name.name)?;
         // A star is the columns of today: those of the day when the view was made nobody knows.
         if has_star(&view.query)? {
             return Ok(());

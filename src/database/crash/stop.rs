@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use super::rig::{Plan, Rig};
 use super::workload::{Run, Workload, all, check_files, clustering, indexing, open, state};
@@ -185,8 +186,8 @@ async fn check_failed(run: &Run, rig: &Rig, states: &[String], sqlstate: &str, a
         assert_eq!(error.sqlstate(), sqlstate, "{at}: {error}");
         return error.kind() == ErrorKind::Unavailable;
     }
-    // Nothing is tried again: not even a write reaches the disk.
-    let operations = rig.operations();
+    // Nothing is tried again: not even a write reaches the disk. Jobs beside the statement end first, and remove their files.
+    let operations = operations_at_rest(rig);
     let again = database
         .session()
         .sql("CREATE TABLE probe (id INT)")
@@ -197,6 +198,19 @@ async fn check_failed(run: &Run, rig: &Rig, states: &[String], sqlstate: &str, a
     assert!(again.to_string().contains("read-only"), "{at}: {again}");
     assert_eq!(rig.operations(), operations, "{at}");
     true
+}
+
+/// The operations once no more come.
+fn operations_at_rest(rig: &Rig) -> u64 {
+    let mut operations = rig.operations();
+    loop {
+        std::thread::sleep(Duration::from_millis(20));
+        let now = rig.operations();
+        if now == operations {
+            return now;
+        }
+        operations = now;
+    }
 }
 
 /// That the database opens as the last acknowledged statement left it, or the one after it, without litter, and that

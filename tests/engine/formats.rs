@@ -51,6 +51,9 @@ async fn titles(data: &Path) -> String {
     text(&database.session(), query).await
 }
 
+/// The rows of the fixtures with a book that was added to a segment.
+const FOUR_TITLES: [(u32, &str); 4] = [(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")];
+
 /// That titles have these rows, and not the one that was deleted.
 fn check_titles(read: &str, rows: &[(u32, &str)]) {
     for (id, title) in rows {
@@ -91,10 +94,7 @@ async fn format_1_from_its_checkpoint_and_from_its_log_alone() {
 async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     let (_directory, data) = copied("tests/format_2");
     let read = titles(&data).await;
-    check_titles(
-        &read,
-        &[(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")],
-    );
+    check_titles(&read, &FOUR_TITLES);
     let database = open(&data).await;
     let session = database.session();
     let ask = |statement| text(&session, statement);
@@ -127,10 +127,7 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
 async fn format_3_with_foreign_keys_and_a_trained_key() {
     let (_directory, data) = copied("tests/format_3");
     let read = titles(&data).await;
-    check_titles(
-        &read,
-        &[(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")],
-    );
+    check_titles(&read, &FOUR_TITLES);
     let database = open(&data).await;
     let session = database.session();
     let ask = |statement| text(&session, statement);
@@ -186,10 +183,7 @@ async fn format_4_with_types_and_comments() {
 async fn format_5_with_columns_of_intervals() {
     let (_directory, data) = copied("tests/format_5");
     let read = titles(&data).await;
-    check_titles(
-        &read,
-        &[(1, "Dune"), (3, "Ilias"), (4, "Nana"), (6, "Ulysses")],
-    );
+    check_titles(&read, &FOUR_TITLES);
     let database = open(&data).await;
     let session = database.session();
     let ask = |statement| text(&session, statement);

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::{SinkExt, TryStreamExt};
+use tokio_postgres::Client;
 use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
 
 use super::wire::TestServer;
@@ -78,6 +79,20 @@ impl<'a> FromSql<'a> for Interval {
     }
 }
 
+/// Copies the rows of a table out, and into the table `copied`; how many came in.
+async fn copied(client: &Client, table: &str, format: &str) -> u64 {
+    let out = format!("COPY {table} TO STDOUT (FORMAT {format})");
+    let out = client.copy_out(&out).await.unwrap();
+    let bytes: Vec<Bytes> = out.try_collect().await.unwrap();
+    let copy = format!("COPY copied FROM STDIN (FORMAT {format})");
+    let sink = client.copy_in::<_, Bytes>(&copy).await.unwrap();
+    let mut sink = Box::pin(sink);
+    for piece in bytes {
+        sink.send(piece).await.unwrap();
+    }
+    sink.as_mut().finish().await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn intervals_are_stored_and_copied_in_the_binary_format() {
     let server = TestServer::start().await;
@@ -115,16 +130,7 @@ async fn intervals_are_stored_and_copied_in_the_binary_format() {
         .await
         .unwrap();
     for format in ["binary", "csv", "text"] {
-        let out = format!("COPY trip TO STDOUT (FORMAT {format})");
-        let out = client.copy_out(&out).await.unwrap();
-        let bytes: Vec<Bytes> = out.try_collect().await.unwrap();
-        let copy = format!("COPY copied FROM STDIN (FORMAT {format})");
-        let sink = client.copy_in::<_, Bytes>(&copy).await.unwrap();
-        let mut sink = Box::pin(sink);
-        for piece in bytes {
-            sink.send(piece).await.unwrap();
-        }
-        assert_eq!(sink.as_mut().finish().await.unwrap(), 2, "{format}");
+        assert_eq!(copied(&client, "trip", format).await, 2, "{format}");
         assert_eq!(check("copied").await, 2, "{format}");
         client.batch_execute("DELETE FROM copied").await.unwrap();
     }
@@ -196,16 +202,7 @@ async fn json_jsonb_and_characters_have_types_of_their_own() {
     };
     check("doc").await;
     for format in ["binary", "csv", "text"] {
-        let out = format!("COPY doc TO STDOUT (FORMAT {format})");
-        let out = client.copy_out(&out).await.unwrap();
-        let bytes: Vec<Bytes> = out.try_collect().await.unwrap();
-        let copy = format!("COPY copied FROM STDIN (FORMAT {format})");
-        let sink = client.copy_in::<_, Bytes>(&copy).await.unwrap();
-        let mut sink = Box::pin(sink);
-        for piece in bytes {
-            sink.send(piece).await.unwrap();
-        }
-        assert_eq!(sink.as_mut().finish().await.unwrap(), 1, "{format}");
+        assert_eq!(copied(&client, "doc", format).await, 1, "{format}");
         check("copied").await;
         client.batch_execute("DELETE FROM copied").await.unwrap();
     }

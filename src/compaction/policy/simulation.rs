@@ -12,20 +12,15 @@ use rand::{RngExt, SeedableRng};
 use roaring::RoaringBitmap;
 
 use super::due::{Clustered, Round, clustering_due};
+use super::tests::builder::{COLLECTION, KEY, book};
 use super::*;
 use crate::compaction::depth::{Depth, depth_of};
 use crate::compaction::scheduler::new_record;
-use crate::storage::change::{
-    Change, Commit, JobRecord, JobState, NewCollection, NewSegment, QualifiedName, Replace,
-};
-use crate::storage::schema::{
-    CollectionId, CollectionOptions, CollectionSchema, Column, ColumnType, FieldId, Version,
-};
+use crate::storage::change::{Change, Commit, JobRecord, JobState, NewSegment, Replace};
+use crate::storage::schema::Version;
 use crate::storage::snapshot::Snapshot;
 use crate::storage::stats::{Bound, ColumnStats, SegmentStats};
 
-const COLLECTION: CollectionId = CollectionId(1);
-const KEY: FieldId = FieldId(0);
 const ROW_BYTES: u64 = 16 << 20;
 const SEGMENT_ROWS: u64 = 8;
 /// Rows that are sealed together: 64 MB.
@@ -78,34 +73,8 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let column = Column {
-            id: KEY,
-            name: "key".into(),
-            column_type: ColumnType::BigInt,
-            nullable: false,
-            default: None,
-            missing: None,
-        };
-        let schema = CollectionSchema {
-            columns: vec![column],
-            primary_key: vec![],
-            clustering_key: vec![KEY],
-            partition_key: None,
-            next_field_id: FieldId(1),
-            checks: Vec::new(),
-            computed_keys: Vec::new(),
-            foreign_keys: Vec::new(),
-        };
-        let options = CollectionOptions {
-            segment_rows_max: SEGMENT_ROWS,
-            ..CollectionOptions::default()
-        };
-        let new = NewCollection {
-            id: COLLECTION,
-            name: QualifiedName::new("public", "book"),
-            schema,
-            options,
-        };
+        let mut new = book(SEGMENT_ROWS);
+        new.schema.columns[0].nullable = false;
         let settings = Settings {
             compaction_clustering_auto: true,
             ..Settings::default()

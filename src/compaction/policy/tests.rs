@@ -1,7 +1,7 @@
 //! Tables of collections and what the policy chooses for them.
 #![allow(clippy::unwrap_used)]
 
-mod builder;
+pub(super) mod builder;
 
 use self::builder::{Builder, COLLECTION};
 use super::due::{Clustered, Round, clustering_due};

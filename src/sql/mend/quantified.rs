@@ -23,29 +23,25 @@ const CHAIN_MAX: usize = 1_000;
 
 /// The comparison as DataFusion answers it; `None` of one that it answers right as it is.
 pub(super) fn compare_quantified(expr: &Expr) -> Option<Expr> {
-    let quantified = match expr {
+    let (left, op, right, all) = match expr {
         Expr::AnyOp {
             left,
             compare_op,
             right,
             ..
-        } => Quantified {
-            left,
-            op: compare_op,
-            right,
-            all: false,
-        },
+        } => (left, compare_op, right, false),
         Expr::AllOp {
             left,
             compare_op,
             right,
-        } => Quantified {
-            left,
-            op: compare_op,
-            right,
-            all: true,
-        },
+        } => (left, compare_op, right, true),
         _ => return None,
+    };
+    let quantified = Quantified {
+        left,
+        op,
+        right,
+        all,
     };
     quantified.compared()
 }

@@ -17,7 +17,39 @@ use crate::storage::snapshot::Snapshot;
 use crate::storage::stats::{Bound, ColumnStats, SegmentStats};
 
 pub const COLLECTION: CollectionId = CollectionId(1);
-const KEY: FieldId = FieldId(0);
+pub const KEY: FieldId = FieldId(0);
+
+/// `book (key BIGINT CLUSTERING KEY)` with segments of at most so many rows.
+pub fn book(segment_rows_max: u64) -> NewCollection {
+    let column = Column {
+        id: KEY,
+        name: "key".into(),
+        column_type: ColumnType::BigInt,
+        nullable: true,
+        default: None,
+        missing: None,
+    };
+    let schema = CollectionSchema {
+        columns: vec![column],
+        primary_key: vec![],
+        clustering_key: vec![KEY],
+        partition_key: None,
+        next_field_id: FieldId(1),
+        checks: Vec::new(),
+        computed_keys: Vec::new(),
+        foreign_keys: Vec::new(),
+    };
+    let options = CollectionOptions {
+        segment_rows_max,
+        ..CollectionOptions::default()
+    };
+    NewCollection {
+        id: COLLECTION,
+        name: QualifiedName::new("public", "book"),
+        schema,
+        options,
+    }
+}
 
 /// A collection with segments of at most 1,000 rows, built commit by commit.
 pub struct Builder {
@@ -26,35 +58,10 @@ pub struct Builder {
 
 impl Builder {
     pub fn new(clustered: bool) -> Self {
-        let column = Column {
-            id: KEY,
-            name: "key".into(),
-            column_type: ColumnType::BigInt,
-            nullable: true,
-            default: None,
-            missing: None,
-        };
-        let schema = CollectionSchema {
-            columns: vec![column],
-            primary_key: vec![],
-            clustering_key: if clustered { vec![KEY] } else { vec![] },
-            partition_key: None,
-            next_field_id: FieldId(1),
-            checks: Vec::new(),
-            computed_keys: Vec::new(),
-            foreign_keys: Vec::new(),
-        };
-        let options = CollectionOptions {
-            segment_rows_max: 1_000,
-            ..CollectionOptions::default()
-        };
-        let name = QualifiedName::new("public", "book");
-        let new = NewCollection {
-            id: COLLECTION,
-            name,
-            schema,
-            options,
-        };
+        let mut new = book(1_000);
+        if !clustered {
+            new.schema.clustering_key.clear();
+        }
         let snapshot = Snapshot::empty();
         Self { snapshot }.commit(Change::CreateCollection(new))
     }

@@ -246,5 +246,37 @@ fn filtered(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, search, many, filtered);
+/// What a prepared search takes beside reading vectors: the same one where no row has the key, and where some have.
+fn beside_the_scan(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let session = runtime.block_on(loaded(Settings::default()));
+    let text = "SELECT id FROM t WHERE key = $1 ORDER BY e <-> $2 LIMIT 10";
+    let prepared = runtime.block_on(session.prepare(text, &[])).unwrap();
+    let elements = random(&mut StdRng::seed_from_u64(8), DIMENSIONS);
+    let as_text: Vec<String> = elements.iter().map(f32::to_string).collect();
+    let as_text = ScalarValue::from(format!("[{}]", as_text.join(",")));
+    let DataType::FixedSizeList(element, size) = prepared.parameters()[1].data_type() else {
+        panic!("a vector is a list of fixed size");
+    };
+    let elements = Arc::new(Float32Array::from(elements));
+    let vector = FixedSizeListArray::try_new(Arc::clone(element), *size, elements, None).unwrap();
+    let vector = ScalarValue::FixedSizeList(Arc::new(vector));
+    let mut group = criterion.benchmark_group("search, prepared");
+    for (name, key, query, found) in [
+        ("no row has the key, query as text", -1, &as_text, 0),
+        ("no row has the key", -1, &vector, 0),
+        ("one row of a hundred has the key", 42, &vector, 10),
+    ] {
+        let values = vec![ScalarValue::from(key as i64), query.clone()];
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let rows = execute(&session, &prepared, values.clone());
+                assert_eq!(runtime.block_on(rows), found);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, search, many, filtered, beside_the_scan);
 criterion_main!(benches);

@@ -310,17 +310,13 @@ impl CollectionScanExec {
 /// Which sealed segments the predicate of a request leaves.
 fn prune_segments(source: &ScanSource, request: &ScanRequest) -> Pruned {
     let predicate = request.predicate.as_ref().filter(|_| request.prune);
-    prune_segments_by(source, predicate, &request.table)
+    let pruner = predicate.map(|p| Pruner::new(p, &request.table));
+    prune_segments_by(source, pruner.filter(Pruner::is_useful).as_ref())
 }
 
-/// Which sealed segments a predicate on columns of `table` leaves.
-fn prune_segments_by(
-    source: &ScanSource,
-    predicate: Option<&Arc<dyn PhysicalExpr>>,
-    table: &SchemaRef,
-) -> Pruned {
-    let pruner = predicate.map(|p| Pruner::new(p, table));
-    match pruner.filter(Pruner::is_useful) {
+/// Which sealed segments a predicate leaves.
+fn prune_segments_by(source: &ScanSource, pruner: Option<&Pruner>) -> Pruned {
+    match pruner {
         Some(pruner) => pruner.prune(source.collection.partition_stats()),
         None => Pruned {
             kept: BooleanBuffer::new_set(source.collection.segments().len()),

@@ -39,7 +39,7 @@ pub struct Engine {
     /// Columns of its segments that searches were filtered by.
     pub columns: ColumnCache,
     /// Its primary keys, as far as they were asked for.
-    pub keys: KeyIndexes,
+    pub keys: Arc<KeyIndexes>,
     /// Its bloom filters in files of their own, as far as they were asked for.
     pub filters: FilterCache,
     /// The numbers of sequences that are reserved and not given out.
@@ -72,7 +72,7 @@ impl Engine {
             committer,
             segments: SegmentCache::new(SEGMENTS_OPEN_MAX, SEGMENT_METADATA_BYTES_MAX),
             columns: ColumnCache::new(settings.column_cache_size.0 as usize),
-            keys: KeyIndexes::new(KEY_INDEX_BYTES_MAX),
+            keys: Arc::new(KeyIndexes::new(KEY_INDEX_BYTES_MAX)),
             filters: FilterCache::new(FILTER_BYTES_MAX),
             sequences: Leases::default(),
             retrying: Turns::default(),
@@ -94,6 +94,9 @@ impl Engine {
         collection: &Collection,
         segment: &Segment,
     ) -> Result<Arc<SegmentReader>> {
+        if let Some(reader) = self.segments.get(segment.id) {
+            return Ok(reader);
+        }
         let path = self.store.segment_path(collection.id, segment.id);
         let label = collection.segment_label(segment.id);
         self.segments.open(segment, &path, &label)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::compute::{concat, concat_batches, take, take_record_batch};
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 
@@ -108,7 +108,9 @@ pub fn sealed_rows_kept(
     }
     let columns = columns.into_iter().flatten().collect();
     let schema = projected_schema(collection, fields)?;
-    Ok((RecordBatch::try_new(schema, columns)?, bytes_read))
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let rows = RecordBatch::try_new_with_options(schema, columns, &options)?;
+    Ok((rows, bytes_read))
 }
 
 /// Rows of a column of which `column` gives whole row groups; `None` where it does not.

@@ -2,8 +2,10 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use lru::LruCache;
 use parking_lot::Mutex;
 
 use super::schema::SegmentId;
@@ -110,21 +112,53 @@ pub struct KeyIndexes {
     cached: Mutex<Cached>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cached {
     clock: u64,
     bytes: usize,
+    /// How often sealed segments without an index were asked.
+    asked: LruCache<Indexed, u64>,
     sealed: BTreeMap<Indexed, (u64, Arc<SealedKeys>)>,
     growing: BTreeMap<Indexed, (u64, Arc<Mutex<GrowingKeys>>)>,
 }
+
+/// The keys of so many rows are indexed in the time that a key takes to be found without an index.
+const ROWS_PER_SEARCH: u64 = 4_096;
+/// The fewest searches that an index is made after: many segments are asked once.
+const SEARCHES_MIN: u64 = 4;
+/// Segments whose searches are counted.
+const ASKED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
 
 impl KeyIndexes {
     /// A cache of about `bytes_max` bytes; an index that is in use lives on when it leaves the cache.
     pub fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
-            cached: Mutex::default(),
+            cached: Mutex::new(Cached {
+                clock: 0,
+                bytes: 0,
+                asked: LruCache::new(ASKED_MAX),
+                sealed: BTreeMap::new(),
+                growing: BTreeMap::new(),
+            }),
         }
+    }
+
+    /// Counts that a key is searched for in a sealed segment of so many rows without an index. Whether the caller shall
+    /// make one: searches have taken as long by now as it takes, and it fits.
+    pub fn is_worth_index(&self, id: SegmentId, columns: u64, rows: u64) -> bool {
+        if !self.has_room(rows) {
+            return false;
+        }
+        let mut cached = self.cached.lock();
+        let asked = cached.asked.get_or_insert_mut((id, columns), || 0);
+        *asked += 1;
+        let is_worth = *asked >= (rows / ROWS_PER_SEARCH).max(SEARCHES_MIN);
+        if is_worth {
+            // Who comes before it is made counts from the start.
+            cached.asked.pop(&(id, columns));
+        }
+        is_worth
     }
 
     /// The index of a sealed segment by the columns, if it is there.
@@ -241,6 +275,19 @@ mod tests {
         assert_eq!(keys.rows_of(7).collect::<Vec<_>>(), [0, 2, 3]);
         assert_eq!(keys.rows_of(9).count(), 0);
         assert_eq!(keys.rows_of_latest_first(7).collect::<Vec<_>>(), [3, 2, 0]);
+    }
+
+    #[test]
+    fn an_index_is_worth_it_after_as_much_work_without() {
+        let cache = KeyIndexes::new(1 << 20);
+        let searches = |id, rows| {
+            let worth = |_: &u32| cache.is_worth_index(SegmentId(id), 7, rows);
+            (1..=1_000).find(worth)
+        };
+        assert_eq!(searches(1, 10), Some(4));
+        assert_eq!(searches(1, 10), Some(4), "made or not, it is counted again");
+        assert_eq!(searches(2, 10 * ROWS_PER_SEARCH), Some(10));
+        assert_eq!(searches(3, 1 << 20), None, "it does not fit");
     }
 
     #[test]

@@ -360,6 +360,21 @@ pub struct Check {
 }
 
 impl CollectionSchema {
+    /// The schema of the columns among `fields`, without keys and constraints.
+    pub fn of_columns(&self, fields: &[FieldId]) -> Self {
+        let columns = self.columns.iter().filter(|c| fields.contains(&c.id));
+        Self {
+            columns: columns.cloned().collect(),
+            primary_key: Vec::new(),
+            clustering_key: Vec::new(),
+            partition_key: None,
+            next_field_id: self.next_field_id,
+            checks: Vec::new(),
+            computed_keys: Vec::new(),
+            foreign_keys: Vec::new(),
+        }
+    }
+
     /// The Arrow schema of the columns.
     pub fn arrow_schema(&self) -> SchemaRef {
         let fields: Vec<FieldRef> = self

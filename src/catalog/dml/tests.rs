@@ -213,7 +213,7 @@ async fn keys_of_sealed_segments_are_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_found_without_an_index() {
     let mut db = TestDb::new();
-    Arc::get_mut(&mut db.engine).unwrap().keys = KeyIndexes::new(0);
+    Arc::get_mut(&mut db.engine).unwrap().keys = Arc::new(KeyIndexes::new(0));
     let books = Books::over(db, book_schema()).await;
     let many = "SELECT value * 2 AS id, 'x' AS title FROM generate_series(1, 250) AS g(value)";
     assert_eq!(books.run(Operation::Insert, many).await.unwrap(), 250);

@@ -151,7 +151,8 @@ impl Lookup<'_> {
                 self.rows_in_groups(segment, few)?
             }
             (None, _) => {
-                let keys = Arc::new(self.index(segment)?);
+                let keys = index_segment(self.columns, &self.open(segment)?, segment.rows)?;
+                let keys = Arc::new(keys);
                 indexes.keep(segment.id, self.columns.number(), Arc::clone(&keys));
                 self.rows_of(&keys)
             }
@@ -258,24 +259,6 @@ impl Lookup<'_> {
         self.engine.open_segment(self.collection, segment)
     }
 
-    /// Reads all keys of a segment.
-    fn index(&self, segment: &Segment) -> Result<SealedKeys> {
-        let reader = self.open(segment)?;
-        let schema = Arc::clone(self.columns.schema());
-        let request = ReadRequest::all(&reader, schema, self.columns.fields().to_vec());
-        let mut hashes = Vec::with_capacity(segment.rows as usize);
-        for batch in reader.read(request)? {
-            let columns = self.columns.of_rows(&batch?)?;
-            hashes.extend(self.columns.hash(&columns)?.into_iter().map(short));
-        }
-        if hashes.len() as u64 != segment.rows {
-            let (found, rows) = (hashes.len(), segment.rows);
-            let message = format!("{}: {found} keys for {rows} rows", reader.label());
-            return Err(Error::corrupted(message));
-        }
-        Ok(SealedKeys::new(&hashes))
-    }
-
     fn sealed_row(&self, reader: &Arc<SegmentReader>, row: u32) -> Result<RecordBatch> {
         let group = reader.row_group_of(row);
         let before = (row - reader.row_group_range(group).start) as usize;
@@ -309,6 +292,27 @@ fn ascending(mut rows: Vec<u32>) -> Vec<u32> {
     rows.sort_unstable();
     rows.dedup();
     rows
+}
+
+/// Reads all keys of a segment of so many rows.
+pub(super) fn index_segment(
+    columns: &KeyColumns,
+    reader: &Arc<SegmentReader>,
+    rows: u64,
+) -> Result<SealedKeys> {
+    let schema = Arc::clone(columns.schema());
+    let request = ReadRequest::all(reader, schema, columns.fields().to_vec());
+    let mut hashes = Vec::with_capacity(rows as usize);
+    for batch in reader.read(request)? {
+        let of_rows = columns.of_rows(&batch?)?;
+        hashes.extend(columns.hash(&of_rows)?.into_iter().map(short));
+    }
+    if hashes.len() as u64 != rows {
+        let found = hashes.len();
+        let message = format!("{}: {found} keys for {rows} rows", reader.label());
+        return Err(Error::corrupted(message));
+    }
+    Ok(SealedKeys::new(&hashes))
 }
 
 /// Indexes the rows of a growing segment that came since the index was brought up to date.

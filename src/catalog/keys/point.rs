@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use arrow::array::ArrayRef;
 use datafusion::common::ScalarValue;
+use tokio::runtime::Handle;
 
 use super::columns::{KeyColumns, one_zero};
-use super::lookup::{growing_row, index_rows};
+use super::lookup::{growing_row, index_rows, index_segment};
 use super::short;
 use crate::error::Result;
 use crate::storage::collection::Segment;
 use crate::storage::engine::Engine;
 use crate::storage::growing::GrowingSegment;
+use crate::storage::segment::SegmentReader;
 
 /// So many growing rows are read about as fast as they are indexed.
 const UNINDEXED_MAX: u64 = 8_192;
@@ -83,5 +85,27 @@ impl PointKey {
         keys.find(&[short(self.hash)], |_, row| rows.push(row));
         rows.retain(|row| !segment.deletes.contains(*row));
         Some(rows)
+    }
+
+    /// Counts that the key is searched for in a sealed segment whose keys are not indexed. Whether they are worth it now.
+    pub fn is_worth_index(&self, engine: &Engine, segment: &Segment) -> bool {
+        let number = self.columns.number();
+        engine.keys.is_worth_index(segment.id, number, segment.rows)
+    }
+
+    /// Has the keys of a sealed segment indexed beside the query. Nothing waits for it, and it holds nothing of the
+    /// database but the open file.
+    pub fn index(&self, engine: &Engine, segment: &Segment, reader: Arc<SegmentReader>) {
+        let (id, number, rows) = (segment.id, self.columns.number(), segment.rows);
+        let (keys, columns) = (Arc::clone(&engine.keys), Arc::clone(&self.columns));
+        let index = move || match index_segment(&columns, &reader, rows) {
+            Ok(found) => keys.keep(id, number, Arc::new(found)),
+            // Who reads the rows hears of it.
+            Err(error) => tracing::warn!(%error, "keys cannot be indexed"),
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(index)),
+            Err(_) => index(),
+        }
     }
 }

@@ -81,11 +81,12 @@ impl Candidates {
             })
         });
         let schema = &source.collection.schema;
-        let pruning = ScanPruning::new(predicate, table, &[], table, schema);
+        let pruning = ScanPruning::new(predicate.filter(|_| prune), table, &[], table, schema);
+        let planned = pruning.as_ref().and_then(ScanPruning::planned);
         Ok(Self {
             filter: filter.transpose()?,
-            pruning: pruning.filter(|_| prune),
-            pruned: prune_segments_by(&source, predicate.filter(|_| prune), table),
+            pruned: prune_segments_by(&source, planned),
+            pruning,
             source,
         })
     }

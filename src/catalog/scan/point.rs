@@ -5,6 +5,7 @@
 //! sealed segment:  PartitionStats, then the index of hashes where it is in memory -> row
 //!                  without one: row groups by bounds and bloom filters, pages by bounds, as ever
 //! ```
+//! A segment that is searched often without an index is indexed beside the queries.
 //! The row is read whatever else the predicate asks for, so that the filter above gives the same rows.
 
 use std::sync::Arc;

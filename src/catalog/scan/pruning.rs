@@ -43,18 +43,22 @@ impl ScanPruning {
         let of_predicate = of_predicate.into_iter().flat_map(|p| fields_of(p, table));
         let of_dynamic = dynamic.iter().flat_map(|d| fields_of(d, output));
         let fields: Vec<FieldId> = of_predicate.chain(of_dynamic).collect();
-        let columns = schema.columns.iter().filter(|c| fields.contains(&c.id));
-        let schema = CollectionSchema {
-            columns: columns.cloned().collect(),
-            ..schema.clone()
-        };
-        (!fields.is_empty()).then(|| Self {
+        if fields.is_empty() {
+            return None;
+        }
+        let schema = schema.of_columns(&fields);
+        Some(Self {
             planned,
             dynamic: dynamic.to_vec(),
             output: Arc::clone(output),
             fields: schema.columns.iter().map(|c| c.id).collect(),
             schema,
         })
+    }
+
+    /// The predicate known when the query was planned, if it prunes.
+    pub fn planned(&self) -> Option<&Pruner> {
+        self.planned.as_ref()
     }
 
     /// Whether the dynamic filters, as they are now, leave anything of a segment.

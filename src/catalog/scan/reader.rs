@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::storage::adapt::adapt_batch;
 use crate::storage::collection::Segment;
 use crate::storage::deletes::live_mask;
+use crate::storage::fetch::sealed_rows_kept;
 use crate::storage::growing::GrowingSegment;
 use crate::storage::schema::{FieldId, SegmentId, field_id};
 use crate::storage::segment::{
@@ -163,7 +164,7 @@ pub(super) struct PartitionReader {
 
 enum Current {
     Growing(GrowingReader),
-    /// A row that was looked up.
+    /// A row that was looked up, or those that may be it.
     Row(Option<RecordBatch>),
     Sealed(Box<SealedReader>),
 }
@@ -216,6 +217,9 @@ impl PartitionReader {
                 part,
                 parts,
             } => {
+                if let Some(rows) = self.looked_up(&segment)? {
+                    return Ok(Some(Current::Row(self.sealed_rows(&segment, &rows)?)));
+                }
                 let sealed = SealedReader::open(&self.plan, segment, part, parts)?;
                 Ok(sealed.map(|s| Current::Sealed(Box::new(s))))
             }
@@ -241,6 +245,42 @@ impl PartitionReader {
                 Ok(Some(Current::Row(found)))
             }
         }
+    }
+}
+
+impl PartitionReader {
+    /// The rows of a sealed segment that may have the key which is looked for; `None` where it is searched for otherwise.
+    fn looked_up(&self, segment: &Segment) -> Result<Option<Vec<u32>>> {
+        let (source, Some(key)) = (&self.plan.source, self.plan.key()) else {
+            return Ok(None);
+        };
+        let rows = key.in_sealed(&source.engine, segment);
+        if rows.is_none() && key.is_worth_index(&source.engine, segment) {
+            let reader = source.open_segment(segment.id)?;
+            key.index(&source.engine, segment, reader);
+        }
+        Ok(rows)
+    }
+
+    /// A few live rows, which ascend; `None` when there are none.
+    fn sealed_rows(&self, segment: &Segment, rows: &[u32]) -> Result<Option<RecordBatch>> {
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let (plan, source) = (&self.plan, &self.plan.source);
+        let reader = source.open_segment(segment.id)?;
+        let row_groups = rows.chunk_by(|a, b| reader.row_group_of(*a) == reader.row_group_of(*b));
+        let (kept, schema) = (&source.engine.columns, &source.collection.schema);
+        let (mut found, bytes) =
+            sealed_rows_kept(kept, segment.id, &reader, schema, &plan.fields(), rows)?;
+        plan.metrics.segments_scanned.add(1);
+        plan.metrics.row_groups_total.add(row_groups.count());
+        plan.metrics.bytes_read.add(bytes as usize);
+        plan.metrics.rows_read.add(rows.len());
+        if plan.wants_row_numbers() {
+            found = with_row_numbers(&found, rows.iter().copied())?;
+        }
+        plan.output_batch(segment.id, &found).map(Some)
     }
 }
 
@@ -350,7 +390,7 @@ impl GrowingReader {
     }
 }
 
-fn with_row_numbers(rows: &RecordBatch, places: std::ops::Range<u32>) -> Result<RecordBatch> {
+fn with_row_numbers(rows: &RecordBatch, places: impl Iterator<Item = u32>) -> Result<RecordBatch> {
     let mut fields = rows.schema_ref().fields().to_vec();
     fields.push(Arc::new(Field::new(ROW_COLUMN, DataType::UInt32, false)));
     let mut columns = rows.columns().to_vec();
@@ -368,8 +408,6 @@ struct SealedReader {
     /// Statistics of all its row groups, where something prunes.
     stats: Option<PartitionStats>,
     row_groups: std::vec::IntoIter<usize>,
-    /// The rows that are wanted, where they were looked up.
-    only: Option<Vec<u32>>,
     current: Option<SegmentBatches>,
     bytes_counted: u64,
 }
@@ -383,12 +421,6 @@ impl SealedReader {
         parts: usize,
     ) -> Result<Option<Self>> {
         let metrics = &plan.metrics;
-        let indexed = plan
-            .key()
-            .map(|key| key.in_sealed(&plan.source.engine, &segment));
-        if let Some(Some(rows)) = indexed {
-            return Self::open_rows(plan, segment, rows);
-        }
         let pruning = plan.pruning.as_ref();
         let once = usize::from(part == 0);
         if pruning.is_some_and(|p| !p.keeps_segment(&segment)) {
@@ -421,29 +453,6 @@ impl SealedReader {
             reader,
             stats,
             row_groups: row_groups.into_iter(),
-            only: None,
-            current: None,
-            bytes_counted: 0,
-        }))
-    }
-
-    /// A reader of a few rows, which ascend; `None` when there are none.
-    fn open_rows(plan: &ReadPlan, segment: Arc<Segment>, rows: Vec<u32>) -> Result<Option<Self>> {
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let reader = plan.source.open_segment(segment.id)?;
-        let row_groups = rows.iter().map(|row| reader.row_group_of(*row));
-        let mut row_groups: Vec<usize> = row_groups.collect();
-        row_groups.dedup();
-        plan.metrics.segments_scanned.add(1);
-        plan.metrics.row_groups_total.add(row_groups.len());
-        Ok(Some(Self {
-            segment,
-            reader,
-            stats: None,
-            row_groups: row_groups.into_iter(),
-            only: Some(rows),
             current: None,
             bytes_counted: 0,
         }))
@@ -481,11 +490,6 @@ impl SealedReader {
             return Ok(None);
         }
         let all = self.reader.row_group_range(row_group);
-        if let Some(only) = &self.only {
-            let here = only.iter().filter(|row| all.contains(row));
-            let rows = select_ranges(all.clone(), here.map(|row| *row..*row + 1));
-            return self.read(plan, row_group, Some(rows)).map(Some);
-        }
         let pruning = plan.pruning.as_ref();
         let pages = pruning.and_then(|p| p.page_ranges(&self.reader, &self.segment, row_group));
         let deletes = &self.segment.deletes;

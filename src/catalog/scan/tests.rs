@@ -11,6 +11,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::session_state::SessionState;
 use datafusion::prelude::{col, lit};
 
+use crate::catalog::keys::KeyColumns;
 use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::table::CollectionTable;
 use crate::catalog::testing::*;
@@ -20,6 +21,7 @@ use crate::storage::change::{AlterCollection, Change};
 use crate::storage::collection::Segment;
 use crate::storage::schema::{CollectionId, CollectionSchema, ColumnType, FieldId};
 use crate::storage::stats::Bound;
+use crate::storage::unique::KeyId;
 
 fn schema() -> CollectionSchema {
     clustered(vec![
@@ -484,6 +486,68 @@ async fn a_lookup_by_an_indexed_column_reads_the_segments_that_have_it() {
     db.commit(vec![Change::DropIndex(id, indexes[0])]).await;
     let (pruned, scanned, _) = scanned(sql).await;
     assert!(pruned <= 5 && scanned >= 5, "{pruned}, {scanned}");
+}
+
+/// What is looked up by its key in segments without an index gets one, and the same rows are found by it.
+#[tokio::test]
+async fn segments_that_are_asked_for_keys_are_indexed() {
+    let db = TestDb::new();
+    let schema = CollectionSchema {
+        primary_key: vec![FieldId(1)],
+        ..clustered(schema().columns)
+    };
+    let id = db.create("book", schema).await;
+    let strided = |first: i64| rows((first..1000).step_by(4));
+    for first in 0..4 {
+        db.add_segment(id, &strided(first)).await;
+    }
+    let deleted = db.collection(id).segments().next().unwrap().id;
+    db.delete(id, deleted, &[1]).await;
+    let queries = [
+        "SELECT * FROM book WHERE key = 503",
+        "SELECT title FROM book WHERE key = 504 AND title = 't504'",
+        "SELECT title FROM book WHERE key = 504 AND title = 't505'",
+        "SELECT 1 FROM book WHERE key = 505",
+        "SELECT count(*), max(key) FROM book WHERE key = 506",
+        "SELECT embedding, title, key FROM book WHERE key = 507",
+        "SELECT * FROM book WHERE key = 4",
+        "SELECT * FROM book WHERE key = 2000",
+    ];
+    let answers = async || {
+        let mut answers = Vec::new();
+        for sql in queries {
+            let (_, count) = run(&db.context(), sql).await;
+            let text = match count {
+                0 => String::new(),
+                _ => query(&db.context(), sql).await,
+            };
+            answers.push((count, text));
+        }
+        answers
+    };
+    let searched = answers().await;
+    let counts: Vec<usize> = searched.iter().map(|(count, _)| *count).collect();
+    assert_eq!(counts, [1, 1, 0, 1, 1, 1, 0, 0]);
+    let is_indexed = || {
+        let number = KeyColumns::of(&db.collection(id), KeyId::Primary)
+            .unwrap()
+            .number();
+        let indexed = |s: &Segment| db.engine.keys.sealed(s.id, number).is_some();
+        db.collection(id).segments().all(|s| indexed(s))
+    };
+    // They are made beside the queries.
+    for _ in 0..1_000 {
+        if is_indexed() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(is_indexed());
+    for _ in 0..3 {
+        assert_eq!(answers().await, searched);
+    }
+    let (plan, _) = run(&db.context(), queries[0]).await;
+    assert_eq!(metric(&plan, "rows_read"), 1);
 }
 
 #[tokio::test]

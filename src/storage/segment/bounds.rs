@@ -25,6 +25,22 @@ struct Stored {
     null_counts: UInt64Array,
 }
 
+/// The pages of a column in a row group.
+#[derive(Debug)]
+pub(super) struct Pages {
+    /// The first row of each within the row group.
+    starts: Vec<u32>,
+    bounds: ColumnBounds,
+}
+
+impl Pages {
+    /// Whether the containers are the pages, as they are where no other column has pages too.
+    fn are(&self, containers: &[Range<u32>]) -> bool {
+        let starts = containers.iter().map(|container| &container.start);
+        self.starts.iter().eq(starts)
+    }
+}
+
 impl SegmentReader {
     /// Statistics of every scalar column, one container per row group. `segment_stats` are those of the segment:
     /// only they know of NaN.
@@ -78,25 +94,22 @@ impl SegmentReader {
         let wanted: Vec<&Column> = columns
             .filter(|c| fields.contains(&c.id) && c.column_type.is_scalar())
             .collect();
-        let pages: Vec<Option<Vec<u32>>> = wanted
+        let pages: Vec<Option<Arc<Pages>>> = wanted
             .iter()
-            .map(|c| self.page_starts(row_group, self.stored(c.id)?))
+            .map(|c| self.known_pages(row_group, c, segment_stats))
             .collect();
-        let starts: BTreeSet<u32> = pages.iter().flatten().flatten().copied().collect();
+        let starts = pages.iter().flatten().flat_map(|pages| &pages.starts);
+        let starts: BTreeSet<u32> = starts.copied().collect();
         let containers = ranges(starts.into_iter().collect(), self.row_group_rows(row_group));
         if containers.is_empty() {
             return None;
         }
         let rows: Vec<u64> = containers.iter().map(|r| r.len() as u64).collect();
         let bounds =
-            |column: &Column, pages: &Option<Vec<u32>>| match (self.stored(column.id), pages) {
+            |column: &Column, pages: &Option<Arc<Pages>>| match (self.stored(column.id), pages) {
                 (None, _) => ColumnBounds::missing(column, &rows),
-                (Some(stored), Some(starts)) => {
-                    let found = self.page_bounds(row_group, stored).ok().flatten();
-                    let of_pages = page_rows(starts, self.row_group_rows(row_group));
-                    let bounds = column_bounds(column, &of_pages, found, segment_stats);
-                    spread(&bounds, starts, &containers)
-                }
+                (Some(_), Some(pages)) if pages.are(&containers) => pages.bounds.clone(),
+                (Some(_), Some(pages)) => spread(&pages.bounds, &pages.starts, &containers),
                 (Some(_), None) => column_bounds(column, &rows, None, segment_stats),
             };
         let columns = wanted.iter().zip(&pages);
@@ -106,6 +119,28 @@ impl SegmentReader {
             rows: rows.clone(),
         };
         Some((stats, containers))
+    }
+
+    /// The pages of a column, decoded once; `None` without a page index.
+    fn known_pages(
+        &self,
+        row_group: usize,
+        column: &Column,
+        segment_stats: &SegmentStats,
+    ) -> Option<Arc<Pages>> {
+        let stored = self.stored(column.id)?;
+        let key = (row_group, column.id);
+        if let Some(known) = self.pages.lock().get(&key) {
+            return known.clone();
+        }
+        let pages = self.page_starts(row_group, stored).map(|starts| {
+            let found = self.page_bounds(row_group, stored).ok().flatten();
+            let rows = page_rows(&starts, self.row_group_rows(row_group));
+            let bounds = column_bounds(column, &rows, found, segment_stats);
+            Arc::new(Pages { starts, bounds })
+        });
+        self.pages.lock().insert(key, pages.clone());
+        pages
     }
 
     fn converter(

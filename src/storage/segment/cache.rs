@@ -52,14 +52,11 @@ impl SegmentCache {
         }
     }
 
-    /// The open segment, opened from `path` if need be; `label` names it in errors.
+    /// Opens a segment that is not open ([`SegmentCache::get`]) from `path`; `label` names it in errors.
     ///
     /// # Errors
     /// Those of [`SegmentReader::open_whole`].
     pub fn open(&self, segment: &Segment, path: &Path, label: &str) -> Result<Arc<SegmentReader>> {
-        if let Some(reader) = self.get(segment.id) {
-            return Ok(reader);
-        }
         // Not under the lock: other segments can be used meanwhile. Two may open the same; one is kept.
         let reader = SegmentReader::open_whole(path, label, segment.bytes, segment.crc32c)?;
         Ok(self.insert(segment.id, reader))
@@ -77,7 +74,8 @@ impl SegmentCache {
         self.readers.lock().remove(id);
     }
 
-    fn get(&self, id: SegmentId) -> Option<Arc<SegmentReader>> {
+    /// The segment, if it is open.
+    pub fn get(&self, id: SegmentId) -> Option<Arc<SegmentReader>> {
         let mut readers = self.readers.lock();
         readers.clock += 1;
         let clock = readers.clock;

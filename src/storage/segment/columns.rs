@@ -27,8 +27,8 @@ const ROW_GROUP_PART: usize = 8;
 /// A column of some rows of one row group, places in the file, with the type that the collection gives it.
 type Key = (SegmentId, Range<u32>, FieldId, DataType);
 
-/// A bounded cache of decoded columns, the least recently used dropped first. Texts are not kept: how large they are is
-/// not known before they are decoded.
+/// A bounded cache of decoded columns, the least recently used dropped first. Texts are kept where the file says how
+/// large they are before they are decoded.
 #[derive(Debug)]
 pub struct ColumnCache {
     bytes_max: usize,
@@ -42,8 +42,10 @@ struct Columns {
     kept: HashMap<Key, (u64, ArrayRef)>,
     /// Bytes of memory of all that are kept.
     bytes: usize,
-    /// What was wanted for a few rows and is not kept.
-    wanted: LruCache<Key, ()>,
+    /// How often columns were wanted for a few rows.
+    wants: u64,
+    /// What was wanted for a few rows and is not kept, and the number of that want.
+    wanted: LruCache<Key, u64>,
 }
 
 impl Columns {
@@ -52,6 +54,7 @@ impl Columns {
             clock: 0,
             kept: HashMap::new(),
             bytes: 0,
+            wants: 0,
             wanted: LruCache::new(WANTED_MAX),
         }
     }
@@ -118,9 +121,11 @@ impl ColumnCache {
         fields: &[FieldId],
     ) -> Result<Option<(RecordBatch, u64)>> {
         let output = projected_schema(schema, fields)?;
-        let widths = output.fields().iter().map(|field| width(field.data_type()));
-        let row_bytes: Option<usize> = widths.sum();
-        if row_bytes.is_none_or(|bytes| rows.len() * bytes > self.bytes_max / ROW_GROUP_PART) {
+        let columns = fields.iter().zip(output.fields());
+        let bytes: Option<usize> = columns
+            .map(|(field, of)| bytes_of(reader, &rows, *field, of.data_type()))
+            .sum();
+        if bytes.is_none_or(|bytes| bytes > self.bytes_max / ROW_GROUP_PART) {
             return Ok(None);
         }
         let key_of = |place: usize, rows: &Range<u32>| {
@@ -175,7 +180,11 @@ impl ColumnCache {
             .data_type()
             .clone();
         let rows = reader.row_group_range(row_group);
-        if width(&data_type).is_none() || !self.was_wanted((segment, rows, field, data_type)) {
+        let bytes = bytes_of(reader, &rows, field, &data_type);
+        let Some(bytes) = bytes.filter(|bytes| *bytes <= self.bytes_max / ROW_GROUP_PART) else {
+            return Ok(None);
+        };
+        if !self.is_wanted_again((segment, rows, field, data_type), bytes) {
             return Ok(None);
         }
         let read = self.read(segment, reader, row_group, schema, &fields)?;
@@ -198,10 +207,20 @@ impl ColumnCache {
         of_segment.iter().for_each(|key| columns.remove(key));
     }
 
-    /// Whether the column is kept or was wanted before; remembers that it is wanted now.
-    fn was_wanted(&self, key: Key) -> bool {
+    /// Whether the column of about so many bytes is kept or was wanted before: not longer ago than as many wants as
+    /// columns are kept where one of those would have to go for it, or columns that nobody asks for again would push
+    /// each other out. Remembers that it is wanted now.
+    fn is_wanted_again(&self, key: Key, bytes: usize) -> bool {
         let mut columns = self.columns.lock();
-        columns.kept.contains_key(&key) || columns.wanted.put(key, ()).is_some()
+        columns.wants += 1;
+        let now = columns.wants;
+        if columns.kept.contains_key(&key) {
+            return true;
+        }
+        let has_room = columns.bytes + bytes <= self.bytes_max;
+        let kept = columns.kept.len() as u64;
+        let before = columns.wanted.put(key, now);
+        before.is_some_and(|before| has_room || now - before <= kept)
     }
 
     fn get(&self, key: &Key) -> Option<ArrayRef> {
@@ -227,11 +246,26 @@ impl ColumnCache {
     }
 }
 
-/// About the bytes of a value with its validity; `None` for values of any length.
-fn width(data_type: &DataType) -> Option<usize> {
+/// About the bytes of a column of rows of one row group with their validity; `None` where nothing tells how long values
+/// are.
+fn bytes_of(
+    reader: &SegmentReader,
+    rows: &Range<u32>,
+    field: FieldId,
+    data_type: &DataType,
+) -> Option<usize> {
     match data_type {
-        DataType::Boolean => Some(1),
-        other => other.primitive_width().map(|width| width + 1),
+        DataType::Boolean => Some(rows.len()),
+        DataType::FixedSizeBinary(width) => Some(rows.len() * (*width as usize + 1)),
+        DataType::Utf8 | DataType::Binary => {
+            let row_group = reader.row_group_of(rows.start);
+            let part = rows.len() as f64 / reader.row_group_rows(row_group) as f64;
+            let of_values = reader.bytes_of_values(row_group, field)? as f64 * part;
+            Some(of_values as usize + rows.len() * (size_of::<i32>() + 1))
+        }
+        other => other
+            .primitive_width()
+            .map(|width| rows.len() * (width + 1)),
     }
 }
 

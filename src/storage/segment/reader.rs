@@ -16,6 +16,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, RowGroupMetaData
 
 use super::blocks::Blocks;
 use super::bloom::FilterPage;
+use super::bounds::Pages;
 use super::file::{SegmentFile, checked, guarded, parquet_error};
 use super::{ROW_COLUMN, ReadRequest, SegmentBatches};
 use crate::error::{Error, Result};
@@ -39,6 +40,8 @@ pub struct SegmentReader {
     vectors: Mutex<HashMap<FieldId, Option<Arc<VectorPages>>>>,
     /// Bounds of row groups, as far as they were asked for.
     pub(super) bounds: Mutex<HashMap<FieldId, ColumnBounds>>,
+    /// The pages of row groups, as far as they were asked for; `None` without a page index.
+    pub(super) pages: Mutex<HashMap<(usize, FieldId), Option<Arc<Pages>>>>,
     /// Where bloom filters are, one per row group, as far as they were asked for.
     pub(super) filters: Mutex<HashMap<FieldId, Arc<[Option<FilterPage>]>>>,
 }
@@ -130,6 +133,7 @@ impl SegmentReader {
             first_rows,
             vectors: Mutex::default(),
             bounds: Mutex::default(),
+            pages: Mutex::default(),
             filters: Mutex::default(),
         })
     }
@@ -206,6 +210,13 @@ impl SegmentReader {
     /// Whether the file has the column; a column added after it was written is not there.
     pub fn has_field(&self, field: FieldId) -> bool {
         self.stored(field).is_some()
+    }
+
+    /// Bytes of the texts of a column in a row group; `None` where the file does not say.
+    pub(super) fn bytes_of_values(&self, row_group: usize, field: FieldId) -> Option<u64> {
+        let chunk = self.metadata().row_group(row_group);
+        let chunk = chunk.column(self.stored(field)?.leaf?);
+        u64::try_from(chunk.unencoded_byte_array_data_bytes()?).ok()
     }
 
     /// Reads rows.

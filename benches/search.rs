@@ -106,10 +106,13 @@ fn bench(
     for setting in settings {
         runtime.block_on(run(session, setting));
     }
-    let rows = runtime.block_on(run(session, text));
+    // Reading a text with a vector in it takes longer than some of these searches.
+    let prepared = runtime.block_on(session.prepare(text, &[])).unwrap();
+    let search = || runtime.block_on(execute(session, &prepared, Vec::new()));
+    let rows = search();
     assert_eq!(rows % 10, 0);
     group.bench_function(name, |b| {
-        b.iter(|| assert_eq!(runtime.block_on(run(session, text)), rows));
+        b.iter(|| assert_eq!(search(), rows));
     });
 }
 

@@ -22,6 +22,7 @@ use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
+use shelfmark_udfs::field_of;
 
 use self::build::BuildFunction;
 use self::function::{JsonFunction, Kind};
@@ -103,9 +104,7 @@ fn is_named(expr: &Expr, schema: &DFSchema, name: &str) -> bool {
     };
     match expr {
         Expr::Cast(cast) => is_named(&cast.field),
-        expr => expr
-            .to_field(schema)
-            .is_ok_and(|(_, field)| is_named(&field)),
+        expr => field_of(expr, schema).is_ok_and(|field| is_named(&field)),
     }
 }
 

@@ -6,8 +6,9 @@ use datafusion::common::{DFSchema, ExprSchema, Result};
 use datafusion::functions_aggregate::first_last::first_value_udaf;
 use datafusion::logical_expr::expr::WindowFunctionParams;
 use datafusion::logical_expr::{
-    Aggregate, Distinct, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, SortExpr,
+    Aggregate, Distinct, Expr, LogicalPlan, LogicalPlanBuilder, SortExpr,
 };
+use shelfmark_udfs::field_of;
 
 use super::typed::typed;
 use crate::storage::schema::SQL_TYPE_KEY;
@@ -23,8 +24,8 @@ pub(crate) struct OrderKey {
 impl OrderKey {
     /// Whether the expression is of the type.
     pub(crate) fn is_of(&self, expr: &Expr, schema: &dyn ExprSchema) -> bool {
-        let field = expr.to_field(schema);
-        field.is_ok_and(|(_, field)| (self.is_of)(&field))
+        let field = field_of(expr, schema);
+        field.is_ok_and(|field| (self.is_of)(&field))
     }
 
     /// What the expression is compared by.

@@ -9,10 +9,9 @@ use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{
-    Cast, Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, TryCast,
-};
+use datafusion::logical_expr::{Cast, Expr, LogicalPlan, LogicalPlanBuilder, TryCast};
 use datafusion::optimizer::AnalyzerRule;
+use shelfmark_udfs::field_of;
 
 use super::functions::{RegType, reg_type_of};
 use super::relation::Kind;
@@ -91,7 +90,7 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
         _ => return Ok(Transformed::no(expr)),
     };
     // An expression that has no type by now is somebody else's error.
-    let Ok(source) = field_of(inner, schema) else {
+    let Ok(source) = source_of(inner, schema) else {
         return Ok(Transformed::no(expr));
     };
     let (from, to) = (reg_type_of(&source), reg_type_of(target));
@@ -107,10 +106,10 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
 }
 
 /// The field of an expression; of a column of an outer query too.
-fn field_of(expr: &Expr, schema: &dyn ExprSchema) -> Result<FieldRef> {
+fn source_of(expr: &Expr, schema: &dyn ExprSchema) -> Result<FieldRef> {
     match expr {
         Expr::OuterReferenceColumn(field, _) => Ok(Arc::clone(field)),
-        expr => Ok(expr.to_field(schema)?.1),
+        expr => field_of(expr, schema),
     }
 }
 

@@ -11,11 +11,11 @@ use datafusion::logical_expr::expr::{AggregateFunction, Placeholder, ScalarFunct
 use datafusion::logical_expr::type_coercion::functions::{UDFCoercionExt, fields_with_udf};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
-    Aggregate, BinaryExpr, Case, Distinct, Expr, ExprSchemable, Extension, Limit, LogicalPlan,
-    Operator, Projection, Sort, Unnest, Values, WindowFunctionDefinition,
+    Aggregate, BinaryExpr, Case, Distinct, Expr, Extension, Limit, LogicalPlan, Operator,
+    Projection, Sort, Unnest, Values, WindowFunctionDefinition,
 };
 use datafusion::optimizer::AnalyzerRule;
-use shelfmark_udfs::VectorCastRule;
+use shelfmark_udfs::{VectorCastRule, field_of};
 
 use super::{Types, place_of};
 use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode, Operation};
@@ -333,7 +333,7 @@ impl Visitor<'_> {
         if let Expr::Placeholder(Placeholder { id, .. }) = bare(expr) {
             return self.known.get(place_of(id).ok()?).cloned();
         }
-        typed(expr.to_field(schema).ok()?.1)
+        typed(field_of(expr, schema).ok()?)
     }
 
     fn beside_subquery(

@@ -68,6 +68,7 @@ fn book(id: CollectionId) -> NewCollection {
         nullable: true,
         default: None,
         missing: None,
+        generated: None,
     };
     NewCollection {
         id,
@@ -202,6 +203,7 @@ fn vectors() -> (CollectionSchema, Vec<RecordBatch>) {
         nullable: true,
         default: None,
         missing: None,
+        generated: None,
     });
     let batch = |first: usize| {
         let rows = first..first + 5_000;

@@ -110,6 +110,7 @@ pub mod sqlstate {
     pub const WRONG_OBJECT_TYPE: &str = "42809";
     pub const WINDOWING_ERROR: &str = "42P20";
     pub const CANNOT_COERCE: &str = "42846";
+    pub const INVALID_COLUMN_DEFINITION: &str = "42611";
     pub const UNDEFINED_FUNCTION: &str = "42883";
     pub const RESERVED_NAME: &str = "42939";
     pub const UNDEFINED_TABLE: &str = "42P01";

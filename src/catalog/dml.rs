@@ -49,9 +49,9 @@ pub use self::exec::{Again, DmlExec};
 pub use self::part_subqueries::PartSubqueriesRule;
 pub use self::with::{PartRole, WithExec, WithNode};
 use super::assign::{Assignment, check_assignable};
-use super::checks::Checks;
 use super::foreign_keys::ChildRules;
 use super::options::PinnedSnapshot;
+use super::row_rules::RowRules;
 use super::zone::Zone;
 use crate::catalog::plan_node::only_input;
 use crate::error::{Error, sqlstate};
@@ -154,8 +154,8 @@ impl fmt::Display for Operation {
 struct Target {
     engine: Arc<Engine>,
     collection: Arc<Collection>,
-    /// What new rows must pass; known when the operator is made.
-    checks: Option<Arc<Checks>>,
+    /// What new rows get and must pass; known when the operator is made.
+    rows: RowRules,
     /// What foreign keys to it need; known when the operator is made.
     rules: Arc<ChildRules>,
 }
@@ -165,7 +165,7 @@ impl Target {
         Self {
             engine,
             collection,
-            checks: None,
+            rows: RowRules::default(),
             rules: Arc::default(),
         }
     }
@@ -190,8 +190,7 @@ impl Target {
 impl Target {
     /// Whether checks mean the same in every execution.
     fn is_repeatable(&self) -> bool {
-        let checks = self.checks.as_ref();
-        self.rules.are_immutable() && checks.is_none_or(|checks| checks.are_immutable())
+        self.rules.are_immutable() && self.rows.are_immutable()
     }
 }
 
@@ -206,13 +205,10 @@ impl Target {
     fn checked(&self, session: &dyn Session) -> crate::error::Result<Self> {
         let mut target = self.clone();
         let Some(state) = session.as_any().downcast_ref::<SessionState>() else {
-            if self.collection.schema.checks.is_empty() {
-                return Ok(target);
-            }
-            let message = "a collection with checks takes rows from a DataFusion session";
-            return Err(Error::unsupported(message));
+            target.rows = RowRules::none(&self.collection)?;
+            return Ok(target);
         };
-        target.checks = Checks::of(&self.collection, state)?;
+        target.rows = RowRules::of(&self.collection, state)?;
         let snapshot = PinnedSnapshot::or_newest(session.config(), &self.engine);
         target.rules = Arc::new(ChildRules::of(&snapshot, self.collection.id, state)?);
         Ok(target)
@@ -329,7 +325,7 @@ fn check_input(
     input: &Schema,
 ) -> crate::error::Result<()> {
     if operation == Operation::Insert {
-        return Assignment::new(collection, Zone::utc()).check(input);
+        return Assignment::new(collection, None, Zone::utc()).check(input);
     }
     let (fields, columns) = (input.fields(), &collection.schema.columns);
     let types: Vec<_> = fields.iter().map(|f| f.data_type()).take(2).collect();

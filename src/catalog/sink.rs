@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 pub use self::new_rows::NewRows;
 pub(super) use self::segment_file::{SegmentFile, commit_with_files, write_segment};
 use super::assign::Assignment;
-use super::checks::Checks;
 use super::foreign_keys::Brought;
 use super::keys::NewKeys;
+use super::row_rules::RowRules;
 use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
@@ -28,7 +28,7 @@ pub struct Sink {
     engine: Arc<Engine>,
     collection: Arc<Collection>,
     assignment: Assignment,
-    checks: Option<Arc<Checks>>,
+    rules: RowRules,
     /// The unique keys of the collection.
     keys: Vec<NewKeys>,
     /// The keys that its foreign keys refer to.
@@ -48,21 +48,21 @@ struct Waiting {
 }
 
 impl Sink {
-    /// A sink for rows of the collection as it is now, which must pass its checks; times are told by the clock of the zone.
+    /// A sink for rows of the collection as it is now, by its rules; times are told by the clock of the zone.
     ///
     /// # Errors
     /// 0A000 for a unique key of a type that has no order.
     pub fn try_new(
         engine: Arc<Engine>,
         collection: Arc<Collection>,
-        checks: Option<Arc<Checks>>,
+        rules: RowRules,
         zone: Zone,
     ) -> Result<Self> {
         Ok(Self {
-            assignment: Assignment::new(&collection, zone),
+            assignment: Assignment::new(&collection, rules.generated.clone(), zone),
             keys: NewKeys::all(&collection)?,
             brought: Brought::all(&collection)?,
-            checks,
+            rules,
             engine,
             collection,
             rows: 0,
@@ -80,7 +80,7 @@ impl Sink {
     /// row that does not pass a check, 58030 or 53100 for what the disk says.
     pub async fn push(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
         let assigned = self.assignment.batch(rows).map_err(|e| e.error)?;
-        if let Some(checks) = &self.checks {
+        if let Some(checks) = &self.rules.checks {
             checks.check(&assigned)?;
         }
         for keys in &mut self.keys {

@@ -43,6 +43,7 @@ pub fn column(id: u32, name: &str, column_type: ColumnType) -> Column {
         nullable: true,
         default: None,
         missing: None,
+        generated: None,
     }
 }
 

@@ -94,6 +94,7 @@ impl Shelf {
             nullable: *id != ID,
             default: None,
             missing: None,
+            generated: None,
         };
         let computed = [
             (NEAR, KeyFunction::Vector(EMBEDDING)),

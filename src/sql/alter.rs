@@ -1,36 +1,38 @@
-//! ALTER TABLE: a new schema for the same segments.
+//! ALTER TABLE: a new schema for the same segments, or, where values change, for rows that come again.
 
+mod columns;
+mod constraints;
 mod foreign_keys;
+mod generated;
 mod identity;
+mod rewrite;
+mod types;
 mod view;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::{DFSchema, ScalarValue, TableReference};
-use datafusion::functions::expr_fn::character_length;
+use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::prelude::{DataFrame, Expr, SessionContext, col, ident, lit};
-use datafusion::sql::sqlparser::ast::{self, Ident};
+use datafusion::prelude::{DataFrame, Expr, SessionContext, lit};
 
+use self::columns::{column_mut, set_nullable};
+use self::constraints::{no_constraint, unique_constraint};
 use super::constraint;
-use super::ddl::{add_column, find_collection, primary_key, qualify, set_clustering_key};
+use super::ddl::{find_collection, qualify, set_clustering_key};
 use super::dependents::{Dropped, drop_dependents, each_view_once};
 use super::index;
 use super::options;
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
-use super::statement::{Alter, AlterAction, ColumnDefinition};
-use super::unique::{Indexes, UniqueDefinition, check_rows};
-use crate::catalog::assign::assign;
+use super::statement::{Alter, AlterAction};
 use crate::catalog::table::CollectionTable;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{AlterCollection, Change, QualifiedName};
 use crate::storage::collection::Collection;
-use crate::storage::schema::{Check, CollectionSchema, Column, ColumnType, FieldId, IndexId};
+use crate::storage::schema::{CollectionSchema, FieldId};
 use crate::storage::snapshot::TEMPORARY_SCHEMA;
-use crate::storage::stats::Bound;
 use crate::storage::ttl::{TTL_COLUMN, Ttl};
-use crate::storage::unique::UniqueKey;
 
 /// ALTER TABLE.
 pub(super) fn plan(session: &Session, alter: Alter) -> Result<(Tag, LogicalPlan)> {
@@ -71,14 +73,22 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
     }
     session.check_owns(&planning.snapshot, collection)?;
-    let changes = changes(&planning, collection, &alter.actions).await?;
-    match changes.is_empty() {
-        true => Ok(()),
-        false => session.commit(&planning.snapshot, changes).await,
+    let Altered { changes, values } = altered(&planning, collection, &alter.actions).await?;
+    match values {
+        Some(values) => rewrite::commit(&planning, collection, changes, values).await,
+        None if changes.is_empty() => Ok(()),
+        None => session.commit(&planning.snapshot, changes).await,
     }
 }
 
-/// What the actions change together.
+/// What ALTER TABLE does.
+struct Altered {
+    changes: Vec<Change>,
+    /// What the columns of rows become, where these do not stay as they are.
+    values: Option<Vec<Expr>>,
+}
+
+/// The changes of actions that leave the values of rows as they are.
 ///
 /// # Errors
 /// Those of each action.
@@ -87,17 +97,41 @@ pub(super) async fn changes(
     collection: &Arc<Collection>,
     actions: &[AlterAction],
 ) -> Result<Vec<Change>> {
+    Ok(altered(planning, collection, actions).await?.changes)
+}
+
+/// What the actions do together.
+async fn altered(
+    planning: &Planning<'_>,
+    collection: &Arc<Collection>,
+    actions: &[AlterAction],
+) -> Result<Altered> {
     let session = planning.session;
     let mut next = Next {
         name: None,
         schema: (*collection.schema).clone(),
         options: collection.options.clone(),
         others: Vec::new(),
+        is_rewritten: false,
+        values: HashMap::new(),
+        retyped: Vec::new(),
     };
     for action in actions {
         apply(planning, collection, &mut next, action).await?;
     }
+    types::check(planning, collection, &next)?;
     Ttl::check(&next.schema, &next.options)?;
+    let values = next
+        .is_rewritten
+        .then(|| rewrite::values(collection, &next));
+    let values = values.transpose()?;
+    if values.is_some() {
+        // The rows that come have values of their own.
+        next.schema
+            .columns
+            .iter_mut()
+            .for_each(|c| c.missing = None);
+    }
     let change = AlterCollection {
         id: collection.id,
         name: next.name,
@@ -115,7 +149,7 @@ pub(super) async fn changes(
     let altered = (!is_same).then_some(Change::AlterCollection(change));
     let mut changes: Vec<Change> = altered.into_iter().chain(next.others).collect();
     each_view_once(&mut changes);
-    Ok(changes)
+    Ok(Altered { changes, values })
 }
 
 /// The collection as it will be.
@@ -125,6 +159,12 @@ struct Next {
     options: crate::storage::schema::CollectionOptions,
     /// What happens to the sequences of its columns and to its indexes.
     others: Vec<Change>,
+    /// Whether the values of rows change.
+    is_rewritten: bool,
+    /// What columns get that existed before, by expressions over the rows as they were.
+    values: HashMap<FieldId, Expr>,
+    /// The columns that get other types.
+    retyped: Vec<FieldId>,
 }
 
 async fn apply(
@@ -145,7 +185,8 @@ async fn apply(
                 planning.session.notice(text);
                 return Ok(());
             }
-            add(planning, collection, &mut next.schema, column).await?;
+            columns::add(planning, collection, &mut next.schema, column).await?;
+            generated::add(planning, next, column)?;
             for check in &column.checks {
                 let relation = &collection.name.name;
                 constraint::add(planning, relation, &mut next.schema, check)?;
@@ -154,7 +195,7 @@ async fn apply(
                 identity::add(planning, collection, next, &name, wanted)?;
             }
             if let Some(definition) = &column.unique {
-                add_unique(planning, collection, next, definition).await?;
+                constraints::add_unique(planning, collection, next, definition).await?;
             }
             match &column.references {
                 Some(key) => foreign_keys::add(planning, collection, next, key).await,
@@ -171,13 +212,14 @@ async fn apply(
                 planning.session.notice(text);
                 return Ok(());
             }
+            generated::drop_readers(planning, collection, next, name, *cascade)?;
             foreign_keys::release_column(planning, collection, next, name, *cascade)?;
             if let Some(column) = next.schema.column(&fold(name)) {
                 let dropped = [Dropped::column(collection, column)];
                 let views = drop_dependents(planning, &dropped, *cascade).await?;
                 next.others.extend(views);
             }
-            drop(next, name)
+            columns::drop(next, name)
         }
         AlterAction::AddCheck { check, not_valid } => {
             let relation = old_name().name;
@@ -185,25 +227,35 @@ async fn apply(
             constraint::add(planning, &relation, &mut next.schema, check)?;
             let mut checks = next.schema.checks.iter();
             match checks.find(|c| !before.contains(c)).filter(|_| !not_valid) {
-                Some(added) => holds(planning, collection, added).await,
+                Some(added) => constraints::holds(planning, collection, added).await,
                 None => Ok(()),
             }
         }
-        AlterAction::SetType(name, data_type) => {
-            set_type(planning, collection, &mut next.schema, name, data_type).await
+        AlterAction::SetType {
+            name,
+            data_type,
+            using,
+        } => {
+            let using = using.as_deref();
+            let new = types::NewType {
+                name,
+                data_type,
+                using,
+            };
+            new.set(planning, collection, next).await
         }
         AlterAction::AddUnique(definition) => {
-            add_unique(planning, collection, next, definition).await
+            constraints::add_unique(planning, collection, next, definition).await
         }
         AlterAction::AddPrimaryKey(names) => {
-            add_primary_key(planning, collection, &mut next.schema, names).await
+            constraints::add_primary_key(planning, collection, &mut next.schema, names).await
         }
         AlterAction::AddForeignKey(key) => foreign_keys::add(planning, collection, next, key).await,
         AlterAction::ValidateConstraint(name) => {
             let name_of_check = fold(name);
             let mut checks = next.schema.checks.iter();
             if let Some(check) = checks.find(|check| check.name == name_of_check).cloned() {
-                return holds(planning, collection, &check).await;
+                return constraints::holds(planning, collection, &check).await;
             }
             foreign_keys::validate(planning, collection, next, name).await
         }
@@ -216,11 +268,13 @@ async fn apply(
             cascade,
         } => {
             foreign_keys::release_constraint(planning, collection, next, name, *cascade)?;
-            drop_constraint(planning, collection, next, name, *if_exists)
+            constraints::drop_constraint(planning, collection, next, name, *if_exists)
         }
-        AlterAction::RenameConstraint(from, to) => rename_constraint(collection, next, from, to),
+        AlterAction::RenameConstraint(from, to) => {
+            constraints::rename_constraint(collection, next, from, to)
+        }
         AlterAction::RenameColumn(from, to) => {
-            rename(&mut next.schema, from, to)?;
+            columns::rename(&mut next.schema, from, to)?;
             let renamed = index::column_renamed(collection, &fold(from), &fold(to))?;
             next.others.extend(renamed);
             let lives_by = next.options.own_settings.get_mut(TTL_COLUMN);
@@ -260,10 +314,15 @@ async fn apply(
             if let Some((_, text)) = default {
                 planning.constant(text)?;
             }
+            let column = column_mut(&mut next.schema, name)?;
+            generated::check_default(collection, column, default.is_none())?;
             identity::lose_default(planning, collection, next, name)?;
             let column = column_mut(&mut next.schema, name)?;
             column.default = default.as_ref().map(|(_, text)| text.clone());
             planning.fix_default(column).await
+        }
+        AlterAction::DropExpression { name, if_exists } => {
+            generated::drop_expression(planning, collection, next, name, *if_exists)
         }
         AlterAction::AddIdentity(name, wanted) => {
             let column = column_mut(&mut next.schema, name)?;
@@ -282,320 +341,6 @@ async fn apply(
             set_nullable(planning, collection, &mut next.schema, name, *nullable).await
         }
     }
-}
-
-fn column_mut<'a>(schema: &'a mut CollectionSchema, name: &Ident) -> Result<&'a mut Column> {
-    let name = fold(name);
-    schema
-        .columns
-        .iter_mut()
-        .find(|c| c.name == name)
-        .ok_or_else(|| {
-            let message = format!("column \"{name}\" does not exist");
-            Error::not_found(sqlstate::UNDEFINED_COLUMN, message)
-        })
-}
-
-/// Rows that exist get the default's value of now, without being rewritten.
-async fn add(
-    planning: &Planning<'_>,
-    collection: &Collection,
-    schema: &mut CollectionSchema,
-    definition: &ColumnDefinition,
-) -> Result<()> {
-    add_column(schema, definition, &planning.type_names())?;
-    let Some(column) = schema.columns.last_mut() else {
-        return Err(Error::internal("the added column is missing"));
-    };
-    planning.fix_default(column).await?;
-    if let Some(text) = &column.default {
-        let value = planning.evaluate(text).await?;
-        let array = assign(&value.to_array()?, column, &planning.zone()).map_err(|e| e.error)?;
-        let value = ScalarValue::try_from_array(&array, 0)?;
-        column.missing = Bound::from_scalar(&value);
-        if column.missing.is_none() && !value.is_null() {
-            return Err(Error::unsupported(format!(
-                "a DEFAULT for the new column \"{}\" of type {} is not supported",
-                column.name, column.column_type
-            ))
-            .with_hint("Add the column without DEFAULT, then ALTER COLUMN .. SET DEFAULT."));
-        }
-    }
-    if definition.sequence.is_some() && collection.live_rows() > 0 {
-        return Err(Error::unsupported(format!(
-            "a sequence for the new column \"{}\" of a collection with rows is not supported",
-            column.name
-        ))
-        .with_hint("Create a collection with the column, and INSERT the rows into it."));
-    }
-    if !column.nullable && column.missing.is_none() && collection.live_rows() > 0 {
-        return Err(holds_nulls(column, collection));
-    }
-    Ok(())
-}
-
-fn holds_nulls(column: &Column, collection: &Collection) -> Error {
-    let message = format!(
-        "column \"{}\" of relation \"{}\" contains null values",
-        column.name, collection.name
-    );
-    Error::invalid(sqlstate::NOT_NULL_VIOLATION, message)
-}
-
-fn drop(next: &mut Next, name: &Ident) -> Result<()> {
-    let schema = &mut next.schema;
-    let id = column_mut(schema, name)?.id;
-    let computed = schema.computed_keys.iter();
-    let computed = computed.flat_map(|key| key.function.columns()).copied();
-    let clustering: Vec<FieldId> = schema
-        .clustering_key
-        .iter()
-        .copied()
-        .chain(computed)
-        .collect();
-    let keys: [(&str, &[FieldId]); 3] = [
-        ("primary", &schema.primary_key),
-        ("clustering", &clustering),
-        ("partition", schema.partition_key.as_slice()),
-    ];
-    let key = keys.iter().find(|(_, key)| key.contains(&id));
-    let key = key.map(|(kind, _)| format!("the {kind} key depends"));
-    let lives_by = next.options.own_settings.get(TTL_COLUMN);
-    let ttl = lives_by.filter(|column| **column == fold(name));
-    if let Some(what) = key.or(ttl.map(|_| "the times to live depend".to_string())) {
-        let message = format!("cannot drop column \"{}\" because {what} on it", fold(name));
-        return Err(Error::invalid(
-            sqlstate::DEPENDENT_OBJECTS_STILL_EXIST,
-            message,
-        ));
-    }
-    if schema.columns.len() == 1 {
-        return Err(Error::unsupported(
-            "the last column of a collection cannot be dropped",
-        ));
-    }
-    schema.columns.retain(|c| c.id != id);
-    schema.checks.retain(|c| !c.columns.contains(&id));
-    schema.foreign_keys.retain(|k| !k.columns.contains(&id));
-    Ok(())
-}
-
-fn rename(schema: &mut CollectionSchema, from: &Ident, to: &Ident) -> Result<()> {
-    let to = fold(to);
-    if schema.column(&to).is_some() {
-        let message = format!("column \"{to}\" already exists");
-        return Err(Error::exists(sqlstate::DUPLICATE_COLUMN, message));
-    }
-    let column = column_mut(schema, from)?;
-    let (id, old) = (column.id, std::mem::replace(&mut column.name, to.clone()));
-    for check in schema.checks.iter_mut().filter(|c| c.columns.contains(&id)) {
-        check.condition = constraint::rename_column(&check.condition, &old, &to)?;
-    }
-    Ok(())
-}
-
-/// Gives a column another type whose values are stored alike: a longer or shorter text.
-async fn set_type(
-    planning: &Planning<'_>,
-    collection: &Collection,
-    schema: &mut CollectionSchema,
-    name: &Ident,
-    data_type: &ast::DataType,
-) -> Result<()> {
-    let wanted = planning.type_names().column_type(data_type)?;
-    let column = column_mut(schema, name)?;
-    let most = |of: &ColumnType| match of {
-        ColumnType::Text => Some(u32::MAX),
-        ColumnType::Varchar(most) => Some(*most),
-        _ => None,
-    };
-    match (most(&column.column_type), most(&wanted)) {
-        _ if column.column_type == wanted => return Ok(()),
-        (Some(before), Some(after)) if after < before => {
-            // The name that the rows are read under is the one before this statement.
-            if let Some(stored) = collection.schema.column_by_id(column.id) {
-                let too_long = character_length(ident(&stored.name)).gt(lit(i64::from(after)));
-                if planning.count(collection, too_long).await? > 0 {
-                    let message = format!("value too long for type character varying({after})");
-                    return Err(Error::invalid(
-                        sqlstate::STRING_DATA_RIGHT_TRUNCATION,
-                        message,
-                    ));
-                }
-            }
-        }
-        (Some(_), Some(_)) => {}
-        _ => {
-            let message = format!(
-                "column \"{}\" of type {} cannot become {wanted}: its values are stored in another way",
-                column.name, column.column_type
-            );
-            return Err(Error::unsupported(message).with_hint(
-                "Add a column of the type, UPDATE it from this one, and drop this one.",
-            ));
-        }
-    }
-    column.column_type = wanted;
-    Ok(())
-}
-
-async fn add_unique(
-    planning: &Planning<'_>,
-    collection: &Collection,
-    next: &mut Next,
-    definition: &UniqueDefinition,
-) -> Result<()> {
-    let indexes = Indexes {
-        session: planning.session,
-        snapshot: &planning.snapshot,
-        collection: collection.id,
-        name: next.name.as_ref().unwrap_or(&collection.name),
-        schema: &next.schema,
-    };
-    let change = indexes.create(definition, &next.others)?;
-    if let Change::CreateIndex(_, index) = &change {
-        check_rows(planning, collection, &next.schema, &UniqueKey::of(index)).await?;
-    }
-    next.others.push(change);
-    Ok(())
-}
-
-async fn add_primary_key(
-    planning: &Planning<'_>,
-    collection: &Collection,
-    schema: &mut CollectionSchema,
-    names: &[Ident],
-) -> Result<()> {
-    if !schema.primary_key.is_empty() {
-        let relation = &collection.name.name;
-        let message = format!("multiple primary keys for table \"{relation}\" are not allowed");
-        return Err(Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message));
-    }
-    let key = primary_key(schema, names)?;
-    for name in names {
-        set_nullable(planning, collection, schema, name, false).await?;
-    }
-    schema.primary_key = key;
-    let key = UniqueKey::primary(&collection.name.name, schema);
-    check_rows(planning, collection, schema, &key).await?;
-    Ok(())
-}
-
-/// That no row which exists makes the check false.
-async fn holds(planning: &Planning<'_>, collection: &Collection, check: &Check) -> Result<()> {
-    let row = DFSchema::try_from(collection.schema.arrow_schema())?;
-    let condition = planning.expression(&check.condition, &row)?;
-    if planning.count(collection, condition.is_false()).await? == 0 {
-        return Ok(());
-    }
-    let (name, relation) = (&check.name, &collection.name.name);
-    let message =
-        format!("check constraint \"{name}\" of relation \"{relation}\" is violated by some row");
-    Err(Error::invalid(sqlstate::CHECK_VIOLATION, message))
-}
-
-fn no_constraint(collection: &Collection, name: &str) -> Error {
-    let relation = &collection.name.name;
-    let message = format!("constraint \"{name}\" of relation \"{relation}\" does not exist");
-    Error::not_found(sqlstate::UNDEFINED_OBJECT, message)
-}
-
-fn drop_constraint(
-    planning: &Planning<'_>,
-    collection: &Collection,
-    next: &mut Next,
-    name: &Ident,
-    if_exists: bool,
-) -> Result<()> {
-    let name = fold(name);
-    if let Some(index) = unique_constraint(collection, &name) {
-        next.others.push(Change::DropIndex(collection.id, index));
-        return Ok(());
-    }
-    let schema = &mut next.schema;
-    let before = schema.checks.len() + schema.foreign_keys.len();
-    schema.checks.retain(|c| c.name != name);
-    schema.foreign_keys.retain(|key| key.name != name);
-    if schema.checks.len() + schema.foreign_keys.len() < before {
-        return Ok(());
-    }
-    if !schema.primary_key.is_empty() && name == format!("{}_pkey", collection.name.name) {
-        return Err(Error::unsupported("the primary key cannot be dropped")
-            .with_hint("CREATE TABLE .. AS makes a copy without it."));
-    }
-    let error = no_constraint(collection, &name);
-    if !if_exists {
-        return Err(error);
-    }
-    planning
-        .session
-        .notice(format!("{}, skipping", error.message()));
-    Ok(())
-}
-
-/// The index of a UNIQUE constraint.
-fn unique_constraint(collection: &Collection, name: &str) -> Option<IndexId> {
-    let mut indexes = collection.indexes().iter();
-    let found = indexes.find(|index| index.is_constraint && index.name == name);
-    found.map(|index| index.id)
-}
-
-fn rename_constraint(
-    collection: &Collection,
-    next: &mut Next,
-    from: &Ident,
-    to: &Ident,
-) -> Result<()> {
-    let (from, to) = (fold(from), fold(to));
-    if let Some(index) = unique_constraint(collection, &from) {
-        let change = Change::RenameIndex(collection.id, index, to);
-        next.others.push(change);
-        return Ok(());
-    }
-    let schema = &mut next.schema;
-    if schema.checks.iter().any(|c| c.name == to) || schema.foreign_key(&to).is_some() {
-        let relation = &collection.name.name;
-        let message = format!("constraint \"{to}\" for relation \"{relation}\" already exists");
-        return Err(Error::exists(sqlstate::DUPLICATE_OBJECT, message));
-    }
-    let mut checks = schema.checks.iter_mut();
-    let mut references = schema.foreign_keys.iter_mut();
-    if let Some(check) = checks.find(|c| c.name == from) {
-        check.name = to;
-    } else if let Some(key) = references.find(|key| key.name == from) {
-        key.name = to;
-    } else {
-        return Err(no_constraint(collection, &from));
-    }
-    schema.checks.sort_by(|a, b| a.name.cmp(&b.name));
-    schema.foreign_keys.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(())
-}
-
-async fn set_nullable(
-    planning: &Planning<'_>,
-    collection: &Collection,
-    schema: &mut CollectionSchema,
-    name: &Ident,
-    nullable: bool,
-) -> Result<()> {
-    let primary = schema.primary_key.clone();
-    let column = column_mut(schema, name)?;
-    if nullable && primary.contains(&column.id) {
-        let message = format!("column \"{}\" is in a primary key", column.name);
-        return Err(Error::invalid(sqlstate::INVALID_TABLE_DEFINITION, message));
-    }
-    if !nullable && column.nullable {
-        // The name that the rows are read under is the one before this statement.
-        if let Some(stored) = collection.schema.column_by_id(column.id) {
-            let is_null = col(format!("\"{}\"", stored.name.replace('"', "\"\""))).is_null();
-            if planning.count(collection, is_null).await? > 0 {
-                return Err(holds_nulls(column, collection));
-            }
-        }
-    }
-    column.nullable = nullable;
-    Ok(())
 }
 
 impl Planning<'_> {

@@ -1,11 +1,13 @@
 //! CHECK constraints as definitions: what CREATE and ALTER TABLE make of them.
 
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::ExprSchemable;
+use datafusion::logical_expr::{ExprSchemable, Operator};
 use datafusion::prelude::Expr;
 use datafusion::sql::sqlparser::ast::{self, Ident};
 
+use super::ddl::column_type_of;
 use super::default_name::first_free;
 use super::dml::parse_expr;
 use super::mend::mend_expression;
@@ -31,7 +33,8 @@ pub(super) fn add(
     let row = DFSchema::try_from(schema.arrow_schema())?;
     let (written, condition) = planned(planning, &definition.condition, &row)?;
     let condition = in_expression(condition, &row)?;
-    check_condition(&condition, &row)?;
+    check_reads_row(&condition, "check constraint")?;
+    check_boolean(&condition, &row)?;
     let columns: Vec<FieldId> = columns_of(&condition, schema);
     let name = match &definition.name {
         Some(name) => fold(name),
@@ -50,14 +53,14 @@ pub(super) fn add(
     Ok(())
 }
 
-/// A condition as it is kept, and as it is planned. What cannot be planned as it was written is kept in the spelling that
+/// An expression as it is kept, and as it is planned. What cannot be planned as it was written is kept in the spelling that
 /// can.
-fn planned(
+pub(super) fn planned(
     planning: &Planning<'_>,
-    condition: &ast::Expr,
+    expr: &ast::Expr,
     row: &DFSchema,
 ) -> Result<(ast::Expr, Expr)> {
-    let written = condition.clone();
+    let written = expr.clone();
     let error = match planning.parsed(written.clone(), row) {
         Ok(planned) => return Ok((written, planned)),
         Err(error) => error,
@@ -70,35 +73,77 @@ fn planned(
     }
 }
 
-/// That the condition is one, and reads the row alone.
-fn check_condition(condition: &Expr, row: &DFSchema) -> Result<()> {
-    condition.apply(|expr| match expr {
+/// That the expression reads the row alone; `place` says where it stands.
+///
+/// # Errors
+/// 0A000, 42803 or 42P20 for one that reads more.
+pub(super) fn check_reads_row(expr: &Expr, place: &str) -> Result<()> {
+    expr.apply(|expr| match expr {
         Expr::ScalarSubquery(_)
         | Expr::Exists(_)
         | Expr::InSubquery(_)
         | Expr::SetComparison(_) => {
-            Err(Error::unsupported("cannot use subquery in check constraint").into())
+            Err(Error::unsupported(format!("cannot use subquery in {place}")).into())
         }
         Expr::AggregateFunction(_) => {
-            let message = "aggregate functions are not allowed in check constraints";
+            let message = format!("aggregate functions are not allowed in {place}s");
             Err(Error::invalid(sqlstate::GROUPING_ERROR, message).into())
         }
         Expr::WindowFunction(_) => {
-            let message = "window functions are not allowed in check constraints";
+            let message = format!("window functions are not allowed in {place}s");
             Err(Error::invalid(sqlstate::WINDOWING_ERROR, message).into())
         }
         _ => Ok(TreeNodeRecursion::Continue),
     })?;
+    Ok(())
+}
+
+/// That the operators of an expression are there for the types of their operands now, where a text would be compared or
+/// computed with another value.
+///
+/// # Errors
+/// 42883.
+pub(super) fn check_operators(expr: &Expr, row: &DFSchema) -> Result<()> {
+    expr.apply(|expr| {
+        let Expr::BinaryExpr(binary) = expr else {
+            return Ok(TreeNodeRecursion::Continue);
+        };
+        let types = [binary.left.get_type(row)?, binary.right.get_type(row)?];
+        let is_literal = |side: &Expr| matches!(side, Expr::Literal(..));
+        let [left, right] = [&*binary.left, &*binary.right].map(is_literal);
+        let mixes = match types.each_ref().map(|of| of.is_string()) {
+            [true, false] => !left && types[1].is_numeric(),
+            [false, true] => !right && types[0].is_numeric(),
+            _ => false,
+        };
+        if !mixes || binary.op == Operator::StringConcat {
+            return Ok(TreeNodeRecursion::Continue);
+        }
+        let [left, right] = types.each_ref().map(sql_name);
+        let message = format!("operator does not exist: {left} {} {right}", binary.op);
+        Err(Error::invalid(sqlstate::UNDEFINED_FUNCTION, message).into())
+    })?;
+    Ok(())
+}
+
+/// The name of a type of values.
+fn sql_name(of: &DataType) -> String {
+    let field = Field::new("", of.clone(), true);
+    column_type_of(&field).map_or_else(|_| of.to_string(), |of| of.to_string())
+}
+
+fn check_boolean(condition: &Expr, row: &DFSchema) -> Result<()> {
     let of = condition.get_type(row)?;
-    if of.is_null() || of == arrow::datatypes::DataType::Boolean {
+    if of.is_null() || of == DataType::Boolean {
         return Ok(());
     }
     let message = format!("argument of CHECK must be type boolean, not type {of}");
     Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message))
 }
 
-fn columns_of(condition: &Expr, schema: &CollectionSchema) -> Vec<FieldId> {
-    let refs = condition.column_refs();
+/// The columns that an expression over a row reads.
+pub(super) fn columns_of(expr: &Expr, schema: &CollectionSchema) -> Vec<FieldId> {
+    let refs = expr.column_refs();
     let columns = schema.columns.iter();
     let read = columns.filter(|c| refs.iter().any(|r| r.name == c.name));
     read.map(|c| c.id).collect()
@@ -117,12 +162,12 @@ fn free_name(relation: &str, schema: &CollectionSchema, columns: &[FieldId]) -> 
     first_free(|number| format!("{base}{number}"), is_free)
 }
 
-/// The condition of a check with a column's new name.
+/// An expression over a row with a column's new name.
 ///
 /// # Errors
-/// When the condition cannot be read, which it could when it was made.
-pub(super) fn rename_column(condition: &str, from: &str, to: &str) -> Result<String> {
-    let mut expr = parse_expr(condition)?;
+/// When the expression cannot be read, which it could when it was made.
+pub(super) fn rename_column(expr: &str, from: &str, to: &str) -> Result<String> {
+    let mut expr = parse_expr(expr)?;
     let new = Ident::with_quote('"', to);
     walk::change_expressions(&mut expr, |expr| {
         let ident = match expr {

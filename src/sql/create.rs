@@ -28,6 +28,7 @@ use super::ddl::{
 use super::dependents::{drop_dependents, dropped_by};
 use super::dml::insert_plan;
 use super::foreign_key::{Child, Released, referring, releases};
+use super::generated;
 use super::named::table_of_execute;
 use super::options;
 use super::parser::fold;
@@ -37,6 +38,7 @@ use super::statement::{CreateCollection, Drop, DropKind, Persistence};
 use super::type_names::TypeNames;
 use super::unique::Indexes;
 use crate::catalog::options::ShelfmarkOptions;
+use crate::catalog::transaction::OpenTransaction;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::{Object, Privilege};
 use crate::storage::change::{Change, NewCollection, QualifiedName};
@@ -68,6 +70,7 @@ pub(super) async fn collection(
     let query = planning.filling(&create).await?.map(Arc::new);
     let columns = query.as_deref().map(|query| planning.columns(query));
     let mut schema = define(&create, columns.transpose()?, &planning.type_names())?;
+    generated::set_all(planning, &mut schema, &create.columns)?;
     let of_columns = create.columns.iter().flat_map(|c| &c.checks);
     for check in of_columns.chain(&create.checks) {
         constraint::add(planning, &name.name, &mut schema, check)?;
@@ -198,15 +201,26 @@ async fn fill(
     let is_alone = open.is_none();
     let transaction = open.unwrap_or_else(|| Arc::new(session.new_transaction()));
     transaction.define(changes)?;
+    let rows = put_rows(session, &transaction, id, query).await?;
+    if is_alone {
+        transaction.commit(Durability::Synced).await?;
+    }
+    Ok(rows)
+}
+
+/// Puts rows into a collection as the transaction has it; answers how many they are.
+pub(super) async fn put_rows(
+    session: &Session,
+    transaction: &Arc<OpenTransaction>,
+    id: CollectionId,
+    query: &LogicalPlan,
+) -> Result<u64> {
     let snapshot = transaction.snapshot();
     let collection = snapshot.collection_by_id(id);
     let collection = collection.ok_or_else(|| Error::internal("the collection was not made"))?;
     let plan = insert_plan(session, collection, query.clone())?;
-    let planning = Planning::within(session, Arc::clone(&transaction));
+    let planning = Planning::within(session, Arc::clone(transaction));
     let counts = DataFrame::new(planning.state, plan).collect().await?;
-    if is_alone {
-        transaction.commit(Durability::Synced).await?;
-    }
     let counts = counts
         .iter()
         .map(|batch| batch.column(0).as_primitive::<UInt64Type>());
@@ -252,6 +266,7 @@ fn define(
             nullable: true,
             default: None,
             missing: None,
+            generated: None,
         })
     };
     let fields = columns.fields().iter().enumerate();

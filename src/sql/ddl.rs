@@ -207,6 +207,25 @@ pub fn primary_key(schema: &CollectionSchema, names: &[Ident]) -> Result<Vec<Fie
     }
 }
 
+/// That the columns of a schema's keys have an order.
+///
+/// # Errors
+/// 42P16 for one that has none.
+pub fn check_orders(schema: &CollectionSchema) -> Result<()> {
+    let is_ordered = [ColumnType::is_scalar, ColumnType::is_clusterable];
+    let keys = [
+        ("primary", &schema.primary_key),
+        ("clustering", &schema.clustering_key),
+    ];
+    for ((kind, key), is_ordered) in keys.into_iter().zip(is_ordered) {
+        let mut columns = key.iter().filter_map(|id| schema.column_by_id(*id));
+        if let Some(column) = columns.find(|column| !is_ordered(&column.column_type)) {
+            return Err(no_order(kind, column));
+        }
+    }
+    Ok(())
+}
+
 /// Adds a column with the next field id.
 ///
 /// # Errors
@@ -236,6 +255,7 @@ pub fn add_column(
         nullable: !definition.not_null,
         default: definition.default.as_ref().map(|(_, text)| text.clone()),
         missing: None,
+        generated: None,
     });
     schema.next_field_id.0 += 1;
     Ok(())

@@ -94,8 +94,9 @@ fn like(grammar: &mut Grammar<'_>, at: usize) -> Result<LikeClause> {
             "INDEXES" => vec![&mut like.indexes],
             "COMMENTS" => vec![&mut like.comments],
             "ALL" => like.all(),
+            "GENERATED" => vec![&mut like.generated],
             // There is nothing of the kind.
-            "COMPRESSION" | "GENERATED" | "STATISTICS" | "STORAGE" => Vec::new(),
+            "COMPRESSION" | "STATISTICS" | "STORAGE" => Vec::new(),
             _ => {
                 grammar.skip(1);
                 return Err(grammar.unexpected("DEFAULTS, CONSTRAINTS, INDEXES, IDENTITY or ALL"));
@@ -219,6 +220,7 @@ fn column(
         unique: None,
         references: None,
         sequence,
+        generated: None,
     };
     loop {
         let constraint = constraint_name(grammar)?;
@@ -236,14 +238,10 @@ fn column(
             column.not_null = false;
         } else if grammar.accept(&["DEFAULT"]) {
             column.default = Some(default(grammar)?);
-            check_one_default(&column)?;
-        } else if grammar.accept(&["GENERATED"]) {
-            if column.sequence.is_some() {
-                return Err(two_defaults(&column));
-            }
-            column.sequence = Some(Box::new(sequence::generated(grammar)?));
-            column.not_null = true;
-            check_one_default(&column)?;
+            check_one_source(&column)?;
+        } else if grammar.word(0) == "GENERATED" {
+            generated(grammar, &mut column)?;
+            check_one_source(&column)?;
         } else if let Some(create) = create.as_deref_mut()
             && column_key(grammar, create, &column.name)?
         {
@@ -256,18 +254,45 @@ fn column(
     }
 }
 
-fn check_one_default(column: &ColumnDefinition) -> Result<()> {
-    match column.default.is_some() && column.sequence.is_some() {
-        true => Err(two_defaults(column)),
-        false => Ok(()),
+/// `GENERATED {ALWAYS AS (expression) STORED | {ALWAYS | BY DEFAULT} AS IDENTITY ..}`.
+fn generated(grammar: &mut Grammar<'_>, column: &mut ColumnDefinition) -> Result<()> {
+    let computed = |g: &Grammar<'_>, n| g.parser.peek_nth_token_ref(n).token == Token::LParen;
+    if grammar.word(1) == "BY" && computed(grammar, 4) {
+        let message = "for a generated column, GENERATED ALWAYS must be specified";
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
     }
+    if grammar.word(1) == "ALWAYS" && computed(grammar, 3) {
+        grammar.skip(4);
+        let expression = grammar.parser.parse_expr()?;
+        grammar.parser.expect_token(&Token::RParen)?;
+        grammar.expect(&["STORED"])?;
+        if column.generated.replace(Box::new(expression)).is_some() {
+            return Err(two_sources(column, "multiple generation clauses"));
+        }
+        return Ok(());
+    }
+    grammar.skip(1);
+    if column.sequence.is_some() {
+        return Err(two_sources(column, "both default and identity"));
+    }
+    column.sequence = Some(Box::new(sequence::generated(grammar)?));
+    column.not_null = true;
+    Ok(())
 }
 
-fn two_defaults(column: &ColumnDefinition) -> Error {
-    let message = format!(
-        "both default and identity specified for column \"{}\"",
-        fold(&column.name)
-    );
+/// That at most one of DEFAULT, a sequence and an expression gives the column its values.
+fn check_one_source(column: &ColumnDefinition) -> Result<()> {
+    let both = match (&column.default, &column.sequence, &column.generated) {
+        (Some(_), Some(_), _) => "both default and identity",
+        (Some(_), _, Some(_)) => "both default and generation expression",
+        (_, Some(_), Some(_)) => "both identity and generation expression",
+        _ => return Ok(()),
+    };
+    Err(two_sources(column, both))
+}
+
+fn two_sources(column: &ColumnDefinition, both: &str) -> Error {
+    let message = format!("{both} specified for column \"{}\"", fold(&column.name));
     Error::invalid(sqlstate::SYNTAX_ERROR, message)
 }
 
@@ -597,6 +622,10 @@ fn alter_column(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
     if grammar.accept(&["SET", "NOT", "NULL"]) {
         return Ok(AlterAction::SetNullable(name, false));
     }
+    if grammar.accept(&["DROP", "EXPRESSION"]) {
+        let if_exists = grammar.if_exists();
+        return Ok(AlterAction::DropExpression { name, if_exists });
+    }
     if grammar.accept(&["SET", "DATA", "TYPE"]) || grammar.accept(&["TYPE"]) {
         return column_type(grammar, name);
     }
@@ -615,22 +644,18 @@ fn alter_column(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
     Err(grammar.unexpected("SET DEFAULT, DROP DEFAULT, SET NOT NULL or DROP NOT NULL"))
 }
 
-/// `type [USING column[::type]]`, after TYPE.
+/// `type [USING expression]`, after TYPE.
 fn column_type(grammar: &mut Grammar<'_>, name: Ident) -> Result<AlterAction> {
     let data_type = grammar.parser.parse_data_type()?;
-    if grammar.accept(&["USING"]) {
-        let using = grammar.parser.parse_expr()?;
-        let value = match &using {
-            Expr::Cast { expr, .. } => expr.as_ref(),
-            expr => expr,
-        };
-        if !matches!(value, Expr::Identifier(column) if fold(column) == fold(&name)) {
-            let message =
-                "ALTER COLUMN TYPE USING another expression than the column is not supported";
-            return Err(Error::unsupported(message));
-        }
-    }
-    Ok(AlterAction::SetType(name, data_type))
+    let using = match grammar.accept(&["USING"]) {
+        true => Some(Box::new(grammar.parser.parse_expr()?)),
+        false => None,
+    };
+    Ok(AlterAction::SetType {
+        name,
+        data_type,
+        using,
+    })
 }
 
 /// `ADD GENERATED ..`, `DROP IDENTITY`, `SET GENERATED ..`, `SET INCREMENT BY ..`, `RESTART`; none for another action.

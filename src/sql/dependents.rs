@@ -107,6 +107,15 @@ pub(super) async fn drop_dependents(
     Ok(drops.collect())
 }
 
+/// A view that reads a column, itself or by other views.
+pub(super) async fn first_reader(
+    planning: &Planning<'_>,
+    column: &Dropped,
+) -> Result<Option<QualifiedName>> {
+    let found = dependents(planning, std::slice::from_ref(column)).await?;
+    Ok(found.into_iter().next().map(|(view, _)| view))
+}
+
 /// Leaves each view to be dropped once, and those alone that are dropped otherwise.
 pub(super) fn each_view_once(changes: &mut Vec<Change>) {
     let mut seen = Vec::new();

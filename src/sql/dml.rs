@@ -141,6 +141,31 @@ pub(super) fn target_columns(collection: &Collection, names: &[ObjectName]) -> R
     Ok(targets)
 }
 
+/// Places of the columns that COPY names; all of them that are not generated where it names none.
+///
+/// # Errors
+/// Those of [`target_columns`]; 42P10 for a generated column.
+pub(super) fn copied_columns(collection: &Collection, names: &[ObjectName]) -> Result<Vec<usize>> {
+    let columns = &collection.schema.columns;
+    let mut targets = target_columns(collection, names)?;
+    let generated = |at: &usize| columns[*at].generated.is_some();
+    match targets
+        .iter()
+        .find(|at| generated(at))
+        .filter(|_| !names.is_empty())
+    {
+        None => {
+            targets.retain(|at| !generated(at));
+            Ok(targets)
+        }
+        Some(at) => {
+            let message = format!("column \"{}\" is a generated column", columns[*at].name);
+            Err(Error::invalid(sqlstate::INVALID_COLUMN_REFERENCE, message)
+                .with_detail("Generated columns cannot be used in COPY."))
+        }
+    }
+}
+
 /// The targets that as many values go to; those that are named must all get one.
 fn targets_of_values(targets: &[usize], are_named: bool, given: usize) -> Result<&[usize]> {
     let message = match given.cmp(&targets.len()) {
@@ -166,9 +191,8 @@ impl Planning<'_> {
         collection: &Collection,
     ) -> Result<LogicalPlan> {
         let mut query = rows.query;
-        if rows.overriding.is_none() {
-            self.check_generated(&query, targets, collection)?;
-        }
+        let overriding = rows.overriding;
+        self.check_generated(&query, targets, collection, overriding)?;
         if let SetExpr::Select(select) = query.body.as_mut() {
             name_by_place(&mut select.projection);
         }
@@ -184,7 +208,14 @@ impl Planning<'_> {
                 }
             }
         }
-        self.query(query).await
+        let is_query = !matches!(query.body.as_ref(), SetExpr::Values(_));
+        let plan = self.query(query).await?;
+        let given = targets.iter().take(plan.schema().fields().len());
+        let mut given = given.map(|target| &collection.schema.columns[*target]);
+        match given.find(|column| is_query && self.is_refused(collection, column, overriding)) {
+            Some(column) => Err(given_to_generated(column)),
+            None => Ok(plan),
+        }
     }
 
     /// When the column gets its values from a sequence of its own.
@@ -195,10 +226,21 @@ impl Planning<'_> {
 
     /// Whether only the system gives the column its values.
     fn is_always_generated(&self, collection: &Collection, column: &Column) -> bool {
-        self.generated(collection, column) == Some(Generates::Always)
+        column.generated.is_some() || self.generated(collection, column) == Some(Generates::Always)
     }
 
-    /// That a query has DEFAULT for each column that only the system gives values.
+    /// Whether INSERT may not give the column a value: OVERRIDING allows one for a column that has a sequence.
+    fn is_refused(
+        &self,
+        collection: &Collection,
+        column: &Column,
+        overriding: Option<Overriding>,
+    ) -> bool {
+        let is_overridden = overriding.is_some() && column.generated.is_none();
+        !is_overridden && self.is_always_generated(collection, column)
+    }
+
+    /// That VALUES have DEFAULT for each column that only the system gives values.
     ///
     /// # Errors
     /// 428C9.
@@ -207,20 +249,17 @@ impl Planning<'_> {
         query: &Query,
         targets: &[usize],
         collection: &Collection,
+        overriding: Option<Overriding>,
     ) -> Result<()> {
+        let SetExpr::Values(values) = query.body.as_ref() else {
+            return Ok(());
+        };
         for (place, target) in targets.iter().enumerate() {
             let column = &collection.schema.columns[*target];
-            if !self.is_always_generated(collection, column) {
-                continue;
-            }
-            let is_given = match query.body.as_ref() {
-                SetExpr::Values(values) => {
-                    let mut given = values.rows.iter().filter_map(|row| row.content.get(place));
-                    given.any(|expr| !is_default(expr))
-                }
-                _ => true,
-            };
-            if is_given {
+            let mut given = values.rows.iter().filter_map(|row| row.content.get(place));
+            if given.any(|expr| !is_default(expr))
+                && self.is_refused(collection, column, overriding)
+            {
                 return Err(given_to_generated(column));
             }
         }
@@ -303,7 +342,7 @@ impl Planning<'_> {
         }
         match &column.default {
             Some(text) => parse_expr(text),
-            None => Ok(ast::Expr::Value(ast::Value::Null.into())),
+            None => Ok(null()),
         }
     }
 
@@ -363,20 +402,29 @@ fn name_by_place(items: &mut [SelectItem]) {
 fn given_to_generated(column: &Column) -> Error {
     let name = &column.name;
     let message = format!("cannot insert a non-DEFAULT value into column \"{name}\"");
-    generated_always(message, column).with_hint("Use OVERRIDING SYSTEM VALUE to override.")
+    let error = generated_always(message, column);
+    match column.generated {
+        Some(_) => error,
+        None => error.with_hint("Use OVERRIDING SYSTEM VALUE to override."),
+    }
 }
 
 fn generated_always(message: String, column: &Column) -> Error {
-    let detail = format!(
-        "Column \"{}\" is an identity column defined as GENERATED ALWAYS.",
-        column.name
-    );
+    let name = &column.name;
+    let detail = match column.generated {
+        Some(_) => format!("Column \"{name}\" is a generated column."),
+        None => format!("Column \"{name}\" is an identity column defined as GENERATED ALWAYS."),
+    };
     Error::invalid(sqlstate::GENERATED_ALWAYS, message).with_detail(detail)
 }
 
 pub(super) fn parse_expr(text: &str) -> Result<ast::Expr> {
     let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokenize(text)?);
     Ok(parser.parse_expr()?)
+}
+
+fn null() -> ast::Expr {
+    ast::Expr::Value(ast::Value::Null.into())
 }
 
 fn is_default(expr: &ast::Expr) -> bool {
@@ -415,7 +463,7 @@ pub(super) async fn update(planning: &Planning<'_>, update: ast::Update) -> Resu
     for column in &target.collection.schema.columns {
         let expr = match new_values.remove(&column.name) {
             Some(expr) => planning.new_value(&target.collection, column, expr)?,
-            None => target.column(&column.name),
+            None => target.same_value(column),
         };
         items.push(SelectItem::ExprWithAlias {
             expr,
@@ -460,6 +508,14 @@ impl Target {
 
     fn column(&self, name: &str) -> ast::Expr {
         ast::Expr::CompoundIdentifier(vec![self.alias.clone(), quoted(name)])
+    }
+
+    /// What a column gets that nothing is assigned to; generated ones are computed of the row as it becomes.
+    fn same_value(&self, column: &Column) -> ast::Expr {
+        match column.generated {
+            Some(_) => null(),
+            None => self.column(&column.name),
+        }
     }
 
     fn address(&self, name: &str) -> SelectItem {

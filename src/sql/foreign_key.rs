@@ -101,6 +101,7 @@ impl Child<'_> {
             );
             return Err(Error::invalid(sqlstate::INVALID_COLUMN_REFERENCE, message));
         }
+        check_generated(&own, definition)?;
         let ids = |columns: &[&Column]| columns.iter().map(|c| c.id).collect::<Vec<FieldId>>();
         let added = ForeignKey {
             name,
@@ -231,8 +232,25 @@ fn columns_of<'a>(schema: &'a CollectionSchema, names: &[Ident]) -> Result<Vec<&
     names.iter().map(column).collect()
 }
 
+/// That the foreign key gives no values to generated columns.
+fn check_generated(own: &[&Column], definition: &ForeignKeyDefinition) -> Result<()> {
+    use ReferentialAction as Does;
+    if own.iter().all(|column| column.generated.is_none()) {
+        return Ok(());
+    }
+    let sets = |action| matches!(action, Does::SetNull | Does::SetDefault);
+    let event = match (definition.on_delete, definition.on_update) {
+        (_, update) if sets(update) || update == Does::Cascade => "UPDATE",
+        (delete, _) if sets(delete) => "DELETE",
+        _ => return Ok(()),
+    };
+    let message =
+        format!("invalid ON {event} action for foreign key constraint containing generated column");
+    Err(Error::invalid(sqlstate::SYNTAX_ERROR, message))
+}
+
 /// That values of the two columns can be equal.
-fn check_comparable(name: &str, own: &Column, referred: &Column) -> Result<()> {
+pub(super) fn check_comparable(name: &str, own: &Column, referred: &Column) -> Result<()> {
     if own.column_type.is_scalar() && are_comparable(&own.column_type, &referred.column_type) {
         return Ok(());
     }

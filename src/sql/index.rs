@@ -10,7 +10,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName};
 
-pub(super) use create::create;
+pub(super) use create::{check_index, create};
 pub(super) use grammar::{parse_alter, parse_create, parse_drop};
 pub(super) use name::name_of_copy;
 

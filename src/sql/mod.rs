@@ -41,6 +41,7 @@ mod foreign_key;
 pub mod format;
 mod from_columns;
 pub(crate) mod functions;
+mod generated;
 mod grouping;
 pub mod index;
 mod interval_order;

@@ -15,6 +15,7 @@ use futures::FutureExt;
 use parking_lot::Mutex;
 
 use super::complexity::Limits;
+use super::format::type_of;
 use super::kept::pure::reads_the_past;
 use super::kept::{Basis, Kept};
 use super::named::Execute;
@@ -104,11 +105,10 @@ impl Prepared {
 }
 
 fn has_columns(schema: &Schema, expected: &Schema) -> bool {
-    let columns = |schema: &Schema| -> Vec<(String, DataType)> {
+    let columns = |schema: &Schema| -> Vec<(String, DataType, u32)> {
         let fields = schema.fields().iter();
-        fields
-            .map(|f| (f.name().clone(), f.data_type().clone()))
-            .collect()
+        let column = |f: &FieldRef| (f.name().clone(), f.data_type().clone(), type_of(f).oid);
+        fields.map(column).collect()
     };
     columns(schema) == columns(expected)
 }

@@ -235,6 +235,8 @@ pub struct LikeClause {
     pub indexes: bool,
     /// Comments.
     pub comments: bool,
+    /// The expressions of generated columns.
+    pub generated: bool,
 }
 
 impl LikeClause {
@@ -248,6 +250,7 @@ impl LikeClause {
             identity: false,
             indexes: false,
             comments: false,
+            generated: false,
         }
     }
 
@@ -259,6 +262,7 @@ impl LikeClause {
             &mut self.identity,
             &mut self.indexes,
             &mut self.comments,
+            &mut self.generated,
         ]
     }
 }
@@ -317,6 +321,8 @@ pub struct ColumnDefinition {
     pub references: Option<ForeignKeyDefinition>,
     /// The sequence of a SERIAL or identity column.
     pub sequence: Option<Box<ColumnSequence>>,
+    /// What a generated column is computed by.
+    pub generated: Option<Box<Expr>>,
 }
 
 /// A CHECK constraint.
@@ -412,6 +418,13 @@ pub enum AlterAction {
         /// Whether foreign keys that depend on it go as well.
         cascade: bool,
     },
+    /// ALTER COLUMN .. DROP EXPRESSION.
+    DropExpression {
+        /// The column.
+        name: Ident,
+        /// Whether a column that is not generated is fine.
+        if_exists: bool,
+    },
     /// ADD CONSTRAINT .. CHECK (..).
     AddCheck {
         /// The constraint.
@@ -429,8 +442,15 @@ pub enum AlterAction {
     ValidateConstraint(Ident),
     /// ALTER CONSTRAINT .. DEFERRABLE and the like.
     SetTiming(Ident, Timing),
-    /// ALTER COLUMN .. TYPE ..
-    SetType(Ident, ast::DataType),
+    /// ALTER COLUMN .. TYPE.
+    SetType {
+        /// The column.
+        name: Ident,
+        /// The type.
+        data_type: ast::DataType,
+        /// USING.
+        using: Option<Box<Expr>>,
+    },
     /// DROP CONSTRAINT.
     DropConstraint {
         /// The constraint.

@@ -124,6 +124,7 @@ mod tests {
             nullable: true,
             default: None,
             missing: missing.map(Bound::Int),
+            generated: None,
         }
     }
 

@@ -18,6 +18,7 @@
 //! | rows that refer by a foreign key | delete or other key of a row that they refer to | 40001 |
 //! | delete or other key of a row | rows that refer to it by a foreign key, a new foreign key | 40001 |
 //! | alter that brings a foreign key | delete of rows that it may refer to | 40001 |
+//! | alter for which all rows come again | append, add segments, delete | 40001 |
 //!
 //! Everything else that meets fits: appends meet appends, a replace meets a change of the schema, a truncate or drop meets
 //! anything before it.
@@ -119,6 +120,7 @@ impl Judge {
             self.keys.check(*collection, keys, read, what)?;
         }
         self.references.check_keys(&prepared.keys, read)?;
+        self.check_rewritten(&prepared)?;
         let mut rebased = Rebased::new(current, &prepared)?;
         let mut judged = Judged {
             changes: Vec::with_capacity(prepared.changes.len()),
@@ -176,6 +178,25 @@ impl Judge {
             }
         }
         Ok(judged)
+    }
+
+    /// That the rows of a collection which is altered with all its rows are still those that were read.
+    fn check_rewritten(&self, prepared: &Prepared) -> Result<()> {
+        let read = prepared.read_version;
+        let changes = || prepared.changes.iter().map(|(change, _)| change);
+        let is_emptied =
+            |id| changes().any(|c| matches!(c, Change::Truncate(emptied) if *emptied == id));
+        for change in changes() {
+            if let Change::AlterCollection(alter) = change
+                && is_emptied(alter.id)
+                && (self.arrivals.since(alter.id, read)
+                    || self.references.left_since(alter.id, read))
+            {
+                let message = "rows changed by a concurrent commit while they were rewritten";
+                return Err(Error::conflict(message));
+            }
+        }
+        Ok(())
     }
 
     /// Remembers a transaction that was accepted as `version`.

@@ -297,6 +297,18 @@ pub struct Column {
     pub default: Option<String>,
     /// The value that rows have which were written before the column was added; `None` is NULL.
     pub missing: Option<Bound>,
+    /// What its values are computed by, of a generated column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generated: Option<Generated>,
+}
+
+/// GENERATED ALWAYS AS (..) STORED.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generated {
+    /// The expression as SQL over the columns of the row.
+    pub expression: String,
+    /// The columns that it reads, none of which is generated.
+    pub columns: Vec<FieldId>,
 }
 
 impl Column {

@@ -28,6 +28,7 @@ pub(crate) fn schema() -> CollectionSchema {
             nullable: false,
             default: None,
             missing: None,
+            generated: None,
         }],
         primary_key: vec![FieldId(1)],
         clustering_key: vec![FieldId(1)],

@@ -135,6 +135,7 @@ mod tests {
                 nullable: true,
                 default: None,
                 missing: None,
+                generated: None,
             },
             duration: Duration::from_secs(seconds),
         }

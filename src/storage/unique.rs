@@ -131,6 +131,11 @@ impl Arrivals {
         }
     }
 
+    /// Whether rows came into the collection since `read`.
+    pub(super) fn since(&self, collection: CollectionId, read: Version) -> bool {
+        self.0.get(&collection).is_some_and(|came| *came > read)
+    }
+
     /// That no rows came since `read` into a collection which the change constrains.
     ///
     /// # Errors
@@ -144,7 +149,7 @@ impl Arrivals {
             },
             _ => return Ok(()),
         };
-        if self.0.get(&constrained).is_none_or(|came| *came <= read) {
+        if !self.since(constrained, read) {
             return Ok(());
         }
         let message = "rows came by a concurrent commit while a constraint was checked";

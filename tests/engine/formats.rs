@@ -116,7 +116,7 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     drop(database);
     assert_eq!(titles(&data).await, read);
     // They would refuse it by its number.
-    assert_eq!(newest_format(&data.join("log")), 6);
+    assert_eq!(newest_format(&data.join("log")), 7);
     let database = open(&data).await;
     let key = "SELECT cluster_by, unclustered_segments FROM clustering_information('lib.book')";
     let key = text(&database.session(), key).await;
@@ -144,7 +144,7 @@ async fn format_3_with_foreign_keys_and_a_trained_key() {
     ask("COMMENT ON TABLE lib.book IS 'all of them'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 6);
+    assert_eq!(newest_format(&data.join("log")), 7);
     let database = open(&data).await;
     let new = "SELECT book, obj_description('lib.book'::regclass, 'pg_class') FROM lib.copy \
                WHERE state > 'worn'";
@@ -169,7 +169,7 @@ async fn format_4_with_types_and_comments() {
     ask("UPDATE lib.book SET lent = '1 mon 00:00:00.000001' WHERE id = 4").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 6);
+    assert_eq!(newest_format(&data.join("log")), 7);
     let database = open(&data).await;
     let longest = "SELECT max(lent)::text, min(lent)::text FROM lib.book";
     let longest = text(&database.session(), longest).await;
@@ -203,9 +203,35 @@ async fn format_5_with_columns_of_intervals() {
     ask("ALTER TABLE lib.book ADD COLUMN back TIMESTAMP(0) DEFAULT '2024-02-02 10:00:00.5'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 6);
+    assert_eq!(newest_format(&data.join("log")), 7);
     let database = open(&data).await;
     let back = "SELECT DISTINCT back::text FROM lib.book";
     let back = text(&database.session(), back).await;
     assert!(back.contains("| 2024-02-02 10:00:01"), "{back}");
+}
+
+#[tokio::test]
+async fn format_6_with_digits_of_seconds_and_characters() {
+    let (_directory, data) = copied("tests/format_6");
+    let read = titles(&data).await;
+    check_titles(&read, &FOUR_TITLES);
+    let database = open(&data).await;
+    let session = database.session();
+    let ask = |statement| text(&session, statement);
+    let kept = "SELECT mark, seen, code FROM lib.book WHERE id = 1";
+    let kept = ask(kept).await;
+    assert!(
+        kept.contains("| ab   | 2024-01-01T10:00:01 | dun"),
+        "{kept}"
+    );
+    // What they did not know: generated columns.
+    ask("ALTER TABLE lib.book ADD COLUMN cents INT GENERATED ALWAYS AS (price * 100) STORED").await;
+    ask("INSERT INTO lib.book (id, price) VALUES (7, 2.5)").await;
+    drop(session);
+    drop(database);
+    assert_eq!(newest_format(&data.join("log")), 7);
+    let database = open(&data).await;
+    let cents = "SELECT string_agg(cents::text, ' ' ORDER BY id) FROM lib.book";
+    let cents = text(&database.session(), cents).await;
+    assert!(cents.contains("| 950 700 300 1200 250 "), "{cents}");
 }

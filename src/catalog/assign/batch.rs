@@ -2,32 +2,41 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use super::cast::{assign, check_assignable};
 use super::error::RowError;
+use crate::catalog::generated::GeneratedColumns;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{CollectionSchema, Column};
 
-/// The casts and NOT NULL checks for rows of a collection; source columns match by place.
+/// The casts and NOT NULL checks for rows of a collection; source columns match by place, and those in the places of
+/// generated columns are left.
 #[derive(Debug, Clone)]
 pub struct Assignment {
     relation: String,
     schema: Arc<CollectionSchema>,
     arrow: SchemaRef,
+    generated: Option<Arc<GeneratedColumns>>,
     zone: Zone,
 }
 
 impl Assignment {
-    /// The assignment of rows to all columns of the collection, by the clock of the session's zone.
-    pub fn new(collection: &Collection, zone: Zone) -> Self {
+    /// The assignment of rows to all columns of the collection, of which these are generated, by the clock of the
+    /// session's zone.
+    pub fn new(
+        collection: &Collection,
+        generated: Option<Arc<GeneratedColumns>>,
+        zone: Zone,
+    ) -> Self {
         Self {
             relation: collection.name.name.clone(),
             schema: Arc::clone(&collection.schema),
             arrow: collection.arrow_schema(),
+            generated,
             zone,
         }
     }
@@ -67,20 +76,40 @@ impl Assignment {
     ///
     /// # Errors
     /// The SQLSTATE of Postgres for the first value that does not fit its column, 23502 for a NULL in a column that
-    /// has none.
+    /// has none, and whatever the expression of a generated column fails with.
     pub fn batch(&self, source: &RecordBatch) -> Result<RecordBatch, RowError> {
         let mut arrays = Vec::with_capacity(self.schema.columns.len());
         for (column, array) in self.schema.columns.iter().zip(source.columns()) {
+            if column.generated.is_some() {
+                let none = new_null_array(&column.column_type.arrow_type(), array.len());
+                arrays.push(none);
+                continue;
+            }
             let array = assign(array, column, &self.zone)?;
             self.check_not_null(column, &array)?;
             arrays.push(array);
         }
+        self.generate(&mut arrays, source.num_rows())?;
         let options = RecordBatchOptions::new().with_row_count(Some(source.num_rows()));
         Ok(RecordBatch::try_new_with_options(
             Arc::clone(&self.arrow),
             arrays,
             &options,
         )?)
+    }
+
+    /// Puts the values of generated columns in their places.
+    fn generate(&self, arrays: &mut [ArrayRef], rows: usize) -> Result<(), RowError> {
+        let Some(generated) = &self.generated else {
+            return Ok(());
+        };
+        for (place, values) in generated.values(arrays, rows)? {
+            let column = &self.schema.columns[place];
+            let values = assign(&values, column, &self.zone)?;
+            self.check_not_null(column, &values)?;
+            arrays[place] = values;
+        }
+        Ok(())
     }
 
     fn check_not_null(&self, column: &Column, array: &dyn Array) -> Result<(), RowError> {

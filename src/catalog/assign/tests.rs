@@ -32,6 +32,7 @@ fn column(column_type: ColumnType) -> Column {
         nullable: true,
         default: None,
         missing: None,
+        generated: None,
     }
 }
 
@@ -471,7 +472,7 @@ fn batches_match_by_place_and_keep_not_null() {
         options: CollectionOptions::default(),
     };
     let collection = Collection::new(&new, Version(1));
-    let assignment = Assignment::new(&collection, Zone::utc());
+    let assignment = Assignment::new(&collection, None, Zone::utc());
     let rows = |ids: Vec<Option<i32>>| {
         let texts = vec!["x"; ids.len()];
         RecordBatch::try_from_iter([

@@ -336,7 +336,7 @@ impl ExecutionPlan for ConflictExec {
             rows: execute_stream(Arc::clone(&self.input), context)?,
             lookup: Lookup {
                 target,
-                assignment: Assignment::new(collection, zone),
+                assignment: Assignment::new(collection, self.target.rows.generated.clone(), zone),
                 key: self.key,
                 fields: self.existing_fields(),
                 columns: Arc::clone(&self.columns),
@@ -460,13 +460,12 @@ impl Lookup {
         let Target {
             engine,
             collection,
-            checks,
+            rows,
             ..
         } = &self.target;
         let brought = self.assignment.batch(batch).map_err(|e| e.error)?;
-        checks
-            .as_ref()
-            .map_or(Ok(()), |checks| checks.check(&brought))?;
+        let checks = rows.checks.as_ref();
+        checks.map_or(Ok(()), |checks| checks.check(&brought))?;
         let mut keys = match self.key {
             Some(key) => vec![NewKeys::of(collection, key)?],
             None => NewKeys::all(collection)?,

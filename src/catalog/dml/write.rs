@@ -63,7 +63,7 @@ impl Writer {
     ) -> Result<Self> {
         Ok(Self {
             operation,
-            assignment: Assignment::new(&collection, zone.clone()),
+            assignment: Assignment::new(&collection, target.rows.generated.clone(), zone.clone()),
             proposed: match operation {
                 Operation::Merge(Merge {
                     by_key: Some(key), ..
@@ -73,7 +73,7 @@ impl Writer {
             sink: Sink::try_new(
                 Arc::clone(&target.engine),
                 Arc::clone(&collection),
-                target.checks.clone(),
+                target.rows.clone(),
                 zone,
             )?,
             replaced: Replaced::of(&collection, snapshot),

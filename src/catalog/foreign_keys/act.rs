@@ -13,6 +13,7 @@ use super::children::{keys_of_child, rows_of_child};
 use super::replaced::Replaced;
 use super::rules::ChildRules;
 use crate::catalog::keys::{Found, Removed, look_up};
+use crate::catalog::row_rules::RowRules;
 use crate::catalog::sink::{NewRows, Sink};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
@@ -97,11 +98,11 @@ impl Act {
             (found.segment, rows.collect::<RoaringBitmap>())
         });
         let removed = Arc::new(removed.collect::<Removed>());
-        let checks = match self.deed {
-            Deed::Delete => None,
-            _ => rules.checks(child)?,
+        let rows = match self.deed {
+            Deed::Delete => RowRules::default(),
+            _ => rules.rows(child)?,
         };
-        let mut sink = Sink::try_new(Arc::clone(engine), Arc::clone(child), checks, zone)?;
+        let mut sink = Sink::try_new(Arc::clone(engine), Arc::clone(child), rows, zone)?;
         let mut replaced = Replaced::of(child, snapshot);
         if let Some(becomes) = self.becomes(child, rules)? {
             for found in &found {

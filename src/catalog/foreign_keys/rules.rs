@@ -9,8 +9,8 @@ use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
 use datafusion::physical_expr::PhysicalExpr;
 
-use crate::catalog::checks::Checks;
 use crate::catalog::expressions::ONE_ROW;
+use crate::catalog::row_rules::RowRules;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
 use crate::storage::foreign_key::{ForeignKey, ReferentialAction};
@@ -24,7 +24,7 @@ pub struct ChildRules(HashMap<CollectionId, Rule>);
 #[derive(Debug)]
 struct Rule {
     child: Arc<Collection>,
-    checks: Option<Arc<Checks>>,
+    rows: RowRules,
     /// Of columns of ON .. SET DEFAULT.
     defaults: HashMap<FieldId, Arc<dyn PhysicalExpr>>,
 }
@@ -54,22 +54,19 @@ impl ChildRules {
 
     /// Whether rows that change pass the same at any time and in any session.
     pub fn are_immutable(&self) -> bool {
-        let is_immutable = |rule: &Rule| {
-            let mut checks = rule.checks.iter();
-            rule.defaults.is_empty() && checks.all(|checks| checks.are_immutable())
-        };
+        let is_immutable = |rule: &Rule| rule.defaults.is_empty() && rule.rows.are_immutable();
         self.0.values().all(is_immutable)
     }
 
-    /// What rows of the collection must pass.
+    /// What rows of the collection get and must pass.
     ///
     /// # Errors
     /// 0A000 when it is another than was planned for.
-    pub(super) fn checks(&self, child: &Collection) -> Result<Option<Arc<Checks>>> {
-        if child.schema.checks.is_empty() {
-            return Ok(None);
+    pub(super) fn rows(&self, child: &Collection) -> Result<RowRules> {
+        match RowRules::has_some(child) {
+            true => Ok(self.rule(child)?.rows.clone()),
+            false => Ok(RowRules::default()),
         }
-        Ok(self.rule(child)?.checks.clone())
     }
 
     /// The default of a column, as an array of one.
@@ -102,7 +99,7 @@ impl Rule {
     fn of(child: &Arc<Collection>, state: &SessionState) -> Result<Self> {
         Ok(Self {
             child: Arc::clone(child),
-            checks: Checks::of(child, state)?,
+            rows: RowRules::of(child, state)?,
             defaults: HashMap::new(),
         })
     }

@@ -138,7 +138,7 @@ pub(super) fn pg_attribute(rows: &mut Rows, objects: &Objects) {
     }
 }
 
-fn attribute(relation: &Relation, column: &Attribute) -> [(&'static str, Value); 18] {
+fn attribute(relation: &Relation, column: &Attribute) -> [(&'static str, Value); 19] {
     let PgType { oid, typmod, .. } = column.pg_type;
     let described = named_type(oid);
     let is_array = column.pg_type.element().is_some();
@@ -171,6 +171,10 @@ fn attribute(relation: &Relation, column: &Attribute) -> [(&'static str, Value);
         ("attnotnull", column.not_null.into()),
         ("atthasdef", column.default.is_some().into()),
         ("attidentity", column.identity.into()),
+        (
+            "attgenerated",
+            if column.is_generated { "s" } else { "" }.into(),
+        ),
         ("attislocal", true.into()),
         ("attcollation", oid::collation_of(oid).into()),
     ]

@@ -109,23 +109,22 @@ impl<'a> Information<'a> {
     }
 
     fn column(&self, relation: &Relation, column: &Attribute) -> Vec<(&'static str, Value)> {
+        let expression = column.default.as_ref().map(|(_, text)| text.as_str());
+        let (default, generated, generates) = match column.is_generated {
+            true => (None, expression.map(|text| format!("({text})")), "ALWAYS"),
+            false => (expression, None, "NEVER"),
+        };
         let mut cells = table_of(relation, self.database());
         cells.extend([
             ("column_name", column.name.as_str().into()),
             ("ordinal_position", column.number.into()),
-            (
-                "column_default",
-                column
-                    .default
-                    .as_ref()
-                    .map(|(_, text)| text.as_str())
-                    .into(),
-            ),
+            ("column_default", default.into()),
             ("is_nullable", yes(!column.not_null)),
             ("udt_catalog", self.database().into()),
             ("dtd_identifier", column.number.to_string().into()),
             ("is_self_referencing", yes(false)),
-            ("is_generated", "NEVER".into()),
+            ("is_generated", generates.into()),
+            ("generation_expression", generated.into()),
             ("is_updatable", yes(relation.collection().is_some())),
         ]);
         cells.extend(self.identity_cells(relation, column));

@@ -95,6 +95,8 @@ pub(super) struct Attribute {
     pub default: Option<(u32, String)>,
     /// `a` for GENERATED ALWAYS AS IDENTITY, `d` for BY DEFAULT, empty for others.
     pub identity: &'static str,
+    /// Whether it is a generated column, whose expression stands in the place of the default.
+    pub is_generated: bool,
 }
 
 /// Schemas and relations of one version.
@@ -185,6 +187,7 @@ fn of_collection(collection: &Arc<Collection>, snapshot: &Snapshot) -> Relation 
             not_null: !column.nullable || collection.schema.primary_key.contains(&column.id),
             default: default.map(|text| (oid::default(collection.id, column.id), text)),
             identity,
+            is_generated: column.generated.is_some(),
         }
     });
     Relation {
@@ -206,7 +209,10 @@ fn default_of(
     let sequence = snapshot.owned_sequence(collection.id, column.id);
     let generates = sequence.and_then(|s| Some((s, s.owner?.generates?)));
     match generates {
-        None => (column.default.clone(), ""),
+        None => {
+            let generated = column.generated.as_ref().map(|g| g.expression.clone());
+            (generated.or_else(|| column.default.clone()), "")
+        }
         Some((_, Generates::Always)) => (None, "a"),
         Some((_, Generates::ByDefault)) => (None, "d"),
         Some((sequence, Generates::Default)) => {
@@ -240,6 +246,7 @@ fn of_key_index(collection: &Arc<Collection>, snapshot: &Snapshot) -> Relation {
             not_null: false,
             default: None,
             identity: "",
+            is_generated: false,
             ..column.clone()
         })
     };
@@ -263,6 +270,7 @@ fn of_index(collection: &Arc<Collection>, index: &Arc<Index>, snapshot: &Snapsho
             not_null: false,
             default: None,
             identity: "",
+            is_generated: false,
         };
         let IndexPart::Column(field) = key.part else {
             return plain;
@@ -274,6 +282,7 @@ fn of_index(collection: &Arc<Collection>, index: &Arc<Index>, snapshot: &Snapsho
             not_null: false,
             default: None,
             identity: "",
+            is_generated: false,
             ..column.clone()
         })
     };
@@ -317,6 +326,7 @@ fn of_sequence(sequence: &Arc<Sequence>) -> Relation {
         not_null: true,
         default: None,
         identity: "",
+        is_generated: false,
     });
     Relation {
         oid: oid::sequence(sequence.id),
@@ -359,6 +369,7 @@ fn attributes(schema: &Schema) -> Vec<Attribute> {
         not_null: false,
         default: None,
         identity: "",
+        is_generated: false,
     };
     fields.map(attribute).collect()
 }

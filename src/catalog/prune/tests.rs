@@ -22,6 +22,7 @@ fn column(id: u32, name: &str, column_type: ColumnType) -> Column {
         nullable: true,
         default: None,
         missing: None,
+        generated: None,
     }
 }
 

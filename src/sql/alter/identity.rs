@@ -37,7 +37,7 @@ pub(super) fn add(
             message,
         ));
     }
-    if column.default.is_some() {
+    if column.default.is_some() || column.generated.is_some() {
         let message = place("already has a default value");
         return Err(Error::invalid(
             sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE,

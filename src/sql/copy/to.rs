@@ -20,7 +20,7 @@ use crate::catalog::pg_type::list_element;
 use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{find_collection, is_reserved, qualify};
-use crate::sql::dml::target_columns;
+use crate::sql::dml::copied_columns;
 use crate::sql::session::{Planning, Tag};
 use crate::sql::statement::{CopyPlace, CopySubject};
 
@@ -83,13 +83,16 @@ async fn table(
     let reference = TableReference::full(CATALOG, name.schema.clone(), name.name.clone());
     let frame = planning.session.context().table(reference).await?;
     let plan = frame.into_unoptimized_plan();
-    if columns.is_empty() {
+    if columns.is_empty() && is_reserved(&name.schema) {
         return Ok(plan);
     }
     let collection = find_collection(&planning.snapshot, &name)?;
     let names: Vec<_> = columns.into_iter().map(|c| vec![c].into()).collect();
     let all = plan.schema().columns();
-    let chosen = target_columns(collection, &names)?;
+    let chosen = copied_columns(collection, &names)?;
+    if chosen.len() == all.len() && names.is_empty() {
+        return Ok(plan);
+    }
     let chosen: Vec<Expr> = chosen
         .into_iter()
         .map(|at| Expr::Column(all[at].clone()))

@@ -98,6 +98,9 @@ impl Planning<'_> {
         if let Some(text) = column.default.as_ref().filter(|_| like.defaults) {
             copy.default = Some((parse_expr(text)?, text.clone()));
         }
+        if let Some(generated) = column.generated.as_ref().filter(|_| like.generated) {
+            copy.generated = Some(Box::new(parse_expr(&generated.expression)?));
+        }
         Ok(copy)
     }
 
@@ -128,6 +131,7 @@ fn plain_column(name: &str, data_type: ast::DataType) -> ColumnDefinition {
         unique: None,
         references: None,
         sequence: None,
+        generated: None,
     }
 }
 

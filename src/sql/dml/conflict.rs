@@ -129,7 +129,7 @@ impl Planning<'_> {
         for column in columns {
             exprs.push(match values.remove(&column.name) {
                 Some(expr) => self.new_value(collection, column, expr)?,
-                None => target.column(&column.name),
+                None => target.same_value(column),
             });
         }
         Ok(named_by_place(exprs))

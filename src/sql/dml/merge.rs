@@ -239,7 +239,7 @@ impl Planning<'_> {
         let columns = collection.schema.columns.iter();
         let value = columns.map(|column| match values.remove(&column.name) {
             Some(expr) => self.new_value(collection, column, expr),
-            None => Ok(target.column(&column.name)),
+            None => Ok(target.same_value(column)),
         });
         value.collect()
     }

@@ -14,6 +14,7 @@ use super::{CreateIndex, KeyDefinition, KeySubject};
 use crate::catalog::checks::changes_with_time;
 use crate::catalog::keys::check_key;
 use crate::error::{Error, Result, sqlstate};
+use crate::sql::constraint::check_operators;
 use crate::sql::ddl::{check_writable, find_collection, qualify};
 use crate::sql::notice::Notice;
 use crate::sql::parser::fold;
@@ -87,6 +88,46 @@ async fn commit(session: &Session, create: &CreateIndex) -> Result<Option<Collec
     notices.into_iter().for_each(|n| session.notice(n));
     // The segments of a temporary table are never written again.
     Ok((!is_temporary).then_some(made))
+}
+
+/// That an index which is there could be made of the collection as it will be.
+///
+/// # Errors
+/// Those of CREATE INDEX for columns and expressions of such types.
+pub(in crate::sql) fn check_index(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    index: &Index,
+) -> Result<()> {
+    let columns = DFSchema::try_from(collection.schema.arrow_schema())?;
+    let field = |text: &str| {
+        let expr = planning.expression(text, &columns)?;
+        check_operators(&expr, &columns)?;
+        Ok::<_, Error>(expr.to_field(&columns)?.1)
+    };
+    let method = Method::parse(&index.method)?;
+    for key in &index.keys {
+        let key_type = match &key.part {
+            IndexPart::Expression(text) => KeyType::of_expression(&*field(text)?),
+            IndexPart::Column(id) => {
+                let column = collection.schema.column_by_id(*id);
+                let column = column.ok_or_else(|| Error::internal("an index of no column"))?;
+                if index.is_unique {
+                    check_type(column)?;
+                }
+                KeyType::of_column(&column.column_type)
+            }
+        };
+        method.check_class(key.operator_class.as_deref(), &key_type)?;
+    }
+    index
+        .predicate
+        .as_deref()
+        .map_or(Ok(()), |text| field(text).map(|_| ()))?;
+    match index.is_unique {
+        true => check_key(collection, UniqueKey::of(index)),
+        false => Ok(()),
+    }
 }
 
 /// Gives existing segments their filters. The index is there whatever becomes of them, since to take it away again could

@@ -162,10 +162,7 @@ pub(in crate::sql) fn generated(grammar: &mut Grammar<'_>) -> Result<ColumnSeque
         }
     };
     grammar.expect(&["AS"])?;
-    if !grammar.accept(&["IDENTITY"]) {
-        return Err(Error::unsupported("generated columns are not supported")
-            .with_hint("GENERATED .. AS IDENTITY is; a view can have computed columns."));
-    }
+    grammar.expect(&["IDENTITY"])?;
     let mut options = SequenceOptions::default();
     if grammar.parser.consume_token(&Token::LParen) {
         options = sequence_options(grammar)?;

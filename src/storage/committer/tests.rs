@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::storage::change::{Change, Commit, Replace};
+use crate::storage::change::{AlterCollection, Change, Commit, Replace};
 use crate::storage::index::{FilterPlace, SegmentFilter};
 use crate::storage::places::Places;
 use crate::storage::schema::{FieldId, FilterId, IndexId};
@@ -324,6 +324,39 @@ fn files_stay_until_the_commit_that_removes_them_is_written() {
         history.take_unreachable(None).len()
     };
     assert_eq!((retired(2), retired(3)), (0, 1));
+}
+
+/// All rows of the collection become one, with another definition.
+fn rewrite(read: &Snapshot) -> Transaction {
+    let book = read.collection(&name("book")).unwrap();
+    let mut schema = (*book.schema).clone();
+    schema.columns[0].default = Some("9".to_string());
+    let alter = AlterCollection {
+        id: book.id,
+        name: None,
+        schema: Some(schema),
+        options: None,
+    };
+    let emptied = Change::Truncate(book.id);
+    let changes = vec![emptied, Change::AlterCollection(alter), append(1, &[9])];
+    Transaction::new(read.version(), changes)
+}
+
+#[tokio::test]
+async fn rows_that_come_or_go_meanwhile_keep_a_collection_from_being_rewritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let committer = with_book(dir.path()).await;
+    let before = commit(&committer, vec![append(1, &[1, 2])]).await.unwrap();
+    let segment = before.collection(&name("book")).unwrap().growing()[0].id;
+    for meanwhile in [append(1, &[3]), delete(1, segment.0, &[0])] {
+        let read = committer.snapshot();
+        commit(&committer, vec![meanwhile]).await.unwrap();
+        let error = committer.commit(rewrite(&read)).await.unwrap_err();
+        assert_eq!(error.sqlstate(), "40001");
+    }
+    let newest = committer.snapshot();
+    let after = committer.commit(rewrite(&newest)).await.unwrap();
+    assert_eq!(ids(&after), [9]);
 }
 
 #[tokio::test]

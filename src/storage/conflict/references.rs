@@ -58,6 +58,11 @@ impl References {
         Ok(())
     }
 
+    /// Whether rows of the collection left since `read`.
+    pub(super) fn left_since(&self, collection: CollectionId, read: Version) -> bool {
+        is_later(&self.left, collection, read)
+    }
+
     /// That a change fits the foreign keys that came since `read`, and one that brings some the rows that left.
     ///
     /// # Errors

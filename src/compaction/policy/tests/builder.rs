@@ -28,6 +28,7 @@ pub fn book(segment_rows_max: u64) -> NewCollection {
         nullable: true,
         default: None,
         missing: None,
+        generated: None,
     };
     let schema = CollectionSchema {
         columns: vec![column],

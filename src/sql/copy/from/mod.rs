@@ -44,7 +44,7 @@ use super::input::CopyShape;
 use super::options::{CopyOptions, Direction};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{check_writable, find_collection, qualify};
-use crate::sql::dml::{insert_plan, target_columns};
+use crate::sql::dml::{copied_columns, insert_plan};
 use crate::sql::session::{Planning, Tag};
 use crate::sql::statement::CopyPlace;
 use crate::storage::collection::Collection;
@@ -74,7 +74,7 @@ pub(super) fn plan(
         .iter()
         .map(|c| ObjectName::from(vec![c.clone()]))
         .collect();
-    let targets = target_columns(&collection, &names)?;
+    let targets = copied_columns(&collection, &names)?;
     let check_nulls = into.filter.is_none();
     let source = Source {
         planning,

@@ -27,6 +27,7 @@ fn collection() -> Collection {
         nullable,
         default: None,
         missing: None,
+        generated: None,
     };
     let schema = CollectionSchema {
         columns: vec![

@@ -24,6 +24,7 @@ fn fixture() -> Fixture {
         nullable: true,
         default: None,
         missing: None,
+        generated: None,
     };
     let schema = CollectionSchema {
         columns: vec![

@@ -85,6 +85,7 @@ impl Random {
                 nullable: self.chance(60),
                 default: None,
                 missing: None,
+                generated: None,
             })
             .collect();
         let keys = columns.iter().filter(|c| c.column_type.is_clusterable());

@@ -131,6 +131,7 @@ fn columns_renamed_added_and_dropped_are_matched_by_field_id() {
         nullable: true,
         default: None,
         missing: None,
+        generated: None,
     };
     let old = CollectionSchema {
         columns: vec![
@@ -196,6 +197,7 @@ fn a_narrow_read_reads_few_bytes() {
         nullable: false,
         default: None,
         missing: None,
+        generated: None,
     };
     let schema = CollectionSchema {
         columns: vec![

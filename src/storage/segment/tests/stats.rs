@@ -224,6 +224,7 @@ fn statistics_are_tight_for_plain_numbers() {
             nullable: false,
             default: None,
             missing: None,
+            generated: None,
         }],
         primary_key: vec![],
         clustering_key: vec![FieldId(1)],

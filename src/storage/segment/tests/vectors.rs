@@ -17,6 +17,7 @@ fn vector_schema(column_type: ColumnType, nullable: bool) -> CollectionSchema {
         nullable,
         default: None,
         missing: None,
+        generated: None,
     };
     CollectionSchema {
         columns: vec![

@@ -55,7 +55,7 @@ use crate::sql::aggregates::{self, OrderedInputRule};
 use crate::sql::any_element;
 use crate::sql::backends::{Backends, Entry, Identity};
 use crate::sql::command::CommandPlanner;
-use crate::sql::correlated::{CorrelatedRule, SessionCell};
+use crate::sql::correlated::{CorrelatedRule, LambdaPlacesRule, SessionCell};
 use crate::sql::explain::ExplainPlanner;
 use crate::sql::functions::{self, IntervalPlanner};
 use crate::sql::keyless::{KeylessPlanner, KeylessRule};
@@ -313,6 +313,8 @@ impl Database {
             .physical_optimizers()
             .get_or_insert_with(PhysicalOptimizer::new);
         physical.rules.insert(0, Arc::new(CoveredFilterRule));
+        // Before all that move expressions.
+        physical.rules.insert(0, Arc::new(LambdaPlacesRule));
         let optimizer = builder.optimizer().get_or_insert_with(Optimizer::new);
         optimizer.rules.insert(0, Arc::new(ViewRule));
         // Last: limits and filters have reached their places by then.

@@ -8,7 +8,10 @@
 //! It is slow beside a join (a plan for each distinct set of values) and meant for queries of catalogs, but holds for
 //! every query; without it they would be errors.
 
+mod absent;
 mod function;
+mod lambda_places;
+mod membership;
 mod references;
 
 use std::collections::HashSet;
@@ -31,7 +34,9 @@ use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 use parking_lot::RwLock;
 
+use self::absent::may_be_absent;
 use self::function::{Answer, SubqueryFunction};
+pub(crate) use self::lambda_places::LambdaPlacesRule;
 use self::references::{Reference, free_references, parameters};
 
 /// The state of the session that runs the statements, set when the session is made.
@@ -58,13 +63,19 @@ impl CorrelatedRule {
             LogicalPlan::Aggregate(aggregate) if aggregate.aggr_expr.iter().any(holds_subquery) => {
                 self.aggregated(aggregate)
             }
-            plan @ (LogicalPlan::Projection(_) | LogicalPlan::Filter(_)) => {
+            LogicalPlan::Filter(filter) if holds_subquery(&filter.predicate) => {
+                let schema = filter.input.schema();
+                let condition = self.memberships(filter.predicate, schema, true)?;
+                let condition = condition.transform_up(|expr| self.call(expr, schema, true))?;
+                let filter = Filter::try_new(condition.data, filter.input)?;
+                Ok(Transformed::yes(LogicalPlan::Filter(filter)))
+            }
+            plan @ LogicalPlan::Projection(_) => {
                 let schema = merge_schema(&plan.inputs());
-                let in_filter = matches!(plan, LogicalPlan::Filter(_));
                 let names = NamePreserver::new(&plan);
                 plan.map_expressions(|expr| {
                     let name = names.save(&expr);
-                    let expr = expr.transform_up(|expr| self.call(expr, &schema, in_filter))?;
+                    let expr = expr.transform_up(|expr| self.call(expr, &schema, false))?;
                     Ok(expr.update_data(|expr| name.restore(expr)))
                 })
             }
@@ -140,7 +151,12 @@ impl CorrelatedRule {
             Expr::ScalarSubquery(subquery) => (subquery, Answer::Value, false),
             Expr::Exists(Exists { subquery, negated }) => (subquery, Answer::Exists, *negated),
             // In filters it is a join.
-            Expr::InSubquery(inside) if !in_filter || mixes_names(&inside.subquery) => {
+            Expr::InSubquery(inside)
+                if !in_filter
+                    || mixes_names(&inside.subquery)
+                    || inside.negated && !inside.subquery.outer_ref_columns.is_empty()
+                    || OuterReads::of(&inside.subquery.subquery).below =>
+            {
                 let references = free_references(&inside.subquery.subquery);
                 let plan = &inside.subquery.subquery;
                 let call = self.apply(plan, references, Answer::Among, schema)?;
@@ -261,7 +277,7 @@ impl CorrelatedRule {
 
 impl AnalyzerRule for CorrelatedRule {
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan
+        Ok(may_be_absent(plan)?
             .transform_up_with_subqueries(|plan| self.rewrite(plan))?
             .data)
     }
@@ -315,7 +331,9 @@ fn becomes_join(
     if !near || !reads_outer_in_filters(&subquery.subquery) {
         return false;
     }
+    let reads = OuterReads::of(&subquery.subquery);
     let pull_up = match answer {
+        Answer::Exists if reads.above && reads.below => return false,
         Answer::Exists => PullUpCorrelatedExpr::new().with_exists_sub_query(true),
         Answer::Value | Answer::Rows | Answer::Among => {
             if !is_one_row(&subquery.subquery) {
@@ -347,6 +365,32 @@ fn pulls_twins(pull_up: &PullUpCorrelatedExpr) -> bool {
 fn mixes_names(subquery: &Subquery) -> bool {
     !subquery.outer_ref_columns.is_empty()
         && pulled(subquery, PullUpCorrelatedExpr::new()).is_some_and(|pulled| pulls_twins(&pulled))
+}
+
+/// Where a subquery reads outer columns: above the aliases in it, or below one. DataFusion loses the tables of conditions
+/// that it pulls up from both.
+#[derive(Default)]
+struct OuterReads {
+    above: bool,
+    below: bool,
+}
+
+impl OuterReads {
+    fn of(plan: &LogicalPlan) -> Self {
+        let mut reads = Self::default();
+        reads.look(plan, false);
+        reads
+    }
+
+    fn look(&mut self, plan: &LogicalPlan, is_below: bool) {
+        let reads = plan.contains_outer_reference();
+        self.below |= reads && is_below;
+        self.above |= reads && !is_below;
+        let is_below = is_below || matches!(plan, LogicalPlan::SubqueryAlias(_));
+        for input in plan.inputs() {
+            self.look(input, is_below);
+        }
+    }
 }
 
 /// Whether columns of outer queries stand in filters alone.

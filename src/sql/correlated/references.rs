@@ -7,6 +7,7 @@ use arrow::datatypes::FieldRef;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Exists, InSubquery, Placeholder, SetComparison};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, LogicalPlan, Subquery};
 
@@ -140,8 +141,11 @@ pub(super) fn substitute(plan: LogicalPlan, values: &Values) -> Result<LogicalPl
         Ok(Transformed::yes(substitute(child, values)?))
     })?;
     let inner = hidden_by(values, &schema);
+    // What is above goes by the names that stand there with the outer columns.
+    let names = NamePreserver::new(&plan.data);
     let plan = plan.data.map_expressions(|expr| {
-        expr.transform_up(|mut expr| {
+        let name = names.save(&expr);
+        let put = expr.transform_up(|mut expr| {
             if let Expr::OuterReferenceColumn(_, column) = &expr {
                 return Ok(match values.get(column) {
                     Some(value) => Transformed::yes(Expr::Literal(value.clone(), None)),
@@ -155,7 +159,8 @@ pub(super) fn substitute(plan: LogicalPlan, values: &Values) -> Result<LogicalPl
             subquery.subquery = Arc::new(substitute(plan, &inner)?);
             forget(&mut subquery.outer_ref_columns, &inner);
             Ok(Transformed::yes(expr))
-        })
+        })?;
+        Ok(put.update_data(|expr| name.restore(expr)))
     })?;
     match plan.data {
         LogicalPlan::Subquery(mut subquery) => {

@@ -66,7 +66,7 @@ use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
     ClockRule, CopyPlanner, FileAccess, GroupingKeysRule, IntervalFrameRule, IntervalOrderRule,
     IntervalTotal, LazyRule, MultisetRule, NamedResultRule, RecursiveTermsRule, Session,
-    TextInputRule, TextOutputRule, ValuesPlanner, plan_view,
+    TextInputRule, TextOutputRule, ValuesPlanner, output_text, plan_view,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -274,6 +274,7 @@ impl Database {
         scalar.extend(enums::functions().map(Arc::new));
         scalar.extend(functions::functions().into_iter().map(Arc::new));
         scalar.extend(any_element::functions().map(Arc::new));
+        scalar.push(Arc::new(output_text()));
         let known = builder.aggregate_functions().get_or_insert_with(Vec::new);
         known.extend(IntervalTotal::functions());
         known.extend(aggregates::functions());

@@ -307,8 +307,11 @@ fn arrow_code(error: &ArrowError) -> Code {
     }
 }
 
-/// Whether a text that could not be cast is a whole number: then it does not fit, else it is none.
+/// Whether what could not be cast is a number, or a text that is a whole number: then it does not fit, else it is none.
 fn is_number_too_large(message: &str) -> bool {
+    if message.starts_with("Can't cast value ") {
+        return true;
+    }
     let rest = message.split_once("Cannot cast string '");
     let text = rest.and_then(|(_, rest)| rest.split_once('\''));
     text.is_some_and(|(text, _)| {
@@ -329,6 +332,7 @@ mod tests {
         assert!(is_number_too_large(
             "Cannot cast string ' -129 ' to value of Int8 type"
         ));
+        assert!(is_number_too_large("Can't cast value 40000 to type Int16"));
         assert!(!is_number_too_large(
             "Cannot cast string '1e5' to value of Int32 type"
         ));

@@ -8,7 +8,7 @@ use std::any::TypeId;
 use std::cell::Cell;
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, ObjectNamePart};
+use datafusion::sql::sqlparser::ast::{BinaryOperator, Expr, Ident, ObjectNamePart, UnaryOperator};
 use datafusion::sql::sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
@@ -108,6 +108,26 @@ impl BoundedDialect {
         }))))
     }
 
+    /// An operator before its only operand, which binds as PostgreSQL has it: a sign before `^`, others after `+`.
+    fn prefix_operator(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let (op, binds) = match &parser.peek_token_ref().token {
+            Token::Minus => (UnaryOperator::Minus, Precedence::AtTz),
+            Token::Plus => (UnaryOperator::Plus, Precedence::AtTz),
+            Token::Tilde => (UnaryOperator::BitwiseNot, Precedence::PgOther),
+            Token::PGSquareRoot => (UnaryOperator::PGSquareRoot, Precedence::PgOther),
+            Token::PGCubeRoot => (UnaryOperator::PGCubeRoot, Precedence::PgOther),
+            Token::AtSign => (UnaryOperator::PGAbs, Precedence::PgOther),
+            _ => return None,
+        };
+        parser.next_token();
+        let operand = parser.parse_subexpr(DIALECT.prec_value(binds));
+        let signed = |expr: Expr| Expr::UnaryOp {
+            op,
+            expr: Box::new(expr),
+        };
+        Some(operand.map(signed))
+    }
+
     fn step(&self) -> Result<(), ParserError> {
         let left = self.steps_left.get();
         self.steps_left.set(left.saturating_sub(1));
@@ -134,7 +154,9 @@ impl Dialect for BoundedDialect {
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
         match self.step() {
-            Ok(()) => DIALECT.parse_prefix(parser),
+            Ok(()) => self
+                .prefix_operator(parser)
+                .or_else(|| DIALECT.parse_prefix(parser)),
             Err(exhausted) => Some(Err(exhausted)),
         }
     }

@@ -1,22 +1,23 @@
 //! What is spelled out once the columns of the tables in FROM are known:
 //! - `NATURAL RIGHT JOIN` and `NATURAL FULL JOIN` as joins with USING, whose common columns are written out in their turn;
 //! - `a.*` that comes again, as in `SELECT a.*, a.*`, as columns with names of their own: a table of DataFusion has no two
-//!   of a name.
+//!   of a name;
+//! - an alias with fewer columns than there are, as in `FROM t AS s(a)`: the others keep their names.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
-    SelectItemQualifiedWildcardKind, SetExpr, TableFactor, TableWithJoins, VisitorMut,
-    WildcardAdditionalOptions,
+    SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
+    TableWithJoins, VisitorMut, WildcardAdditionalOptions,
 };
 
-use super::mend::{has_natural, merge_in_order, merge_in_select};
+use super::mend::{ROWS, compare_widths, has_natural, merge_in_order, merge_in_select, or_break};
 use super::parser::fold;
 use super::shapes::{Shapes, factors, in_order, name_of, named};
 use super::walk;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 
 /// Spells out what needs the columns of tables in a statement; `columns` are those of a table.
 ///
@@ -173,11 +174,52 @@ fn joined_by(
     Ok(Some(in_order(common, left, right)))
 }
 
+/// The alias of a table or of a query.
+fn alias_of(factor: &mut TableFactor) -> Option<&mut TableAlias> {
+    match factor {
+        TableFactor::Table { alias, .. } | TableFactor::Derived { alias, .. } => alias.as_mut(),
+        _ => None,
+    }
+}
+
+/// Gives an alias the columns that it does not name, where they are known.
+///
+/// # Errors
+/// 42P10 where it names more than there are.
+fn name_others(alias: &mut TableAlias, columns: Option<Vec<String>>) -> Result<()> {
+    let Some(columns) = columns else {
+        return Ok(());
+    };
+    let (named, known) = (alias.columns.len(), columns.len());
+    // That one has to name all.
+    if alias.name.value == ROWS {
+        return compare_widths(named, known);
+    }
+    if named > known {
+        let message = format!(
+            "table \"{}\" has {known} columns available but {named} columns specified",
+            fold(&alias.name)
+        );
+        return Err(Error::invalid(sqlstate::INVALID_COLUMN_REFERENCE, message));
+    }
+    let others = columns.iter().skip(named);
+    let column = |name: &String| TableAliasColumnDef {
+        name: Ident::with_quote('"', name),
+        data_type: None,
+    };
+    alias.columns.extend(others.map(column));
+    Ok(())
+}
+
 impl VisitorMut for FromColumns<'_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        for cte in query.with.iter().flat_map(|with| &with.cte_tables) {
+        for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
+            if !cte.alias.columns.is_empty() {
+                let columns = self.shapes.query(&cte.query, Some(&cte.alias));
+                or_break(name_others(&mut cte.alias, columns))?;
+            }
             self.shapes.add(cte);
         }
         let SetExpr::Select(select) = query.body.as_mut() else {
@@ -187,20 +229,23 @@ impl VisitorMut for FromColumns<'_> {
             return ControlFlow::Continue(());
         }
         let named = self.name_natural(select);
-        match named.and_then(|()| merge_in_order(query)) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
+        or_break(named.and_then(|()| merge_in_order(query)))
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        if alias_of(factor).is_some_and(|alias| !alias.columns.is_empty()) {
+            let columns = self.shapes.factor(factor);
+            if let Some(alias) = alias_of(factor) {
+                return or_break(name_others(alias, columns));
+            }
         }
+        ControlFlow::Continue(())
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         let named = self.name_natural(select);
-        match named.and_then(|()| merge_in_select(select)) {
-            Ok(()) => {
-                self.spell_again(select);
-                ControlFlow::Continue(())
-            }
-            Err(error) => ControlFlow::Break(error),
-        }
+        or_break(named.and_then(|()| merge_in_select(select)))?;
+        self.spell_again(select);
+        ControlFlow::Continue(())
     }
 }

@@ -30,14 +30,17 @@
 //! - `t AT TIME ZONE z` calls `timezone(z, t)`; `(a, b) OVERLAPS (c, d)` is a call; an interval that DataFusion
 //!   reads otherwise is a cast of its text.
 //! - `json_agg` and its like are functions over `array_agg`.
-//! - `every`, `|/ x`, `||/ x`, `@ x`, `a && b`, `localtimestamp` and `localtime` are DataFusion's
-//!   functions of other names.
+//! - `every`, `|/ x`, `||/ x`, `@ x`, `a && b`, `a ^@ b`, `localtimestamp` and `localtime` are DataFusion's
+//!   functions of other names; arguments by their names are put into their order.
 //! - unnamed columns of queries in FROM and WITH, of views and of
 //!   CREATE TABLE AS get PostgreSQL's names.
+//! - `FETCH FIRST n ROWS WITH TIES` is a condition on `rank()`.
+//! - `concat` and `format` write values by `output_text`: a boolean is `t` there, and `true` in a cast.
 //! - `FETCH FIRST`, `SIMILAR TO`, `U&'..'`, `SUBSTRING(x FROM 'pattern')`, `array_fill` and `mod` are LIMIT, regular
 //!   expressions, plain texts, `array_repeat` and `%`; a literal in ARRAY[..] is cast as the element beside it.
 //! - `SELECT oid '5'` is a cast; `(x).a` is a field.
-//! - `(a, b) < (c, d)`, `(a, b) IN (..)` and `(a, b) IS NULL` are about the values, one by one.
+//! - `(a, b) < (c, d)`, `(a, b) IN (..)` and `(a, b) IS NULL` are about the values, one by one; so are comparisons of
+//!   a row with the rows of a subquery.
 //! - long chains of AND and OR become trees that are flat.
 //! - `x::varchar(2)` is that of the first two characters; with ORDER BY, `x::text` is called `x`.
 //! - `x::timestamp(3)` is that of `x::timestamp`, rounded.
@@ -45,6 +48,8 @@
 //! - a column that comes twice in a SELECT gets a name of its own, with blanks behind it: a table of DataFusion has no two
 //!   of a name.
 
+mod arguments;
+mod array_literal;
 mod build;
 mod calls;
 mod constant;
@@ -55,12 +60,15 @@ mod grouping;
 mod joins;
 mod moment;
 mod names;
+mod qualified;
 mod quantified;
 mod recursion;
+mod row_queries;
 mod rows;
 mod series;
 mod spelling;
 mod template;
+mod ties;
 mod twins;
 mod values;
 
@@ -69,17 +77,21 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
-    TableFactor, UnaryOperator, UpdateTableFromKind, Value, VisitMut, VisitorMut,
+    self, BinaryOperator, Expr, Ident, Query, Select, SelectItem, TableFactor, UnaryOperator,
+    UpdateTableFromKind, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
+use self::arguments::order_arguments;
+pub(super) use self::array_literal::array_of_literal;
+use self::array_literal::deepen;
 pub(super) use self::build::call;
 use self::build::{cast, cast_as};
 use self::calls::mend_call;
-pub(super) use self::constant::array_of_literal;
-use self::constant::{bits_of_literal, exact_number, list_of_any, mend_escape, share_types};
-use self::exact::{compare_exactly, compute_exactly, is_whole, round_exactly};
+use self::constant::{
+    bits_of_literal, check_size, exact_number, list_of_any, mend_escape, share_types,
+};
+use self::exact::{compare_exactly, compute_exactly, is_exact, round_exactly};
 use self::from::call_in_from;
 use self::grouping::spell_sets;
 use self::joins::merge_in_brackets;
@@ -89,14 +101,18 @@ pub(super) use self::names::{first_select, name_columns};
 use self::names::{
     keep_names, lasting_names, name_common, name_derived, name_sorted_casts, type_series,
 };
+use self::qualified::{compares_bytes, operator, unqualify};
 use self::quantified::compare_quantified;
 use self::recursion::check_recursion;
+pub(super) use self::row_queries::{ROWS, compare_widths};
+use self::row_queries::{row_among_rows, row_with_query, rows_in_where};
 use self::rows::{compare_rows, row_in_list, row_is_null};
 use self::series::unnest_series;
 use self::spelling::{
-    cut_text, limit_of_fetch, match_of_substring, regex_of_similar, round_seconds,
+    bound_slices, cut_text, limit_of_fetch, match_of_substring, regex_of_similar, round_seconds,
     share_element_type, text_of_unicode,
 };
+use self::ties::rank_of_ties;
 pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
 use self::values::select_table;
@@ -112,8 +128,6 @@ use crate::error::{Error, Result};
 
 /// Functions that may be written without parentheses.
 const BARE: [&str; 3] = ["current_role", "current_schema", "current_catalog"];
-/// Schemas of functions and operators that stand before what is built in.
-const BUILT_IN: [&str; 2] = ["pg_catalog", "information_schema"];
 
 /// Mends all SQL that a statement holds.
 ///
@@ -308,11 +322,13 @@ impl VisitorMut for Mender {
             or_break(check_recursion(with))?;
         }
         or_break(select_table(&mut query.body))?;
+        or_break(rank_of_ties(query))?;
         or_break(merge_in_order(query))
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         or_break(merge_in_select(select))?;
+        or_break(rows_in_where(&mut select.selection))?;
         let scope = self.scope(select);
         self.scopes.push(scope);
         self.names.push(lasting_names(select));
@@ -345,15 +361,24 @@ impl VisitorMut for Mender {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if let Some(among) = or_break(row_among_rows(expr))? {
+            *expr = among;
+            return ControlFlow::Continue(());
+        }
+        if let Expr::CompoundFieldAccess { access_chain, .. } = expr {
+            bound_slices(access_chain);
+        }
         match expr {
             Expr::Function(function) => {
                 unqualify(&mut function.name);
+                or_break(order_arguments(function))?;
                 if let Some(mended) = mend_call(function) {
                     *expr = mended;
                 }
             }
             Expr::Value(value) => {
                 text_of_unicode(&mut value.value);
+                or_break(check_size(&value.value))?;
                 let typed = bits_of_literal(&value.value).or_else(|| exact_number(&value.value));
                 if let Some(typed) = typed {
                     *expr = typed;
@@ -418,12 +443,22 @@ impl VisitorMut for Mender {
                 {
                     *op = plain;
                 }
-                if *op == BinaryOperator::PGOverlap {
-                    let arrays = vec![(**left).clone(), (**right).clone()];
-                    *expr = call("array_has_any", arrays);
+                let function = match op {
+                    BinaryOperator::PGOverlap => Some("array_has_any"),
+                    BinaryOperator::PGStartsWith => Some("starts_with"),
+                    _ => None,
+                };
+                if let Some(function) = function {
+                    let operands = vec![(**left).clone(), (**right).clone()];
+                    *expr = call(function, operands);
                     return ControlFlow::Continue(());
                 }
-                if let Some(rows) = compare_rows(left, op, right) {
+                let rows = compare_rows(left, op, right);
+                let rows = match rows {
+                    None => or_break(row_with_query(left, op, right))?,
+                    rows => rows,
+                };
+                if let Some(rows) = rows {
                     *expr = rows;
                     return ControlFlow::Continue(());
                 }
@@ -462,13 +497,14 @@ impl VisitorMut for Mender {
                 if let Some(array) = array_of_literal(inner) {
                     **inner = array;
                 }
+                deepen(elements, inner);
                 if let Some(array) = array_of_casts(inner, elements) {
                     *expr = array;
                 }
             }
             Expr::Cast {
                 expr, data_type, ..
-            } if is_whole(data_type) => round_exactly(expr),
+            } if is_exact(data_type) => round_exactly(expr),
             Expr::Cast {
                 expr, data_type, ..
             } => {
@@ -517,7 +553,8 @@ impl VisitorMut for Mender {
     }
 }
 
-fn or_break(result: Result<()>) -> ControlFlow<Error> {
+/// Ends a walk where there is an error.
+pub(super) fn or_break<T>(result: Result<T>) -> ControlFlow<Error, T> {
     result.map_or_else(ControlFlow::Break, ControlFlow::Continue)
 }
 
@@ -550,50 +587,6 @@ fn array_of_casts(array: &Expr, elements: &ast::ArrayElemTypeDef) -> Option<Expr
         elem: array.elem.iter().map(cast).collect(),
         named: array.named,
     }))
-}
-
-/// Takes away a schema that means what is built in.
-fn unqualify(name: &mut ObjectName) {
-    if let [
-        ObjectNamePart::Identifier(schema),
-        ObjectNamePart::Identifier(_),
-    ] = name.0.as_slice()
-        && BUILT_IN.contains(&schema.value.to_lowercase().as_str())
-    {
-        name.0.remove(0);
-    }
-}
-
-fn compares_bytes(collation: &ObjectName) -> bool {
-    let last = collation.0.last().and_then(|part| part.as_ident());
-    let names = ["default", "c", "posix", "ucs_basic"];
-    last.is_some_and(|ident| names.contains(&ident.value.to_lowercase().as_str()))
-}
-
-/// The operator of that spelling, of those that clients qualify.
-fn operator(spelling: &str) -> Option<BinaryOperator> {
-    Some(match spelling {
-        "~" => BinaryOperator::PGRegexMatch,
-        "~*" => BinaryOperator::PGRegexIMatch,
-        "!~" => BinaryOperator::PGRegexNotMatch,
-        "!~*" => BinaryOperator::PGRegexNotIMatch,
-        "~~" => BinaryOperator::PGLikeMatch,
-        "~~*" => BinaryOperator::PGILikeMatch,
-        "!~~" => BinaryOperator::PGNotLikeMatch,
-        "!~~*" => BinaryOperator::PGNotILikeMatch,
-        "=" => BinaryOperator::Eq,
-        "<>" | "!=" => BinaryOperator::NotEq,
-        "<" => BinaryOperator::Lt,
-        "<=" => BinaryOperator::LtEq,
-        ">" => BinaryOperator::Gt,
-        ">=" => BinaryOperator::GtEq,
-        "+" => BinaryOperator::Plus,
-        "-" => BinaryOperator::Minus,
-        "*" => BinaryOperator::Multiply,
-        "/" => BinaryOperator::Divide,
-        "||" => BinaryOperator::StringConcat,
-        _ => return None,
-    })
 }
 
 /// `SELECT oid '5'` is a cast: no alias is written like that.

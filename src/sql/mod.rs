@@ -112,7 +112,7 @@ pub use prepared::Prepared;
 pub(crate) use recursive::RecursiveTermsRule;
 pub use session::{Outcome, Session, Tag};
 pub(crate) use text_input::TextInputRule;
-pub(crate) use text_output::TextOutputRule;
+pub(crate) use text_output::{TextOutputRule, output_text};
 pub use tokens::{Piece, Pieces, split};
 pub use transaction::TransactionStatus;
 pub use variables::{SettingRow, Timeouts};

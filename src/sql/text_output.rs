@@ -1,4 +1,7 @@
 //! Casts to text write values as PostgreSQL does: `ARRAY[1, 2]::text` is `{1,2}`, a timestamp has a blank before its time.
+//!
+//! `output_text(x)` is the text that a client sees of a value, as `concat` and `format` write it: that of a boolean is `t`
+//! there, and `true` in a cast.
 
 use std::sync::Arc;
 
@@ -54,7 +57,7 @@ fn rewrite(expr: Expr, schema: &DFSchema, zone: &Zone) -> Transformed<Expr> {
     if !is_plain_text(field) || !from.is_ok_and(|from| differs(&from)) {
         return Transformed::no(expr);
     }
-    let function = ScalarUDF::new_from_impl(TextOutput::new(zone));
+    let function = ScalarUDF::new_from_impl(TextOutput::new(Some(zone)));
     let text = function.call(vec![inner.as_ref().clone()]);
     Transformed::yes(match field.data_type() {
         DataType::Utf8 => text,
@@ -77,18 +80,26 @@ fn differs(data_type: &DataType) -> bool {
     }
 }
 
-/// `text_output(value)`: the value's text.
+/// The name of [`output_text`].
+pub(crate) const OUTPUT_TEXT: &str = "output_text";
+
+/// The text of any value that a client sees.
+pub(crate) fn output_text() -> ScalarUDF {
+    ScalarUDF::new_from_impl(TextOutput::new(None))
+}
+
+/// The value's text.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct TextOutput {
-    /// Whose clock tells times: the session's of when the plan is made.
-    zone: Zone,
+    /// Whose clock tells times: the session's of when the plan is made, or else of when it is called.
+    zone: Option<Zone>,
     signature: Signature,
 }
 
 impl TextOutput {
-    fn new(zone: &Zone) -> Self {
+    fn new(zone: Option<&Zone>) -> Self {
         Self {
-            zone: zone.clone(),
+            zone: zone.cloned(),
             signature: Signature::any(1, Volatility::Immutable),
         }
     }
@@ -96,7 +107,10 @@ impl TextOutput {
 
 impl ScalarUDFImpl for TextOutput {
     fn name(&self) -> &str {
-        "text_output"
+        match self.zone {
+            Some(_) => "text_output",
+            None => OUTPUT_TEXT,
+        }
     }
 
     fn signature(&self) -> &Signature {
@@ -116,11 +130,18 @@ impl ScalarUDFImpl for TextOutput {
         let [value] = args.args.as_slice() else {
             return Err(Error::internal("text_output takes one value").into());
         };
+        let field = &args.arg_fields[0];
+        if field.data_type().is_null() {
+            return Ok(ScalarValue::Utf8(None).into());
+        }
+        if *field.data_type() == DataType::Utf8 && field.metadata().is_empty() {
+            return Ok(value.clone());
+        }
+        let zone = self.zone.clone();
         let style = Style {
-            zone: self.zone.clone(),
+            zone: zone.unwrap_or_else(|| Zone::of(&args.config_options)),
             ..Style::default()
         };
-        let field = &args.arg_fields[0];
         match value {
             ColumnarValue::Scalar(scalar) => {
                 let texts = texts(&scalar.to_array()?, field, &style)?;

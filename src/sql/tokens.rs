@@ -7,16 +7,20 @@ use datafusion::sql::sqlparser::tokenizer::{
 
 use crate::error::{Error, Result, sqlstate};
 
+mod frames;
 mod quantifiers;
+mod table_queries;
 
 /// The dialect of all our SQL.
 pub static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
 /// Tokens of `text`. `<=>` and `<+>` come out as custom operators, which bind as Postgres has them; sqlparser gives
-/// the first the precedence of `=` and does not know the second. What [`quantifiers`] mends is spelled out.
+/// the first the precedence of `=` and does not know the second. What [`quantifiers`],
+/// [`table_queries`] and [`frames`] mend is spelled out.
 ///
 /// # Errors
-/// 42601 with the position, for an unterminated string or comment or a character that starts no token.
+/// 42601 with the position, for an unterminated string or comment or a character that starts no token;
+/// 0A000 for a window frame that leaves out rows.
 pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
     let tokens = raw_tokens(text).map_err(|e| {
         let Location { line, column } = e.location;
@@ -30,7 +34,9 @@ pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
         error.with_position(line, column)
     })?;
     refuse_junk(text, &tokens)?;
-    Ok(quantifiers::mend(mend_operators(tokens)))
+    let tokens = frames::mend(mend_operators(tokens))?;
+    let tokens = table_queries::mend(tokens);
+    Ok(quantifiers::mend(tokens))
 }
 
 /// # Errors

@@ -1,6 +1,8 @@
 //! Functions of arrays.
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_empty_array, new_null_array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, UInt32Array, new_empty_array, new_null_array,
+};
 use arrow::compute::{cast, filter, interleave, take};
 use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err};
@@ -9,7 +11,7 @@ use super::Group;
 use super::row::{Call, Kind, Overload, list_of};
 use crate::error::{Error, sqlstate};
 
-use Kind::{Any, Array as List, Int4};
+use Kind::{Any, Array as List, Int4, Text};
 
 pub(super) const FUNCTIONS: Group = &[
     (
@@ -20,6 +22,8 @@ pub(super) const FUNCTIONS: Group = &[
         "array_replace",
         &[Overload::new(&[List, Any, Any], List, replace).with_nulls()],
     ),
+    ("array_ndims", &[Overload::new(&[List], Int4, dimensions)]),
+    ("array_dims", &[Overload::new(&[List], Text, bounds)]),
     ("trim_array", &[Overload::new(&[List, Int4], List, trim)]),
     (
         SET_ELEMENT,
@@ -37,6 +41,37 @@ pub(crate) const SET_ELEMENT: &str = "array_set_element";
 pub(crate) const SET_SLICE: &str = "array_set_slice";
 /// The most elements that an array is extended to.
 const ELEMENTS_MAX: i64 = 134_217_727;
+
+/// The lengths of an array's dimensions; none of an empty array.
+fn lengths(call: &Call<'_>) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    let mut inside = call.elements(0);
+    while let Some(elements) = inside.filter(|elements| !elements.is_empty()) {
+        lengths.push(elements.len());
+        let lists = elements.as_list_opt::<i32>();
+        inside = lists
+            .filter(|lists| lists.is_valid(0))
+            .map(|lists| lists.value(0));
+    }
+    lengths
+}
+
+fn dimensions(call: &Call<'_>) -> Result<ScalarValue> {
+    match lengths(call).len() {
+        0 => call.null(),
+        count => Ok(ScalarValue::Int32(Some(count as i32))),
+    }
+}
+
+fn bounds(call: &Call<'_>) -> Result<ScalarValue> {
+    let bounds = lengths(call)
+        .into_iter()
+        .map(|length| format!("[1:{length}]"));
+    match bounds.collect::<String>() {
+        none if none.is_empty() => call.null(),
+        bounds => Ok(ScalarValue::Utf8(Some(bounds))),
+    }
+}
 
 /// Which elements are equal to the value, NULL to NULL.
 fn equal(elements: &ArrayRef, value: &ScalarValue) -> Result<BooleanArray> {

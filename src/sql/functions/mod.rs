@@ -14,7 +14,7 @@
 //! | [`calendar`] | `to_char` of dates, times and intervals |
 //! | [`text`] | `string_to_table` |
 //! | [`bytes`] | `encode`, `decode` |
-//! | [`array`] | `array_remove`, `array_positions`, `trim_array` |
+//! | [`array`] | `array_remove`, `array_dims`, `trim_array` |
 //! | [`ordered`] | `percentile_disc`, `percentile_cont`, `mode` |
 //! | [`json`] | `jsonb_each`, `jsonb_array_elements`, `jsonb_object_keys` |
 //!

@@ -13,6 +13,7 @@ use super::template::format_of_template;
 use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
 use crate::sql::functions::{BIN_STRIDE, ROUND_SECONDS};
 use crate::sql::parser::fold;
+use crate::sql::text_output::OUTPUT_TEXT;
 
 /// The call as DataFusion reads it; `None` for one that it reads as it is.
 pub(super) fn mend_call(function: &Function) -> Option<Expr> {
@@ -71,7 +72,15 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             _ => None,
         },
         ("date_bin", _) => stride_checked(function),
-        ("format", _) => with_texts(function),
+        ("array_length", _) => {
+            let call = Expr::Function(function.clone());
+            // Of an empty array there is none.
+            let length = call_nullif(call);
+            Some(cast_as(length, ast::DataType::Integer(None)))
+        }
+        ("format", _) => with_texts(function, 1),
+        ("concat", _) => with_texts(function, 0),
+        ("concat_ws", _) => with_texts(function, 1),
         ("sign", _) => renamed(function, "signum"),
         ("statement_timestamp" | "transaction_timestamp", _) => renamed(function, "now"),
         ("every", _) => renamed(function, "bool_and"),
@@ -140,7 +149,7 @@ fn rounded_time(name: &str, digits: &Expr) -> Option<Expr> {
 fn stride_checked(function: &Function) -> Option<Expr> {
     let mut given = arguments(function)?.into_iter().cloned();
     let stride = given.next()?;
-    if matches!(&stride, Expr::Value(value) if matches!(value.value, Value::Placeholder(_))) {
+    if is_parameter(&stride) {
         return None;
     }
     let stride = call(BIN_STRIDE, vec![stride]);
@@ -150,21 +159,34 @@ fn stride_checked(function: &Function) -> Option<Expr> {
     ))
 }
 
-/// A call whose arguments behind the first are texts.
-fn with_texts(function: &Function) -> Option<Expr> {
+/// `nullif(length, 0)`
+fn call_nullif(length: Expr) -> Expr {
+    let zero = Expr::value(Value::Number("0".to_string(), false));
+    call("nullif", vec![length, zero])
+}
+
+/// A call whose arguments, but so many, are the texts that PostgreSQL shows of them.
+fn with_texts(function: &Function, but: usize) -> Option<Expr> {
     arguments(function)?;
     let mut written = function.clone();
     let FunctionArguments::List(list) = &mut written.args else {
         return None;
     };
-    for given in list.args.iter_mut().skip(1) {
+    for given in list.args.iter_mut().skip(but) {
         if let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(value)) = given
             && constant_text(value).is_none()
         {
-            *value = cast_as(nested(value.clone()), ast::DataType::Text);
+            *value = match is_parameter(value) {
+                true => cast_as(value.clone(), ast::DataType::Text),
+                false => call(OUTPUT_TEXT, vec![value.clone()]),
+            };
         }
     }
     Some(Expr::Function(written))
+}
+
+fn is_parameter(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(value.value, Value::Placeholder(_)))
 }
 
 /// Whether it is the state of an average, by the looks of it: the text of an array, or one that is gathered.

@@ -1,36 +1,11 @@
-//! Constants that PostgreSQL reads by their surroundings: texts of arrays, patterns with an ESCAPE of their own.
+//! Constants that PostgreSQL reads by their surroundings: bit strings, exact numbers, patterns with an
+//! ESCAPE of their own.
 
 use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Value};
 
+use super::array_literal::array_of_literal;
 use super::build::{call, cast_as};
-
-/// The array that a literal like `'{a,"b c",NULL}'` stands for; none for one with arrays inside or of another form.
-pub(in crate::sql) fn array_of_literal(expr: &Expr) -> Option<Expr> {
-    let value = match expr {
-        Expr::Nested(inner) => return array_of_literal(inner),
-        Expr::Value(value) => value,
-        _ => return None,
-    };
-    let Value::SingleQuotedString(text) = &value.value else {
-        return None;
-    };
-    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    let elements = array_elements(inner)?;
-    let numbers = elements
-        .iter()
-        .flatten()
-        .all(|e| !e.is_empty() && is_number(e));
-    let element = |element: Option<String>| match element {
-        None => Expr::value(Value::Null),
-        Some(text) if numbers => Expr::value(Value::Number(text, false)),
-        Some(text) => Expr::value(Value::SingleQuotedString(text)),
-    };
-    // Not written as ARRAY[..], so that it is not called like that.
-    Some(Expr::Array(ast::Array {
-        elem: elements.into_iter().map(element).collect(),
-        named: false,
-    }))
-}
+use crate::error::{Error, Result, sqlstate};
 
 /// `x = ANY (ARRAY[1, NULL])` as `x IN (1, NULL)`, and `x <> ALL (..)` as NOT IN; `None` for arrays without a NULL, which
 /// DataFusion answers right.
@@ -62,43 +37,6 @@ pub(super) fn list_of_any(expr: &Expr) -> Option<Expr> {
     })
 }
 
-fn is_number(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_digit())
-}
-
-/// The elements between the braces of an array of one dimension.
-fn array_elements(inner: &str) -> Option<Vec<Option<String>>> {
-    let mut elements = Vec::new();
-    if inner.trim().is_empty() {
-        return Some(elements);
-    }
-    let (mut text, mut quoted, mut was_quoted) = (String::new(), false, false);
-    let mut characters = inner.chars();
-    loop {
-        match characters.next() {
-            Some('\\') => text.push(characters.next()?),
-            Some('"') => {
-                quoted = !quoted;
-                was_quoted = true;
-            }
-            Some('{' | '}') if !quoted => return None,
-            Some(c) if quoted || c != ',' => text.push(c),
-            end => {
-                let element = match was_quoted {
-                    true => std::mem::take(&mut text),
-                    false => std::mem::take(&mut text).trim().to_string(),
-                };
-                let is_null = !was_quoted && element.eq_ignore_ascii_case("null");
-                elements.push((!is_null).then_some(element));
-                was_quoted = false;
-                if end.is_none() {
-                    return (!quoted).then_some(elements);
-                }
-            }
-        }
-    }
-}
-
 /// The bit string that a literal `B'101'` or `X'1F'` is, of the type that PostgreSQL writes `"bit"`: of any length.
 pub(super) fn bits_of_literal(value: &Value) -> Option<Expr> {
     let text = match value {
@@ -125,11 +63,27 @@ pub(super) fn exact_number(value: &Value) -> Option<Expr> {
     (significant > DOUBLE_DIGITS).then(|| numeric_of(value))?
 }
 
-/// The NUMERIC of a number with a point and without an exponent.
+/// # Errors
+/// 22003 for a number that is larger than any double.
+pub(super) fn check_size(value: &Value) -> Result<()> {
+    if let Value::Number(text, _) = value
+        && text.parse::<f64>().is_ok_and(f64::is_infinite)
+    {
+        let message = format!("\"{text}\" is out of range for type double precision");
+        return Err(Error::invalid(
+            sqlstate::NUMERIC_VALUE_OUT_OF_RANGE,
+            message,
+        ));
+    }
+    Ok(())
+}
+
+/// The NUMERIC of a number with a point or an exponent.
 pub(super) fn numeric_of(value: &Value) -> Option<Expr> {
     let Value::Number(text, _) = value else {
         return None;
     };
+    let text = without_exponent(text)?;
     let (whole, fraction) = text.split_once('.')?;
     let all_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
     if !all_digits(whole) || !all_digits(fraction) {
@@ -142,6 +96,31 @@ pub(super) fn numeric_of(value: &Value) -> Option<Expr> {
     let precision = ast::ExactNumberInfo::PrecisionAndScale(digits as u64, fraction.len() as i64);
     let text = Expr::value(Value::SingleQuotedString(text.clone()));
     Some(cast_as(text, ast::DataType::Numeric(precision)))
+}
+
+/// The same number with a point and without an exponent, unless that is longer than any NUMERIC.
+fn without_exponent(text: &str) -> Option<String> {
+    let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
+        return Some(text.to_string());
+    };
+    let exponent = exponent.parse::<i32>().ok()?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let point = i32::try_from(whole.len()).ok()? + exponent;
+    if point.unsigned_abs() as usize > NUMERIC_DIGITS {
+        return None;
+    }
+    let zeros = "0".repeat(NUMERIC_DIGITS);
+    let (digits, point) = match usize::try_from(point) {
+        Ok(point) => (format!("{whole}{fraction}"), point),
+        Err(_) => {
+            let before = point.unsigned_abs() as usize;
+            (format!("{}{whole}{fraction}", &zeros[..before]), 0)
+        }
+    };
+    let missing = point.saturating_sub(digits.len());
+    let digits = format!("{digits}{}", &zeros[..missing]);
+    let (whole, fraction) = digits.split_at(point);
+    Some(format!("{whole}.{fraction}"))
 }
 
 /// Types that DataFusion knows by a name beside the Arrow type, which all rows of VALUES have to share.

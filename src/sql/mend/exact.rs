@@ -28,15 +28,15 @@ pub(super) fn compute_exactly(expr: &mut Expr) {
     }
 }
 
-/// Makes the number that a cast to a whole number or a rounding is of exact: a half is then further from zero.
+/// Makes the number that a cast to an exact number or a rounding is of exact: a half is then further from zero.
 pub(super) fn round_exactly(number: &mut Expr) {
     if numbers(number).is_some() {
         make_exact(number);
     }
 }
 
-/// Whether a type is one of whole numbers.
-pub(super) fn is_whole(data_type: &ast::DataType) -> bool {
+/// Whether a type is one of whole numbers, or NUMERIC.
+pub(super) fn is_exact(data_type: &ast::DataType) -> bool {
     use ast::DataType as D;
     matches!(
         data_type,
@@ -47,6 +47,9 @@ pub(super) fn is_whole(data_type: &ast::DataType) -> bool {
             | D::Int4(_)
             | D::BigInt(_)
             | D::Int8(_)
+            | D::Numeric(_)
+            | D::Decimal(_)
+            | D::Dec(_)
     )
 }
 
@@ -64,7 +67,7 @@ fn numbers(expr: &Expr) -> Option<usize> {
     use BinaryOperator::{Minus, Multiply, Plus};
     let count = match expr {
         Expr::Value(value) => match &value.value {
-            Value::Number(text, _) => text.bytes().all(|b| b.is_ascii_digit() || b == b'.').into(),
+            Value::Number(..) => 1,
             _ => 0,
         },
         Expr::Nested(inner) => numbers(inner)?,

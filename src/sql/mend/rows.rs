@@ -58,7 +58,7 @@ pub(super) fn row_is_null(row: &Expr, negated: bool) -> Option<Expr> {
 }
 
 /// The values of a row that is written out.
-fn row_of(expr: &Expr) -> Option<Vec<Expr>> {
+pub(super) fn row_of(expr: &Expr) -> Option<Vec<Expr>> {
     match expr {
         Expr::Tuple(values) => Some(values.clone()),
         Expr::Nested(inner) => row_of(inner),

@@ -32,6 +32,22 @@ pub(super) fn limit_of_fetch(query: &mut Query) {
     query.fetch = None;
 }
 
+/// `a[2:]` and `a[:2]` have both bounds: the first place, and the last that there can be.
+pub(super) fn bound_slices(chain: &mut [ast::AccessExpr]) {
+    let number = |place: i32| Expr::value(Value::Number(place.to_string(), false));
+    for access in chain {
+        if let ast::AccessExpr::Subscript(ast::Subscript::Slice {
+            lower_bound,
+            upper_bound,
+            stride: None,
+        }) = access
+        {
+            lower_bound.get_or_insert_with(|| number(1));
+            upper_bound.get_or_insert_with(|| number(i32::MAX));
+        }
+    }
+}
+
 /// `x::varchar(2)` is the cast of `left(x::varchar, 2)`: a cast cuts what is too long.
 pub(super) fn cut_text(expr: &mut Box<Expr>, data_type: &ast::DataType) {
     use ast::DataType as D;

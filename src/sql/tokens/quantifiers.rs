@@ -37,7 +37,7 @@ pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     mended
 }
 
-fn is(word: &Word, keyword: Keyword) -> bool {
+pub(super) fn is(word: &Word, keyword: Keyword) -> bool {
     word.keyword == keyword && word.quote_style.is_none()
 }
 
@@ -74,7 +74,7 @@ fn name_operator(tokens: &mut Vec<TokenWithSpan>) {
 }
 
 /// Where the last token before a place is that is no blank.
-fn last_word(tokens: &[TokenWithSpan], before: usize) -> Option<usize> {
+pub(super) fn last_word(tokens: &[TokenWithSpan], before: usize) -> Option<usize> {
     tokens[..before].iter().rposition(|t| !is_blank(&t.token))
 }
 
@@ -98,7 +98,7 @@ fn select_from(span: Span) -> impl Iterator<Item = TokenWithSpan> {
     tokens.into_iter().map(move |token| with_span(token, span))
 }
 
-fn with_span(token: Token, span: Span) -> TokenWithSpan {
+pub(super) fn with_span(token: Token, span: Span) -> TokenWithSpan {
     TokenWithSpan { token, span }
 }
 

@@ -1,6 +1,6 @@
 //! Functions on arrays that PostgreSQL has and DataFusion does not.
 
-use arrow::array::Array;
+use arrow::array::{Array, AsArray};
 use datafusion::common::{Result, ScalarValue};
 
 use super::{Call, Definition, Gives, Value};
@@ -10,18 +10,20 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("array_lower", 2..=2, Gives::Int4, lower),
 ];
 
-/// How many elements an array of one dimension has; none for an empty one, which has no bounds.
+/// How many elements a dimension of an array has; none for an empty one, which has no bounds.
 fn length(call: &Call<'_>) -> Option<i64> {
-    if call.int(1) != Some(1) {
-        return None;
-    }
-    let length = match call.arguments.first()? {
-        ScalarValue::List(list) => list.value(0).len(),
-        ScalarValue::LargeList(list) => list.value(0).len(),
-        ScalarValue::FixedSizeList(list) => list.value(0).len(),
+    let dimension = call.int(1).filter(|dimension| *dimension > 0)?;
+    let mut elements = match call.arguments.first()? {
+        ScalarValue::List(list) => list.value(0),
+        ScalarValue::LargeList(list) => list.value(0),
+        ScalarValue::FixedSizeList(list) => list.value(0),
         _ => return None,
     };
-    i64::try_from(length).ok().filter(|n| *n > 0)
+    for _ in 1..dimension {
+        let inner = elements.as_list_opt::<i32>()?;
+        elements = (!inner.is_empty() && inner.is_valid(0)).then(|| inner.value(0))?;
+    }
+    i64::try_from(elements.len()).ok().filter(|n| *n > 0)
 }
 
 /// The vectors of the catalogs are numbered from 0, all other arrays from 1.

@@ -59,9 +59,6 @@ impl NewType<'_> {
         };
         self.check_views(planning, collection, stored).await?;
         let is_automatic = becomes(&column.column_type, &wanted);
-        if self.using.is_none() && column.generated.is_none() && !is_automatic {
-            return Err(no_cast(&column, &wanted));
-        }
         if column.default.is_some() && !is_automatic {
             let message = format!(
                 "default for column \"{}\" cannot be cast automatically to type {wanted}",
@@ -71,17 +68,18 @@ impl NewType<'_> {
         }
         self.set_identity(planning, collection, next, &wanted)?;
         next.retyped.push(column.id);
-        match self.using {
+        match (self.using, is_automatic) {
             _ if column.generated.is_some() => next.is_rewritten = true,
-            Some(using) => {
+            (Some(using), _) => {
                 let value = self.value(planning, collection, using, &wanted)?;
                 next.values.insert(column.id, value);
                 next.is_rewritten = true;
             }
-            None if are_texts(&column.column_type, &wanted) => {
+            (None, false) => return Err(no_cast(&column, &wanted)),
+            (None, true) if are_texts(&column.column_type, &wanted) => {
                 check_lengths(planning, collection, stored, &wanted).await?;
             }
-            None => next.is_rewritten = true,
+            (None, true) => next.is_rewritten = true,
         }
         column_mut(&mut next.schema, self.name)?.column_type = wanted;
         Ok(())

@@ -55,7 +55,8 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let checked = Checked::of(op).filter(|checked| {
-                let types = left.get_type(schema).ok().zip(right.get_type(schema).ok());
+                let of_right = || type_of(&right, schema).ok();
+                let types = type_of(&left, schema).ok().zip(of_right());
                 types.is_some_and(|(l, r)| l == r && checked.can_fail(&l))
             });
             match checked {
@@ -65,7 +66,7 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         Expr::Cast(Cast { expr, field }) => {
             let rounds = whole_number(field.data_type()).filter(|_| {
-                let from = expr.get_type(schema);
+                let from = type_of(&expr, schema);
                 from.is_ok_and(|t| t.is_floating() || matches!(t, DataType::Decimal128(..)))
             });
             match rounds {
@@ -80,8 +81,7 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             }
         }
         Expr::Negative(inner) => {
-            let zero = inner
-                .get_type(schema)
+            let zero = type_of(&inner, schema)
                 .ok()
                 .filter(DataType::is_signed_integer);
             match zero.and_then(|t| ScalarValue::new_zero(&t).ok()) {
@@ -94,6 +94,22 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         other => Transformed::no(other),
     }
+}
+
+/// The type of an operand. A call that was made here has the type of its first argument: DataFusion would name all that is
+/// below it, again for each operator of a chain.
+fn type_of(mut expr: &Expr, schema: &DFSchema) -> Result<DataType> {
+    while let Expr::ScalarFunction(call) = expr
+        && call
+            .func
+            .inner()
+            .downcast_ref::<CheckedFunction>()
+            .is_some()
+        && let Some(first) = call.args.first()
+    {
+        expr = first;
+    }
+    expr.get_type(schema)
 }
 
 /// An operation that can fail.

@@ -2,15 +2,20 @@
 //!
 //! DataFusion deals the rows of the subquery out to several threads. The keys that it sorts by become those of the aggregate,
 //! in columns of their own where the subquery does not give them.
+//!
+//! Beside an aggregate with an order of its own DataFusion gathers the rows of one without in that order: here such a one
+//! is in the order of the places of its rows.
 
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result};
+use datafusion::functions_window::expr_fn::row_number;
 use datafusion::logical_expr::expr::{AggregateFunction, Sort as SortExpr};
 use datafusion::logical_expr::{
-    Aggregate, Expr, ExprSchemable, Filter, Limit, LogicalPlan, Projection, SubqueryAlias,
+    Aggregate, Expr, ExprSchemable, Filter, Limit, LogicalPlan, LogicalPlanBuilder, Projection,
+    SubqueryAlias,
 };
 use datafusion::optimizer::AnalyzerRule;
 
@@ -61,18 +66,24 @@ fn in_order(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let ordered = ordered(&aggregate.input)?;
     let schema = aggregate.input.schema();
     let by_value = |expr: &Expr| value_of_distinct(expr, schema).is_some();
-    if ordered.is_none() && !aggregate.aggr_expr.iter().any(by_value) {
-        return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate)));
-    }
+    let is_placed = ordered.is_none() && aggregate.aggr_expr.iter().any(has_order);
     let (input, keys) = match ordered {
         Some((input, keys)) => (Arc::new(input), keys),
-        None => (Arc::clone(&aggregate.input), Vec::new()),
+        None if is_placed => with_places(&aggregate.input)?,
+        None if aggregate.aggr_expr.iter().any(by_value) => {
+            (Arc::clone(&aggregate.input), Vec::new())
+        }
+        None => return Ok(Transformed::no(LogicalPlan::Aggregate(aggregate))),
     };
     let calls = aggregate.aggr_expr.into_iter();
     let calls = calls.map(|expr| match gathers(&expr) {
         true => {
             let by_value = value_of_distinct(&expr, aggregate.input.schema());
-            ordered_by(expr, by_value.as_ref().map_or(&keys, std::slice::from_ref))
+            match by_value {
+                Some(by_value) => ordered_by(expr, &[by_value]),
+                None if is_placed && is_distinct(&expr) => expr,
+                None => ordered_by(expr, &keys),
+            }
         }
         false => expr,
     });
@@ -88,6 +99,25 @@ fn in_order(aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
     let sorted = Arc::new(LogicalPlan::Aggregate(sorted));
     let shown = Projection::try_new(shown, sorted)?;
     Ok(Transformed::yes(LogicalPlan::Projection(shown)))
+}
+
+/// Whether a call says the order of its rows.
+fn has_order(expr: &Expr) -> bool {
+    call_of(expr).is_some_and(|call| !call.params.order_by.is_empty())
+}
+
+fn is_distinct(expr: &Expr) -> bool {
+    call_of(expr).is_some_and(|call| call.params.distinct)
+}
+
+/// The rows with their places, and the order of these.
+fn with_places(input: &Arc<LogicalPlan>) -> Result<(Arc<LogicalPlan>, Vec<SortExpr>)> {
+    const PLACE: &str = "__place";
+    let placed = LogicalPlanBuilder::from(Arc::clone(input))
+        .window([row_number().alias(PLACE)])?
+        .build()?;
+    let place = Expr::Column(Column::from_name(PLACE));
+    Ok((Arc::new(placed), vec![place.sort(true, false)]))
 }
 
 /// The order of the values of a call with DISTINCT, where their type has the order of Arrow's.

@@ -67,8 +67,9 @@ pub(in crate::sql) fn with_results(plan: LogicalPlan) -> Result<LogicalPlan> {
     }
     let (mut changed, mut outcomes) = (Vec::new(), Vec::new());
     let mut is_changed = false;
+    let in_orders = joins_in_orders(calls);
     for (place, call) in calls.iter().enumerate() {
-        let (call, outcome) = replaced(call, place, input.schema())?;
+        let (call, outcome) = replaced(call, place, input.schema(), in_orders)?;
         is_changed |= call.is_some() || !matches!(outcome, Outcome::Same);
         changed.push(call.unwrap_or_else(|| calls[place].clone()));
         outcomes.push(outcome);
@@ -126,8 +127,25 @@ fn inside(expr: &Expr) -> &Expr {
     }
 }
 
+/// Whether texts are joined in several orders: DataFusion's function takes part in one.
+fn joins_in_orders(calls: &[Expr]) -> bool {
+    let mut orders = calls.iter().filter_map(|call| match inside(call) {
+        Expr::AggregateFunction(call) if call.func.name() == "string_agg" => {
+            Some(&call.params.order_by)
+        }
+        _ => None,
+    });
+    let first = orders.next();
+    orders.any(|order| Some(order) != first)
+}
+
 /// The call that takes the place of another, if it is another, and what becomes of its result.
-fn replaced(call: &Expr, place: usize, schema: &DFSchema) -> Result<(Option<Expr>, Outcome)> {
+fn replaced(
+    call: &Expr,
+    place: usize,
+    schema: &DFSchema,
+    in_orders: bool,
+) -> Result<(Option<Expr>, Outcome)> {
     let call = inside(call);
     let parts = match call {
         Expr::AggregateFunction(call) => (call.func.name(), call.params.args.as_slice()),
@@ -141,10 +159,12 @@ fn replaced(call: &Expr, place: usize, schema: &DFSchema) -> Result<(Option<Expr
             let sum = with_arguments(call.clone(), None, vec![double]);
             (hidden(sum), Outcome::Real)
         }
-        ("string_agg", [value, separator]) => match gathered(call, value, separator, schema)? {
-            Some((array, separator)) => (hidden(array), Outcome::Joined(separator)),
-            None => (Some(of_texts(call.clone())), Outcome::Same),
-        },
+        ("string_agg", [value, separator]) => {
+            match gathered(call, value, separator, schema, in_orders)? {
+                Some((array, separator)) => (hidden(array), Outcome::Joined(separator)),
+                None => (Some(of_texts(call.clone())), Outcome::Same),
+            }
+        }
         ("array_agg", [value]) => (None, outcome_of(value, schema, true)?),
         (name, [value, ..]) if VALUES.contains(&name) => match outcome_of(value, schema, false)? {
             // Of texts with a length these are texts.
@@ -177,6 +197,7 @@ fn gathered(
     value: &Expr,
     separator: &Expr,
     schema: &DFSchema,
+    in_orders: bool,
 ) -> Result<Option<(Expr, Option<Expr>)>> {
     let is_bytes = value.get_type(schema)?.is_binary();
     let is_same = match separator {
@@ -184,7 +205,7 @@ fn gathered(
         Expr::Cast(Cast { expr, .. }) => matches!(expr.as_ref(), Expr::Literal(..)),
         _ => false,
     };
-    if is_same && !is_bytes {
+    if is_same && !is_bytes && !in_orders {
         return Ok(None);
     }
     let of = if is_bytes {

@@ -1,4 +1,4 @@
-//! `string_agg` of bytes, and of texts whose separators differ from row to row.
+//! `string_agg` of bytes, of texts whose separators differ from row to row, and of several in different orders.
 //!
 //! DataFusion joins texts by one separator alone. It finds an aggregate by its name, so the name holds a function that takes
 //! the others as well; [`with_results`](super::with_results) puts DataFusion's back where it will do, and joins what `array_agg`

@@ -87,12 +87,17 @@ fn exact(expr: Expr, wanted: bool) -> Expr {
     }
 }
 
-fn decimal_of(value: f64) -> Option<ScalarValue> {
+/// The decimal of the shortest text of a double; none of what no decimal is.
+pub(crate) fn decimal_of(value: f64) -> Option<ScalarValue> {
     if !value.is_finite() {
         return None;
     }
-    let text = value.to_string();
-    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    decimal_of_text(&value.to_string())
+}
+
+/// The decimal of digits with a point and a sign.
+pub(crate) fn decimal_of_text(text: &str) -> Option<ScalarValue> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{whole}{fraction}");
     let precision = digits
         .trim_start_matches(['-', '0'])

@@ -1,14 +1,23 @@
-//! Literals that PostgreSQL reads by what stands beside them: `indisprimary = 'f'`.
+//! Literals that PostgreSQL reads by what stands beside them: `indisprimary = 'f'`, `n * '2'`, `n * 1.5`.
+//!
+//! A text is of the type of the other side. A number with a point, which DataFusion reads as a double, is NUMERIC where it is
+//! computed with a NUMERIC. Beside a double NUMERIC is a double, where DataFusion would make a NUMERIC of it that has no NaN.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType as D};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
 use crate::catalog::assign::boolean;
+use crate::catalog::decimal_literal::{decimal_of, decimal_of_text};
 
-/// Reads texts beside truth values.
+/// NUMERIC without precision.
+const NUMERIC: D = D::Decimal128(38, 10);
+/// The digits behind the point that a number has that is divided; the quotient has four more of them.
+const DIVIDEND_SCALE: i8 = 12;
+
+/// Reads literals by the other side of their operator.
 #[derive(Debug, Default)]
 pub(crate) struct LiteralPlanner;
 
@@ -18,25 +27,100 @@ impl ExprPlanner for LiteralPlanner {
         mut expr: RawBinaryExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
-        if matches!(expr.op, BinaryOperator::Eq | BinaryOperator::NotEq) {
-            let right = beside(&expr.left, &expr.right, schema)?;
-            let left = beside(&expr.right, &expr.left, schema)?;
-            expr.right = right.unwrap_or(expr.right);
-            expr.left = left.unwrap_or(expr.left);
+        let read = match expr.op {
+            BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq => compared_with,
+            BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Divide
+            | BinaryOperator::Modulo => number_beside,
+            _ => return Ok(PlannerResult::Original(expr)),
+        };
+        let right = read(&expr.left, &expr.right, schema)?;
+        let left = read(&expr.right, &expr.left, schema)?;
+        let is_exact = left.iter().chain(&right).any(is_decimal);
+        expr.right = right.unwrap_or(expr.right);
+        expr.left = left.unwrap_or(expr.left);
+        if expr.op == BinaryOperator::Divide && is_exact {
+            expr.left = dividend(expr.left, schema);
         }
         Ok(PlannerResult::Original(expr))
     }
 }
 
+/// What a side is that is compared with another, if it is not as it stands.
+fn compared_with(other: &Expr, side: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+    match truth_beside(other, side, schema)? {
+        None => Ok(double_beside(other, side, schema)),
+        truth => Ok(truth),
+    }
+}
+
+/// The double that a NUMERIC is beside one that is no literal.
+fn double_beside(other: &Expr, side: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let is_literal = |expr: &Expr| matches!(expr, Expr::Literal(..));
+    let is_double = matches!(other.get_type(schema), Ok(D::Float32 | D::Float64));
+    let is_numeric = matches!(side.get_type(schema), Ok(D::Decimal128(..)));
+    let fits = is_double && is_numeric && !is_literal(other) && !is_literal(side);
+    fits.then(|| cast(side.clone(), D::Float64))
+}
+
 /// The truth value of a literal beside one.
-fn beside(other: &Expr, literal: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+fn truth_beside(other: &Expr, literal: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
     let Expr::Literal(ScalarValue::Utf8(Some(text)), _) = literal else {
         return Ok(None);
     };
-    let is_boolean = other.get_type(schema).is_ok_and(|t| t == DataType::Boolean);
+    let is_boolean = other.get_type(schema).is_ok_and(|t| t == D::Boolean);
     if !is_boolean {
         return Ok(None);
     }
     let value = ScalarValue::Boolean(Some(boolean(text)?));
     Ok(Some(Expr::Literal(value, None)))
+}
+
+/// The number that a literal is beside a number that is no literal of the same kind.
+fn number_beside(other: &Expr, literal: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+    let Expr::Literal(value, _) = literal else {
+        return Ok(None);
+    };
+    let Ok(data_type) = other.get_type(schema) else {
+        return Ok(None);
+    };
+    let is_exact = matches!(data_type, D::Decimal128(..));
+    let number = |value| Expr::Literal(value, None);
+    Ok(match value {
+        ScalarValue::Float64(Some(double)) if is_exact => decimal_of(*double).map(number),
+        ScalarValue::Utf8(Some(text)) if is_exact => {
+            let decimal = decimal_of_text(text.trim()).map(number);
+            Some(decimal.unwrap_or_else(|| cast(literal.clone(), NUMERIC)))
+        }
+        ScalarValue::Utf8(Some(_)) if data_type.is_numeric() => {
+            Some(cast(literal.clone(), data_type))
+        }
+        _ => None,
+    })
+}
+
+fn is_decimal(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Decimal128(..), _))
+}
+
+/// An exact number with enough digits behind the point, as far as there is room for them.
+fn dividend(expr: Expr, schema: &DFSchema) -> Expr {
+    let (precision, scale) = match expr.get_type(schema) {
+        Ok(D::Decimal128(precision, scale)) => (precision, scale),
+        _ => return expr,
+    };
+    let more = u8::try_from(DIVIDEND_SCALE - scale).unwrap_or_default();
+    match precision + more {
+        1..=DECIMAL128_MAX_PRECISION if more > 0 => {
+            cast(expr, D::Decimal128(precision + more, DIVIDEND_SCALE))
+        }
+        _ => expr,
+    }
 }

@@ -9,6 +9,7 @@
 //! every query; without it they would be errors.
 
 mod absent;
+mod conditions;
 mod function;
 mod lambda_places;
 mod membership;
@@ -35,6 +36,7 @@ use datafusion::optimizer::decorrelate::PullUpCorrelatedExpr;
 use parking_lot::RwLock;
 
 use self::absent::may_be_absent;
+use self::conditions::asks;
 use self::function::{Answer, SubqueryFunction};
 pub(crate) use self::lambda_places::LambdaPlacesRule;
 use self::references::{Reference, free_references, parameters};
@@ -56,6 +58,7 @@ impl CorrelatedRule {
 
     fn rewrite(&self, plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         match plan {
+            LogicalPlan::Join(join) if asks(&join) => self.conditioned(join),
             LogicalPlan::Join(join) => self.lateral(join),
             LogicalPlan::Sort(sort) if sort.expr.iter().any(|by| holds_subquery(&by.expr)) => {
                 self.sorted(sort)

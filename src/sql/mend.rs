@@ -84,9 +84,9 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use self::arguments::order_arguments;
 pub(super) use self::array_literal::array_of_literal;
-use self::array_literal::deepen;
+use self::array_literal::{array_of_casts, deepen};
 pub(super) use self::build::call;
-use self::build::{cast, cast_as};
+use self::build::cast;
 use self::calls::mend_call;
 use self::constant::{
     bits_of_literal, check_size, exact_number, list_of_any, mend_escape, share_types,
@@ -109,8 +109,8 @@ use self::row_queries::{row_among_rows, row_with_query, rows_in_where};
 use self::rows::{compare_rows, row_in_list, row_is_null};
 use self::series::unnest_series;
 use self::spelling::{
-    bound_slices, cut_text, limit_of_fetch, match_of_substring, regex_of_similar, round_seconds,
-    share_element_type, text_of_unicode,
+    bound_slices, cut_text, limit_of_fetch, match_of_substring, name_fields, regex_of_similar,
+    round_seconds, share_element_type, text_of_unicode, typed_literals,
 };
 use self::ties::rank_of_ties;
 pub(super) use self::twins::name_twin_items;
@@ -119,7 +119,6 @@ use self::values::select_table;
 pub(super) use self::values::select_values;
 use super::complexity::Expansion;
 use super::dml::{changes_at_top, changes_rows, with_statement};
-use super::parser::fold;
 use super::statement::{CopySubject, Statement};
 use super::tokens::DIALECT;
 use super::walk;
@@ -564,53 +563,6 @@ fn last_name(expr: &Expr) -> Option<&Ident> {
         Expr::Identifier(name) => Some(name),
         Expr::CompoundIdentifier(names) => names.last(),
         _ => None,
-    }
-}
-
-/// `ARRAY[a, b]::vector[]` as `ARRAY[a::vector, b::vector]`: a list of texts has no cast to a list of such a type.
-fn array_of_casts(array: &Expr, elements: &ast::ArrayElemTypeDef) -> Option<Expr> {
-    let (Expr::Array(array), ast::ArrayElemTypeDef::SquareBracket(data_type, _)) =
-        (array, elements)
-    else {
-        return None;
-    };
-    let ast::DataType::Custom(name, modifiers) = data_type.as_ref() else {
-        return None;
-    };
-    let is_nested = array.elem.iter().any(|e| matches!(e, Expr::Array(_)));
-    if array.elem.is_empty() || is_nested {
-        return None;
-    }
-    let data_type = ast::DataType::Custom(name.clone(), modifiers.clone());
-    let cast = |element: &Expr| cast_as(element.clone(), data_type.clone());
-    Some(Expr::Array(ast::Array {
-        elem: array.elem.iter().map(cast).collect(),
-        named: array.named,
-    }))
-}
-
-/// `SELECT oid '5'` is a cast: no alias is written like that.
-fn typed_literals(select: &mut Select) {
-    for item in &mut select.projection {
-        if let SelectItem::ExprWithAlias { expr, alias } = item
-            && alias.quote_style == Some('\'')
-            && let Expr::Identifier(name) = &*expr
-            && name.quote_style.is_none()
-        {
-            let text = Expr::value(Value::SingleQuotedString(std::mem::take(&mut alias.value)));
-            *item = SelectItem::UnnamedExpr(cast(text, &name.value));
-        }
-    }
-}
-
-/// The fields of `(x).a` as DataFusion reads them.
-fn name_fields(chain: &mut [ast::AccessExpr]) {
-    for access in chain {
-        if let ast::AccessExpr::Dot(field) = access
-            && let Expr::Identifier(name) = &*field
-        {
-            *field = Expr::value(Value::SingleQuotedString(fold(name)));
-        }
     }
 }
 

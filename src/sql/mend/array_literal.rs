@@ -1,9 +1,11 @@
-//! Arrays that are written as texts, `'{a,"b c",NULL}'`, `'{{1,2},{3,4}}'`.
+//! Arrays that are written as texts, `'{a,"b c",NULL}'`, `'{{1,2},{3,4}}'`, and their casts.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
 use datafusion::sql::sqlparser::ast::{self, ArrayElemTypeDef, DataType, Expr, Value};
+
+use super::build::cast_as;
 
 /// The most dimensions of an array.
 const DIMENSIONS_MAX: usize = 6;
@@ -45,6 +47,27 @@ pub(super) fn deepen(data_type: &mut ArrayElemTypeDef, array: &Expr) {
     if let DataType::Array(element) = element.as_mut() {
         deepen(element, inner);
     }
+}
+
+/// `ARRAY[a, b]::vector[]` as `ARRAY[a::vector, b::vector]`: a list of texts has no cast to a list of such a type.
+pub(super) fn array_of_casts(array: &Expr, elements: &ArrayElemTypeDef) -> Option<Expr> {
+    let (Expr::Array(array), ArrayElemTypeDef::SquareBracket(data_type, _)) = (array, elements)
+    else {
+        return None;
+    };
+    let DataType::Custom(name, modifiers) = data_type.as_ref() else {
+        return None;
+    };
+    let is_nested = array.elem.iter().any(|e| matches!(e, Expr::Array(_)));
+    if array.elem.is_empty() || is_nested {
+        return None;
+    }
+    let data_type = DataType::Custom(name.clone(), modifiers.clone());
+    let cast = |element: &Expr| cast_as(element.clone(), data_type.clone());
+    Some(Expr::Array(ast::Array {
+        elem: array.elem.iter().map(cast).collect(),
+        named: array.named,
+    }))
 }
 
 #[derive(Debug)]

@@ -1,12 +1,14 @@
 //! Spellings that are others' with the same meaning: FETCH FIRST, SIMILAR TO, U&'..', SUBSTRING by a pattern.
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CharacterLength, Expr, LimitClause, Query, UnaryOperator, Value,
+    self, BinaryOperator, CharacterLength, Expr, LimitClause, Query, Select, SelectItem,
+    UnaryOperator, Value,
 };
 
 use super::build::{binary, call, cast, cast_as, nested};
 use super::constant::constant_text;
 use crate::sql::functions::ROUND_SECONDS;
+use crate::sql::parser::fold;
 
 /// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
 pub(super) fn limit_of_fetch(query: &mut Query) {
@@ -215,6 +217,31 @@ pub(super) fn share_element_type(array: &mut ast::Array) {
                 array: false,
                 format: format.clone(),
             };
+        }
+    }
+}
+
+/// `SELECT oid '5'` is a cast: no alias is written like that.
+pub(super) fn typed_literals(select: &mut Select) {
+    for item in &mut select.projection {
+        if let SelectItem::ExprWithAlias { expr, alias } = item
+            && alias.quote_style == Some('\'')
+            && let Expr::Identifier(name) = &*expr
+            && name.quote_style.is_none()
+        {
+            let text = Expr::value(Value::SingleQuotedString(std::mem::take(&mut alias.value)));
+            *item = SelectItem::UnnamedExpr(cast(text, &name.value));
+        }
+    }
+}
+
+/// The fields of `(x).a` as DataFusion reads them.
+pub(super) fn name_fields(chain: &mut [ast::AccessExpr]) {
+    for access in chain {
+        if let ast::AccessExpr::Dot(field) = access
+            && let Expr::Identifier(name) = &*field
+        {
+            *field = Expr::value(Value::SingleQuotedString(fold(name)));
         }
     }
 }

@@ -32,7 +32,8 @@ pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     mended
 }
 
-/// Whether a query begins behind the tokens: within a bracket, behind that of WITH, or behind a set operation.
+/// Whether a query begins behind the tokens: within a bracket, behind that of WITH, behind a set operation or what INSERT
+/// names.
 fn begins_query(tokens: &[TokenWithSpan]) -> bool {
     let Some(at) = last_word(tokens, tokens.len()) else {
         return false;
@@ -43,20 +44,21 @@ fn begins_query(tokens: &[TokenWithSpan]) -> bool {
     };
     match &tokens[at].token {
         Token::LParen => true,
-        Token::RParen => begins_with(tokens),
+        Token::RParen => begins_with(tokens, Keyword::WITH) || begins_with(tokens, Keyword::INSERT),
         Token::Word(word) if is(word, Keyword::ALL) || is(word, Keyword::DISTINCT) => {
             let before = last_word(tokens, at).map(|at| &tokens[at].token);
             matches!(before, Some(Token::Word(word)) if is_operation(word))
         }
-        Token::Word(word) => is_operation(word),
+        Token::Word(word) if is(word, Keyword::INTO) => false,
+        Token::Word(word) => is_operation(word) || begins_with(tokens, Keyword::INSERT),
         _ => false,
     }
 }
 
-/// Whether the statement is a WITH.
-fn begins_with(tokens: &[TokenWithSpan]) -> bool {
+/// Whether the statement begins with the word.
+fn begins_with(tokens: &[TokenWithSpan], keyword: Keyword) -> bool {
     let first = tokens.iter().find(|t| !is_blank(&t.token));
-    matches!(first.map(|t| &t.token), Some(Token::Word(word)) if is(word, Keyword::WITH))
+    matches!(first.map(|t| &t.token), Some(Token::Word(word)) if is(word, keyword))
 }
 
 #[cfg(test)]
@@ -71,6 +73,11 @@ mod tests {
             ("a UNION ALL TABLE s.k", "a UNION ALL SELECT*FROM s.k"),
             ("WITH w AS (a) TABLE w", "WITH w AS (a) SELECT*FROM w"),
             ("EXISTS (table \"K\")", "EXISTS (SELECT*FROM \"K\")"),
+            (
+                "INSERT INTO t (a) TABLE k",
+                "INSERT INTO t (a) SELECT*FROM k",
+            ),
+            ("INSERT INTO t TABLE k", "INSERT INTO t SELECT*FROM k"),
             ("CREATE TABLE k", "CREATE TABLE k"),
             ("EXPLAIN (a) TABLE k", "EXPLAIN (a) TABLE k"),
             ("GRANT ALL ON TABLE k", "GRANT ALL ON TABLE k"),

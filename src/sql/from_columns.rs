@@ -1,8 +1,11 @@
 //! What is spelled out once the columns of the tables in FROM are known:
 //! - `NATURAL RIGHT JOIN` and `NATURAL FULL JOIN` as joins with USING, whose common columns are written out in their turn;
+//! - `x` in the WHERE of `a JOIN b USING (x)` as `a.x`;
 //! - `a.*` that comes again, as in `SELECT a.*, a.*`, as columns with names of their own: a table of DataFusion has no two
 //!   of a name;
 //! - an alias with fewer columns than there are, as in `FROM t AS s(a)`: the others keep their names.
+
+mod using;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -13,6 +16,7 @@ use datafusion::sql::sqlparser::ast::{
     TableWithJoins, VisitorMut, WildcardAdditionalOptions,
 };
 
+use self::using::qualify_used;
 use super::mend::{ROWS, compare_widths, has_natural, merge_in_order, merge_in_select, or_break};
 use super::parser::fold;
 use super::shapes::{Shapes, factors, in_order, name_of, named};
@@ -244,7 +248,8 @@ impl VisitorMut for FromColumns<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         let named = self.name_natural(select);
-        or_break(named.and_then(|()| merge_in_select(select)))?;
+        let merged = named.and_then(|()| merge_in_select(select));
+        or_break(merged.and_then(|()| qualify_used(select, &self.shapes)))?;
         self.spell_again(select);
         ControlFlow::Continue(())
     }

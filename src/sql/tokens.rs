@@ -9,6 +9,7 @@ use crate::error::{Error, Result, sqlstate};
 
 mod frames;
 mod quantifiers;
+mod spelling;
 mod table_queries;
 
 /// The dialect of all our SQL.
@@ -36,7 +37,7 @@ pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
     refuse_junk(text, &tokens)?;
     let tokens = frames::mend(mend_operators(tokens))?;
     let tokens = table_queries::mend(tokens);
-    Ok(quantifiers::mend(tokens))
+    Ok(spelling::mend(quantifiers::mend(tokens)))
 }
 
 /// # Errors

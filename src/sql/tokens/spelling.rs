@@ -1,0 +1,115 @@
+//! Spellings that the parser does not read.
+//!
+//! - literals with a line break between them are one.
+//! - `TRIM(LEADING FROM x)` is of blanks.
+//! - `ORDER BY x USING >` is descending.
+//! - `'1 day'::interval PRECEDING` is `INTERVAL '1 day' PRECEDING`.
+
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
+
+use super::is_blank;
+
+/// The tokens with these spelled out.
+pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+    let mut mended: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let last = mended.iter().rposition(|t| !is_blank(&t.token));
+        let Some(last) = last else {
+            mended.push(token);
+            continue;
+        };
+        match &token.token {
+            Token::SingleQuotedString(part) if is_continued(&mended[last..]) => {
+                if let Token::SingleQuotedString(whole) | Token::EscapedStringLiteral(whole) =
+                    &mut mended[last].token
+                {
+                    whole.push_str(part);
+                    mended[last].span.end = token.span.end;
+                    mended.truncate(last + 1);
+                    continue;
+                }
+            }
+            Token::Word(word) if word.keyword == Keyword::FROM && trims(&mended[last].token) => {
+                let span = token.span;
+                let blank = Token::SingleQuotedString(" ".to_string());
+                mended.push(TokenWithSpan { token: blank, span });
+            }
+            Token::Word(word)
+                if matches!(word.keyword, Keyword::PRECEDING | Keyword::FOLLOWING) =>
+            {
+                type_bound(&mut mended);
+            }
+            Token::Lt | Token::Gt if is_word(&mended[last].token, Keyword::USING) => {
+                let is_ascending = token.token == Token::Lt;
+                let order = if is_ascending { "ASC" } else { "DESC" };
+                mended[last].token = Token::make_keyword(order);
+                mended.truncate(last + 1);
+                continue;
+            }
+            _ => {}
+        }
+        mended.push(token);
+    }
+    mended
+}
+
+fn is_word(token: &Token, keyword: Keyword) -> bool {
+    matches!(token, Token::Word(word) if word.keyword == keyword && word.quote_style.is_none())
+}
+
+/// Writes the interval that the tokens end with, which is a cast, with the type before it.
+fn type_bound(tokens: &mut [TokenWithSpan]) {
+    let shown = tokens.iter().enumerate().rev();
+    let mut shown = shown.filter(|(_, token)| !is_blank(&token.token));
+    let last: Vec<usize> = shown.by_ref().take(3).map(|(at, _)| at).collect();
+    let [data_type, cast, text] = last.as_slice() else {
+        return;
+    };
+    let is_interval = is_word(&tokens[*data_type].token, Keyword::INTERVAL)
+        && tokens[*cast].token == Token::DoubleColon
+        && matches!(tokens[*text].token, Token::SingleQuotedString(_));
+    if is_interval {
+        let text = std::mem::replace(&mut tokens[*text].token, Token::make_keyword("INTERVAL"));
+        tokens[*cast].token = Token::Whitespace(Whitespace::Space);
+        tokens[*data_type].token = text;
+    }
+}
+
+fn trims(token: &Token) -> bool {
+    let ends = [Keyword::LEADING, Keyword::TRAILING, Keyword::BOTH];
+    ends.into_iter().any(|end| is_word(token, end))
+}
+
+/// Whether a literal goes on behind these tokens, which are one and blanks.
+fn is_continued(tokens: &[TokenWithSpan]) -> bool {
+    let blanks = || tokens.iter().skip(1).map(|token| &token.token);
+    blanks().any(|blank| {
+        use Whitespace::{Newline, SingleLineComment};
+        matches!(blank, Token::Whitespace(Newline | SingleLineComment { .. }))
+    }) && blanks().all(|blank| !matches!(blank, Token::Whitespace(Whitespace::MultiLineComment(_))))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::tokenize;
+
+    #[test]
+    fn spellings_are_those_that_the_parser_reads() {
+        for (text, expected) in [
+            ("'a' -- b\n  'c'\n'd'", "'acd'"),
+            ("'a' 'b'", "'a' 'b'"),
+            ("'a' /* \n */ 'b'", "'a' /* \n */ 'b'"),
+            ("trim(both from x)", "trim(both ' 'from x)"),
+            ("trim(both 'x' from y)", "trim(both 'x' from y)"),
+            ("ORDER BY a using >, b USING <", "ORDER BY a DESC, b ASC"),
+            ("JOIN a USING (b)", "JOIN a USING (b)"),
+            ("'1 day'::interval PRECEDING", "INTERVAL '1 day' PRECEDING"),
+        ] {
+            let tokens = tokenize(text).unwrap();
+            let written: String = tokens.iter().map(|t| t.token.to_string()).collect();
+            assert_eq!(written, expected, "{text}");
+        }
+    }
+}

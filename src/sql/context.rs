@@ -34,7 +34,7 @@ use shelfmark_udfs::VectorTypePlanner;
 use super::complexity::check_relations;
 use super::from_columns::spell_columns;
 use super::mend::select_values;
-use super::parameters::{ArrayElements, Types};
+use super::parameters::{ArrayElements, Types, share_parameter_types};
 use super::vector_search::searched_collections;
 use super::versions;
 use super::whole_row::spell_rows;
@@ -120,7 +120,12 @@ fn references_of(
     }
 }
 
-fn plan(names: &Names<'_>, statement: ast::Statement, parameters: &Types) -> Result<LogicalPlan> {
+fn plan(
+    names: &Names<'_>,
+    mut statement: ast::Statement,
+    parameters: &Types,
+) -> Result<LogicalPlan> {
+    share_parameter_types(&mut statement, parameters);
     let options = ParserOptions::from(&names.state.config_options().sql_parser);
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.fields());
     let plan = SqlToRel::new_with_options(names, options)

@@ -88,6 +88,7 @@ use self::array_literal::{array_of_casts, deepen};
 pub(super) use self::build::call;
 use self::build::cast;
 use self::calls::mend_call;
+pub(super) use self::constant::share_named_type;
 use self::constant::{
     bits_of_literal, check_size, exact_number, list_of_any, mend_escape, share_types,
 };

@@ -2,6 +2,7 @@
 
 mod array;
 mod infer;
+mod values;
 
 use std::sync::Arc;
 
@@ -14,12 +15,14 @@ use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use shelfmark_udfs::{VectorType, coerce_to_vector};
 
 use crate::catalog::pg::reg_type_of;
+use crate::catalog::pg_type::type_of;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::format::convert;
 use crate::storage::schema::{FIELD_ID_KEY, SQL_TYPE_KEY};
 
 pub(super) use self::array::ArrayElements;
+pub(super) use self::values::share_parameter_types;
 
 /// The most parameters of a statement: the wire protocol counts them in 16 bits.
 pub(super) const PARAMETERS_MAX: usize = u16::MAX as usize;
@@ -136,7 +139,9 @@ impl Types {
 /// Takes the length of `varchar(20)` or the digits of `timestamp(3)` from the name of a type: a parameter beside such a
 /// value may be any, and what is stored is cut or refused by the column.
 fn without_limit(name: &mut String) {
-    const LIMITED: [&str; 6] = [
+    const LIMITED: [&str; 8] = [
+        "bit(",
+        "varbit(",
         "varchar(",
         "bpchar(",
         "time(",
@@ -166,7 +171,13 @@ fn parameter_field(at: usize, like: &Field) -> FieldRef {
         DataType::Utf8View | DataType::LargeUtf8 => DataType::Utf8,
         other => other.clone(),
     };
-    Arc::new(Field::new(name, data_type, true).with_metadata(metadata))
+    let field = Field::new(name, data_type, true);
+    // A name that says no more than the Arrow type would tell the parameter from literals beside it.
+    let named = field.clone().with_metadata(metadata.clone());
+    if type_of(&named) == type_of(&field) {
+        metadata.remove(SQL_TYPE_KEY);
+    }
+    Arc::new(field.with_metadata(metadata))
 }
 
 /// The place of a parameter by its name, `$1` at 0.

@@ -143,7 +143,7 @@ pub(super) fn share_types(values: &mut ast::Values) {
 }
 
 /// Casts literals, and what is cast already, to the type of that name.
-fn share_named_type(cells: &mut [&mut Expr], name: &str) {
+pub(in crate::sql) fn share_named_type(cells: &mut [&mut Expr], name: &str) {
     for cell in cells {
         if matches!(cell, Expr::Value(_)) || named_type(cell).is_some() {
             let inner = std::mem::replace(*cell, Expr::value(Value::Null));

@@ -387,6 +387,11 @@ impl Visitor<'_> {
                 let element = want.clone().and_then(element_of);
                 self.same(args, schema, &element)
             }
+            // Casts to bit strings.
+            ("bit" | "varbit", args) => {
+                let bits = self.type_of(&Expr::ScalarFunction(call.clone()), schema);
+                self.all(args, schema, &bits)
+            }
             ("pg_cancel_backend" | "pg_terminate_backend", args) => {
                 self.all(args, schema, &of_type(DataType::Int32))
             }

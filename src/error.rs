@@ -59,6 +59,7 @@ pub mod sqlstate {
     pub const INVALID_TIME_ZONE_DISPLACEMENT_VALUE: &str = "22009";
     pub const SUBSTRING_ERROR: &str = "22011";
     pub const DIVISION_BY_ZERO: &str = "22012";
+    pub const INTERVAL_FIELD_OVERFLOW: &str = "22015";
     pub const SEQUENCE_GENERATOR_LIMIT_EXCEEDED: &str = "2200H";
     pub const INVALID_REGULAR_EXPRESSION: &str = "2201B";
     pub const INVALID_ARGUMENT_FOR_LOGARITHM: &str = "2201E";
@@ -71,6 +72,13 @@ pub mod sqlstate {
     pub const INVALID_ESCAPE_SEQUENCE: &str = "22025";
     pub const STRING_DATA_LENGTH_MISMATCH: &str = "22026";
     pub const ARRAY_SUBSCRIPT_ERROR: &str = "2202E";
+    pub const INVALID_SQL_JSON_SUBSCRIPT: &str = "22033";
+    pub const NON_NUMERIC_SQL_JSON_ITEM: &str = "22036";
+    pub const SINGLETON_SQL_JSON_ITEM_REQUIRED: &str = "22038";
+    pub const SQL_JSON_ARRAY_NOT_FOUND: &str = "22039";
+    pub const SQL_JSON_MEMBER_NOT_FOUND: &str = "2203A";
+    pub const SQL_JSON_NUMBER_NOT_FOUND: &str = "2203B";
+    pub const SQL_JSON_OBJECT_NOT_FOUND: &str = "2203C";
     pub const INVALID_TEXT_REPRESENTATION: &str = "22P02";
     pub const INVALID_BINARY_REPRESENTATION: &str = "22P03";
     pub const BAD_COPY_FILE_FORMAT: &str = "22P04";

@@ -64,7 +64,7 @@ fn no_interval(bytes: &[u8]) -> Error {
 /// The interval of a text.
 ///
 /// # Errors
-/// 22007 for a text that is no interval, 22008 for one that is too long.
+/// 22007 for a text that is no interval, 22015 for one that is too long.
 pub(super) fn parse(text: &str) -> Result<IntervalMonthDayNano> {
     let bad = || {
         let message = format!("invalid input syntax for type interval: \"{text}\"");
@@ -77,7 +77,7 @@ pub(super) fn parse(text: &str) -> Result<IntervalMonthDayNano> {
     };
     sum.ok_or_else(bad)?.finish().ok_or_else(|| {
         let message = format!("interval field value out of range: \"{text}\"");
-        Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message)
+        Error::invalid(sqlstate::INTERVAL_FIELD_OVERFLOW, message)
     })
 }
 

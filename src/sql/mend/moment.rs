@@ -2,7 +2,9 @@
 
 use arrow::array::StringArray;
 use arrow::compute::kernels::cast_utils::parse_interval_month_day_nano;
-use arrow::datatypes::{DataType, Field, IntervalMonthDayNanoType, IntervalUnit};
+use arrow::datatypes::{
+    DataType, Field, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit,
+};
 use datafusion::sql::sqlparser::ast::{self, Expr};
 
 use arrow::array::AsArray;
@@ -17,16 +19,84 @@ use crate::sql::functions::OVERLAPS;
 pub(super) fn interval_of_text(interval: &ast::Interval) -> Option<Expr> {
     let text = constant_text(&interval.value)?;
     if interval.leading_field.is_some() || interval.last_field.is_some() {
-        return None;
+        return interval_of_fields(interval, &text);
     }
-    let field = Field::new("", DataType::Interval(IntervalUnit::MonthDayNano), true);
-    let texts = StringArray::from(vec![text.as_str()]);
-    let own = read_texts(&texts, &field, &Zone::utc()).ok();
-    let own = own.map(|read| read.as_primitive::<IntervalMonthDayNanoType>().value(0));
+    let own = read_interval(&text);
     match parse_interval_month_day_nano(&text).ok() {
-        theirs if theirs == own => None,
+        theirs if theirs.is_some() && theirs == own => None,
         _ => Some(cast(interval.value.as_ref().clone(), "interval")),
     }
+}
+
+fn read_interval(text: &str) -> Option<IntervalMonthDayNano> {
+    let field = Field::new("", DataType::Interval(IntervalUnit::MonthDayNano), true);
+    let texts = StringArray::from(vec![text]);
+    let read = read_texts(&texts, &field, &Zone::utc()).ok()?;
+    Some(read.as_primitive::<IntervalMonthDayNanoType>().value(0))
+}
+
+/// `INTERVAL '1 2:03' DAY TO MINUTE`, without what is smaller than its smallest field. DataFusion reads a number of one
+/// field.
+fn interval_of_fields(interval: &ast::Interval, text: &str) -> Option<Expr> {
+    if interval.leading_precision.is_some() || interval.fractional_seconds_precision.is_some() {
+        return None;
+    }
+    let name = |field: &Option<ast::DateTimeField>| {
+        let name = field.as_ref().map(ast::DateTimeField::to_string);
+        name.map(|name| name.to_lowercase().trim_end_matches('s').to_string())
+    };
+    let (first, last) = (name(&interval.leading_field)?, name(&interval.last_field));
+    let smallest = last.as_ref().unwrap_or(&first);
+    let is_number = |word: &str| {
+        let digits = word.trim_start_matches(['-', '+']);
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let spelled = match words.as_slice() {
+        [number] if is_number(number) && last.is_none() => return None,
+        [number] if is_number(number) => format!("{number} {smallest}"),
+        [days, hours] if is_number(days) && is_number(hours) && smallest == "hour" => {
+            format!("{days} days {hours} hours")
+        }
+        [left, right] if is_number(left) && is_number(right) => return None,
+        [time] if first == "minute" && time.matches(':').count() == 1 => {
+            let unsigned = time.trim_start_matches(['-', '+']);
+            let sign = if time.starts_with('-') { "-" } else { "" };
+            format!("{sign}0:{unsigned}")
+        }
+        _ => text.to_string(),
+    };
+    let Some(read) = read_interval(&spelled) else {
+        return Some(cast(interval.value.as_ref().clone(), "interval"));
+    };
+    let kept = cut_to(read, smallest)?;
+    let micros = kept.nanoseconds / 1000;
+    let kept = format!(
+        "{} months {} days {micros} microseconds",
+        kept.months, kept.days
+    );
+    let kept = Expr::value(ast::Value::SingleQuotedString(kept));
+    Some(cast(kept, "interval"))
+}
+
+/// The interval without what is smaller than a field.
+fn cut_to(interval: IntervalMonthDayNano, smallest: &str) -> Option<IntervalMonthDayNano> {
+    const SECOND: i64 = 1_000_000_000;
+    let IntervalMonthDayNano {
+        months,
+        days,
+        nanoseconds,
+    } = interval;
+    let time = |unit: i64| IntervalMonthDayNano::new(months, days, nanoseconds / unit * unit);
+    Some(match smallest {
+        "year" => IntervalMonthDayNano::new(months / 12 * 12, 0, 0),
+        "month" => IntervalMonthDayNano::new(months, 0, 0),
+        "day" => IntervalMonthDayNano::new(months, days, 0),
+        "hour" => time(3600 * SECOND),
+        "minute" => time(60 * SECOND),
+        "second" => interval,
+        _ => return None,
+    })
 }
 
 /// `timezone(zone, time)`

@@ -25,7 +25,7 @@ fn text_that_is_no_value() {
         (oid::TIMESTAMP, -1, "yesterday?", "22007"),
         (oid::INTERVAL, -1, "1 parsec", "22007"),
         (oid::INTERVAL, -1, "", "22007"),
-        (oid::INTERVAL, -1, "999999999999 years", "22008"),
+        (oid::INTERVAL, -1, "999999999999 years", "22015"),
         (oid::UUID, -1, "zzz", "22P02"),
         (oid::JSON, -1, "{a}", "22P02"),
         (oid::BYTEA, -1, "\\xa", "22P02"),

@@ -330,6 +330,7 @@ impl Database {
         context.register_udtf(CLUSTERING_INFORMATION, clustering);
         limit_strings(&context);
         check_domains(&context);
+        functions::extend(&context);
         know_functions(&context.state());
         context.register_udf(uuid().as_ref().clone().with_aliases(["gen_random_uuid"]));
         context.register_udtf("pg_get_keywords", Arc::new(pg::functions::Keywords));

@@ -19,8 +19,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, Result};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, ScalarUDF};
+use datafusion::functions_nested::expr_fn::make_array;
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
+};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, ScalarUDF, cast, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use shelfmark_udfs::field_of;
 
@@ -28,7 +31,11 @@ use self::build::BuildFunction;
 use self::function::{JsonFunction, Kind};
 pub use self::raw::text as raw_text;
 pub use self::read::{items as raw_items, members as raw_members, read as read_json};
-pub use self::value::{Value, plain as plain_text, write as write_json};
+pub use self::value::{
+    Map, Value, kind as kind_of, plain as plain_text, put_string as put_json_string,
+    write as write_json,
+};
+use crate::error::{Error, sqlstate};
 use crate::storage::schema::SQL_TYPE_KEY;
 
 /// The functions, under the names of both types.
@@ -86,6 +93,33 @@ impl ExprPlanner for JsonPlanner {
         let is_json = is_named(&left, schema, "json");
         let function = Arc::new(ScalarUDF::new_from_impl(JsonFunction::of(kind, is_json)));
         Ok(PlannerResult::Planned(function.call(vec![left, right])))
+    }
+
+    /// `j['a']` and `j[0]`, which are of `jsonb` alone.
+    fn plan_field_access(
+        &self,
+        expr: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        let RawFieldAccessExpr { field_access, expr } = expr;
+        if !is_named(&expr, schema, "jsonb") {
+            let original = RawFieldAccessExpr { field_access, expr };
+            return Ok(PlannerResult::Original(original));
+        }
+        let key = match field_access {
+            GetFieldAccess::NamedStructField { name } => lit(name),
+            GetFieldAccess::ListIndex { key } => cast(*key, DataType::Utf8),
+            GetFieldAccess::ListRange { .. } => {
+                let message = "jsonb subscript does not support slices";
+                return Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message).into());
+            }
+        };
+        let function = Arc::new(ScalarUDF::new_from_impl(JsonFunction::of(
+            Kind::Path,
+            false,
+        )));
+        let path = make_array(vec![key]);
+        Ok(PlannerResult::Planned(function.call(vec![expr, path])))
     }
 }
 

@@ -26,7 +26,7 @@
 //! - `coalesce(x, '{}')` calls a function that gives an empty array where `x` is an array, and that text elsewhere.
 //! - `a.tableoid` of a system relation is its OID, the same for all its rows; `a.xmin` is the newest transaction, since
 //!   which any of them may have changed.
-//! - templates of `to_date` and `to_timestamp` become formats of DataFusion's functions.
+//! - `to_date` and `to_timestamp` with a template are functions of their own; `date(x)` is `x::date`.
 //! - `t AT TIME ZONE z` calls `timezone(z, t)`; `(a, b) OVERLAPS (c, d)` is a call; an interval that DataFusion
 //!   reads otherwise is a cast of its text.
 //! - `json_agg` and its like are functions over `array_agg`.
@@ -67,7 +67,6 @@ mod row_queries;
 mod rows;
 mod series;
 mod spelling;
-mod template;
 mod ties;
 mod twins;
 mod values;
@@ -110,8 +109,8 @@ use self::row_queries::{row_among_rows, row_with_query, rows_in_where};
 use self::rows::{compare_rows, row_in_list, row_is_null};
 use self::series::unnest_series;
 use self::spelling::{
-    bound_slices, cut_text, limit_of_fetch, match_of_substring, name_fields, regex_of_similar,
-    round_seconds, share_element_type, text_of_unicode, typed_literals,
+    bound_slices, cut_text, limit_of_fetch, match_of_substring, name_fields, part_of_text,
+    regex_of_similar, round_seconds, share_element_type, text_of_unicode, typed_literals,
 };
 use self::ties::rank_of_ties;
 pub(super) use self::twins::name_twin_items;
@@ -125,6 +124,7 @@ use super::tokens::DIALECT;
 use super::walk;
 use crate::catalog::pg::system_relation;
 use crate::error::{Error, Result};
+use crate::sql::functions::{JSONPATH, PATH_EXISTS, PATH_MATCH};
 
 /// Functions that may be written without parentheses.
 const BARE: [&str; 3] = ["current_role", "current_schema", "current_catalog"];
@@ -289,6 +289,10 @@ impl Mender {
     }
 }
 
+fn last_part(name: &ObjectName) -> Option<&Ident> {
+    name.0.last().and_then(ObjectNamePart::as_ident)
+}
+
 /// A name as it is compared with others.
 fn folded(ident: &Ident) -> String {
     ident.value.to_lowercase()
@@ -337,9 +341,9 @@ impl VisitorMut for Mender {
 
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.scopes.pop();
+        unnest_series(select);
         keep_names(select, self.names.pop().unwrap_or_default());
         typed_literals(select);
-        unnest_series(select);
         for item in &mut select.projection {
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 compute_exactly(expr);
@@ -395,8 +399,13 @@ impl VisitorMut for Mender {
                 }
             }
             Expr::Substring { .. } => {
-                if let Some(matched) = match_of_substring(expr) {
+                if let Some(matched) = match_of_substring(expr).or_else(|| part_of_text(expr)) {
                     *expr = matched;
+                }
+            }
+            Expr::Position { .. } | Expr::Overlay { .. } => {
+                if let Some(call) = part_of_text(expr) {
+                    *expr = call;
                 }
             }
             Expr::Identifier(ident) if ident.quote_style.is_none() => {
@@ -446,6 +455,8 @@ impl VisitorMut for Mender {
                 let function = match op {
                     BinaryOperator::PGOverlap => Some("array_has_any"),
                     BinaryOperator::PGStartsWith => Some("starts_with"),
+                    BinaryOperator::AtQuestion => Some(PATH_EXISTS),
+                    BinaryOperator::AtAt => Some(PATH_MATCH),
                     _ => None,
                 };
                 if let Some(function) = function {
@@ -501,6 +512,13 @@ impl VisitorMut for Mender {
                 if let Some(array) = array_of_casts(inner, elements) {
                     *expr = array;
                 }
+            }
+            Expr::Cast {
+                expr: path,
+                data_type: ast::DataType::Custom(name, _),
+                ..
+            } if last_part(name).is_some_and(|name| folded(name) == JSONPATH) => {
+                *expr = call(JSONPATH, vec![(**path).clone()]);
             }
             Expr::Cast {
                 expr, data_type, ..

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 /// When Arrow cannot print a value, such as a date beyond its calendar.
 pub fn text_of(array: &ArrayRef) -> Result<StringArray> {
     match array.data_type() {
+        DataType::Null => Ok(StringArray::new_null(array.len())),
         DataType::Utf8 => Ok(array.as_string::<i32>().clone()),
         DataType::LargeUtf8 | DataType::Utf8View => {
             Ok(cast(array, &DataType::Utf8)?.as_string::<i32>().clone())

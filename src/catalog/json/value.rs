@@ -40,7 +40,7 @@ pub struct Map(Vec<(String, Value)>);
 
 impl Map {
     /// The object of these members, the last of each key.
-    pub(super) fn of(mut members: Vec<(String, Value)>) -> Self {
+    pub fn of(mut members: Vec<(String, Value)>) -> Self {
         // The sort keeps the order of equal keys, and of these the first is kept.
         members.reverse();
         members.sort_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
@@ -52,7 +52,8 @@ impl Map {
         self.0.binary_search_by(|(k, _)| order(k).cmp(&order(key)))
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Value> {
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<&Value> {
         self.place(key).ok().map(|at| &self.0[at].1)
     }
 
@@ -182,7 +183,7 @@ pub(super) fn has_key(value: &Value, key: &str) -> bool {
 }
 
 /// The word for the kind of value.
-pub(super) fn kind(value: &Value) -> &'static str {
+pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -238,7 +239,7 @@ fn put(value: &Value, text: &mut String) {
 }
 
 /// A text in quotes.
-pub(super) fn put_string(string: &str, text: &mut String) {
+pub fn put_string(string: &str, text: &mut String) {
     text.push('"');
     for c in string.chars() {
         match c {

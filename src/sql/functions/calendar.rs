@@ -14,7 +14,7 @@ use super::row::{Call, Kind, Overload, text};
 use Kind::{Date, Interval, Text, Timestamp, Timestamptz};
 
 /// Julian day of 1970-01-01.
-const JULIAN_OF_1970: i64 = 2_440_588;
+pub(super) const JULIAN_OF_1970: i64 = 2_440_588;
 
 pub(super) const FUNCTIONS: Group = &[(
     "to_char",
@@ -143,7 +143,7 @@ impl Parts {
     }
 }
 
-const MONTHS: [&str; 12] = [
+pub(super) const MONTHS: [&str; 12] = [
     "January",
     "February",
     "March",
@@ -157,7 +157,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-const DAYS: [&str; 7] = [
+pub(super) const DAYS: [&str; 7] = [
     "Sunday",
     "Monday",
     "Tuesday",
@@ -166,7 +166,7 @@ const DAYS: [&str; 7] = [
     "Friday",
     "Saturday",
 ];
-const ROMAN_MONTHS: [&str; 12] = [
+pub(super) const ROMAN_MONTHS: [&str; 12] = [
     "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII",
 ];
 /// The width of the longest month, and of the longest day.
@@ -217,7 +217,8 @@ fn write(template: &str, parts: &Parts) -> String {
     out
 }
 
-fn pattern_at(text: &str) -> Option<&'static str> {
+/// The pattern that a text begins with.
+pub(super) fn pattern_at(text: &str) -> Option<&'static str> {
     let begins = |pattern: &&&str| {
         let ahead = text.get(..pattern.len());
         ahead.is_some_and(|ahead| ahead.eq_ignore_ascii_case(pattern))

@@ -10,50 +10,66 @@
 //! | [`round`] | `round` |
 //! | [`precision`] | casts to `timestamp(3)` and its like |
 //! | [`number`] | `width_bucket`, `div`, `scale`, `to_number`, `num_nulls` |
+//! | [`reading`] | `to_date` and `to_timestamp` by a template |
+//! | [`truncate`] | `date_trunc` of intervals, to centuries, in a zone |
 //! | [`numeral`] | `to_char` of numbers |
 //! | [`calendar`] | `to_char` of dates, times and intervals |
 //! | [`text`] | `string_to_table` |
 //! | [`bytes`] | `encode`, `decode` |
-//! | [`array`] | `array_remove`, `array_dims`, `trim_array` |
+//! | [`bytea`] | `get_byte`, `set_bit`, `convert_from`, parts of bytes |
+//! | [`array`] | `array_remove`, `array_dims`, `array_positions`, `trim_array` |
 //! | [`ordered`] | `percentile_disc`, `percentile_cont`, `mode` |
+//! | [`jsonpath`] | `jsonb_path_query` and its like |
+//! | [`object`] | `json_object`, `jsonb_object` |
 //! | [`json`] | `jsonb_each`, `jsonb_array_elements`, `jsonb_object_keys` |
 //!
 //! A function is a list of [`Overload`]s, each a plain function of a row's values; [`RowFunction`] makes a scalar function
 //! of DataFusion of it. A function that gives rows gives an array here; FROM and SELECT lists unnest it ([`gives_rows`]).
 
 mod array;
+mod bytea;
 mod bytes;
 mod calendar;
 mod date_part;
+mod extended;
 mod interval;
 mod json;
+mod jsonpath;
 mod moment;
 mod number;
 mod numeral;
+mod object;
 mod operators;
 mod ordered;
 mod overlaps;
 mod pattern;
 mod precision;
+mod reading;
 mod regex;
 mod round;
 mod row;
+mod template;
 mod text;
+mod truncate;
 
 use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::logical_expr::{Expr, ScalarUDF};
 
 pub(crate) use self::array::{SET_ELEMENT, SET_SLICE};
 use self::date_part::date_part;
+pub(crate) use self::extended::extend;
 pub(crate) use self::interval::BIN_STRIDE;
 use self::interval::INTERVAL_LENGTH;
 pub(crate) use self::interval::{divided, length_of, out_of_range as interval_out_of_range};
+pub(crate) use self::jsonpath::{JSONPATH, PATH_EXISTS, PATH_MATCH};
 pub(crate) use self::operators::IntervalPlanner;
 pub(crate) use self::overlaps::OVERLAPS;
 pub(crate) use self::precision::ROUND_SECONDS;
 use self::precision::round_seconds;
+pub(crate) use self::reading::{DATE_BY_TEMPLATE, INSTANT_BY_TEMPLATE};
 use self::round::round;
 use self::row::{Overload, RowFunction};
+pub(crate) use self::truncate::DATE_TRUNC;
 
 /// The type of intervals.
 pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
@@ -61,19 +77,24 @@ pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayN
 /// The functions of a group, under their names.
 type Group = &'static [(&'static str, &'static [Overload])];
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 17] = [
     array::FUNCTIONS,
+    bytea::FUNCTIONS,
     bytes::FUNCTIONS,
     calendar::FUNCTIONS,
     interval::FUNCTIONS,
     json::FUNCTIONS,
+    jsonpath::FUNCTIONS,
     moment::FUNCTIONS,
     number::FUNCTIONS,
     numeral::FUNCTIONS,
+    object::FUNCTIONS,
     ordered::FUNCTIONS,
     overlaps::FUNCTIONS,
+    reading::FUNCTIONS,
     regex::FUNCTIONS,
     text::FUNCTIONS,
+    truncate::FUNCTIONS,
 ];
 
 /// Every function. Overloads of one name may be in several groups.
@@ -105,6 +126,6 @@ pub(crate) fn interval_length(interval: Expr) -> Expr {
 
 /// Whether a function of the name gives rows: the elements of the array that it makes.
 pub(crate) fn gives_rows(name: &str) -> bool {
-    let sets = [json::SETS, regex::SETS, text::SETS];
+    let sets = [json::SETS, jsonpath::SETS, regex::SETS, text::SETS];
     sets.into_iter().flatten().any(|set| *set == name)
 }

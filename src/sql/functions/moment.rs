@@ -10,7 +10,7 @@ use super::row::{Call, Kind, Overload, text};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
 
-use Kind::{Bool, Date, Float8, Int4, Interval, Text, Timestamp, Timestamptz};
+use Kind::{Bool, Date, Float8, Int4, Interval, Text, Time, Timestamp, Timestamptz};
 
 pub(super) const FUNCTIONS: Group = &[
     (
@@ -38,6 +38,12 @@ pub(super) const FUNCTIONS: Group = &[
             Timestamp,
             |call| Ok(ScalarValue::TimestampMicrosecond(Some(made(call)?), None)),
         )],
+    ),
+    (
+        "make_time",
+        &[Overload::new(&[Int4, Int4, Float8], Time, |call| {
+            Ok(ScalarValue::Time64Microsecond(Some(made_time(call, 0)?)))
+        })],
     ),
     (
         "make_timestamptz",
@@ -97,7 +103,7 @@ fn instant(micros: i64) -> ScalarValue {
 ///
 /// # Errors
 /// 22023 for one that there is none of.
-fn zone_of(name: &str) -> Result<Zone> {
+pub(super) fn zone_of(name: &str) -> Result<Zone> {
     let zone = Zone::abbreviated(name).or_else(|| Zone::parse(name));
     zone.ok_or_else(|| {
         let message = format!("time zone \"{name}\" not recognized");
@@ -211,7 +217,6 @@ fn days_of_month(date: NaiveDate) -> i32 {
 /// The clock's time of `year, month, day, hour, min, sec`, in microseconds.
 fn made(call: &Call<'_>) -> Result<i64> {
     let part = |place| call.int(place).unwrap_or(0);
-    let seconds = call.float(5).unwrap_or(0.0);
     let year = match part(0) {
         // There is no year 0: -44 is 44 BC.
         year if year < 0 => year + 1,
@@ -230,19 +235,25 @@ fn made(call: &Call<'_>) -> Result<i64> {
         );
         Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message)
     })?;
-    let micros = ((part(3) * 60 + part(4)) * 60) as f64 * 1e6 + (seconds * 1e6).round();
-    let fits = (0..=23).contains(&part(3)) && (0..=59).contains(&part(4));
-    if !(fits && (0.0..=60.0).contains(&seconds)) {
-        let message = format!(
-            "time field value out of range: {}:{:02}:{:02}",
-            part(3),
-            part(4),
-            seconds
-        );
+    let midnight = date.and_hms_opt(0, 0, 0).unwrap_or_default();
+    Ok(midnight.and_utc().timestamp_micros() + made_time(call, 3)?)
+}
+
+/// Microseconds since midnight of `hour, min, sec`, which are the arguments from a place on.
+fn made_time(call: &Call<'_>, place: usize) -> Result<i64> {
+    let (hour, minute) = (
+        call.int(place).unwrap_or(0),
+        call.int(place + 1).unwrap_or(0),
+    );
+    let seconds = call.float(place + 2).unwrap_or(0.0);
+    let micros = ((hour * 60 + minute) * 60) as f64 * 1e6 + (seconds * 1e6).round();
+    let fits = (0..=23).contains(&hour) && (0..=59).contains(&minute);
+    let is_midnight = hour == 24 && micros == MICROSECONDS_IN_DAY as f64;
+    if !((fits || is_midnight) && (0.0..=60.0).contains(&seconds)) {
+        let message = format!("time field value out of range: {hour}:{minute:02}:{seconds:02}");
         return Err(Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message).into());
     }
-    let midnight = date.and_hms_opt(0, 0, 0).unwrap_or_default();
-    Ok(midnight.and_utc().timestamp_micros() + micros as i64)
+    Ok(micros as i64)
 }
 
 fn time_of_day(call: &Call<'_>) -> Result<ScalarValue> {

@@ -1,8 +1,9 @@
 //! Functions of numbers.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, StringArray};
+use arrow::array::{Array, ArrayRef, StringArray};
 use datafusion::common::{Result, ScalarValue};
 
 use super::Group;
@@ -12,7 +13,7 @@ use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
 use crate::storage::schema::ColumnType;
 
-use Kind::{Any, Float8, Int4, Number, Numeric, Text};
+use Kind::{Any, Array as List, Float8, Int4, Number, Numeric, Text, Whole};
 
 pub(super) const FUNCTIONS: Group = &[
     (
@@ -24,8 +25,10 @@ pub(super) const FUNCTIONS: Group = &[
                 Int4,
                 width_bucket_of_decimals,
             ),
+            Overload::new(&[Any, List], Int4, width_bucket_of_bounds),
         ],
     ),
+    ("div", &[Overload::new(&[Numeric, Numeric], Whole, div)]),
     (
         "num_nulls",
         &[Overload::new(&[Any], Int4, |call| Ok(counted(call, true)))
@@ -113,6 +116,50 @@ fn bucket(operand: f64, low: f64, high: f64, count: i64) -> Result<ScalarValue> 
             Err(Error::invalid(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message).into())
         }
     }
+}
+
+/// How many of the bounds, which are in order, are not above the operand.
+fn width_bucket_of_bounds(call: &Call<'_>) -> Result<ScalarValue> {
+    let Some(bounds) = call.elements(1) else {
+        return call.null();
+    };
+    if bounds.null_count() > 0 {
+        let message = "thresholds array must not contain NULLs";
+        return Err(Error::invalid(sqlstate::NULL_VALUE_NOT_ALLOWED, message).into());
+    }
+    let operand = call.values[0].cast_to(bounds.data_type())?;
+    let (mut low, mut high) = (0, bounds.len());
+    while low < high {
+        let middle = (low + high) / 2;
+        let bound = ScalarValue::try_from_array(&bounds, middle)?;
+        match operand.partial_cmp(&bound) {
+            Some(Ordering::Less) => high = middle,
+            _ => low = middle + 1,
+        }
+    }
+    Ok(ScalarValue::Int32(i32::try_from(low).ok()))
+}
+
+/// The quotient without its fraction.
+fn div(call: &Call<'_>) -> Result<ScalarValue> {
+    let Some(((dividend, scale), (divisor, other))) = call.decimal(0).zip(call.decimal(1)) else {
+        return call.null();
+    };
+    if divisor == 0 {
+        return Err(Error::invalid(sqlstate::DIVISION_BY_ZERO, "division by zero").into());
+    }
+    let common = scale.max(other);
+    let scaled = |value: i128, scale: i8| {
+        let factor = 10_i128.checked_pow((common - scale).unsigned_abs().into());
+        factor.and_then(|factor| value.checked_mul(factor))
+    };
+    let sides = scaled(dividend, scale).zip(scaled(divisor, other));
+    let quotient = sides.map(|(dividend, divisor)| dividend / divisor);
+    let quotient = quotient.ok_or_else(|| {
+        let message = "value overflows numeric format";
+        Error::invalid(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message)
+    })?;
+    Ok(ScalarValue::Decimal128(Some(quotient), NUMBER.0, 0))
 }
 
 /// The digits behind the point; without zeros at the end where the least is asked for.

@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Numeric,
     /// As a result, NUMERIC without precision.
     Number,
+    /// As a result, NUMERIC without digits behind the point.
+    Whole,
     Text,
     Bytes,
     Texts,
@@ -80,6 +82,7 @@ impl Kind {
             Self::Int8 => DataType::Int64,
             Self::Float8 => DataType::Float64,
             Self::Number => DataType::Decimal128(NUMBER.0, NUMBER.1),
+            Self::Whole => DataType::Decimal128(NUMBER.0, 0),
             Self::Text | Self::Json => DataType::Utf8,
             Self::Bytes => DataType::Binary,
             Self::Texts | Self::Jsons => list(DataType::Utf8),
@@ -117,8 +120,12 @@ impl Kind {
             },
             Self::Array => 3 * u8::from(matches!(given, D::List(_) | D::FixedSizeList(..))),
             Self::Texts | Self::Jsons => match given {
-                D::List(_) => 3,
+                D::List(element) => 3 * u8::from(!element.data_type().is_nested()),
                 _ => u8::from(is_text),
+            },
+            Self::TextRows => match given {
+                D::List(row) => 3 * u8::from(matches!(row.data_type(), D::List(_))),
+                _ => 0,
             },
             Self::Text => 3 * u8::from(is_text),
             Self::Bytes => 3 * u8::from(given.is_binary()) + u8::from(is_text),
@@ -159,7 +166,7 @@ impl Kind {
             },
             Self::Number
             | Self::Element
-            | Self::TextRows
+            | Self::Whole
             | Self::JsonMembers
             | Self::JsonMembersAsWritten
             | Self::TextMembers => 0,

@@ -1,17 +1,19 @@
 //! Functions that DataFusion has under another name or in another form.
 
+use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, Ident,
     ObjectName, ObjectNamePart, Value,
 };
 
 use super::build::{argument, arguments, binary, call, call_with, cast_as, nested};
-use super::constant::constant_text;
-use super::exact::round_exactly;
+use super::constant::{array_of_literal, constant_text};
+use super::exact::{is_whole, round_exactly};
 use super::gather::gather;
-use super::template::format_of_template;
 use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
-use crate::sql::functions::{BIN_STRIDE, ROUND_SECONDS};
+use crate::sql::functions::{
+    BIN_STRIDE, DATE_BY_TEMPLATE, DATE_TRUNC, INSTANT_BY_TEMPLATE, ROUND_SECONDS,
+};
 use crate::sql::parser::fold;
 use crate::sql::text_output::OUTPUT_TEXT;
 
@@ -38,9 +40,10 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             }
         }
         ("array_fill", _) => match arguments(function)?.as_slice() {
-            [value, Expr::Array(ast::Array { elem, .. })] if elem.len() == 1 => {
-                let arguments = vec![Expr::clone(value), elem[0].clone()];
-                Some(call("array_repeat", arguments))
+            [value, Expr::Array(ast::Array { elem, .. })] if !elem.is_empty() => {
+                let lengths = elem.iter().rev().cloned();
+                let filled = |value, length| call("array_repeat", vec![value, length]);
+                Some(lengths.fold(Expr::clone(value), filled))
             }
             _ => None,
         },
@@ -52,17 +55,8 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             }
             _ => None,
         },
-        ("round", _) => {
-            let mut rounded = function.clone();
-            let FunctionArguments::List(list) = &mut rounded.args else {
-                return None;
-            };
-            let number = list.args.first_mut()?;
-            if let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(number)) = number {
-                round_exactly(number);
-            }
-            Some(Expr::Function(rounded))
-        }
+        ("round", _) => with_exact(function, 1),
+        ("div" | "scale" | "min_scale", _) => with_exact(function, usize::MAX),
         ("percentile_disc" | "percentile_cont" | "mode", _) => within_group(function, &name),
         ("json_agg" | "jsonb_agg" | "json_object_agg" | "jsonb_object_agg", _) => {
             gathered_json(function, &name)
@@ -82,6 +76,17 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
         ("concat", _) => with_texts(function, 0),
         ("concat_ws", _) => with_texts(function, 1),
         ("sign", _) => renamed(function, "signum"),
+        ("json_object" | "jsonb_object", _) => {
+            let given = arguments(function)?;
+            let array = |text: &&Expr| texts_of_literal(text).unwrap_or_else(|| Expr::clone(text));
+            Some(call(&name, given.iter().map(array).collect()))
+        }
+        ("ceiling", _) => renamed(function, "ceil"),
+        ("date_trunc", _) => match arguments(function)?.as_slice() {
+            [_, _, _] => renamed(function, DATE_TRUNC),
+            [unit, _] if counts_years(unit) => renamed(function, DATE_TRUNC),
+            _ => None,
+        },
         ("statement_timestamp" | "transaction_timestamp", _) => renamed(function, "now"),
         ("every", _) => renamed(function, "bool_and"),
         ("variance", _) => renamed(function, "var_samp"),
@@ -92,14 +97,7 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
             )),
             _ => None,
         },
-        ("to_date" | "to_timestamp", _) => match arguments(function)?.as_slice() {
-            [value, template] => {
-                let format = format_of_template(&constant_text(template)?)?;
-                let format = Expr::value(Value::SingleQuotedString(format));
-                Some(call(&name, vec![Expr::clone(value), format]))
-            }
-            _ => None,
-        },
+        ("to_date" | "to_timestamp", _) => by_template(function, &name),
         // DataFusion counts without a sign, in which a difference would not fit.
         ("row_number" | "rank" | "dense_rank", _) if function.over.is_some() => {
             Some(counted(function, ast::DataType::BigInt(None)))
@@ -109,11 +107,121 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
         }
         ("cardinality", _) => Some(counted(function, ast::DataType::Integer(None))),
         ("generate_subscripts", _) => {
-            let array = (*arguments(function)?.first()?).clone();
-            Some(call("unnest", vec![call(ARRAY_SUBSCRIPTS, vec![array])]))
+            let given = arguments(function)?;
+            let [array, dimension] = given.as_slice() else {
+                return None;
+            };
+            Some(call("unnest", vec![subscripts(array, dimension)]))
+        }
+        _ => cast_of(function, &name),
+    }
+}
+
+/// The array of texts that a literal stands for.
+fn texts_of_literal(expr: &Expr) -> Option<Expr> {
+    let Expr::Array(mut array) = array_of_literal(expr)? else {
+        return None;
+    };
+    for element in &mut array.elem {
+        let number = match &*element {
+            Expr::Value(value) => match &value.value {
+                Value::Number(number, _) => Some(number.clone()),
+                _ => None,
+            },
+            _ => None,
+        };
+        if let Some(number) = number {
+            *element = Expr::value(Value::SingleQuotedString(number));
+        }
+    }
+    Some(Expr::Array(array))
+}
+
+/// The places of an array's elements; none of another dimension than the first.
+fn subscripts(array: &Expr, dimension: &Expr) -> Expr {
+    let one = Expr::value(Value::Number("1".to_string(), false));
+    let places = call(ARRAY_SUBSCRIPTS, vec![array.clone()]);
+    let is_one =
+        |value: &ast::ValueWithSpan| matches!(&value.value, Value::Number(n, _) if n == "1");
+    if matches!(dimension, Expr::Value(value) if is_one(value)) {
+        return places;
+    }
+    let is_first = binary(nested(dimension.clone()), BinaryOperator::Eq, one);
+    Expr::Case {
+        case_token: AttachedToken::empty(),
+        end_token: AttachedToken::empty(),
+        operand: None,
+        conditions: vec![ast::CaseWhen {
+            condition: is_first,
+            result: places,
+        }],
+        else_result: None,
+    }
+}
+
+/// `date(x)` is `x::date`, where a type has the name and there is no function of it.
+fn cast_of(function: &Function, name: &str) -> Option<Expr> {
+    use ast::DataType as D;
+    let data_type = match name {
+        "bool" => D::Boolean,
+        "date" => D::Date,
+        "float4" => D::Real,
+        "float8" => D::DoublePrecision,
+        "int2" => D::SmallInt(None),
+        "int4" => D::Integer(None),
+        "int8" => D::BigInt(None),
+        "text" => D::Text,
+        "timestamptz" => D::Timestamp(None, ast::TimezoneInfo::Tz),
+        "uuid" => D::Uuid,
+        _ => return None,
+    };
+    match arguments(function)?.as_slice() {
+        [value] => {
+            let mut value = Expr::clone(value);
+            if is_whole(&data_type) {
+                round_exactly(&mut value);
+            }
+            Some(cast_as(nested(value), data_type))
         }
         _ => None,
     }
+}
+
+/// A call whose first arguments are exact, where they are constants.
+fn with_exact(function: &Function, count: usize) -> Option<Expr> {
+    let mut exact = function.clone();
+    let FunctionArguments::List(list) = &mut exact.args else {
+        return None;
+    };
+    for given in list.args.iter_mut().take(count) {
+        if let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(number)) = given {
+            round_exactly(number);
+        }
+    }
+    Some(Expr::Function(exact))
+}
+
+/// `to_date(x, 'YYYY-MM-DD')`; a template with a percent sign is a format of DataFusion's.
+fn by_template(function: &Function, name: &str) -> Option<Expr> {
+    let given = arguments(function)?;
+    let [_, template] = given.as_slice() else {
+        return None;
+    };
+    if constant_text(template).is_some_and(|template| template.contains('%')) {
+        return None;
+    }
+    match name {
+        "to_date" => renamed(function, DATE_BY_TEMPLATE),
+        _ => renamed(function, INSTANT_BY_TEMPLATE),
+    }
+}
+
+/// Whether a unit is one of many years, which DataFusion does not have.
+fn counts_years(unit: &Expr) -> bool {
+    constant_text(unit).is_some_and(|unit| {
+        let unit = unit.to_lowercase();
+        ["decade", "century", "millennium"].contains(&unit.as_str())
+    })
 }
 
 /// The time of now without a zone.

@@ -185,9 +185,13 @@ pub(super) fn type_series(factor: &mut TableFactor) {
         _ => return,
     };
     let called = name.0.last().and_then(|part| part.as_ident()).map(fold);
-    if called.as_deref() != Some("generate_series") {
-        return;
+    if called.as_deref() == Some("generate_series") {
+        type_arguments(arguments);
     }
+}
+
+/// Reads the literals among the arguments of `generate_series` as the first of them asks.
+pub(super) fn type_arguments(arguments: &mut [ast::FunctionArg]) {
     let mut values = arguments.iter_mut().filter_map(|argument| match argument {
         ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
         _ => None,

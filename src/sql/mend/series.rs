@@ -1,8 +1,9 @@
 //! Functions that give rows, in a SELECT list: `SELECT generate_series(1, 3)` has three rows.
 
-use datafusion::sql::sqlparser::ast::{Expr, Select, SelectItem};
+use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, Select, SelectItem};
 
 use super::build::{arguments, call};
+use super::names::type_arguments;
 use crate::catalog::pg::functions::ARRAY_PLACES;
 use crate::sql::functions::gives_rows;
 
@@ -25,7 +26,13 @@ fn unnest(expr: &mut Expr) {
             let name = last.map(|n| n.value.to_lowercase()).unwrap_or_default();
             let given = arguments(function).unwrap_or_default();
             let array = match (name.as_str(), given.as_slice()) {
-                ("generate_series", [_, ..]) => expr.clone(),
+                ("generate_series", [_, ..]) => {
+                    let mut typed = function.clone();
+                    if let FunctionArguments::List(list) = &mut typed.args {
+                        type_arguments(&mut list.args);
+                    }
+                    Expr::Function(typed)
+                }
                 (name, _) if gives_rows(name) => expr.clone(),
                 ("_pg_expandarray", [array]) => call(ARRAY_PLACES, vec![Expr::clone(array)]),
                 _ => return,

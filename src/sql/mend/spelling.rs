@@ -185,6 +185,40 @@ pub(super) fn match_of_substring(expr: &Expr) -> Option<Expr> {
     Some(call("array_element", vec![matched, first]))
 }
 
+/// `SUBSTRING(x FROM 2 FOR 3)`, `POSITION(x IN y)` and `OVERLAY(x PLACING y FROM 2)` as calls, which may be of bytes too.
+pub(super) fn part_of_text(expr: &Expr) -> Option<Expr> {
+    let one = || Expr::value(Value::Number("1".to_string(), false));
+    let boxed = |expr: &Option<Box<Expr>>| expr.as_deref().cloned();
+    let (name, first, others) = match expr {
+        Expr::Substring {
+            expr,
+            substring_from,
+            substring_for,
+            ..
+        } => {
+            let from = boxed(substring_from).unwrap_or_else(one);
+            ("substr", expr, [Some(from), boxed(substring_for), None])
+        }
+        Expr::Position { expr, r#in } => ("strpos", r#in, [Some(Expr::clone(expr)), None, None]),
+        Expr::Overlay {
+            expr,
+            overlay_what,
+            overlay_from,
+            overlay_for,
+        } => {
+            let (what, from) = (Expr::clone(overlay_what), Expr::clone(overlay_from));
+            (
+                "overlay",
+                expr,
+                [Some(what), Some(from), boxed(overlay_for)],
+            )
+        }
+        _ => return None,
+    };
+    let arguments = std::iter::once(Expr::clone(first)).chain(others.into_iter().flatten());
+    Some(call(name, arguments.collect()))
+}
+
 /// `U&'d\0061t'` is its text, unless it has a character that no text has.
 pub(super) fn text_of_unicode(value: &mut Value) {
     if let Value::UnicodeStringLiteral(text) = value

@@ -1,0 +1,137 @@
+//! Functions of DataFusion's that take arguments of more types here.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::Result;
+use datafusion::logical_expr::preimage::PreimageResult;
+use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
+use datafusion::logical_expr::sort_properties::{ExprProperties, SortProperties};
+use datafusion::logical_expr::type_coercion::functions::fields_with_udf;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+};
+use datafusion::prelude::SessionContext;
+
+use super::row::{Overload, RowFunction};
+use super::{bytea, truncate};
+
+/// A name, which arguments are taken here, and what is done with them.
+pub(super) type Extension = (&'static str, fn(&[DataType]) -> bool, &'static [Overload]);
+
+/// Extends the session's functions.
+pub(crate) fn extend(context: &SessionContext) {
+    let extensions = [bytea::EXTENSIONS, truncate::EXTENSIONS];
+    let state = context.state();
+    for (name, takes, overloads) in extensions.into_iter().flatten() {
+        let inner = state.scalar_functions().get(*name).cloned();
+        if let Some(inner) = inner {
+            let signature = Signature::user_defined(inner.signature().volatility);
+            context.register_udf(ScalarUDF::new_from_impl(Extended {
+                own: RowFunction::new(name, overloads.iter().collect()),
+                takes: *takes,
+                inner,
+                signature,
+            }));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Extended {
+    inner: Arc<ScalarUDF>,
+    own: RowFunction,
+    takes: fn(&[DataType]) -> bool,
+    signature: Signature,
+}
+
+impl PartialEq for Extended {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner == other.inner
+    }
+}
+
+impl Eq for Extended {}
+
+impl Hash for Extended {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.inner.hash(state);
+    }
+}
+
+fn types_of(fields: &[FieldRef]) -> Vec<DataType> {
+    fields
+        .iter()
+        .map(|field| field.data_type().clone())
+        .collect()
+}
+
+impl ScalarUDFImpl for Extended {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn aliases(&self) -> &[String] {
+        self.inner.aliases()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        if (self.takes)(types) {
+            return self.own.coerce_types(types);
+        }
+        let field = |data_type: &DataType| Arc::new(Field::new("", data_type.clone(), true));
+        let given: Vec<FieldRef> = types.iter().map(field).collect();
+        Ok(types_of(&fields_with_udf(&given, self.inner.as_ref())?))
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        match (self.takes)(types) {
+            true => self.own.return_type(types),
+            false => self.inner.return_type(types),
+        }
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+        match (self.takes)(&types_of(args.arg_fields)) {
+            true => self.own.return_field_from_args(args),
+            false => self.inner.return_field_from_args(args),
+        }
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match (self.takes)(&types_of(&args.arg_fields)) {
+            true => self.own.invoke_with_args(args),
+            false => self.inner.invoke_with_args(args),
+        }
+    }
+
+    fn simplify(&self, args: Vec<Expr>, info: &SimplifyContext) -> Result<ExprSimplifyResult> {
+        let types = args.iter().map(|arg| info.get_data_type(arg));
+        match (self.takes)(&types.collect::<Result<Vec<_>>>()?) {
+            true => Ok(ExprSimplifyResult::Original(args)),
+            false => self.inner.simplify(args, info),
+        }
+    }
+
+    fn preimage(
+        &self,
+        args: &[Expr],
+        literal: &Expr,
+        info: &SimplifyContext,
+    ) -> Result<PreimageResult> {
+        self.inner.preimage(args, literal, info)
+    }
+
+    fn output_ordering(&self, inputs: &[ExprProperties]) -> Result<SortProperties> {
+        self.inner.output_ordering(inputs)
+    }
+
+    fn preserves_lex_ordering(&self, inputs: &[ExprProperties]) -> Result<bool> {
+        self.inner.preserves_lex_ordering(inputs)
+    }
+}

@@ -76,8 +76,8 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, Expr, Ident, Query, Select, SelectItem, TableFactor, UnaryOperator,
-    UpdateTableFromKind, Value, VisitMut, VisitorMut,
+    self, BinaryOperator, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
+    TableFactor, UnaryOperator, UpdateTableFromKind, Value, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 

@@ -6,9 +6,10 @@ use datafusion::sql::sqlparser::ast::{
     ObjectName, ObjectNamePart, Value,
 };
 
+use super::array_literal::array_of_literal;
 use super::build::{argument, arguments, binary, call, call_with, cast_as, nested};
-use super::constant::{array_of_literal, constant_text};
-use super::exact::{is_whole, round_exactly};
+use super::constant::constant_text;
+use super::exact::{is_exact, round_exactly};
 use super::gather::gather;
 use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
 use crate::sql::functions::{
@@ -178,7 +179,7 @@ fn cast_of(function: &Function, name: &str) -> Option<Expr> {
     match arguments(function)?.as_slice() {
         [value] => {
             let mut value = Expr::clone(value);
-            if is_whole(&data_type) {
+            if is_exact(&data_type) {
                 round_exactly(&mut value);
             }
             Some(cast_as(nested(value), data_type))

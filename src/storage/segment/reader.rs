@@ -41,10 +41,13 @@ pub struct SegmentReader {
     /// Bounds of row groups, as far as they were asked for.
     pub(super) bounds: Mutex<HashMap<FieldId, ColumnBounds>>,
     /// The pages of row groups, as far as they were asked for; `None` without a page index.
-    pub(super) pages: Mutex<HashMap<(usize, FieldId), Option<Arc<Pages>>>>,
+    pub(super) pages: Mutex<KnownPages>,
     /// Where bloom filters are, one per row group, as far as they were asked for.
     pub(super) filters: Mutex<HashMap<FieldId, Arc<[Option<FilterPage>]>>>,
 }
+
+/// The pages of a column in a row group.
+type KnownPages = HashMap<(usize, FieldId), Option<Arc<Pages>>>;
 
 /// A column of the file.
 #[derive(Debug, Clone, Copy)]

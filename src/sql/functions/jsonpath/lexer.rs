@@ -78,7 +78,7 @@ pub(super) fn tokens(path: &str) -> Result<Vec<Token>> {
                 number(rest)?
             }
             _ => match SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
-                Some(sign) => (Token::Sign(*sign), &rest[sign.len()..]),
+                Some(sign) => (Token::Sign(sign), &rest[sign.len()..]),
                 None if is_word(Some(first)) => {
                     let (word, rest) = word(rest)?;
                     (Token::Word(word), rest)

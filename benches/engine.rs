@@ -69,6 +69,7 @@ fn book(id: CollectionId) -> NewCollection {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     };
     NewCollection {
         id,
@@ -85,6 +86,7 @@ fn book(id: CollectionId) -> NewCollection {
             checks: Vec::new(),
             computed_keys: Vec::new(),
             foreign_keys: Vec::new(),
+            primary_key_name: None,
         },
         options: CollectionOptions::default(),
     }
@@ -204,6 +206,7 @@ fn vectors() -> (CollectionSchema, Vec<RecordBatch>) {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     });
     let batch = |first: usize| {
         let rows = first..first + 5_000;

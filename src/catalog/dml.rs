@@ -178,8 +178,7 @@ impl Target {
             let message = format!("relation \"{name}\" does not exist");
             Error::not_found(sqlstate::UNDEFINED_TABLE, message)
         })?;
-        let (now, then) = (&current.schema, &planned.schema);
-        if now.columns != then.columns || now.checks != then.checks {
+        if !RowRules::are_same(planned, current) {
             let message = format!("cached plan is out of date: \"{name}\" was altered");
             return Err(Error::unsupported(message).with_hint("Run the statement again."));
         }

@@ -11,6 +11,7 @@ pub mod clustering;
 pub mod covered;
 pub mod decimal_literal;
 pub mod dml;
+pub(crate) mod domains;
 pub(crate) mod enums;
 #[cfg(test)]
 mod equivalence;

@@ -2,18 +2,23 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use datafusion::execution::SessionState;
 
 use super::checks::Checks;
+use super::domains::DomainChecks;
 use super::generated::GeneratedColumns;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
+use crate::storage::schema::Column;
 
 /// What new rows of a collection get and must pass, planned with the statement that brings them.
 #[derive(Debug, Clone, Default)]
 pub struct RowRules {
     /// Its CHECK constraints.
-    pub checks: Option<Arc<Checks>>,
+    checks: Option<Arc<Checks>>,
+    /// The domains of its columns, with the places of these.
+    domains: Vec<(usize, Arc<DomainChecks>)>,
     /// Its generated columns.
     pub generated: Option<Arc<GeneratedColumns>>,
 }
@@ -26,6 +31,7 @@ impl RowRules {
     pub fn of(collection: &Collection, state: &SessionState) -> Result<Self> {
         Ok(Self {
             checks: Checks::of(collection, state)?,
+            domains: DomainChecks::all(collection, state)?,
             generated: GeneratedColumns::of(collection, state)?,
         })
     }
@@ -36,8 +42,8 @@ impl RowRules {
     /// 0A000 for another.
     pub fn none(collection: &Collection) -> Result<Self> {
         if Self::has_some(collection) {
-            let message = "a collection with checks or generated columns takes rows from a \
-                           DataFusion session";
+            let message = "a collection with checks, domains or generated columns takes rows \
+                           from a DataFusion session";
             return Err(Error::unsupported(message));
         }
         Ok(Self::default())
@@ -46,12 +52,35 @@ impl RowRules {
     /// Whether the collection has some.
     pub fn has_some(collection: &Collection) -> bool {
         let schema = &collection.schema;
-        !schema.checks.is_empty() || schema.columns.iter().any(|c| c.generated.is_some())
+        let is_ruled = |c: &Column| c.generated.is_some() || c.domain.is_some();
+        !schema.checks.is_empty() || schema.columns.iter().any(is_ruled)
+    }
+
+    /// Whether rules that were made for the collection as it was then are its rules now.
+    pub fn are_same(then: &Collection, now: &Collection) -> bool {
+        let of_domains = now.schema.columns.iter().any(|c| c.domain.is_some());
+        then.schema.columns == now.schema.columns
+            && then.schema.checks == now.schema.checks
+            && (!of_domains || then.schema_version == now.schema_version)
+    }
+
+    /// That rows, with the collection's columns as they are stored, may come.
+    ///
+    /// # Errors
+    /// 23514 and 23502 for the first that may not, and whatever a condition itself fails with.
+    pub fn check(&self, rows: &RecordBatch) -> Result<()> {
+        for (place, domain) in &self.domains {
+            domain.check(rows.column(*place))?;
+        }
+        match &self.checks {
+            Some(checks) => checks.check(rows),
+            None => Ok(()),
+        }
     }
 
     /// Whether they say the same of the same row at any time and in any session. What is computed always does.
     pub fn are_immutable(&self) -> bool {
         let checks = self.checks.as_ref();
-        checks.is_none_or(|checks| checks.are_immutable())
+        checks.is_none_or(|checks| checks.are_immutable()) && self.domains.is_empty()
     }
 }

@@ -80,9 +80,7 @@ impl Sink {
     /// row that does not pass a check, 58030 or 53100 for what the disk says.
     pub async fn push(&mut self, rows: &RecordBatch) -> Result<RecordBatch> {
         let assigned = self.assignment.batch(rows).map_err(|e| e.error)?;
-        if let Some(checks) = &self.rules.checks {
-            checks.check(&assigned)?;
-        }
+        self.rules.check(&assigned)?;
         for keys in &mut self.keys {
             keys.add(&assigned)?;
         }

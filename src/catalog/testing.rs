@@ -44,6 +44,7 @@ pub fn column(id: u32, name: &str, column_type: ColumnType) -> Column {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     }
 }
 
@@ -57,6 +58,7 @@ pub fn clustered(columns: Vec<Column>) -> CollectionSchema {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
         columns,
     }
 }

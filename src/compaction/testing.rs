@@ -95,6 +95,7 @@ impl Shelf {
             default: None,
             missing: None,
             generated: None,
+            domain: None,
         };
         let computed = [
             (NEAR, KeyFunction::Vector(EMBEDDING)),
@@ -110,6 +111,7 @@ impl Shelf {
             next_field_id: FieldId(6),
             checks: Vec::new(),
             foreign_keys: Vec::new(),
+            primary_key_name: None,
             computed_keys: computed.collect(),
         };
         let new = NewCollection {

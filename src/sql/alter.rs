@@ -17,6 +17,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, Expr, SessionContext, lit};
 
 use self::columns::{column_mut, set_nullable};
+pub(super) use self::constraints::moved_comment;
 use self::constraints::{no_constraint, unique_constraint};
 use super::constraint;
 use super::ddl::{find_collection, qualify, set_clustering_key};
@@ -187,6 +188,11 @@ async fn apply(
             }
             columns::add(planning, collection, &mut next.schema, column).await?;
             generated::add(planning, next, column)?;
+            // Its values are checked as they come.
+            next.is_rewritten |= next
+                .schema
+                .column(&name)
+                .is_some_and(|c| c.domain.is_some());
             for check in &column.checks {
                 let relation = &collection.name.name;
                 constraint::add(planning, relation, &mut next.schema, check)?;
@@ -247,8 +253,16 @@ async fn apply(
         AlterAction::AddUnique(definition) => {
             constraints::add_unique(planning, collection, next, definition).await
         }
-        AlterAction::AddPrimaryKey(names) => {
-            constraints::add_primary_key(planning, collection, &mut next.schema, names).await
+        AlterAction::AddPrimaryKey(name, names) => {
+            constraints::add_primary_key(planning, collection, next, name.as_ref(), names).await
+        }
+        AlterAction::UseIndex {
+            name,
+            index,
+            is_primary,
+        } => {
+            let name = name.as_ref();
+            constraints::use_index(planning, collection, next, name, index, *is_primary).await
         }
         AlterAction::AddForeignKey(key) => foreign_keys::add(planning, collection, next, key).await,
         AlterAction::ValidateConstraint(name) => {
@@ -271,7 +285,7 @@ async fn apply(
             constraints::drop_constraint(planning, collection, next, name, *if_exists)
         }
         AlterAction::RenameConstraint(from, to) => {
-            constraints::rename_constraint(collection, next, from, to)
+            constraints::rename_constraint(planning, collection, next, from, to)
         }
         AlterAction::RenameColumn(from, to) => {
             columns::rename(&mut next.schema, from, to)?;
@@ -284,6 +298,11 @@ async fn apply(
             Ok(())
         }
         AlterAction::Rename(to) => {
+            // The primary key keeps its name.
+            if !next.schema.primary_key.is_empty() {
+                let name = next.schema.key_name(&old_name().name);
+                next.schema.primary_key_name = Some(name);
+            }
             next.name = Some(QualifiedName::new(old_name().schema, fold(to)));
             Ok(())
         }
@@ -345,7 +364,7 @@ async fn apply(
 
 impl Planning<'_> {
     /// How many rows of the collection match.
-    async fn count(&self, collection: &Collection, filter: Expr) -> Result<usize> {
+    pub(super) async fn count(&self, collection: &Collection, filter: Expr) -> Result<usize> {
         let rows = self.rows_of(collection).await?;
         Ok(rows.filter(filter)?.select(vec![lit(1)])?.count().await?)
     }

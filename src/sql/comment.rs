@@ -12,8 +12,7 @@ use super::dml::no_column;
 use super::parser::{Grammar, name_parts};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Statement;
-use super::{enums, sequence};
-use crate::catalog::pg::key_name;
+use super::{domains, enums, sequence};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::Object;
 use crate::storage::change::{Change, QualifiedName, View};
@@ -25,6 +24,8 @@ use crate::storage::comment::Commented;
 pub struct Comment {
     kind: Kind,
     name: ObjectName,
+    /// The table of a constraint.
+    table: Option<ObjectName>,
     /// The text; `None` is NULL.
     text: Option<String>,
 }
@@ -35,9 +36,11 @@ enum Kind {
     View,
     Column,
     Index,
+    Constraint,
     Sequence,
     Schema,
     Type,
+    Domain,
     Database,
 }
 
@@ -48,9 +51,11 @@ impl Kind {
             "VIEW" => Self::View,
             "COLUMN" => Self::Column,
             "INDEX" => Self::Index,
+            "CONSTRAINT" => Self::Constraint,
             "SEQUENCE" => Self::Sequence,
             "SCHEMA" => Self::Schema,
             "TYPE" => Self::Type,
+            "DOMAIN" => Self::Domain,
             "DATABASE" => Self::Database,
             _ => return None,
         })
@@ -70,12 +75,24 @@ pub(super) fn parse(grammar: &mut Grammar<'_>) -> Result<Statement> {
     let kind = kind.ok_or_else(|| grammar.unexpected("what the comment is on"))?;
     grammar.skip(3);
     let name = grammar.name()?;
+    let table = match kind {
+        Kind::Constraint => {
+            grammar.expect(&["ON"])?;
+            Some(grammar.name()?)
+        }
+        _ => None,
+    };
     grammar.expect(&["IS"])?;
     let text = match grammar.accept(&["NULL"]) {
         true => None,
         false => Some(text(grammar)?),
     };
-    Ok(Statement::Comment(Box::new(Comment { kind, name, text })))
+    Ok(Statement::Comment(Box::new(Comment {
+        kind,
+        name,
+        table,
+        text,
+    })))
 }
 
 fn text(grammar: &mut Grammar<'_>) -> Result<String> {
@@ -131,6 +148,7 @@ async fn find(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, 
         }
         Kind::Column => column(planning, name).await,
         Kind::Index => index(planning, name),
+        Kind::Constraint => constraint(planning, comment),
         Kind::Sequence => {
             let found = sequence::find(planning.session, &planning.snapshot, name)?;
             let object = Object::Sequence(found.id);
@@ -144,6 +162,11 @@ async fn find(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, 
             let name = existing_schema(&planning.snapshot, name)?;
             let object = Object::Schema(name.clone());
             Ok((Commented::Schema(name.clone()), object, name))
+        }
+        Kind::Domain => {
+            let domain = domains::find(planning, name)?;
+            let object = Object::Type(domain.id);
+            Ok((Commented::Type(domain.id), object, domain.name.name.clone()))
         }
         Kind::Type => {
             let of = enums::find(planning, name)?;
@@ -208,6 +231,24 @@ async fn column(planning: &Planning<'_>, name: &ObjectName) -> Result<(Commented
     }
 }
 
+/// A constraint of a collection, whose owner is that of the collection.
+fn constraint(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, Object, String)> {
+    let table = comment.table.as_ref();
+    let table = table.ok_or_else(|| Error::internal("a constraint of no table"))?;
+    let collection = match relation(planning, table)? {
+        Found::Collection(collection) => collection,
+        Found::View(view) => return Err(no_kind(&view.name, "table")),
+    };
+    let name = name_parts(&comment.name)?.pop().unwrap_or_default();
+    let table = collection.name.name.clone();
+    if !collection.has_constraint(&collection.schema, &name) {
+        let message = format!("constraint \"{name}\" for table \"{table}\" does not exist");
+        return Err(Error::not_found(sqlstate::UNDEFINED_OBJECT, message));
+    }
+    let on = Commented::Constraint(collection.id, name);
+    Ok((on, Object::Collection(collection.id), table))
+}
+
 /// An index, that of a primary key too; its owner is that of the collection.
 fn index(planning: &Planning<'_>, name: &ObjectName) -> Result<(Commented, Object, String)> {
     let (schema, last) = super::ddl::qualified_parts(name)?;
@@ -220,11 +261,7 @@ fn index(planning: &Planning<'_>, name: &ObjectName) -> Result<(Commented, Objec
         if let Some((collection, index)) = planning.snapshot.index(&named) {
             return Some((Commented::Index(collection.id, index.id), collection.id));
         }
-        let mut collections = planning.snapshot.collections();
-        let keyed = collections.find(|c| {
-            let has_key = !c.schema.primary_key.is_empty();
-            has_key && c.name.schema == *schema && key_name(&c.name.name) == last
-        });
+        let keyed = planning.snapshot.keyed(&named);
         keyed.map(|c| (Commented::PrimaryKey(c.id), c.id))
     });
     let (on, collection) = found.ok_or_else(|| {

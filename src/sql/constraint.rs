@@ -132,7 +132,11 @@ fn sql_name(of: &DataType) -> String {
     column_type_of(&field).map_or_else(|_| of.to_string(), |of| of.to_string())
 }
 
-fn check_boolean(condition: &Expr, row: &DFSchema) -> Result<()> {
+/// That an expression is a condition.
+///
+/// # Errors
+/// 42804.
+pub(super) fn check_boolean(condition: &Expr, row: &DFSchema) -> Result<()> {
     let of = condition.get_type(row)?;
     if of.is_null() || of == DataType::Boolean {
         return Ok(());

@@ -32,6 +32,7 @@ use futures::FutureExt;
 use shelfmark_udfs::VectorTypePlanner;
 
 use super::complexity::check_relations;
+use super::domains::with_checks;
 use super::from_columns::spell_columns;
 use super::mend::select_values;
 use super::parameters::{ArrayElements, Types, share_parameter_types};
@@ -50,10 +51,12 @@ use crate::error::{Error, sqlstate};
 pub(super) async fn statement_to_plan(
     state: &SessionState,
     types: &Arc<dyn TypePlanner>,
-    statement: ast::Statement,
+    mut statement: ast::Statement,
     parameters: &Types,
     given: &[(TableReference, Arc<dyn TableProvider>)],
 ) -> Result<LogicalPlan> {
+    let checked = with_checks(state, &mut statement)?;
+    let state = checked.as_deref().unwrap_or(state);
     // Views nest: what stays on the stack while one of them is planned is kept small.
     let (statement, tables) = look_up(state, statement, given).boxed().await?;
     let elements: Arc<dyn ExprPlanner> = Arc::new(ArrayElements::new(parameters));

@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::ast::{self, ObjectName, Query};
 use futures::FutureExt;
 
 use self::like::Copied;
+pub(super) use self::like::data_type_of;
 pub(crate) use self::view::plan_view;
 pub(super) use self::view::{all_of, view};
 use super::command::{CommandNode, count_schema};
@@ -25,6 +26,7 @@ use super::ddl::{
     check_writable, cluster_by_partition_key, column_type_of, define_schema, find_collection,
     is_reserved, no_schema, qualify, schema_name, with_keys,
 };
+use super::default_name::first_free;
 use super::dependents::{drop_dependents, dropped_by};
 use super::dml::insert_plan;
 use super::foreign_key::{Child, Released, referring, releases};
@@ -124,6 +126,7 @@ pub(super) async fn collection(
             }
             session.check_creates(&snapshot, &name.schema)?;
             let mut schema = schema;
+            name_primary_key(&snapshot, &name, &mut schema)?;
             let indexes = Indexes {
                 session: &session,
                 snapshot: &snapshot,
@@ -227,6 +230,28 @@ pub(super) async fn put_rows(
     Ok(counts.filter_map(arrow::compute::sum).sum())
 }
 
+/// That the name of a new collection's primary key is free; that which it has by default gets a number where it is not.
+pub(super) fn name_primary_key(
+    snapshot: &Snapshot,
+    table: &QualifiedName,
+    schema: &mut CollectionSchema,
+) -> Result<()> {
+    if schema.primary_key.is_empty() {
+        return Ok(());
+    }
+    let is_free = |name: &String| !snapshot.has_relation(&QualifiedName::new(&table.schema, name));
+    let name = schema.key_name(&table.name);
+    if is_free(&name) {
+        return Ok(());
+    }
+    if schema.primary_key_name.is_some() {
+        let message = format!("relation \"{name}\" already exists");
+        return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
+    }
+    schema.primary_key_name = Some(first_free(|number| format!("{name}{number}"), is_free));
+    Ok(())
+}
+
 /// The unique keys of a collection that is made with these indexes.
 fn unique_keys(
     name: &QualifiedName,
@@ -267,6 +292,7 @@ fn define(
             default: None,
             missing: None,
             generated: None,
+            domain: None,
         })
     };
     let fields = columns.fields().iter().enumerate();
@@ -502,6 +528,8 @@ fn drop_schema(
         changes.extend(views.map(|v| Change::DropView(v.name.clone())));
         let types = snapshot.types().filter(|of| of.name.schema == name);
         changes.extend(types.map(|of| Change::DropType(of.id)));
+        let domains = snapshot.domains().filter(|d| d.name.schema == name);
+        changes.extend(domains.map(|domain| Change::DropDomain(domain.id)));
     }
     changes.push(Change::DropSchema(name.to_string()));
     Ok(changes)

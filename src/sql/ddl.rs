@@ -163,6 +163,7 @@ fn empty_schema() -> CollectionSchema {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     }
 }
 
@@ -183,6 +184,7 @@ pub fn with_keys(create: &CreateCollection, columns: Vec<Column>) -> Result<Coll
         ..empty_schema()
     };
     schema.primary_key = primary_key(&schema, &create.primary_key)?;
+    schema.primary_key_name = create.primary_key_name.as_ref().map(fold);
     let in_key = schema.primary_key.clone();
     for column in schema.columns.iter_mut().filter(|c| in_key.contains(&c.id)) {
         column.nullable = false;
@@ -256,6 +258,7 @@ pub fn add_column(
         default: definition.default.as_ref().map(|(_, text)| text.clone()),
         missing: None,
         generated: None,
+        domain: types.domain(&definition.data_type).map(|domain| domain.id),
     });
     schema.next_field_id.0 += 1;
     Ok(())

@@ -142,6 +142,7 @@ fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<(
         ("PRIMARY", "KEY") => {
             grammar.skip(2);
             let names = grammar.names_in_parentheses()?;
+            create.primary_key_name = name;
             set_key(&mut create.primary_key, names, "primary")
         }
         ("CLUSTERING", "KEY") if listed(grammar, 2) => {
@@ -182,7 +183,7 @@ fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<(
 }
 
 /// `[CONSTRAINT name]`.
-fn constraint_name(grammar: &mut Grammar<'_>) -> Result<Option<Ident>> {
+pub(super) fn constraint_name(grammar: &mut Grammar<'_>) -> Result<Option<Ident>> {
     match grammar.accept(&["CONSTRAINT"]) {
         true => Ok(Some(grammar.parser.parse_identifier()?)),
         false => Ok(None),
@@ -190,7 +191,7 @@ fn constraint_name(grammar: &mut Grammar<'_>) -> Result<Option<Ident>> {
 }
 
 /// `CHECK (condition) [NO INHERIT]`.
-fn check(grammar: &mut Grammar<'_>, name: Option<Ident>) -> Result<CheckDefinition> {
+pub(super) fn check(grammar: &mut Grammar<'_>, name: Option<Ident>) -> Result<CheckDefinition> {
     grammar.expect(&["CHECK"])?;
     grammar.parser.expect_token(&Token::LParen)?;
     let condition = grammar.parser.parse_expr()?;
@@ -243,7 +244,7 @@ fn column(
             generated(grammar, &mut column)?;
             check_one_source(&column)?;
         } else if let Some(create) = create.as_deref_mut()
-            && column_key(grammar, create, &column.name)?
+            && column_key(grammar, create, &column.name, constraint.as_ref())?
         {
         } else if matches!(grammar.word(0).as_str(), "COLLATE" | "PRIMARY") || constraint.is_some()
         {
@@ -297,7 +298,7 @@ fn two_sources(column: &ColumnDefinition, both: &str) -> Error {
 }
 
 /// The expression behind DEFAULT. It ends before NOT, so that `DEFAULT 5 NOT NULL` reads as in Postgres.
-fn default(grammar: &mut Grammar<'_>) -> Result<(Expr, String)> {
+pub(super) fn default(grammar: &mut Grammar<'_>) -> Result<(Expr, String)> {
     let precedence = DIALECT.prec_value(Precedence::Between);
     grammar.with_text(|g| Ok(g.parser.parse_subexpr(precedence)?))
 }
@@ -307,9 +308,11 @@ fn column_key(
     grammar: &mut Grammar<'_>,
     create: &mut CreateCollection,
     name: &Ident,
+    constraint: Option<&Ident>,
 ) -> Result<bool> {
     let names = vec![name.clone()];
     if grammar.accept(&["PRIMARY", "KEY"]) {
+        create.primary_key_name = constraint.cloned();
         set_key(&mut create.primary_key, names, "primary")?;
     } else if grammar.accept(&["CLUSTERING", "KEY"]) {
         let items = vec![KeyItem::Column(name.clone())];
@@ -551,8 +554,9 @@ fn constraint_action(grammar: &mut Grammar<'_>) -> Result<Option<AlterAction>> {
     let is_constraint = match grammar.word(1).as_str() {
         "CONSTRAINT" => true,
         "CHECK" => listed(2),
-        "UNIQUE" => listed(2) || grammar.word(2) == "NULLS",
-        "PRIMARY" | "FOREIGN" => listed(3),
+        "UNIQUE" => listed(2) || matches!(grammar.word(2).as_str(), "NULLS" | "USING"),
+        "PRIMARY" => listed(3) || grammar.word(3) == "USING",
+        "FOREIGN" => listed(3),
         _ => false,
     };
     if grammar.word(0) == "ADD" && is_constraint {
@@ -567,10 +571,12 @@ fn constraint_action(grammar: &mut Grammar<'_>) -> Result<Option<AlterAction>> {
             "UNIQUE" if grammar.word(1) != "USING" => {
                 AlterAction::AddUnique(unique::unique(grammar, name, None)?)
             }
+            "UNIQUE" => use_index(grammar, name)?,
             "PRIMARY" if grammar.word(2) != "USING" => {
                 grammar.expect(&["PRIMARY", "KEY"])?;
-                AlterAction::AddPrimaryKey(grammar.names_in_parentheses()?)
+                AlterAction::AddPrimaryKey(name, grammar.names_in_parentheses()?)
             }
+            "PRIMARY" => use_index(grammar, name)?,
             "FOREIGN" => {
                 let mut key = foreign_key::foreign_key(grammar, name)?;
                 key.is_validated = !grammar.accept(&["NOT", "VALID"]);
@@ -605,6 +611,20 @@ fn constraint_action(grammar: &mut Grammar<'_>) -> Result<Option<AlterAction>> {
         return Ok(Some(AlterAction::RenameConstraint(from, to)));
     }
     Ok(None)
+}
+
+/// `{UNIQUE | PRIMARY KEY} USING INDEX index`.
+fn use_index(grammar: &mut Grammar<'_>, name: Option<Ident>) -> Result<AlterAction> {
+    let is_primary = grammar.accept(&["PRIMARY", "KEY"]);
+    if !is_primary {
+        grammar.expect(&["UNIQUE"])?;
+    }
+    grammar.expect(&["USING", "INDEX"])?;
+    Ok(AlterAction::UseIndex {
+        name,
+        index: grammar.parser.parse_identifier()?,
+        is_primary,
+    })
 }
 
 fn alter_column(grammar: &mut Grammar<'_>) -> Result<AlterAction> {

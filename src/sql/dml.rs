@@ -31,6 +31,7 @@ pub(super) use self::with::{
     CommonNames, changes_at_top, changes_rows, with, with_merge, with_statement,
 };
 use super::ddl::{check_writable, find_collection, qualify};
+use super::domains::with_checks;
 use super::sequence::generator_ast;
 use super::session::{Planning, Session};
 use super::statement::{Insert, Overriding};
@@ -340,7 +341,7 @@ impl Planning<'_> {
         if let Some(next) = generator_ast(&self.snapshot, collection.id, column) {
             return Ok(next);
         }
-        match &column.default {
+        match self.snapshot.default_of(column) {
             Some(text) => parse_expr(text),
             None => Ok(null()),
         }
@@ -357,9 +358,11 @@ impl Planning<'_> {
     }
 
     /// A parsed expression over the columns of `schema`.
-    pub(super) fn parsed(&self, expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
+    pub(super) fn parsed(&self, mut expr: ast::Expr, schema: &DFSchema) -> Result<Expr> {
+        let checked = with_checks(&self.state, &mut expr)?;
+        let state = checked.as_deref().unwrap_or(&self.state);
         let expr = ast::ExprWithAlias { expr, alias: None };
-        Ok(self.state.create_logical_expr_from_sql_expr(expr, schema)?)
+        Ok(state.create_logical_expr_from_sql_expr(expr, schema)?)
     }
 
     /// The value of an expression without columns.

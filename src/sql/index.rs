@@ -14,14 +14,17 @@ pub(super) use create::{check_index, create};
 pub(super) use grammar::{parse_alter, parse_create, parse_drop};
 pub(super) use name::name_of_copy;
 
+use super::alter::moved_comment;
 use super::constraint::rename_column;
+use super::create::name_primary_key;
 use super::ddl::qualify;
 use super::parser::fold;
 use super::session::{Session, Tag, done};
 use crate::error::{Error, Result, sqlstate};
-use crate::storage::change::{Change, QualifiedName};
+use crate::storage::change::{AlterCollection, Change, QualifiedName};
 use crate::storage::collection::Collection;
 use crate::storage::index::{Index, IndexPart};
+use crate::storage::schema::CollectionSchema;
 use crate::storage::snapshot::Snapshot;
 
 /// CREATE INDEX.
@@ -183,6 +186,9 @@ pub(super) fn rename(session: &Session, rename: RenameIndex) -> Result<(Tag, Log
                 let _ddl = session.inner.core.ddl.lock().await;
                 let snapshot = session.snapshot();
                 let name = qualify(&rename.name, &session.search_path())?;
+                if let Some(collection) = snapshot.keyed(&name) {
+                    return rename_key(&session, collection, &rename.to).await;
+                }
                 let Some((collection, index)) = snapshot.index(&name) else {
                     if rename.if_exists && !is_relation(&snapshot, &name) {
                         session.notice(format!("relation \"{name}\" does not exist, skipping"));
@@ -196,6 +202,26 @@ pub(super) fn rename(session: &Session, rename: RenameIndex) -> Result<(Tag, Log
             }
         },
     )
+}
+
+/// Gives the index of a primary key, and so the key, another name.
+async fn rename_key(session: &Session, collection: &Arc<Collection>, to: &Ident) -> Result<()> {
+    let snapshot = session.snapshot();
+    session.check_owns(&snapshot, collection)?;
+    let mut schema = CollectionSchema::clone(&collection.schema);
+    schema.primary_key_name = Some(fold(to));
+    name_primary_key(&snapshot, &collection.name, &mut schema)?;
+    let change = Change::AlterCollection(AlterCollection {
+        id: collection.id,
+        name: None,
+        schema: Some(schema),
+        options: None,
+    });
+    let before = collection.schema.key_name(&collection.name.name);
+    let comment = moved_comment(&snapshot, collection, &before, &fold(to));
+    session
+        .commit(&snapshot, std::iter::once(change).chain(comment).collect())
+        .await
 }
 
 fn is_relation(snapshot: &Snapshot, name: &QualifiedName) -> bool {

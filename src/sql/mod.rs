@@ -33,6 +33,7 @@ mod define;
 mod dependents;
 mod dialect;
 mod dml;
+mod domains;
 mod enums;
 pub(crate) mod explain;
 mod export;

@@ -19,7 +19,8 @@ use super::parameters::place_of;
 use super::statement::{Drop, DropKind, Explain, Persistence, Statement};
 use super::tokens::{LineIndex, is_blank, tokenize};
 use super::{
-    access, comment, copy, define, dml, enums, export, index, rename_schema, sequence, versions,
+    access, comment, copy, define, dml, domains, enums, export, index, rename_schema, sequence,
+    versions,
 };
 use crate::error::{Error, Result, sqlstate};
 
@@ -125,6 +126,7 @@ impl Grammar<'_> {
             ("ALTER", "SCHEMA") => rename_schema::parse(self),
             ("CREATE" | "ALTER" | "DROP", "SEQUENCE") => sequence::parse(self),
             ("CREATE" | "ALTER" | "DROP", "TYPE") => enums::parse(self),
+            ("CREATE" | "ALTER" | "DROP", "DOMAIN") => domains::parse(self),
             ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA") => self.drop(),
             ("ALTER", "TABLE" | "COLLECTION" | "VIEW") => self.alter(),
             ("TRUNCATE", _) => self.truncate(),

@@ -17,6 +17,7 @@ use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::Object;
 use crate::storage::change::{AlterCollection, Change, QualifiedName, View};
 use crate::storage::comment::Commented;
+use crate::storage::domain::Domain;
 use crate::storage::enum_type::EnumType;
 use crate::storage::schema::CollectionSchema;
 use crate::storage::sequence::Sequence;
@@ -93,6 +94,11 @@ fn changes(snapshot: &Snapshot, rename: Requalify<'_>) -> Result<Vec<Change>> {
         let name = rename.moved(&of.name)?;
         let of = EnumType::clone(of);
         Some(Change::AlterType(EnumType { name, ..of }))
+    }));
+    changes.extend(snapshot.domains().filter_map(|domain| {
+        let name = rename.moved(&domain.name)?;
+        let domain = Domain::clone(domain);
+        Some(Change::AlterDomain(Domain { name, ..domain }))
     }));
     for view in snapshot.views() {
         changes.extend(changes_of_view(snapshot, view, rename)?);

@@ -85,8 +85,6 @@ pub enum MissingKind {
     Policy,
     /// Materialized views.
     MaterializedView,
-    /// Domains.
-    Domain,
 }
 
 impl MissingKind {
@@ -100,7 +98,6 @@ impl MissingKind {
             ("RULE", _) => (Self::Rule, 1),
             ("POLICY", _) => (Self::Policy, 1),
             ("MATERIALIZED", "VIEW") => (Self::MaterializedView, 2),
-            ("DOMAIN", _) => (Self::Domain, 1),
             _ => return None,
         })
     }
@@ -114,7 +111,6 @@ impl MissingKind {
             Self::Rule => "DROP RULE",
             Self::Policy => "DROP POLICY",
             Self::MaterializedView => "DROP MATERIALIZED VIEW",
-            Self::Domain => "DROP DOMAIN",
         }
     }
 
@@ -128,7 +124,6 @@ impl MissingKind {
             Self::Rule => ("rule", sqlstate::UNDEFINED_OBJECT),
             Self::Policy => ("policy", sqlstate::UNDEFINED_OBJECT),
             Self::MaterializedView => ("materialized view", sqlstate::UNDEFINED_TABLE),
-            Self::Domain => ("type", sqlstate::UNDEFINED_OBJECT),
         };
         Error::not_found(code, format!("{what} {name} does not exist"))
     }

@@ -33,8 +33,8 @@ use super::texts::Texts;
 use super::transaction::Block;
 use super::variables::Variables;
 use super::{
-    access, backup, check, comment, compaction, copy, create, cursor, dml, enums, explain, export,
-    index, named, rename_schema, scripts, sequence, transaction, variables,
+    access, backup, check, comment, compaction, copy, create, cursor, dml, domains, enums, explain,
+    export, index, named, rename_schema, scripts, sequence, transaction, variables,
 };
 use crate::catalog::advisory::SessionLocks;
 use crate::catalog::options::PinnedSnapshot;
@@ -473,6 +473,7 @@ impl<'a> Planning<'a> {
             Statement::RenameIndex(rename) => index::rename(session, rename),
             Statement::Sequence(statement) => sequence::plan(session, *statement),
             Statement::Type(statement) => enums::plan(session, *statement),
+            Statement::Domain(statement) => domains::plan(session, *statement),
             Statement::Comment(on) => comment::plan(session, *on),
             Statement::Compact(compact) => compaction::compact(self, *compact),
             Statement::ShowCompaction(job) => compaction::show(session, job),

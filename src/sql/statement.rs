@@ -9,6 +9,7 @@ use super::access::AccessStatement;
 use super::comment::Comment;
 use super::cursor::{Declare, Fetch};
 use super::dml::{MergeStatement, WithStatement};
+use super::domains::DomainStatement;
 use super::enums::TypeStatement;
 use super::explain::ExplainOptions;
 use super::export::ExportStatement;
@@ -78,6 +79,8 @@ pub enum Statement {
     Sequence(Box<SequenceStatement>),
     /// CREATE, ALTER and DROP TYPE.
     Type(Box<TypeStatement>),
+    /// CREATE, ALTER and DROP DOMAIN.
+    Domain(Box<DomainStatement>),
     /// COMMENT ON.
     Comment(Box<Comment>),
     /// INSERT.
@@ -200,6 +203,8 @@ pub struct CreateCollection {
     pub foreign_keys: Vec<ForeignKeyDefinition>,
     /// The primary key's columns, in whichever place they were named.
     pub primary_key: Vec<Ident>,
+    /// The primary key's name, if it has one.
+    pub primary_key_name: Option<Ident>,
     /// The items of the clustering key.
     pub clustering_key: Vec<KeyItem>,
     /// The partition key's column.
@@ -279,6 +284,7 @@ impl CreateCollection {
             unique: Vec::new(),
             foreign_keys: Vec::new(),
             primary_key: Vec::new(),
+            primary_key_name: None,
             clustering_key: Vec::new(),
             partition_key: None,
             options: Vec::new(),
@@ -418,6 +424,15 @@ pub enum AlterAction {
         /// Whether foreign keys that depend on it go as well.
         cascade: bool,
     },
+    /// ADD CONSTRAINT .. USING INDEX.
+    UseIndex {
+        /// The name of the constraint; the index's own without.
+        name: Option<Ident>,
+        /// The index.
+        index: Ident,
+        /// Whether it becomes the primary key.
+        is_primary: bool,
+    },
     /// ALTER COLUMN .. DROP EXPRESSION.
     DropExpression {
         /// The column.
@@ -435,7 +450,7 @@ pub enum AlterAction {
     /// ADD CONSTRAINT .. UNIQUE (..).
     AddUnique(UniqueDefinition),
     /// ADD CONSTRAINT .. PRIMARY KEY (..).
-    AddPrimaryKey(Vec<Ident>),
+    AddPrimaryKey(Option<Ident>, Vec<Ident>),
     /// ADD CONSTRAINT .. FOREIGN KEY (..).
     AddForeignKey(ForeignKeyDefinition),
     /// VALIDATE CONSTRAINT.
@@ -639,6 +654,7 @@ impl Statement {
             Self::Alter(_) => (Effect::Writes, "ALTER TABLE"),
             Self::Sequence(sequence) => (Effect::Writes, sequence.tag()),
             Self::Type(statement) => (Effect::Writes, statement.tag()),
+            Self::Domain(statement) => (Effect::Writes, statement.tag()),
             Self::Comment(_) => (Effect::Writes, "COMMENT"),
             Self::Insert(_) => (Effect::Writes, "INSERT"),
             Self::Update(_) => (Effect::Writes, "UPDATE"),

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use arrow::datatypes::FieldRef;
+use arrow::datatypes::{Field, FieldRef};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::common::config::ConfigOptions;
 use datafusion::logical_expr::planner::TypePlanner;
@@ -13,12 +13,14 @@ use super::ddl::qualified_parts;
 use super::pg_types::PgTypePlanner;
 use super::session::{Planning, Session};
 use super::types::column_type;
+use crate::catalog::domains::row_of;
 use crate::catalog::pg::field_of_type;
 use crate::catalog::pg_type::{ENUMS, enum_array_oid, enum_oid, field_of_oid};
 use crate::catalog::search_path;
 use crate::catalog::transaction::CurrentTransaction;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::change::QualifiedName;
+use crate::storage::domain::Domain;
 use crate::storage::engine::Engine;
 use crate::storage::enum_type::EnumType;
 use crate::storage::schema::ColumnType;
@@ -37,7 +39,7 @@ impl TypeNames {
     }
 
     /// The types of that version for a session with the options.
-    fn of_session(snapshot: Arc<Snapshot>, options: &ConfigOptions) -> Self {
+    pub(super) fn of_session(snapshot: Arc<Snapshot>, options: &ConfigOptions) -> Self {
         let path = &options.catalog.default_schema;
         let path = search_path::split(path).unwrap_or_else(|| vec![path.clone()]);
         Self::new(snapshot, path)
@@ -48,6 +50,12 @@ impl TypeNames {
     /// # Errors
     /// 42704 for a type that does not exist, and those of [`column_type`].
     pub(super) fn column_type(&self, data_type: &DataType) -> Result<ColumnType> {
+        if let Some(domain) = self.domain(data_type) {
+            return Ok(domain.base.clone());
+        }
+        if element(data_type).is_some_and(|inner| self.domain(inner).is_some()) {
+            return Err(Error::unsupported("arrays of domains are not supported"));
+        }
         if let Some(of) = self.enum_type(data_type) {
             return Ok(ColumnType::Enum(of));
         }
@@ -59,13 +67,32 @@ impl TypeNames {
 
     /// The type that CREATE TYPE made under the name.
     pub(super) fn named(&self, name: &ObjectName) -> Option<Arc<EnumType>> {
+        self.found(name, |name| self.snapshot.type_named(name).cloned())
+    }
+
+    /// The domain of the name.
+    pub(super) fn domain_named(&self, name: &ObjectName) -> Option<Arc<Domain>> {
+        self.found(name, |name| self.snapshot.domain_named(name).cloned())
+    }
+
+    /// The domain that a type name stands for.
+    pub(super) fn domain(&self, data_type: &DataType) -> Option<Arc<Domain>> {
+        match data_type {
+            DataType::Custom(name, modifiers) if modifiers.is_empty() => self.domain_named(name),
+            _ => None,
+        }
+    }
+
+    /// What the name finds along the path, unless it is one of PostgreSQL's.
+    fn found<T>(
+        &self,
+        name: &ObjectName,
+        in_schema: impl Fn(&QualifiedName) -> Option<T>,
+    ) -> Option<T> {
         let (schema, last) = qualified_parts(name).ok()?;
         let is_quoted = name.0.last().and_then(ObjectNamePart::as_ident);
         let is_quoted = is_quoted.is_some_and(|ident| ident.quote_style.is_some());
-        let found = |schema: &str| {
-            let name = QualifiedName::new(schema, last.as_str());
-            self.snapshot.type_named(&name).cloned()
-        };
+        let found = |schema: &str| in_schema(&QualifiedName::new(schema, last.as_str()));
         match schema {
             Some(schema) => found(search_path::own_name(&schema)),
             // PostgreSQL's own are looked for first.
@@ -84,6 +111,10 @@ impl TypeNames {
     fn field(&self, data_type: &DataType) -> Option<FieldRef> {
         if let Some(of) = self.enum_type(data_type) {
             return Some(of.field("", true));
+        }
+        if let Some(domain) = self.domain(data_type) {
+            let value = Field::clone(row_of(&domain.base).field(0));
+            return Some(Arc::new(value.with_name("")));
         }
         let of = self.enum_type(element(data_type)?)?;
         Some(of.list_field("", true))

@@ -125,6 +125,7 @@ mod tests {
             default: None,
             missing: missing.map(Bound::Int),
             generated: None,
+            domain: None,
         }
     }
 
@@ -134,6 +135,7 @@ mod tests {
             checks: Vec::new(),
             computed_keys: Vec::new(),
             foreign_keys: Vec::new(),
+            primary_key_name: None,
             columns,
             primary_key: vec![],
             clustering_key: vec![],

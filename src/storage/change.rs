@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Object};
 use super::comment::Commented;
+use super::domain::Domain;
 use super::enum_type::EnumType;
 use super::index::{Index, SegmentFilter};
 use super::key_model::KeyModel;
@@ -93,6 +94,12 @@ pub enum Change {
     AlterType(EnumType),
     /// A type that no column has goes.
     DropType(TypeId),
+    /// A domain appears.
+    CreateDomain(Domain),
+    /// A domain is as given from now on, its name too.
+    AlterDomain(Domain),
+    /// A domain that no column is of goes.
+    DropDomain(TypeId),
     /// A comment is as given from now on; `None` takes it away.
     Comment(Commented, Option<String>),
     /// Bloom filters of a sealed segment come. Their files are durable before the commit is.
@@ -134,6 +141,9 @@ impl Change {
             | Self::CreateType(_)
             | Self::AlterType(_)
             | Self::DropType(_)
+            | Self::CreateDomain(_)
+            | Self::AlterDomain(_)
+            | Self::DropDomain(_)
             | Self::Comment(..) => true,
         }
     }

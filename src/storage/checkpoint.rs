@@ -21,6 +21,7 @@ use super::codec::{Attachments, Reader, Record, encode_bitmap, encode_rows};
 use super::collection::{Collection, Segment};
 use super::comment::Commented;
 use super::disk::Files;
+use super::domain::Domain;
 use super::enum_type::EnumType;
 use super::growing::GrowingSegment;
 use super::index::Index;
@@ -34,7 +35,7 @@ use super::store::{Store, io, remove, sync_directory};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SHELFCKP";
-const FORMAT: u32 = 6;
+const FORMAT: u32 = 7;
 /// The oldest format that can be read.
 const FORMAT_MIN: u32 = 1;
 const HEADER_BYTES: usize = 16;
@@ -52,6 +53,7 @@ enum Entry {
     },
     Schema(String),
     Type(Box<EnumType>),
+    Domain(Box<Domain>),
     View(View),
     Sequence(Box<Sequence>),
     Job(Box<JobRecord>),
@@ -227,6 +229,9 @@ pub(super) fn encode(snapshot: &Snapshot) -> Result<Vec<u8>> {
     for of in snapshot.types() {
         put(&Entry::Type(Box::new(EnumType::clone(of))), vec![])?;
     }
+    for domain in snapshot.domains() {
+        put(&Entry::Domain(Box::new(Domain::clone(domain))), vec![])?;
+    }
     for view in snapshot.views() {
         put(&Entry::View(View::clone(view)), vec![])?;
     }
@@ -350,6 +355,7 @@ struct Restore {
     entries: u64,
     schemas: Vec<String>,
     types: Vec<EnumType>,
+    domains: Vec<Domain>,
     views: Vec<View>,
     sequences: Vec<Sequence>,
     jobs: Vec<JobRecord>,
@@ -371,6 +377,7 @@ impl Restore {
             } => self.head = Some((version, timestamp_ms, next_id, entries)),
             Entry::Schema(name) => self.schemas.push(name),
             Entry::Type(of) => self.types.push(*of),
+            Entry::Domain(domain) => self.domains.push(*domain),
             Entry::View(view) => self.views.push(view),
             Entry::Sequence(sequence) => self.sequences.push(*sequence),
             Entry::Job(job) => self.jobs.push(*job),
@@ -438,6 +445,8 @@ impl Restore {
             .into_iter()
             .for_each(|s| snapshot.put_schema(s));
         self.types.into_iter().for_each(|t| snapshot.put_type(t));
+        let domains = self.domains.into_iter();
+        domains.for_each(|domain| snapshot.put_domain(domain));
         self.views
             .into_iter()
             .for_each(|v| snapshot.put_view(Arc::new(v)));

@@ -299,7 +299,9 @@ impl Collection {
         if index.is_unique {
             self.schema_version = version;
         }
-        self.indexes.push(Arc::new(index));
+        // One that is made again stays where it was: rows are looked up in this order.
+        let at = self.indexes.partition_point(|other| other.id < index.id);
+        self.indexes.insert(at, Arc::new(index));
     }
 
     /// Whether there was such an index.

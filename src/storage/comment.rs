@@ -21,6 +21,8 @@ pub enum Commented {
     PrimaryKey(CollectionId),
     /// An index that CREATE INDEX or UNIQUE made.
     Index(CollectionId, IndexId),
+    /// A constraint of a collection, by its name.
+    Constraint(CollectionId, String),
     /// A view.
     View(QualifiedName),
     /// A column of a view, counted from 1.
@@ -38,7 +40,8 @@ impl Commented {
             Self::Collection(id)
             | Self::Column(id, _)
             | Self::PrimaryKey(id)
-            | Self::Index(id, _) => Some(*id),
+            | Self::Index(id, _)
+            | Self::Constraint(id, _) => Some(*id),
             _ => None,
         }
     }

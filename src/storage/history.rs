@@ -464,6 +464,9 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
         Change::CreateType(of) => format!("create type {}", of.name),
         Change::AlterType(of) => format!("alter type {}", of.name),
         Change::DropType(id) => format!("drop type {id}"),
+        Change::CreateDomain(domain) => format!("create domain {domain}"),
+        Change::AlterDomain(domain) => format!("alter domain {domain}"),
+        Change::DropDomain(id) => format!("drop domain {id}"),
         Change::Comment(..) => "comment".to_string(),
         Change::AddFilters(id, segment, _) => {
             format!("index segment {segment} of {}", name(id))

@@ -24,7 +24,7 @@ use crate::error::{Error, Result, sqlstate};
 pub(super) const MAGIC: &[u8; 8] = b"SHELFLOG";
 /// The format that is written. 2 added roles, owners and grants; 3 foreign keys, and what items of clustering keys were
 /// trained to; 4 types and comments; 5 columns of intervals; 6 columns of
-/// times with fewer digits and of characters; 7 generated columns.
+/// times with fewer digits and of characters; 7 generated columns, domains and names of primary keys.
 pub(super) const FORMAT: u32 = 7;
 /// The oldest format that can be read.
 pub(super) const FORMAT_MIN: u32 = 1;

@@ -17,6 +17,7 @@ mod conflict;
 pub mod deletes;
 mod delta;
 pub mod disk;
+pub mod domain;
 mod durable_file;
 pub mod engine;
 pub mod enum_type;

@@ -300,6 +300,9 @@ pub struct Column {
     /// What its values are computed by, of a generated column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generated: Option<Generated>,
+    /// The domain that its values are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<TypeId>,
 }
 
 /// GENERATED ALWAYS AS (..) STORED.
@@ -358,6 +361,9 @@ pub struct CollectionSchema {
     /// To which rows of which collections rows must refer, in the order of their names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub foreign_keys: Vec<ForeignKey>,
+    /// The name of the primary key; `None` is that of the collection with `_pkey` behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_key_name: Option<String>,
 }
 
 /// A CHECK constraint.
@@ -384,6 +390,7 @@ impl CollectionSchema {
             checks: Vec::new(),
             computed_keys: Vec::new(),
             foreign_keys: Vec::new(),
+            primary_key_name: None,
         }
     }
 
@@ -461,6 +468,12 @@ impl CollectionSchema {
             function.name(),
             self.names_of(function.columns())
         ))
+    }
+
+    /// The name of the primary key of a collection which is called so.
+    pub fn key_name(&self, collection: &str) -> String {
+        let own = self.primary_key_name.clone();
+        own.unwrap_or_else(|| format!("{collection}_pkey"))
     }
 
     /// Places of the primary key's columns.

@@ -1,6 +1,7 @@
 //! The state of the database at one version: an immutable value, the fold of the commits up to it.
 
 mod comments;
+mod domains;
 mod references;
 mod sequences;
 mod temporary;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 use rpds::{HashTrieMapSync, HashTrieSetSync, RedBlackTreeMapSync, RedBlackTreeSetSync};
 
+pub(super) use self::domains::has_domain;
 pub use self::temporary::{OnCommit, TEMPORARY_SCHEMA, TemporaryRelations};
 use super::access::{Access, Object};
 use super::authority::{self, Authority};
@@ -19,6 +21,7 @@ use super::change::{
 };
 use super::collection::{Collection, Segment, check_rows};
 use super::comment::Commented;
+use super::domain::Domain;
 use super::enum_type::EnumType;
 use super::growing::GrowingSegment;
 use super::index::Index;
@@ -55,6 +58,8 @@ pub struct Snapshot {
     references: RedBlackTreeSetSync<(CollectionId, CollectionId)>,
     /// The types, each with the version that changed it last.
     types: RedBlackTreeMapSync<TypeId, (Arc<EnumType>, Version)>,
+    /// The domains, each with the version that changed it last.
+    domains: RedBlackTreeMapSync<TypeId, (Arc<Domain>, Version)>,
     comments: RedBlackTreeMapSync<Commented, Arc<str>>,
     jobs: JobHistory,
     authority: Authority,
@@ -84,6 +89,7 @@ impl Snapshot {
             owned: RedBlackTreeMapSync::new_sync(),
             references: RedBlackTreeSetSync::new_sync(),
             types: RedBlackTreeMapSync::new_sync(),
+            domains: RedBlackTreeMapSync::new_sync(),
             comments: RedBlackTreeMapSync::new_sync(),
             jobs: JobHistory::new(),
             authority: Authority::new(),
@@ -203,10 +209,22 @@ impl Snapshot {
 
     /// Whether a collection, view, index or sequence has the name: they share them.
     pub fn has_relation(&self, name: &QualifiedName) -> bool {
+        self.is_taken(name) || self.keyed(name).is_some()
+    }
+
+    fn is_taken(&self, name: &QualifiedName) -> bool {
         self.names.contains_key(name)
             || self.views.contains_key(name)
             || self.index(name).is_some()
             || self.sequence_named(name).is_some()
+    }
+
+    /// The collection whose primary key has the name.
+    pub fn keyed(&self, name: &QualifiedName) -> Option<&Arc<Collection>> {
+        let mut in_schema = self.collections().filter(|c| c.name.schema == name.schema);
+        in_schema.find(|c| {
+            !c.schema.primary_key.is_empty() && c.schema.key_name(&c.name.name) == name.name
+        })
     }
 
     /// The compaction jobs in the order of their ids.
@@ -341,7 +359,7 @@ impl Snapshot {
             }
             Change::CreateIndex(id, index) => self.create_index(*id, index),
             Change::DropIndex(id, index) => {
-                self.forget_comment(&Commented::Index(*id, *index));
+                self.forget_comments_of_index(*id, *index);
                 self.update(*id, |c, _| {
                     c.remove_index(*index).then_some(()).ok_or_else(no_index)
                 })
@@ -354,6 +372,9 @@ impl Snapshot {
             Change::CreateType(of) => self.create_type(of),
             Change::AlterType(of) => self.alter_type(of),
             Change::DropType(id) => self.drop_type(*id),
+            Change::CreateDomain(domain) => self.create_domain(domain),
+            Change::AlterDomain(domain) => self.alter_domain(domain),
+            Change::DropDomain(id) => self.drop_domain(*id),
             Change::Comment(on, text) => self.comment(on, text.as_deref()),
             Change::AddFilters(id, segment, filters) => {
                 let files = filters.iter().filter_map(|f| f.file());
@@ -383,6 +404,7 @@ impl Snapshot {
         let inside = |n: &QualifiedName| n.schema == name;
         let sequences = self.sequences().map(|s| &s.name);
         let types = self.types().map(|of| &of.name);
+        let types = types.chain(self.domains().map(|domain| &domain.name));
         let relations = self.names.keys().chain(self.views.keys());
         if relations.chain(sequences).chain(types).any(inside) {
             let message =
@@ -405,7 +427,9 @@ impl Snapshot {
         if !self.schemas.contains(&name.schema) {
             return Err(no_schema(&name.schema));
         }
-        if self.has_relation(name) {
+        // Logs of before keys had names of their own may use the names that keys have without one.
+        let is_named = |keyed: &Arc<Collection>| keyed.schema.primary_key_name.is_some();
+        if self.is_taken(name) || self.keyed(name).is_some_and(is_named) {
             let message = format!("relation \"{name}\" already exists");
             return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
         }
@@ -415,6 +439,7 @@ impl Snapshot {
     fn create_collection(&mut self, new: &NewCollection) -> Result<()> {
         self.check_free(&new.name)?;
         self.check_no_type(&new.name)?;
+        self.check_domains(&new.schema.columns)?;
         self.use_id(new.id.0);
         let mut collection = Collection::new(new, self.version);
         if let Some(schema) = self.with_types(&new.schema)? {
@@ -456,6 +481,7 @@ impl Snapshot {
         if let Some(schema) = &mut schema {
             self.drop_owned(alter.id, |field| schema.column_by_id(field).is_none());
             self.forget_comments_beside(alter.id, schema);
+            self.check_domains(&schema.columns)?;
             if let Some(current) = self.with_types(schema)? {
                 *schema = current;
             }
@@ -487,6 +513,7 @@ impl Snapshot {
     fn rename_index(&mut self, id: CollectionId, index: IndexId, name: &str) -> Result<()> {
         let collection = self.collections.get(&id).ok_or_else(gone)?;
         self.check_free(&QualifiedName::new(&collection.name.schema, name))?;
+        self.move_comment_of_index(id, index, name);
         self.update(id, |c, _| {
             c.rename_index(index, name)
                 .then_some(())

@@ -29,6 +29,7 @@ pub(crate) fn schema() -> CollectionSchema {
             default: None,
             missing: None,
             generated: None,
+            domain: None,
         }],
         primary_key: vec![FieldId(1)],
         clustering_key: vec![FieldId(1)],
@@ -37,6 +38,7 @@ pub(crate) fn schema() -> CollectionSchema {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     }
 }
 

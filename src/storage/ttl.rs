@@ -136,6 +136,7 @@ mod tests {
                 default: None,
                 missing: None,
                 generated: None,
+                domain: None,
             },
             duration: Duration::from_secs(seconds),
         }

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::change::Change;
 use super::collection::Collection;
+use super::domain::Domain;
 use super::index::{Index, IndexPart};
 use super::schema::{CollectionId, CollectionSchema, Column, FieldId, IndexId, Version};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, has_domain};
 use crate::error::{Error, Result};
 
 /// The identity of a unique key within its collection.
@@ -73,6 +74,18 @@ impl Collection {
     }
 }
 
+impl Collection {
+    /// Whether the collection, with that schema, has a constraint of the name.
+    pub fn has_constraint(&self, schema: &CollectionSchema, name: &str) -> bool {
+        let has_primary = !schema.primary_key.is_empty();
+        let mut indexes = self.indexes().iter().filter(|index| index.is_constraint);
+        schema.foreign_key(name).is_some()
+            || schema.checks.iter().any(|check| check.name == name)
+            || (has_primary && schema.key_name(&self.name.name) == name)
+            || indexes.any(|index| index.name == name)
+    }
+}
+
 /// Whether a constraint of that name is one of these unique keys, or a CHECK of the schema.
 pub fn is_key_or_check(keys: &[UniqueKey], schema: &CollectionSchema, name: &str) -> bool {
     schema.checks.iter().any(|check| check.name == name)
@@ -84,7 +97,7 @@ impl UniqueKey {
     pub fn primary(collection: &str, schema: &CollectionSchema) -> Self {
         Self {
             id: KeyId::Primary,
-            name: format!("{collection}_pkey"),
+            name: schema.key_name(collection),
             is_constraint: true,
             fields: schema.primary_key.clone(),
             nulls_equal: false,
@@ -147,9 +160,28 @@ impl Arrivals {
                 (Some(schema), id) if constrains(current, id, schema) => id,
                 _ => return Ok(()),
             },
+            Change::AlterDomain(domain) => return self.check_domain(current, domain, read),
             _ => return Ok(()),
         };
-        if !self.since(constrained, read) {
+        self.check_none(constrained, read)
+    }
+
+    /// That no rows came since `read` that a domain may not allow any more.
+    fn check_domain(&self, current: &Snapshot, domain: &Domain, read: Version) -> Result<()> {
+        let before = current.domain_by_id(domain.id);
+        let allows = |before: &Domain| {
+            let mut checks = domain.checks.iter();
+            (domain.nullable || !before.nullable) && checks.all(|c| before.checks.contains(c))
+        };
+        if before.is_some_and(|before| allows(before)) {
+            return Ok(());
+        }
+        let mut collections = current.collections().filter(|c| has_domain(c, domain.id));
+        collections.try_for_each(|collection| self.check_none(collection.id, read))
+    }
+
+    fn check_none(&self, collection: CollectionId, read: Version) -> Result<()> {
+        if !self.since(collection, read) {
             return Ok(());
         }
         let message = "rows came by a concurrent commit while a constraint was checked";

@@ -33,6 +33,7 @@ fn column(column_type: ColumnType) -> Column {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     }
 }
 
@@ -464,6 +465,7 @@ fn batches_match_by_place_and_keep_not_null() {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     };
     let new = NewCollection {
         id: CollectionId(1),

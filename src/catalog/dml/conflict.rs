@@ -464,8 +464,7 @@ impl Lookup {
             ..
         } = &self.target;
         let brought = self.assignment.batch(batch).map_err(|e| e.error)?;
-        let checks = rows.checks.as_ref();
-        checks.map_or(Ok(()), |checks| checks.check(&brought))?;
+        rows.check(&brought)?;
         let mut keys = match self.key {
             Some(key) => vec![NewKeys::of(collection, key)?],
             None => NewKeys::all(collection)?,

@@ -88,6 +88,7 @@ fn schema(types: &[ColumnType], use_curve: bool) -> CollectionSchema {
         next_field_id: FieldId(types.len() as u32 + 4),
         checks: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
         clustering_key: vec![computed.as_ref().map_or(FieldId(2), |key| key.id)],
         computed_keys: computed.into_iter().collect(),
         columns,

@@ -6,13 +6,13 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt64Array, new_
 use arrow::compute::{filter, take};
 use arrow::datatypes::Field;
 
-use super::Links;
 use super::act::{Act, Deed};
 use super::brought::referring_columns;
 use super::check::{Check, Side};
 use super::parents::{fields_of, in_order_of};
 use super::values::{joined, rows_as};
 use super::violations::is_referred_to;
+use super::{Links, Moment};
 use crate::catalog::keys::{KeyColumns, NewKeys, Removed, short};
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
@@ -271,7 +271,31 @@ fn rows_at(
 }
 
 impl Links {
-    /// What is to be looked at of the keys that are taken, and when.
+    /// What RESTRICT says of the keys that are taken: it waits for nothing but the other parts of the statement.
+    ///
+    /// # Errors
+    /// 23503 for what is looked at now, and refuses.
+    pub(super) fn check_restricted(
+        &self,
+        collection: &Collection,
+        (child, key): (&Collection, &ForeignKey),
+        taken: &Taken,
+        moment: &Moment,
+    ) -> Result<Option<Check>> {
+        let restricts = |action| action == ReferentialAction::Restrict;
+        let Some(values) = taken.refused(key, restricts)? else {
+            return Ok(None);
+        };
+        if moment.has_parts {
+            return Ok(Some(Check::new(Side::Parent, child.id, key, values)));
+        }
+        let none = Removed::new();
+        let is_own = child.id == collection.id;
+        let removed = if is_own { &*self.removed } else { &none };
+        check_unreferred(&self.engine, collection, child, key, &values, removed).map(|()| None)
+    }
+
+    /// What NO ACTION says of the keys that are taken, and when.
     ///
     /// # Errors
     /// 23503 for what is looked at now, and refuses.
@@ -288,9 +312,6 @@ impl Links {
         let now = |values: &[ArrayRef]| {
             check_unreferred(&self.engine, collection, child, key, values, removed)
         };
-        if let Some(values) = taken.refused(key, |action| action == ReferentialAction::Restrict)? {
-            now(&values)?;
-        }
         match taken.refused(key, |action| action == ReferentialAction::NoAction)? {
             Some(values) if waits => Ok(Some(Check::new(Side::Parent, child.id, key, values))),
             Some(values) => now(&values).map(|()| None),

@@ -65,6 +65,8 @@ pub struct Moment {
     pub deferral: Option<Deferral>,
     /// When cascades are done, of which the statement is one.
     pub waits: bool,
+    /// When the other parts of the statement are done, RESTRICT too.
+    pub has_parts: bool,
     /// How often keys were handed on.
     pub depth: u32,
 }
@@ -176,6 +178,8 @@ impl Links {
         for (child, key) in children {
             let defers = moment.defers(child.id, key);
             for taken in taken.iter().filter(|taken| taken.key() == key.key) {
+                let restricted = self.check_restricted(collection, (child, key), taken, moment)?;
+                verdict.then.extend(restricted);
                 let check = self.check_taken(collection, (child, key), taken, waits || defers)?;
                 match defers {
                     true => verdict.deferred.extend(check),

@@ -46,7 +46,7 @@ impl ChildRules {
                         new.insert(Rule::of(child, state)?)
                     }
                 };
-                rule.add_defaults(key, state)?;
+                rule.add_defaults(key, snapshot, state)?;
             }
         }
         Ok(rules)
@@ -84,10 +84,7 @@ impl ChildRules {
 
     fn rule(&self, child: &Collection) -> Result<&Rule> {
         let rule = self.0.get(&child.id);
-        let is_planned = |rule: &&Rule| {
-            let (then, now) = (&rule.child.schema, &child.schema);
-            then.checks == now.checks && then.columns == now.columns
-        };
+        let is_planned = |rule: &&Rule| RowRules::are_same(&rule.child, child);
         rule.filter(is_planned).ok_or_else(|| {
             let message = format!("cached plan is out of date: \"{}\" was altered", child.name);
             Error::unsupported(message).with_hint("Run the statement again.")
@@ -104,11 +101,16 @@ impl Rule {
         })
     }
 
-    fn add_defaults(&mut self, key: &ForeignKey, state: &SessionState) -> Result<()> {
+    fn add_defaults(
+        &mut self,
+        key: &ForeignKey,
+        snapshot: &Snapshot,
+        state: &SessionState,
+    ) -> Result<()> {
         let sets = [key.on_delete, key.on_update].contains(&ReferentialAction::SetDefault);
         for id in key.columns.iter().filter(|_| sets) {
             let column = self.child.schema.column_by_id(*id);
-            if let Some(text) = column.and_then(|column| column.default.as_ref()) {
+            if let Some(text) = column.and_then(|column| snapshot.default_of(column)) {
                 let none = DFSchema::empty();
                 let expr = state.create_logical_expr(text, &none)?;
                 let expr = state.create_physical_expr(expr, &none)?;

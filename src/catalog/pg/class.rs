@@ -6,7 +6,7 @@ use super::oid;
 use super::references::linked;
 use super::roles::OWNER;
 use super::rows::{Rows, Value};
-use crate::catalog::pg_type::{self, PgType, is_enum_oid};
+use crate::catalog::pg_type::{self, PgType, enum_oid, is_enum_oid};
 use crate::storage::collection::Collection;
 use crate::storage::index::{IndexKey, IndexPart};
 use crate::storage::schema::{CollectionOptions, ColumnType, FieldId};
@@ -142,11 +142,12 @@ fn attribute(relation: &Relation, column: &Attribute) -> [(&'static str, Value);
     let PgType { oid, typmod, .. } = column.pg_type;
     let described = named_type(oid);
     let is_array = column.pg_type.element().is_some();
+    let domain = column.domain != 0;
     let (is_enum, is_list) = (is_enum_oid(oid), described.is_none() && is_array);
     [
         ("attrelid", relation.oid.into()),
         ("attname", column.name.as_str().into()),
-        ("atttypid", oid.into()),
+        ("atttypid", if domain { column.domain } else { oid }.into()),
         ("attstattarget", Value::Int(-1)),
         (
             "attlen",
@@ -154,7 +155,7 @@ fn attribute(relation: &Relation, column: &Attribute) -> [(&'static str, Value);
         ),
         ("attnum", column.number.into()),
         ("attcacheoff", Value::Int(-1)),
-        ("atttypmod", typmod.into()),
+        ("atttypmod", if domain { -1 } else { typmod }.into()),
         (
             "attndims",
             i64::from(is_list || described.is_some_and(|t| t.element != 0)).into(),
@@ -286,7 +287,28 @@ pub(super) fn operator_class(type_oid: u32) -> u32 {
     FIRST + type_oid % 10_000
 }
 
+fn domain_constraints(rows: &mut Rows, objects: &Objects) {
+    for domain in &objects.domains {
+        for check in &domain.checks {
+            rows.push(&[
+                ("oid", oid::domain_check(check.id).into()),
+                ("conname", check.name.as_str().into()),
+                ("connamespace", oid::schema(&domain.name.schema).into()),
+                ("contype", "c".into()),
+                ("convalidated", check.is_validated.into()),
+                ("contypid", enum_oid(domain.id).into()),
+                ("confupdtype", " ".into()),
+                ("confdeltype", " ".into()),
+                ("confmatchtype", " ".into()),
+                ("conislocal", true.into()),
+                ("conbin", check.condition.as_str().into()),
+            ]);
+        }
+    }
+}
+
 pub(super) fn pg_constraint(rows: &mut Rows, objects: &Objects) {
+    domain_constraints(rows, objects);
     for relation in &objects.relations {
         let Some(collection) = relation.collection() else {
             continue;

@@ -8,8 +8,9 @@ use super::oid;
 use super::rows::Rows;
 use crate::catalog::pg_type::enum_oid;
 use crate::storage::comment::Commented;
-use crate::storage::schema::FieldId;
+use crate::storage::schema::{CollectionId, FieldId};
 use crate::storage::snapshot::Snapshot;
+use crate::storage::unique::KeyId;
 
 /// What a comment is on: the catalog and the OID of an object, and the number of a column.
 pub(super) type Place = (u32, u32, i16);
@@ -17,11 +18,25 @@ pub(super) type Place = (u32, u32, i16);
 /// The comments of a version by what they are on.
 pub(super) fn of(snapshot: &Snapshot) -> HashMap<Place, Arc<str>> {
     let all = snapshot.comments();
-    all.map(|(on, text)| (place(on), Arc::clone(text)))
+    all.map(|(on, text)| (place(on, snapshot), Arc::clone(text)))
         .collect()
 }
 
-fn place(on: &Commented) -> Place {
+/// The OID of a constraint.
+fn constraint(snapshot: &Snapshot, id: CollectionId, name: &str) -> u32 {
+    let Some(collection) = snapshot.collection_by_id(id) else {
+        return 0;
+    };
+    let mut keys = collection.unique_keys().into_iter();
+    let key = keys.find(|key| key.is_constraint && key.name == name);
+    match key.map(|key| key.id) {
+        Some(KeyId::Primary) => oid::key_constraint(id),
+        Some(KeyId::Index(index)) => oid::index_constraint(index),
+        None => oid::check(id, name),
+    }
+}
+
+fn place(on: &Commented, snapshot: &Snapshot) -> Place {
     match on {
         Commented::Database => (oid::PG_DATABASE, oid::DATABASE, 0),
         Commented::Schema(name) => (oid::PG_NAMESPACE, oid::schema(name), 0),
@@ -40,6 +55,7 @@ fn place(on: &Commented) -> Place {
         }
         Commented::Sequence(id) => (oid::PG_CLASS, oid::sequence(*id), 0),
         Commented::Type(id) => (oid::PG_TYPE, enum_oid(*id), 0),
+        Commented::Constraint(id, name) => (oid::PG_CONSTRAINT, constraint(snapshot, *id, name), 0),
     }
 }
 
@@ -59,7 +75,7 @@ pub(super) fn pg_description(rows: &mut Rows, objects: &Objects) {
 
 /// The rows of `pg_shdescription`.
 pub(super) fn pg_shdescription(rows: &mut Rows, objects: &Objects) {
-    if let Some(text) = objects.comments.get(&place(&Commented::Database)) {
+    if let Some(text) = objects.comments.get(&(oid::PG_DATABASE, oid::DATABASE, 0)) {
         rows.push(&[
             ("objoid", oid::DATABASE.into()),
             ("classoid", oid::PG_DATABASE.into()),

@@ -80,6 +80,7 @@ pub(super) struct NamedType {
     pub array: u32,
     pub length: i16,
     pub by_value: bool,
+    pub category: &'static str,
     pub align: &'static str,
     pub storage: &'static str,
 }
@@ -97,6 +98,7 @@ static NAMED_TYPES: LazyLock<HashMap<u32, NamedType>> = LazyLock::new(|| {
             array: line.get(9)?.parse().ok()?,
             length: line.get(2)?.parse().ok()?,
             by_value: *line.get(3)? == "t",
+            category: line.get(5)?,
             align: line.get(16)?,
             storage: line.get(17)?,
         })

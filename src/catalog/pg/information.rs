@@ -132,6 +132,7 @@ impl<'a> Information<'a> {
             Some(found) => user_type_cells(&found),
             None => type_cells(column.pg_type),
         });
+        cells.extend(self.domain_of(column));
         cells
     }
 
@@ -267,6 +268,14 @@ impl<'a> Information<'a> {
     }
 
     pub fn check_constraints(&self, rows: &mut Rows) {
+        for (domain, check) in self.domain_checks() {
+            rows.push(&[
+                ("constraint_catalog", self.database().into()),
+                ("constraint_schema", domain.name.schema.as_str().into()),
+                ("constraint_name", check.name.as_str().into()),
+                ("check_clause", format!("({})", check.condition).into()),
+            ]);
+        }
         for (relation, check) in self.checks() {
             rows.push(&[
                 ("constraint_catalog", self.database().into()),
@@ -427,20 +436,20 @@ impl<'a> Information<'a> {
 }
 
 /// What `columns` says of a type that CREATE TYPE made.
-fn user_type_cells(found: &UserType<'_>) -> Vec<(&'static str, Value)> {
-    let data_type = match found.is_array {
+pub(super) fn user_type_cells(found: &UserType<'_>) -> Vec<(&'static str, Value)> {
+    let data_type = match found.is_array() {
         true => "ARRAY",
         false => "USER-DEFINED",
     };
     vec![
         ("data_type", data_type.into()),
-        ("udt_schema", found.of.name.schema.as_str().into()),
+        ("udt_schema", found.qualified.schema.as_str().into()),
         ("udt_name", found.name().into()),
     ]
 }
 
 /// What `columns` says of a type.
-fn type_cells(pg_type: PgType) -> Vec<(&'static str, Value)> {
+pub(super) fn type_cells(pg_type: PgType) -> Vec<(&'static str, Value)> {
     let named: Option<&NamedType> = named_type(pg_type.oid);
     let is_array = named.is_some_and(|t| t.element != 0);
     let schema = match fixed::namespace_of(pg_type.oid) {

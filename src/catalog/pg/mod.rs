@@ -17,6 +17,7 @@ mod fixed;
 pub mod functions;
 mod global;
 mod information;
+mod information_domains;
 mod live;
 mod objects;
 mod oid;
@@ -35,7 +36,6 @@ pub use context::{PgContext, SessionFacts};
 pub(crate) use definition::quote_ident;
 pub use functions::reg_type_of;
 pub use live::{Live, LiveRelation, Row, Signal, Value};
-pub(crate) use objects::key_name;
 pub use sequence_table::SequenceTable;
 pub(crate) use table::{SystemCatalog, SystemCatalogTable};
 

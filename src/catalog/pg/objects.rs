@@ -9,10 +9,11 @@ use super::comments::{self, Place};
 use super::definition::quote_ident;
 use super::oid;
 use super::relation::{self, SystemRelation};
-use crate::catalog::pg_type::{self, PgType, type_of};
+use crate::catalog::pg_type::{self, PgType, enum_oid, type_of};
 use crate::catalog::system::{SYSTEM_SCHEMA, system_tables};
 use crate::storage::change::{QualifiedName, View};
 use crate::storage::collection::Collection;
+use crate::storage::domain::Domain;
 use crate::storage::enum_type::EnumType;
 use crate::storage::index::{Index, IndexKey, IndexPart};
 use crate::storage::schema::{Column, FieldId};
@@ -95,6 +96,8 @@ pub(super) struct Attribute {
     pub default: Option<(u32, String)>,
     /// `a` for GENERATED ALWAYS AS IDENTITY, `d` for BY DEFAULT, empty for others.
     pub identity: &'static str,
+    /// The OID of its domain; 0 for none.
+    pub domain: u32,
     /// Whether it is a generated column, whose expression stands in the place of the default.
     pub is_generated: bool,
 }
@@ -107,6 +110,8 @@ pub(super) struct Objects {
     pub relations: Vec<Relation>,
     /// The types of users.
     pub types: Vec<Arc<EnumType>>,
+    /// The domains.
+    pub domains: Vec<Arc<Domain>>,
     /// The comments that users made.
     pub comments: HashMap<Place, Arc<str>>,
     by_oid: HashMap<u32, usize>,
@@ -139,6 +144,7 @@ impl Objects {
         Self {
             namespaces: namespaces.collect(),
             types: snapshot.types().cloned().collect(),
+            domains: snapshot.domains().cloned().collect(),
             comments: comments::of(snapshot),
             by_oid: by_oid.collect(),
             by_name: relations.iter().enumerate().map(named).collect(),
@@ -187,6 +193,7 @@ fn of_collection(collection: &Arc<Collection>, snapshot: &Snapshot) -> Relation 
             not_null: !column.nullable || collection.schema.primary_key.contains(&column.id),
             default: default.map(|text| (oid::default(collection.id, column.id), text)),
             identity,
+            domain: column.domain.map_or(0, enum_oid),
             is_generated: column.generated.is_some(),
         }
     });
@@ -246,13 +253,14 @@ fn of_key_index(collection: &Arc<Collection>, snapshot: &Snapshot) -> Relation {
             not_null: false,
             default: None,
             identity: "",
+            domain: 0,
             is_generated: false,
             ..column.clone()
         })
     };
     Relation {
         oid: oid::key_index(collection.id),
-        name: key_name(&table.name),
+        name: collection.schema.key_name(&table.name),
         columns: keys.enumerate().filter_map(column).collect(),
         source: Source::KeyIndex(Arc::clone(collection)),
         ..table
@@ -270,6 +278,7 @@ fn of_index(collection: &Arc<Collection>, index: &Arc<Index>, snapshot: &Snapsho
             not_null: false,
             default: None,
             identity: "",
+            domain: 0,
             is_generated: false,
         };
         let IndexPart::Column(field) = key.part else {
@@ -282,6 +291,7 @@ fn of_index(collection: &Arc<Collection>, index: &Arc<Index>, snapshot: &Snapsho
             not_null: false,
             default: None,
             identity: "",
+            domain: 0,
             is_generated: false,
             ..column.clone()
         })
@@ -294,11 +304,6 @@ fn of_index(collection: &Arc<Collection>, index: &Arc<Index>, snapshot: &Snapsho
         source: Source::Index(Arc::clone(collection), Arc::clone(index)),
         ..table
     }
-}
-
-/// The name of a collection's primary key and of its index.
-pub(crate) fn key_name(collection: &str) -> String {
-    format!("{collection}_pkey")
 }
 
 fn of_view(view: &Arc<View>) -> Relation {
@@ -326,6 +331,7 @@ fn of_sequence(sequence: &Arc<Sequence>) -> Relation {
         not_null: true,
         default: None,
         identity: "",
+        domain: 0,
         is_generated: false,
     });
     Relation {
@@ -369,6 +375,7 @@ fn attributes(schema: &Schema) -> Vec<Attribute> {
         not_null: false,
         default: None,
         identity: "",
+        domain: 0,
         is_generated: false,
     };
     fields.map(attribute).collect()

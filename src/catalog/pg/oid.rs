@@ -118,6 +118,11 @@ pub(super) fn check(id: CollectionId, name: &str) -> u32 {
     in_range(CHECKS, id.0.wrapping_mul(4099).wrapping_add(hash(&[name])))
 }
 
+/// A check of a domain.
+pub(super) fn domain_check(id: u64) -> u32 {
+    in_range(CHECKS, id)
+}
+
 /// The default of a column.
 pub(super) fn default(id: CollectionId, column: FieldId) -> u32 {
     in_range(

@@ -23,6 +23,7 @@ fn column(id: u32, name: &str, column_type: ColumnType) -> Column {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     }
 }
 
@@ -46,6 +47,7 @@ pub(super) fn schema() -> CollectionSchema {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     }
 }
 

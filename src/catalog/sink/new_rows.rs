@@ -98,6 +98,7 @@ impl NewRows {
         let moment = Moment {
             deferral: Some(transaction.deferral()),
             waits: parts.is_some(),
+            has_parts: parts.is_some(),
             ..Moment::default()
         };
         let joined = self.join_once(transaction, removed, &moment, parts);

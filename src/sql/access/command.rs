@@ -10,7 +10,7 @@ use super::{grants, members, owners, roles};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{existing_database, existing_schema, no_relation, qualify};
 use crate::sql::session::{Planning, Session, Tag, done};
-use crate::sql::{enums, sequence};
+use crate::sql::{domains, enums, sequence};
 use crate::storage::access::{Object, Rights};
 use crate::storage::change::Change;
 use crate::storage::role::{Role, RoleId};
@@ -153,8 +153,11 @@ impl<'a> Acting<'a> {
     }
 
     pub(super) fn type_named(&self, name: &ObjectName) -> Result<Object> {
-        let of = enums::find(&Planning::new(self.session), name)?;
-        Ok(Object::Type(of.id))
+        let planning = Planning::new(self.session);
+        match domains::find(&planning, name) {
+            Ok(domain) => Ok(Object::Type(domain.id)),
+            Err(_) => Ok(Object::Type(enums::find(&planning, name)?.id)),
+        }
     }
 
     pub(super) fn schema(&self, name: &ObjectName) -> Result<Object> {

@@ -150,6 +150,7 @@ impl Session {
             | Statement::RenameIndex(_)
             | Statement::Sequence(_)
             | Statement::Type(_)
+            | Statement::Domain(_)
             | Statement::Comment(_)
             | Statement::Compact(_)
             | Statement::CancelCompaction(_)

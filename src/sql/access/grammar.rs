@@ -30,7 +30,8 @@ pub(in crate::sql) fn statement(g: &mut Grammar<'_>) -> Result<Option<AccessStat
         .with_hint("GRANT .. ON ALL TABLES IN SCHEMA grants on what is there already.")),
         [
             "ALTER",
-            "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA" | "DATABASE" | "SEQUENCE" | "TYPE",
+            "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA" | "DATABASE" | "SEQUENCE" | "TYPE"
+            | "DOMAIN",
             _,
         ] if changes_owner(g) => alter_owner(g),
         ["GRANT", ..] => grant(g),
@@ -324,7 +325,7 @@ fn alter_owner(g: &mut Grammar<'_>) -> Result<AccessStatement> {
     let object = match kind.as_str() {
         "VIEW" => Owned::View(name),
         "SEQUENCE" => Owned::Sequence(name),
-        "TYPE" => Owned::Type(name),
+        "TYPE" | "DOMAIN" => Owned::Type(name),
         "SCHEMA" => Owned::Schema(name),
         "DATABASE" => Owned::Database(name),
         _ => Owned::Table(name),

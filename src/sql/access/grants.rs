@@ -25,8 +25,8 @@ pub(super) fn name_of(snapshot: &Snapshot, object: &Object) -> String {
             .sequence(*id)
             .map_or_else(|| id.to_string(), |s| s.name.name.clone()),
         Object::Type(id) => snapshot
-            .type_by_id(*id)
-            .map_or_else(|| id.to_string(), |of| of.name.name.clone()),
+            .type_name(*id)
+            .map_or_else(|| id.to_string(), |name| name.name.clone()),
     }
 }
 

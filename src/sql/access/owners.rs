@@ -72,8 +72,8 @@ fn check_place(acting: &Acting<'_>, object: &Object) -> Result<()> {
             Some(sequence) => Object::Schema(sequence.name.schema.clone()),
             None => return Ok(()),
         },
-        Object::Type(id) => match acting.snapshot.type_by_id(*id) {
-            Some(of) => Object::Schema(of.name.schema.clone()),
+        Object::Type(id) => match acting.snapshot.type_name(*id) {
+            Some(name) => Object::Schema(name.schema.clone()),
             None => return Ok(()),
         },
         Object::Collection(id) => match acting.snapshot.collection_by_id(*id) {
@@ -164,6 +164,9 @@ pub(super) fn drop(acting: &Acting<'_>, owners: &[RoleName]) -> Result<Vec<Chang
             Object::View(name) => relations.push(Change::DropView(name.clone())),
             Object::Sequence(id) if is_owned(acting, *id) => {}
             Object::Sequence(id) => relations.push(Change::DropSequence(*id)),
+            Object::Type(id) if acting.snapshot.domain_by_id(*id).is_some() => {
+                types.push(Change::DropDomain(*id));
+            }
             Object::Type(id) => types.push(Change::DropType(*id)),
             Object::Schema(name) => schemas.push(Change::DropSchema(name.clone())),
             Object::Database => {}

@@ -44,7 +44,8 @@ pub(super) async fn add(
         return Err(Error::internal("the added column is missing"));
     };
     planning.fix_default(column).await?;
-    if let Some(text) = &column.default {
+    let default = planning.snapshot.default_of(column).map(str::to_string);
+    if let Some(text) = &default {
         let value = planning.evaluate(text).await?;
         let array = assign(&value.to_array()?, column, &planning.zone()).map_err(|e| e.error)?;
         let value = ScalarValue::try_from_array(&array, 0)?;

@@ -44,10 +44,13 @@ impl NewType<'_> {
         collection: &Arc<Collection>,
         next: &mut Next,
     ) -> Result<()> {
-        let wanted = planning.type_names().column_type(self.data_type)?;
+        let names = planning.type_names();
+        let wanted = names.column_type(self.data_type)?;
+        let domain = names.domain(self.data_type).map(|domain| domain.id);
         let column = column_mut(&mut next.schema, self.name)?.clone();
         self.check_readers(next, &column)?;
-        if column.column_type == wanted && self.using.is_none() {
+        let is_same = column.column_type == wanted && column.domain == domain;
+        if is_same && self.using.is_none() {
             return Ok(());
         }
         if next.retyped.contains(&column.id) {
@@ -59,6 +62,9 @@ impl NewType<'_> {
         };
         self.check_views(planning, collection, stored).await?;
         let is_automatic = becomes(&column.column_type, &wanted);
+        if self.using.is_none() && column.generated.is_none() && !is_automatic {
+            return Err(no_cast(&column, &wanted));
+        }
         if column.default.is_some() && !is_automatic {
             let message = format!(
                 "default for column \"{}\" cannot be cast automatically to type {wanted}",
@@ -68,20 +74,22 @@ impl NewType<'_> {
         }
         self.set_identity(planning, collection, next, &wanted)?;
         next.retyped.push(column.id);
-        match (self.using, is_automatic) {
+        match self.using {
             _ if column.generated.is_some() => next.is_rewritten = true,
-            (Some(using), _) => {
+            Some(using) => {
                 let value = self.value(planning, collection, using, &wanted)?;
                 next.values.insert(column.id, value);
                 next.is_rewritten = true;
             }
-            (None, false) => return Err(no_cast(&column, &wanted)),
-            (None, true) if are_texts(&column.column_type, &wanted) => {
+            None if are_texts(&column.column_type, &wanted) => {
                 check_lengths(planning, collection, stored, &wanted).await?;
             }
-            (None, true) => next.is_rewritten = true,
+            None => next.is_rewritten = true,
         }
-        column_mut(&mut next.schema, self.name)?.column_type = wanted;
+        // Values are checked as they come.
+        next.is_rewritten |= domain.is_some();
+        let column = column_mut(&mut next.schema, self.name)?;
+        (column.column_type, column.domain) = (wanted, domain);
         Ok(())
     }
 

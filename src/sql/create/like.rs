@@ -15,7 +15,7 @@ use crate::sql::session::Planning;
 use crate::sql::statement::{CheckDefinition, ColumnDefinition, CreateCollection, LikeClause};
 use crate::sql::tokens::{DIALECT, tokenize};
 use crate::sql::unique::{Indexes, UniqueDefinition};
-use crate::storage::change::Change;
+use crate::storage::change::{Change, QualifiedName};
 use crate::storage::collection::Collection;
 use crate::storage::comment::Commented;
 use crate::storage::index::{Index, IndexPart};
@@ -77,7 +77,11 @@ impl Planning<'_> {
         column: &Column,
         like: &LikeClause,
     ) -> Result<ColumnDefinition> {
-        let mut copy = plain_column(&column.name, data_type_of(&column.column_type)?);
+        let data_type = match self.snapshot.domain_of(column) {
+            Some(domain) => named_type(&domain.name),
+            None => data_type_of(&column.column_type)?,
+        };
+        let mut copy = plain_column(&column.name, data_type);
         copy.not_null = !column.nullable;
         let sequence = self.snapshot.owned_sequence(source.id, column.id);
         let generates = sequence.and_then(|s| Some((s, s.owner?.generates?)));
@@ -139,12 +143,16 @@ fn quoted(name: &str) -> Ident {
     Ident::with_quote('"', name)
 }
 
+/// A type of users as CREATE TABLE names it.
+fn named_type(name: &QualifiedName) -> ast::DataType {
+    let parts = [&name.schema, &name.name].map(|part| quoted(part));
+    ast::DataType::Custom(ObjectName::from(parts.to_vec()), Vec::new())
+}
+
 /// The type as CREATE TABLE names it.
-fn data_type_of(column_type: &ColumnType) -> Result<ast::DataType> {
+pub(in crate::sql) fn data_type_of(column_type: &ColumnType) -> Result<ast::DataType> {
     if let ColumnType::Enum(of) = column_type {
-        let parts = [&of.name.schema, &of.name.name].map(|part| quoted(part));
-        let name = ObjectName::from(parts.to_vec());
-        return Ok(ast::DataType::Custom(name, Vec::new()));
+        return Ok(named_type(&of.name));
     }
     if let ColumnType::Array(element) = column_type {
         let element = Box::new(data_type_of(element)?);

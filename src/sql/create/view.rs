@@ -10,6 +10,7 @@ use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 
+use crate::catalog::options::PinnedSnapshot;
 use crate::catalog::pg::type_name;
 use crate::catalog::search_path;
 use crate::catalog::table::CollectionTable;
@@ -240,7 +241,9 @@ async fn plan_view_query(
     owner: RoleId,
 ) -> Result<LogicalPlan> {
     let statement = query_of(view)?;
-    let state = state_of(state, view);
+    let mut state = state_of(state, view);
+    let pinned = PinnedSnapshot(Arc::clone(&snapshot));
+    state.config_mut().set_extension(Arc::new(pinned));
     let types = types_of(&state, snapshot, view);
     let plan = statement_to_plan(&state, &types, statement, &Types::default(), &[]).await?;
     let marked = |plan| ViewNode::plan(view.name.clone(), owner, plan);

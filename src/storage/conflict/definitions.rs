@@ -15,6 +15,12 @@ pub(super) fn check_schema(current: &Snapshot, change: &Change, read: Version) -
         let message = format!("type \"{}\" was altered by a concurrent commit", of.name);
         return Err(Error::conflict(message));
     }
+    if let Change::AlterDomain(domain) = change
+        && current.domain_changed_since(domain.id, read)
+    {
+        let message = format!("domain \"{domain}\" was altered by a concurrent commit");
+        return Err(Error::conflict(message));
+    }
     let collection = match change {
         Change::Append(append) => append.collection,
         Change::AddSegments(collection, _) => *collection,

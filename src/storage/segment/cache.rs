@@ -128,6 +128,7 @@ mod tests {
             checks: Vec::new(),
             computed_keys: Vec::new(),
             foreign_keys: Vec::new(),
+            primary_key_name: None,
         };
         let layout = SegmentLayout {
             schema: &schema,

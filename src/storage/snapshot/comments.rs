@@ -6,7 +6,7 @@ use super::Snapshot;
 use crate::error::{Error, Result};
 use crate::storage::change::QualifiedName;
 use crate::storage::comment::Commented;
-use crate::storage::schema::{CollectionId, CollectionSchema};
+use crate::storage::schema::{CollectionId, CollectionSchema, IndexId};
 
 impl Snapshot {
     /// The comments in the order of what they are on.
@@ -46,7 +46,10 @@ impl Snapshot {
             }
             Commented::View(name) | Commented::ViewColumn(name, _) => self.view(name).is_some(),
             Commented::Sequence(id) => self.sequence(*id).is_some(),
-            Commented::Type(id) => self.type_by_id(*id).is_some(),
+            Commented::Type(id) => self.type_name(*id).is_some(),
+            Commented::Constraint(id, name) => {
+                collection(id).is_some_and(|c| c.has_constraint(&c.schema, name))
+            }
         }
     }
 
@@ -61,11 +64,42 @@ impl Snapshot {
 
     /// Forgets the comments on columns that a collection's schema has no more.
     pub(super) fn forget_comments_beside(&mut self, id: CollectionId, schema: &CollectionSchema) {
+        let collection = self.collections.get(&id).cloned();
+        let has = |name: &str| {
+            collection
+                .as_ref()
+                .is_some_and(|c| c.has_constraint(schema, name))
+        };
         self.forget_comments(|on| match on {
             Commented::Column(of, field) => *of == id && schema.column_by_id(*field).is_none(),
             Commented::PrimaryKey(of) => *of == id && schema.primary_key.is_empty(),
+            Commented::Constraint(of, name) => *of == id && !has(name),
             _ => false,
         });
+    }
+
+    /// Forgets the comments on an index, and on the constraint that it keeps.
+    pub(super) fn forget_comments_of_index(&mut self, id: CollectionId, index: IndexId) {
+        self.forget_comment(&Commented::Index(id, index));
+        if let Some(on) = self.constraint_of(id, index) {
+            self.forget_comment(&on);
+        }
+    }
+
+    /// Gives the constraint that an index keeps its comment under another name.
+    pub(super) fn move_comment_of_index(&mut self, id: CollectionId, index: IndexId, to: &str) {
+        let on = self.constraint_of(id, index);
+        let text = on.as_ref().and_then(|on| self.comments.get(on)).cloned();
+        if let (Some(on), Some(text)) = (on, text) {
+            self.forget_comment(&on);
+            self.put_comment(Commented::Constraint(id, to.to_string()), text);
+        }
+    }
+
+    fn constraint_of(&self, id: CollectionId, index: IndexId) -> Option<Commented> {
+        let mut indexes = self.collections.get(&id)?.indexes().iter();
+        let found = indexes.find(|i| i.id == index && i.is_constraint)?;
+        Some(Commented::Constraint(id, found.name.clone()))
     }
 
     /// Forgets the comments on a view and its columns.

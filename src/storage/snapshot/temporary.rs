@@ -165,6 +165,9 @@ impl Snapshot {
             Change::CreateType(of) => of.name.schema == TEMPORARY_SCHEMA,
             Change::AlterType(_)
             | Change::DropType(_)
+            | Change::CreateDomain(_)
+            | Change::AlterDomain(_)
+            | Change::DropDomain(_)
             | Change::Job(_)
             | Change::CreateRole(_)
             | Change::AlterRole(_)

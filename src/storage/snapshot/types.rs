@@ -22,6 +22,12 @@ impl Snapshot {
         self.types.get(&id).map(|(of, _)| of)
     }
 
+    /// The name of the enum or domain of that id.
+    pub fn type_name(&self, id: TypeId) -> Option<&QualifiedName> {
+        let of = self.type_by_id(id).map(|of| &of.name);
+        of.or_else(|| Some(&self.domain_by_id(id)?.name))
+    }
+
     /// The type of that name.
     pub fn type_named(&self, name: &QualifiedName) -> Option<&Arc<EnumType>> {
         self.types().find(|of| of.name == *name)
@@ -119,7 +125,7 @@ impl Snapshot {
     }
 
     /// That a type may be made under `name`; each table and view is a type too.
-    fn check_type_free(&self, name: &QualifiedName) -> Result<()> {
+    pub(super) fn check_type_free(&self, name: &QualifiedName) -> Result<()> {
         if !self.schemas.contains(&name.schema) {
             return Err(super::no_schema(&name.schema));
         }
@@ -131,9 +137,9 @@ impl Snapshot {
 
     /// That no type has the name of a table or view that is to be.
     pub(super) fn check_no_type(&self, name: &QualifiedName) -> Result<()> {
-        match self.type_named(name) {
-            None => Ok(()),
-            Some(_) => Err(type_exists(name)),
+        match self.type_named(name).is_none() && self.domain_named(name).is_none() {
+            true => Ok(()),
+            false => Err(type_exists(name)),
         }
     }
 }
@@ -208,5 +214,21 @@ mod tests {
         assert_eq!(refused.sqlstate(), "2BP01");
         let gone = vec![Change::DropCollection(id), Change::DropType(old.id)];
         assert_eq!(applied(&snapshot, gone).unwrap().types().count(), 0);
+    }
+
+    #[test]
+    fn only_keys_with_names_of_their_own_keep_others_from_them() {
+        let (table, named) = (new_collection(1, "book"), new_collection(2, "book_pkey"));
+        let mut keyed = table.clone();
+        keyed.schema.primary_key_name = Some("book_pkey".to_string());
+        let both = |first| {
+            vec![first, named.clone()]
+                .into_iter()
+                .map(Change::CreateCollection)
+        };
+        // As logs of earlier formats have it.
+        assert!(applied(&Snapshot::empty(), both(table).collect()).is_ok());
+        let refused = applied(&Snapshot::empty(), both(keyed).collect()).unwrap_err();
+        assert_eq!(refused.sqlstate(), "42P07");
     }
 }

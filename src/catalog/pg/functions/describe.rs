@@ -99,6 +99,11 @@ fn constraint(call: &Call<'_>) -> Result<Value> {
     if let Some(found) = references(objects).find(|reference| reference.oid() == wanted) {
         return Ok(found.definition().into());
     }
+    let domains = call.context.snapshot().domains();
+    let mut checks = domains.flat_map(|domain| &domain.checks);
+    if let Some(check) = checks.find(|check| oid::domain_check(check.id) == wanted) {
+        return Ok(format!("CHECK (({}))", check.condition).into());
+    }
     let collections = call.context.snapshot().collections();
     let mut checks = collections.flat_map(|c| c.schema.checks.iter().map(|check| (c.id, check)));
     let check = checks.find(|(id, check)| oid::check(*id, &check.name) == wanted);
@@ -174,8 +179,14 @@ fn description(call: &Call<'_>) -> Result<Value> {
         Some("pg_class") => vec![oid::PG_CLASS],
         Some("pg_type") => vec![oid::PG_TYPE],
         Some("pg_namespace") => vec![oid::PG_NAMESPACE],
+        Some("pg_constraint") => vec![oid::PG_CONSTRAINT],
         Some(_) => Vec::new(),
-        None => vec![oid::PG_CLASS, oid::PG_TYPE, oid::PG_NAMESPACE],
+        None => vec![
+            oid::PG_CLASS,
+            oid::PG_TYPE,
+            oid::PG_NAMESPACE,
+            oid::PG_CONSTRAINT,
+        ],
     };
     let mut texts = classes.into_iter().map(|class| comment(call, class, 0));
     match texts.find_map(|text| text) {

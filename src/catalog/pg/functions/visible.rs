@@ -11,7 +11,7 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("pg_type_is_visible", 1..=1, Gives::Bool, |c| {
         let objects = c.context.objects();
         if let Some(found) = c.oid(0).and_then(|oid| objects.user_type(oid)) {
-            return Ok(is_visible(objects, c.config, found.of).into());
+            return Ok(is_visible(objects, c.config, &found).into());
         }
         Ok(c.oid(0)
             .filter(|oid| named_type(*oid).is_some())

@@ -29,6 +29,7 @@ pub fn book(segment_rows_max: u64) -> NewCollection {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     };
     let schema = CollectionSchema {
         columns: vec![column],
@@ -39,6 +40,7 @@ pub fn book(segment_rows_max: u64) -> NewCollection {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     };
     let options = CollectionOptions {
         segment_rows_max,

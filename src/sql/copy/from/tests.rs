@@ -28,6 +28,7 @@ fn collection() -> Collection {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     };
     let schema = CollectionSchema {
         columns: vec![
@@ -42,6 +43,7 @@ fn collection() -> Collection {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     };
     let new = NewCollection {
         id: CollectionId(1),

@@ -25,6 +25,7 @@ fn fixture() -> Fixture {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     };
     let schema = CollectionSchema {
         columns: vec![
@@ -39,6 +40,7 @@ fn fixture() -> Fixture {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     };
     let numbers = (0..1_000).map(|i| (i % 7 > 0).then_some(i));
     let flags = (0..1_000).map(|i| (i % 5 > 0).then_some(i % 2 == 0));

@@ -86,6 +86,7 @@ impl Random {
                 default: None,
                 missing: None,
                 generated: None,
+                domain: None,
             })
             .collect();
         let keys = columns.iter().filter(|c| c.column_type.is_clusterable());
@@ -99,6 +100,7 @@ impl Random {
             checks: Vec::new(),
             computed_keys: Vec::new(),
             foreign_keys: Vec::new(),
+            primary_key_name: None,
         }
     }
 

@@ -132,6 +132,7 @@ fn columns_renamed_added_and_dropped_are_matched_by_field_id() {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     };
     let old = CollectionSchema {
         columns: vec![
@@ -145,6 +146,7 @@ fn columns_renamed_added_and_dropped_are_matched_by_field_id() {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     };
     let rows = Random(1).batch(&old, 100);
     let fixture = Fixture::write(old.clone(), &[rows], 30);
@@ -198,6 +200,7 @@ fn a_narrow_read_reads_few_bytes() {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     };
     let schema = CollectionSchema {
         columns: vec![
@@ -211,6 +214,7 @@ fn a_narrow_read_reads_few_bytes() {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     };
     let rows = random.batch(&schema, 5_000);
     let fixture = Fixture::write(schema, &[rows], 4_000);

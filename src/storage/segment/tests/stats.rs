@@ -225,6 +225,7 @@ fn statistics_are_tight_for_plain_numbers() {
             default: None,
             missing: None,
             generated: None,
+            domain: None,
         }],
         primary_key: vec![],
         clustering_key: vec![FieldId(1)],
@@ -233,6 +234,7 @@ fn statistics_are_tight_for_plain_numbers() {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     };
     let values: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values(0..10_000));
     let rows = RecordBatch::try_new(schema.arrow_schema(), vec![values]).unwrap();

@@ -18,6 +18,7 @@ fn vector_schema(column_type: ColumnType, nullable: bool) -> CollectionSchema {
         default: None,
         missing: None,
         generated: None,
+        domain: None,
     };
     CollectionSchema {
         columns: vec![
@@ -31,6 +32,7 @@ fn vector_schema(column_type: ColumnType, nullable: bool) -> CollectionSchema {
         checks: Vec::new(),
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
+        primary_key_name: None,
     }
 }
 

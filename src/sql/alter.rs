@@ -15,6 +15,7 @@ use std::sync::Arc;
 use datafusion::common::TableReference;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{DataFrame, Expr, SessionContext, lit};
+use datafusion::sql::sqlparser::ast::Ident;
 
 use self::columns::{column_mut, set_nullable};
 pub(super) use self::constraints::moved_comment;
@@ -99,6 +100,28 @@ pub(super) async fn changes(
     actions: &[AlterAction],
 ) -> Result<Vec<Change>> {
     Ok(altered(planning, collection, actions).await?.changes)
+}
+
+/// What drops columns by their names, with what depends on them: each collection is changed once.
+///
+/// # Errors
+/// Those of DROP COLUMN .. CASCADE.
+pub(super) async fn drop_columns(
+    planning: &Planning<'_>,
+    mut columns: Vec<(Arc<Collection>, String)>,
+) -> Result<Vec<Change>> {
+    columns.sort_by_key(|(collection, _)| collection.id);
+    let mut dropped = Vec::new();
+    for of_collection in columns.chunk_by(|(a, _), (b, _)| a.id == b.id) {
+        let drop = |(_, name): &(Arc<Collection>, String)| AlterAction::DropColumn {
+            name: Ident::with_quote('"', name),
+            if_exists: false,
+            cascade: true,
+        };
+        let actions: Vec<AlterAction> = of_collection.iter().map(drop).collect();
+        dropped.extend(changes(planning, &of_collection[0].0, &actions).await?);
+    }
+    Ok(dropped)
 }
 
 /// What the actions do together.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::alter::columns_of;
 use super::find;
@@ -10,12 +10,10 @@ use crate::error::{ErrorKind, Result};
 use crate::sql::alter;
 use crate::sql::dependents::{each_view_once, needed, notice_cascade};
 use crate::sql::session::Planning;
-use crate::sql::statement::AlterAction;
 use crate::storage::access::Object;
 use crate::storage::change::Change;
 use crate::storage::collection::Collection;
 use crate::storage::domain::Domain;
-use crate::storage::schema::Column;
 
 /// What DROP DOMAIN changes.
 ///
@@ -27,7 +25,7 @@ pub(super) async fn changes(
     if_exists: bool,
     cascade: bool,
 ) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
+    let (mut dropped, mut columns) = (Vec::new(), Vec::new());
     for name in names {
         let domain = match find(planning, name) {
             Ok(domain) => domain,
@@ -42,15 +40,21 @@ pub(super) async fn changes(
         let (schema, name) = (&domain.name.schema, &domain.name.name);
         let session = planning.session;
         session.check_drops(&planning.snapshot, &object, schema, name)?;
-        changes.extend(columns(planning, &domain, cascade).await?);
-        changes.push(Change::DropDomain(domain.id));
+        columns.extend(dependents(planning, &domain, cascade)?);
+        dropped.push(Change::DropDomain(domain.id));
     }
+    let mut changes = alter::drop_columns(planning, columns).await?;
+    changes.extend(dropped);
     each_view_once(&mut changes);
     Ok(changes)
 }
 
-/// What drops the columns of the domain.
-async fn columns(planning: &Planning<'_>, domain: &Domain, cascade: bool) -> Result<Vec<Change>> {
+/// The columns of the domain, which go with it.
+fn dependents(
+    planning: &Planning<'_>,
+    domain: &Domain,
+    cascade: bool,
+) -> Result<Vec<(Arc<Collection>, String)>> {
     let of_domain: Vec<_> = columns_of(planning, domain).collect();
     let described = of_domain
         .iter()
@@ -63,18 +67,7 @@ async fn columns(planning: &Planning<'_>, domain: &Domain, cascade: bool) -> Res
         return Err(needed(&format!("type {domain}"), "it", depends));
     }
     notice_cascade(planning.session, &described);
-    let mut collections: Vec<&Arc<Collection>> = of_domain.iter().map(|(c, _)| *c).collect();
-    collections.dedup_by_key(|collection| collection.id);
-    let mut changes = Vec::new();
-    for collection in collections {
-        let own = of_domain.iter().filter(|(c, _)| c.id == collection.id);
-        let drop = |(_, column): &(&Arc<Collection>, &Column)| AlterAction::DropColumn {
-            name: Ident::with_quote('"', &column.name),
-            if_exists: false,
-            cascade,
-        };
-        let actions: Vec<AlterAction> = own.map(drop).collect();
-        changes.extend(alter::changes(planning, collection, &actions).await?);
-    }
-    Ok(changes)
+    let named = of_domain.iter();
+    let named = named.map(|(collection, column)| (Arc::clone(collection), column.name.clone()));
+    Ok(named.collect())
 }

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
+use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::find;
 use crate::error::{ErrorKind, Result};
 use crate::sql::alter;
 use crate::sql::dependents::{each_view_once, needed, notice_cascade};
 use crate::sql::session::Planning;
-use crate::sql::statement::AlterAction;
 use crate::storage::access::Object;
 use crate::storage::change::Change;
 use crate::storage::collection::Collection;
@@ -25,7 +24,7 @@ pub(super) async fn changes(
     if_exists: bool,
     cascade: bool,
 ) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
+    let (mut dropped, mut columns) = (Vec::new(), Vec::new());
     for name in names {
         let of = match find(planning, name) {
             Err(e) if if_exists && e.kind() == ErrorKind::NotFound => {
@@ -41,40 +40,38 @@ pub(super) async fn changes(
         planning
             .session
             .check_drops(&planning.snapshot, &object, schema, name)?;
-        changes.extend(columns(planning, &of, cascade).await?);
-        changes.push(Change::DropType(of.id));
+        columns.extend(dependents(planning, &of, cascade)?);
+        dropped.push(Change::DropType(of.id));
     }
+    let mut changes = alter::drop_columns(planning, columns).await?;
+    changes.extend(dropped);
     each_view_once(&mut changes);
     Ok(changes)
 }
 
-/// What drops the columns of the type.
-async fn columns(planning: &Planning<'_>, of: &EnumType, cascade: bool) -> Result<Vec<Change>> {
-    let mut changes = Vec::new();
-    let mut dependents = Vec::new();
-    let collections: Vec<Arc<Collection>> = planning.snapshot.collections().cloned().collect();
-    for collection in &collections {
-        let names = columns_of(collection, of);
-        let described = |name: &&str| format!("column {name} of table {}", collection.name);
-        dependents.extend(names.iter().map(described));
-        if cascade && !names.is_empty() {
-            let drop = |name: &&str| AlterAction::DropColumn {
-                name: Ident::with_quote('"', *name),
-                if_exists: false,
-                cascade,
-            };
-            let actions: Vec<AlterAction> = names.iter().map(drop).collect();
-            changes.extend(alter::changes(planning, collection, &actions).await?);
-        }
+/// The columns of the type, which go with it.
+fn dependents(
+    planning: &Planning<'_>,
+    of: &EnumType,
+    cascade: bool,
+) -> Result<Vec<(Arc<Collection>, String)>> {
+    let mut columns = Vec::new();
+    for collection in planning.snapshot.collections() {
+        let names = columns_of(collection, of).into_iter();
+        columns.extend(names.map(|name| (Arc::clone(collection), name.to_string())));
     }
-    if dependents.is_empty() || cascade {
-        notice_cascade(planning.session, &dependents);
-        return Ok(changes);
-    }
-    let depends = dependents
+    let described = columns
         .iter()
-        .map(|d| format!("{d} depends on type {of}"));
-    Err(needed(&format!("type {of}"), "it", depends))
+        .map(|(collection, name)| format!("column {name} of table {}", collection.name));
+    let described: Vec<String> = described.collect();
+    if !cascade && !described.is_empty() {
+        let depends = described
+            .iter()
+            .map(|what| format!("{what} depends on type {of}"));
+        return Err(needed(&format!("type {of}"), "it", depends));
+    }
+    notice_cascade(planning.session, &described);
+    Ok(columns)
 }
 
 fn columns_of<'a>(collection: &'a Collection, of: &EnumType) -> Vec<&'a str> {

@@ -159,7 +159,7 @@ impl ChangesTable {
         let oldest = steps.first().map(|step| Arc::clone(&step.before));
         let mut parts = Vec::new();
         for step in &steps {
-            for (change, rows) in self.changed(step) {
+            for (change, rows) in self.changed(step)? {
                 let source = ScanSource {
                     engine: Arc::clone(&self.engine),
                     collection: Arc::new(rows),
@@ -177,14 +177,17 @@ impl ChangesTable {
     }
 
     /// The rows that a commit deleted and those that it inserted.
-    fn changed(&self, step: &Step) -> Vec<(&'static str, Collection)> {
+    ///
+    /// # Errors
+    /// 0A000 for rows in which a column is of another type than now.
+    fn changed(&self, step: &Step) -> Result<Vec<(&'static str, Collection)>, Error> {
         let id = self.collection.id;
         let before = step.before.collection_by_id(id);
         let after = step.after.collection_by_id(id);
         if let (Some(before), Some(after)) = (before, after)
             && Arc::ptr_eq(before, after)
         {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let without = |of: Option<&Arc<Collection>>, other: Option<&Arc<Collection>>| {
             only_in(
@@ -194,10 +197,36 @@ impl ChangesTable {
                 &step.rewritten,
             )
         };
-        let deleted = without(before, after).map(|rows| ("delete", rows));
-        let inserted = without(after, before).map(|rows| ("insert", rows));
-        deleted.into_iter().chain(inserted).collect()
+        let mut changed = Vec::new();
+        for (change, of, other) in [("delete", before, after), ("insert", after, before)] {
+            if let (Some(of), Some(rows)) = (of, without(of, other)) {
+                check_types(&self.collection, of, step)?;
+                changed.push((change, rows));
+            }
+        }
+        Ok(changed)
     }
+}
+
+/// That the columns of the collection as it is now had their types when it was `of`.
+fn check_types(current: &Collection, of: &Collection, step: &Step) -> Result<(), Error> {
+    let mut columns = current.schema.columns.iter();
+    let changed = columns.find(|column| {
+        let before = of.schema.column_by_id(column.id);
+        before.is_some_and(|before| {
+            before.column_type.arrow_type() != column.column_type.arrow_type()
+        })
+    });
+    let Some(column) = changed else {
+        return Ok(());
+    };
+    let message = format!(
+        "column \"{}\" of \"{}\" was of another type in what version {} changed",
+        column.name,
+        current.name,
+        step.after.version()
+    );
+    Err(Error::unsupported(message).with_hint("Ask for the versions after the type was changed."))
 }
 
 /// The live rows of `of` that are not live in `other`, in the columns of `current`; `None` where there are none.

@@ -1,6 +1,7 @@
 //! INSERT, UPDATE and DELETE: the queries that find their rows, as inputs of the nodes that act.
 
 mod assign;
+mod change;
 mod choose;
 mod conflict;
 mod infer;
@@ -16,16 +17,14 @@ use std::sync::Arc;
 use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::Expr;
-use datafusion::sql::sqlparser::ast::{
-    self, FromTable, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias, TableFactor,
-    TableObject, TableWithJoins, UpdateTableFromKind,
-};
+use datafusion::sql::sqlparser::ast::{self, ObjectName, Query, SelectItem, SetExpr, TableObject};
 use datafusion::sql::sqlparser::parser::Parser;
 
-use self::assign::{Place, assignments};
+use self::assign::Place;
+use self::change::{Target, quoted, select, table, table_of};
+pub(super) use self::change::{delete, update};
 pub use self::merge::MergeStatement;
 pub(super) use self::merge::{merge, parse as parse_merge};
-use self::returning::Change;
 pub use self::with::WithStatement;
 pub(super) use self::with::{
     CommonNames, changes_at_top, changes_rows, with, with_merge, with_statement,
@@ -37,8 +36,6 @@ use super::session::{Planning, Session};
 use super::statement::{Insert, Overriding};
 use super::tokens::{DIALECT, tokenize};
 use crate::catalog::dml::{DmlNode, Operation};
-use crate::catalog::provider::ROWS_CATALOG;
-use crate::catalog::table::{ROW_COLUMN, SEGMENT_COLUMN};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
@@ -433,198 +430,4 @@ fn null() -> ast::Expr {
 fn is_default(expr: &ast::Expr) -> bool {
     matches!(expr, ast::Expr::Identifier(ident)
         if ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("default"))
-}
-
-/// DELETE: the node over a query for the addresses of the rows.
-pub(super) async fn delete(planning: &Planning<'_>, delete: ast::Delete) -> Result<LogicalPlan> {
-    if !delete.tables.is_empty() || !delete.order_by.is_empty() || delete.limit.is_some() {
-        return Err(Error::unsupported(
-            "DELETE takes FROM, USING and WHERE only",
-        ));
-    }
-    let (FromTable::WithFromKeyword(mut from) | FromTable::WithoutKeyword(mut from)) = delete.from;
-    let [target] = from.as_mut_slice() else {
-        return Err(Error::unsupported("DELETE takes one collection"));
-    };
-    let target = planning.target(target)?;
-    from.extend(delete.using.unwrap_or_default());
-    let items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
-    let query = select(items, from.clone(), delete.selection)?;
-    let change = target.change(Operation::Delete, planning.query(query).await?, from);
-    planning.change(change, delete.returning).await
-}
-
-/// UPDATE: the node over a query for addresses and the new rows.
-pub(super) async fn update(planning: &Planning<'_>, update: ast::Update) -> Result<LogicalPlan> {
-    if !update.order_by.is_empty() || update.limit.is_some() {
-        return Err(Error::unsupported("UPDATE takes SET, FROM and WHERE only"));
-    }
-    let mut table = update.table;
-    let target = planning.target(&mut table)?;
-    let mut new_values = assignments(&target, update.assignments)?;
-    let mut items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
-    for column in &target.collection.schema.columns {
-        let expr = match new_values.remove(&column.name) {
-            Some(expr) => planning.new_value(&target.collection, column, expr)?,
-            None => target.same_value(column),
-        };
-        items.push(SelectItem::ExprWithAlias {
-            expr,
-            alias: quoted(&column.name),
-        });
-    }
-    let mut from = vec![table];
-    if let Some(UpdateTableFromKind::BeforeSet(more) | UpdateTableFromKind::AfterSet(more)) =
-        update.from
-    {
-        from.extend(more);
-    }
-    let query = select(items, from.clone(), update.selection)?;
-    let change = target.change(Operation::Update, planning.query(query).await?, from);
-    planning.change(change, update.returning).await
-}
-
-/// The collection that a statement changes, and the name its columns go by.
-struct Target {
-    collection: Arc<Collection>,
-    name: QualifiedName,
-    alias: Ident,
-}
-
-impl Target {
-    /// The change, by a query from the tables of `from`, of which the target is the first.
-    fn change(
-        self,
-        operation: Operation,
-        input: LogicalPlan,
-        mut from: Vec<TableWithJoins>,
-    ) -> Change {
-        // What is returned has no addresses.
-        from[0] = table_of(&self.name, self.alias);
-        Change {
-            collection: self.collection,
-            operation,
-            input,
-            from,
-        }
-    }
-
-    fn column(&self, name: &str) -> ast::Expr {
-        ast::Expr::CompoundIdentifier(vec![self.alias.clone(), quoted(name)])
-    }
-
-    /// What a column gets that nothing is assigned to; generated ones are computed of the row as it becomes.
-    fn same_value(&self, column: &Column) -> ast::Expr {
-        match column.generated {
-            Some(_) => null(),
-            None => self.column(&column.name),
-        }
-    }
-
-    fn address(&self, name: &str) -> SelectItem {
-        SelectItem::ExprWithAlias {
-            expr: self.column(name),
-            alias: quoted(name),
-        }
-    }
-
-    fn addresses(&self) -> impl Iterator<Item = ast::Expr> {
-        [SEGMENT_COLUMN, ROW_COLUMN]
-            .map(|name| self.column(name))
-            .into_iter()
-    }
-
-    /// Whether there is none beside what it is joined with.
-    fn is_missing(&self) -> ast::Expr {
-        ast::Expr::IsNull(Box::new(self.column(SEGMENT_COLUMN)))
-    }
-}
-
-impl Planning<'_> {
-    /// Makes the table of the statement the one that shows the addresses of its rows.
-    fn target(&self, table: &mut TableWithJoins) -> Result<Target> {
-        if !table.joins.is_empty() {
-            return Err(Error::unsupported("joins belong in FROM or USING"));
-        }
-        let TableFactor::Table {
-            name,
-            alias,
-            version,
-            ..
-        } = &mut table.relation
-        else {
-            return Err(Error::unsupported("only a collection can be changed"));
-        };
-        if version.is_some() {
-            let message = format!("an earlier version of \"{name}\" cannot be changed");
-            let hint = "Versions are read: use them in FROM, USING or a subquery.";
-            return Err(Error::unsupported(message).with_hint(hint));
-        }
-        let qualified = qualify(name, &self.session.search_path())?;
-        check_writable(&qualified.schema)?;
-        let collection = Arc::clone(find_collection(&self.snapshot, &qualified)?);
-        let parts = [ROWS_CATALOG, &qualified.schema, &qualified.name];
-        *name = ObjectName::from(parts.map(quoted).to_vec());
-        let alias = alias.get_or_insert_with(|| TableAlias {
-            explicit: true,
-            name: quoted(&qualified.name),
-            columns: Vec::new(),
-            at: None,
-        });
-        Ok(Target {
-            collection,
-            alias: alias.name.clone(),
-            name: qualified,
-        })
-    }
-}
-
-/// A collection in FROM.
-fn table_of(name: &QualifiedName, alias: Ident) -> TableWithJoins {
-    table(vec![quoted(&name.schema), quoted(&name.name)], alias)
-}
-
-fn table(name: Vec<Ident>, alias: Ident) -> TableWithJoins {
-    TableWithJoins {
-        relation: TableFactor::Table {
-            name: ObjectName::from(name),
-            alias: Some(TableAlias {
-                explicit: true,
-                name: alias,
-                columns: Vec::new(),
-                at: None,
-            }),
-            args: None,
-            with_hints: Vec::new(),
-            version: None,
-            with_ordinality: false,
-            partitions: Vec::new(),
-            json_path: None,
-            sample: None,
-            index_hints: Vec::new(),
-        },
-        joins: Vec::new(),
-    }
-}
-
-fn quoted(name: &str) -> Ident {
-    Ident::with_quote('"', name)
-}
-
-/// `SELECT items FROM from WHERE selection`.
-fn select(
-    items: Vec<SelectItem>,
-    from: Vec<TableWithJoins>,
-    selection: Option<ast::Expr>,
-) -> Result<Box<Query>> {
-    // A parsed query has all the parts that SELECT can have and these do not.
-    let mut parser = Parser::new(&DIALECT).with_tokens_with_locations(tokenize("SELECT 1")?);
-    let mut query = parser.parse_query()?;
-    let SetExpr::Select(select) = query.body.as_mut() else {
-        return Err(Error::internal("SELECT 1 is no SELECT"));
-    };
-    select.projection = items;
-    select.from = from;
-    select.selection = selection;
-    Ok(query)
 }

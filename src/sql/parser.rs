@@ -5,7 +5,7 @@ use std::time::Duration;
 use datafusion::sql::parser::DFParserBuilder;
 use datafusion::sql::sqlparser::ast::{self, Ident, ObjectName};
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::parser::{IsOptional, Parser, ParserError};
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 pub(super) use self::conflict_target::{EXPRESSION, PREDICATE};
@@ -17,7 +17,7 @@ use super::explain::ExplainOptions;
 use super::mend::mend_statement;
 use super::parameters::place_of;
 use super::statement::{Drop, DropKind, Explain, Persistence, Statement};
-use super::tokens::{LineIndex, is_blank, tokenize};
+use super::tokens::{is_blank, tokenize};
 use super::{
     access, comment, copy, define, dml, domains, enums, export, index, rename_schema, sequence,
     versions,
@@ -260,153 +260,6 @@ impl Grammar<'_> {
         }
     }
 
-    /// The nth next token as an upper-case word; empty where it is none.
-    pub(super) fn word(&self, n: usize) -> String {
-        match self.parser.peek_nth_token_ref(n).token {
-            Token::Word(ref word) if word.quote_style.is_none() => word.value.to_uppercase(),
-            _ => String::new(),
-        }
-    }
-
-    pub(super) fn skip(&mut self, tokens: usize) {
-        for _ in 0..tokens {
-            self.parser.next_token();
-        }
-    }
-
-    /// Goes back by one token.
-    pub(super) fn unskip(&mut self) {
-        self.parser.prev_token();
-    }
-
-    /// Takes the words if all of them come next.
-    pub(super) fn accept(&mut self, words: &[&str]) -> bool {
-        let here = words
-            .iter()
-            .enumerate()
-            .all(|(i, word)| self.word(i) == *word);
-        if here {
-            self.skip(words.len());
-        }
-        here
-    }
-
-    pub(super) fn expect(&mut self, words: &[&str]) -> Result<()> {
-        if self.accept(words) {
-            return Ok(());
-        }
-        Err(self.unexpected(&words.join(" ")))
-    }
-
-    pub(super) fn unexpected(&self, expected: &str) -> Error {
-        let found = self.parser.peek_token();
-        let place = found.span.start;
-        let message = match found.token {
-            Token::EOF => format!("syntax error at end of input, expected {expected}"),
-            token => format!("syntax error at or near \"{token}\", expected {expected}"),
-        };
-        let error = Error::invalid(sqlstate::SYNTAX_ERROR, message);
-        if place.line == 0 {
-            error
-        } else {
-            error.with_position(place.line, place.column)
-        }
-    }
-
-    /// Runs `parse` and gives what it read as its author wrote it as well.
-    pub(super) fn with_text<T>(
-        &mut self,
-        parse: impl FnOnce(&mut Self) -> Result<T>,
-    ) -> Result<(T, String)> {
-        let from = self.parser.index();
-        let value = parse(self)?;
-        let to = self.parser.index();
-        let mut read = self.tokens[from..to].iter().filter(|t| !is_blank(&t.token));
-        let Some(first) = read.next() else {
-            return Ok((value, String::new()));
-        };
-        let last = read.next_back().unwrap_or(first);
-        let text = LineIndex::new(self.text).slice(first.span.start, last.span.end);
-        Ok((value, text.to_string()))
-    }
-
-    pub(super) fn if_exists(&mut self) -> bool {
-        self.accept(&["IF", "EXISTS"])
-    }
-
-    pub(super) fn if_not_exists(&mut self) -> bool {
-        self.accept(&["IF", "NOT", "EXISTS"])
-    }
-
-    pub(super) fn name(&mut self) -> Result<ObjectName> {
-        Ok(self.parser.parse_object_name(false)?)
-    }
-
-    /// `( name, .. )`.
-    pub(super) fn names_in_parentheses(&mut self) -> Result<Vec<Ident>> {
-        Ok(self
-            .parser
-            .parse_parenthesized_column_list(IsOptional::Mandatory, false)?)
-    }
-
-    /// `( option = value, .. )`; options may have dots and may stand without a value.
-    pub(super) fn options(&mut self) -> Result<Vec<(String, String)>> {
-        self.parser.expect_token(&Token::LParen)?;
-        let mut options = Vec::new();
-        loop {
-            let name = self.option_name()?;
-            let _ = self.parser.consume_token(&Token::Eq);
-            let bare = matches!(self.parser.peek_token().token, Token::Comma | Token::RParen);
-            let value = if bare {
-                "true".to_string()
-            } else {
-                self.option_value()?
-            };
-            options.push((name, value));
-            if !self.parser.consume_token(&Token::Comma) {
-                break;
-            }
-        }
-        self.parser.expect_token(&Token::RParen)?;
-        Ok(options)
-    }
-
-    /// `( option, .. )`; options may have dots.
-    pub(super) fn option_names(&mut self) -> Result<Vec<String>> {
-        self.parser.expect_token(&Token::LParen)?;
-        let names = self.comma_separated(Self::option_name)?;
-        self.parser.expect_token(&Token::RParen)?;
-        Ok(names)
-    }
-
-    fn option_name(&mut self) -> Result<String> {
-        let mut name = self.parser.parse_identifier()?.value.to_lowercase();
-        while self.parser.consume_token(&Token::Period) {
-            let part = self.parser.parse_identifier()?.value.to_lowercase();
-            name = format!("{name}.{part}");
-        }
-        Ok(name)
-    }
-
-    /// A literal or a word, as text.
-    pub(super) fn option_value(&mut self) -> Result<String> {
-        let negative = self.parser.consume_token(&Token::Minus);
-        let token = self.parser.next_token();
-        let text = match token.token {
-            Token::Word(word) => word.value,
-            Token::Number(number, _) if negative => format!("-{number}"),
-            Token::Number(number, _) => number,
-            Token::SingleQuotedString(text)
-            | Token::EscapedStringLiteral(text)
-            | Token::DoubleQuotedString(text) => text,
-            _ => {
-                self.parser.prev_token();
-                return Err(self.unexpected("a value"));
-            }
-        };
-        Ok(text)
-    }
-
     /// `EXPLAIN [(option value, ..)] statement`, or the words of older versions.
     fn explain(&mut self) -> Result<Statement> {
         self.skip(1);
@@ -548,26 +401,6 @@ impl Grammar<'_> {
             cascade,
         })
     }
-
-    /// `[CASCADE | RESTRICT]`.
-    pub(super) fn cascades(&mut self) -> bool {
-        let cascade = self.accept(&["CASCADE"]);
-        if !cascade {
-            self.accept(&["RESTRICT"]);
-        }
-        cascade
-    }
-
-    pub(super) fn comma_separated<T>(
-        &mut self,
-        mut item: impl FnMut(&mut Self) -> Result<T>,
-    ) -> Result<Vec<T>> {
-        let mut items = vec![item(self)?];
-        while self.parser.consume_token(&Token::Comma) {
-            items.push(item(self)?);
-        }
-        Ok(items)
-    }
 }
 
 /// A duration such as '10 min' or '600s'; a bare number is milliseconds, as in Postgres.
@@ -608,6 +441,7 @@ mod compaction;
 mod conflict_target;
 mod cursor;
 mod insert;
+mod pieces;
 mod scripts;
 mod select_into;
 mod subscripts;

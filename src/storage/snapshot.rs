@@ -1,6 +1,7 @@
 //! The state of the database at one version: an immutable value, the fold of the commits up to it.
 
 mod comments;
+mod definitions;
 mod domains;
 mod references;
 mod sequences;
@@ -16,9 +17,7 @@ pub(super) use self::domains::has_domain;
 pub use self::temporary::{OnCommit, TEMPORARY_SCHEMA, TemporaryRelations};
 use super::access::{Access, Object};
 use super::authority::{self, Authority};
-use super::change::{
-    AlterCollection, Append, Change, Commit, JobRecord, NewCollection, QualifiedName, Replace, View,
-};
+use super::change::{Append, Change, Commit, JobRecord, QualifiedName, Replace, View};
 use super::collection::{Collection, Segment, check_rows};
 use super::comment::Commented;
 use super::domain::Domain;
@@ -27,9 +26,7 @@ use super::growing::GrowingSegment;
 use super::index::Index;
 use super::job_history::JobHistory;
 use super::role::{Role, RoleId};
-use super::schema::{
-    CollectionId, FieldId, IndexId, JobId, SegmentId, SequenceId, TypeId, Version,
-};
+use super::schema::{CollectionId, FieldId, JobId, SegmentId, SequenceId, TypeId, Version};
 use super::sequence::Sequence;
 use crate::error::{Error, Result, sqlstate};
 
@@ -389,156 +386,6 @@ impl Snapshot {
 
     fn use_id(&mut self, id: u64) {
         self.next_id = self.next_id.max(id + 1);
-    }
-
-    fn create_schema(&mut self, name: &str) -> Result<()> {
-        if self.schemas.contains(name) {
-            let message = format!("schema \"{name}\" already exists");
-            return Err(Error::exists(sqlstate::DUPLICATE_SCHEMA, message));
-        }
-        self.schemas.insert_mut(name.to_string());
-        Ok(())
-    }
-
-    fn drop_schema(&mut self, name: &str) -> Result<()> {
-        let inside = |n: &QualifiedName| n.schema == name;
-        let sequences = self.sequences().map(|s| &s.name);
-        let types = self.types().map(|of| &of.name);
-        let types = types.chain(self.domains().map(|domain| &domain.name));
-        let relations = self.names.keys().chain(self.views.keys());
-        if relations.chain(sequences).chain(types).any(inside) {
-            let message =
-                format!("cannot drop schema \"{name}\" because other objects depend on it");
-            return Err(
-                Error::invalid(sqlstate::DEPENDENT_OBJECTS_STILL_EXIST, message)
-                    .with_hint("Drop them first, or use DROP SCHEMA .. CASCADE."),
-            );
-        }
-        if !self.schemas.remove_mut(name) {
-            return Err(no_schema(name));
-        }
-        self.authority.forget(&Object::Schema(name.to_string()));
-        self.forget_comment(&Commented::Schema(name.to_string()));
-        Ok(())
-    }
-
-    /// That a table, view, sequence or index may be made under `name`.
-    fn check_free(&self, name: &QualifiedName) -> Result<()> {
-        if !self.schemas.contains(&name.schema) {
-            return Err(no_schema(&name.schema));
-        }
-        // Logs of before keys had names of their own may use the names that keys have without one.
-        let is_named = |keyed: &Arc<Collection>| keyed.schema.primary_key_name.is_some();
-        if self.is_taken(name) || self.keyed(name).is_some_and(is_named) {
-            let message = format!("relation \"{name}\" already exists");
-            return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
-        }
-        Ok(())
-    }
-
-    fn create_collection(&mut self, new: &NewCollection) -> Result<()> {
-        self.check_free(&new.name)?;
-        self.check_no_type(&new.name)?;
-        self.check_domains(&new.schema.columns)?;
-        self.use_id(new.id.0);
-        let mut collection = Collection::new(new, self.version);
-        if let Some(schema) = self.with_types(&new.schema)? {
-            collection.set_schema(schema, self.version);
-        }
-        self.names.insert_mut(new.name.clone(), new.id);
-        self.insert_collection(Arc::new(collection));
-        Ok(())
-    }
-
-    fn drop_collection(&mut self, id: CollectionId) -> Result<()> {
-        let collection = self.collections.get(&id).ok_or_else(gone)?;
-        let name = collection.name.clone();
-        self.forget_references(id);
-        self.names.remove_mut(&name);
-        self.collections.remove_mut(&id);
-        self.authority.forget(&Object::Collection(id));
-        self.jobs.forget_collection(id);
-        self.forget_comments_of(id);
-        self.drop_owned(id, |_| true);
-        Ok(())
-    }
-
-    fn alter_collection(&mut self, alter: &AlterCollection) -> Result<()> {
-        if let Some(name) = &alter.name {
-            self.check_free(name)?;
-            self.check_no_type(name)?;
-            let collection = Arc::clone(self.collections.get(&alter.id).ok_or_else(gone)?);
-            if collection.name.schema != name.schema {
-                for index in collection.indexes() {
-                    self.check_free(&QualifiedName::new(&name.schema, &index.name))?;
-                }
-            }
-            self.names.remove_mut(&collection.name);
-            self.names.insert_mut(name.clone(), alter.id);
-            self.move_owned(alter.id, &name.schema)?;
-        }
-        let mut schema = alter.schema.clone();
-        if let Some(schema) = &mut schema {
-            self.drop_owned(alter.id, |field| schema.column_by_id(field).is_none());
-            self.forget_comments_beside(alter.id, schema);
-            self.check_domains(&schema.columns)?;
-            if let Some(current) = self.with_types(schema)? {
-                *schema = current;
-            }
-        }
-        self.update(alter.id, |collection, version| {
-            if let Some(name) = &alter.name {
-                collection.rename(name.clone(), version);
-            }
-            if let Some(schema) = schema {
-                collection.set_schema(schema, version);
-            }
-            if let Some(options) = &alter.options {
-                collection.options = options.clone();
-            }
-            Ok(())
-        })
-    }
-
-    fn create_index(&mut self, id: CollectionId, index: &Index) -> Result<()> {
-        let collection = self.collections.get(&id).ok_or_else(gone)?;
-        self.check_free(&QualifiedName::new(&collection.name.schema, &index.name))?;
-        self.use_id(index.id.0);
-        self.update(id, |c, version| {
-            c.put_index(index.clone(), version);
-            Ok(())
-        })
-    }
-
-    fn rename_index(&mut self, id: CollectionId, index: IndexId, name: &str) -> Result<()> {
-        let collection = self.collections.get(&id).ok_or_else(gone)?;
-        self.check_free(&QualifiedName::new(&collection.name.schema, name))?;
-        self.move_comment_of_index(id, index, name);
-        self.update(id, |c, _| {
-            c.rename_index(index, name)
-                .then_some(())
-                .ok_or_else(no_index)
-        })
-    }
-
-    fn create_view(&mut self, view: &View) -> Result<()> {
-        if !self.views.contains_key(&view.name) {
-            self.check_free(&view.name)?;
-            self.check_no_type(&view.name)?;
-        }
-        self.views
-            .insert_mut(view.name.clone(), Arc::new(view.clone()));
-        Ok(())
-    }
-
-    fn drop_view(&mut self, name: &QualifiedName) -> Result<()> {
-        if self.views.remove_mut(name) {
-            self.authority.forget(&Object::View(name.clone()));
-            self.forget_comments_of_view(name);
-            return Ok(());
-        }
-        let message = format!("view \"{name}\" does not exist");
-        Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message))
     }
 
     fn append(&mut self, append: &Append) -> Result<()> {

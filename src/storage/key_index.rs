@@ -118,6 +118,8 @@ struct Cached {
     bytes: usize,
     /// How often sealed segments without an index were asked.
     asked: LruCache<Indexed, u64>,
+    /// Whether an index is being made beside queries.
+    is_indexing: bool,
     sealed: BTreeMap<Indexed, (u64, Arc<SealedKeys>)>,
     growing: BTreeMap<Indexed, (u64, Arc<Mutex<GrowingKeys>>)>,
 }
@@ -126,6 +128,23 @@ struct Cached {
 const ROWS_PER_SEARCH: u64 = 4_096;
 /// The fewest searches that an index is made after: many segments are asked once.
 const SEARCHES_MIN: u64 = 4;
+/// That an index is being made; others can be when it is dropped.
+#[derive(Debug)]
+pub struct Indexing(Arc<KeyIndexes>);
+
+impl Indexing {
+    /// Keeps the index.
+    pub fn keep(self, id: SegmentId, columns: u64, keys: SealedKeys) {
+        self.0.keep(id, columns, Arc::new(keys));
+    }
+}
+
+impl Drop for Indexing {
+    fn drop(&mut self) {
+        self.0.cached.lock().is_indexing = false;
+    }
+}
+
 /// Segments whose searches are counted.
 const ASKED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
 
@@ -138,27 +157,35 @@ impl KeyIndexes {
                 clock: 0,
                 bytes: 0,
                 asked: LruCache::new(ASKED_MAX),
+                is_indexing: false,
                 sealed: BTreeMap::new(),
                 growing: BTreeMap::new(),
             }),
         }
     }
 
-    /// Counts that a key is searched for in a sealed segment of so many rows without an index. Whether the caller shall
-    /// make one: searches have taken as long by now as it takes, and it fits.
-    pub fn is_worth_index(&self, id: SegmentId, columns: u64, rows: u64) -> bool {
+    /// Counts that a key is searched for in a sealed segment of so many rows without an index. Where searches have taken as
+    /// long by now as an index takes, and it fits, the caller shall make it. One is made at a time: it takes memory of its
+    /// own meanwhile.
+    pub fn begin_index(
+        self: &Arc<Self>,
+        id: SegmentId,
+        columns: u64,
+        rows: u64,
+    ) -> Option<Indexing> {
         if !self.has_room(rows) {
-            return false;
+            return None;
         }
         let mut cached = self.cached.lock();
         let asked = cached.asked.get_or_insert_mut((id, columns), || 0);
         *asked += 1;
         let is_worth = *asked >= (rows / ROWS_PER_SEARCH).max(SEARCHES_MIN);
-        if is_worth {
-            // Who comes before it is made counts from the start.
-            cached.asked.pop(&(id, columns));
+        if !is_worth || cached.is_indexing {
+            return None;
         }
-        is_worth
+        cached.asked.pop(&(id, columns));
+        cached.is_indexing = true;
+        Some(Indexing(Arc::clone(self)))
     }
 
     /// The index of a sealed segment by the columns, if it is there.
@@ -279,15 +306,20 @@ mod tests {
 
     #[test]
     fn an_index_is_worth_it_after_as_much_work_without() {
-        let cache = KeyIndexes::new(1 << 20);
+        let cache = Arc::new(KeyIndexes::new(1 << 20));
         let searches = |id, rows| {
-            let worth = |_: &u32| cache.is_worth_index(SegmentId(id), 7, rows);
+            let worth = |_: &u32| cache.begin_index(SegmentId(id), 7, rows).is_some();
             (1..=1_000).find(worth)
         };
         assert_eq!(searches(1, 10), Some(4));
         assert_eq!(searches(1, 10), Some(4), "made or not, it is counted again");
         assert_eq!(searches(2, 10 * ROWS_PER_SEARCH), Some(10));
         assert_eq!(searches(3, 1 << 20), None, "it does not fit");
+        let begun = (0..4).find_map(|_| cache.begin_index(SegmentId(4), 7, 10));
+        assert_eq!(searches(5, 10), None, "one is made already");
+        begun.unwrap().keep(SegmentId(4), 7, SealedKeys::new(&[1]));
+        assert!(cache.sealed(SegmentId(4), 7).is_some());
+        assert_eq!(searches(5, 10), Some(1), "it was asked often");
     }
 
     #[test]

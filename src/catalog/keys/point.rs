@@ -87,19 +87,24 @@ impl PointKey {
         Some(rows)
     }
 
-    /// Counts that the key is searched for in a sealed segment whose keys are not indexed. Whether they are worth it now.
-    pub fn is_worth_index(&self, engine: &Engine, segment: &Segment) -> bool {
-        let number = self.columns.number();
-        engine.keys.is_worth_index(segment.id, number, segment.rows)
-    }
-
-    /// Has the keys of a sealed segment indexed beside the query. Nothing waits for it, and it holds nothing of the
-    /// database but the open file.
-    pub fn index(&self, engine: &Engine, segment: &Segment, reader: Arc<SegmentReader>) {
+    /// Counts that the key is searched for in a sealed segment whose keys are not indexed, and has them indexed beside the
+    /// query when they are worth it. Nothing waits for that, and it holds nothing of the database but the open file.
+    ///
+    /// # Errors
+    /// Those of `open`, which opens the segment.
+    pub fn index_if_worth(
+        &self,
+        engine: &Engine,
+        segment: &Segment,
+        open: impl FnOnce() -> Result<Arc<SegmentReader>>,
+    ) -> Result<()> {
         let (id, number, rows) = (segment.id, self.columns.number(), segment.rows);
-        let (keys, columns) = (Arc::clone(&engine.keys), Arc::clone(&self.columns));
+        let Some(indexing) = engine.keys.begin_index(id, number, rows) else {
+            return Ok(());
+        };
+        let (reader, columns) = (open()?, Arc::clone(&self.columns));
         let index = move || match index_segment(&columns, &reader, rows) {
-            Ok(found) => keys.keep(id, number, Arc::new(found)),
+            Ok(found) => indexing.keep(id, number, found),
             // Who reads the rows hears of it.
             Err(error) => tracing::warn!(%error, "keys cannot be indexed"),
         };
@@ -107,5 +112,6 @@ impl PointKey {
             Ok(runtime) => drop(runtime.spawn_blocking(index)),
             Err(_) => index(),
         }
+        Ok(())
     }
 }

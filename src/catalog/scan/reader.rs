@@ -255,9 +255,9 @@ impl PartitionReader {
             return Ok(None);
         };
         let rows = key.in_sealed(&source.engine, segment);
-        if rows.is_none() && key.is_worth_index(&source.engine, segment) {
-            let reader = source.open_segment(segment.id)?;
-            key.index(&source.engine, segment, reader);
+        if rows.is_none() {
+            let open = || source.open_segment(segment.id);
+            key.index_if_worth(&source.engine, segment, open)?;
         }
         Ok(rows)
     }

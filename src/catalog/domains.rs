@@ -11,7 +11,7 @@ use datafusion::execution::SessionState;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::options::PinnedSnapshot;
-use super::typed::in_expression;
+use super::typed::compiled;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::domain::Domain;
@@ -50,9 +50,7 @@ impl DomainChecks {
         let named = DFSchema::try_from(Arc::clone(&row))?;
         let mut conditions = Vec::with_capacity(domain.checks.len());
         for check in &domain.checks {
-            let condition = state.create_logical_expr(&check.condition, &named)?;
-            let condition = in_expression(condition, &named)?;
-            conditions.push(state.create_physical_expr(condition, &named)?);
+            conditions.push(compiled(&check.condition, &named, state)?);
         }
         Ok(Self {
             domain: Arc::clone(domain),

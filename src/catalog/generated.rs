@@ -9,7 +9,7 @@ use datafusion::common::DFSchema;
 use datafusion::execution::SessionState;
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::typed::in_expression;
+use super::typed::compiled;
 use crate::error::Result;
 use crate::storage::collection::Collection;
 
@@ -44,9 +44,8 @@ impl GeneratedColumns {
         let mut expressions = Vec::new();
         for (place, column) in columns.iter().enumerate() {
             if let Some(generated) = &column.generated {
-                let expr = state.create_logical_expr(&generated.expression, &named)?;
-                let expr = in_expression(expr, &named)?;
-                expressions.push((place, state.create_physical_expr(expr, &named)?));
+                let expr = compiled(&generated.expression, &named, state)?;
+                expressions.push((place, expr));
             }
         }
         Ok(Some(Arc::new(Self { expressions, row })))

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DFSchema, Result};
+use datafusion::execution::SessionState;
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
 };
+use datafusion::physical_expr::PhysicalExpr;
 
 use super::json::rule as json;
 use super::{blank_padded, enums};
@@ -23,6 +25,19 @@ pub(crate) fn in_expression(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let expr = enums::in_expression(expr, schema)?;
     let expr = json::in_expression(expr, schema)?;
     blank_padded::in_expression(expr, schema)
+}
+
+/// The expression of a text over rows of that schema, ready to be evaluated.
+///
+/// # Errors
+/// Those of [`in_expression`], and whatever is wrong with the text by now: a function it calls may be gone.
+pub(crate) fn compiled(
+    text: &str,
+    schema: &DFSchema,
+    state: &SessionState,
+) -> Result<Arc<dyn PhysicalExpr>> {
+    let expr = state.create_logical_expr(text, schema)?;
+    state.create_physical_expr(in_expression(expr, schema)?, schema)
 }
 
 /// The value as it is, of the type that the field says.

@@ -31,10 +31,7 @@ pub(super) fn add(
     definition: &CheckDefinition,
 ) -> Result<()> {
     let row = DFSchema::try_from(schema.arrow_schema())?;
-    let (written, condition) = planned(planning, &definition.condition, &row)?;
-    let condition = in_expression(condition, &row)?;
-    check_reads_row(&condition, "check constraint")?;
-    check_boolean(&condition, &row)?;
+    let (written, condition) = condition_over(planning, &definition.condition, &row)?;
     let columns: Vec<FieldId> = columns_of(&condition, schema);
     let name = match &definition.name {
         Some(name) => fold(name),
@@ -51,6 +48,22 @@ pub(super) fn add(
     });
     schema.checks.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(())
+}
+
+/// The condition of a check, as it is kept and as it is planned.
+///
+/// # Errors
+/// 42703 for a missing column, 42804 for a condition that is none, 0A000 or 42803 for one that reads more than the row.
+pub(super) fn condition_over(
+    planning: &Planning<'_>,
+    condition: &ast::Expr,
+    row: &DFSchema,
+) -> Result<(ast::Expr, Expr)> {
+    let (written, condition) = planned(planning, condition, row)?;
+    let condition = in_expression(condition, row)?;
+    check_reads_row(&condition, "check constraint")?;
+    check_boolean(&condition, row)?;
+    Ok((written, condition))
 }
 
 /// An expression as it is kept, and as it is planned. What cannot be planned as it was written is kept in the spelling that
@@ -136,7 +149,7 @@ fn sql_name(of: &DataType) -> String {
 ///
 /// # Errors
 /// 42804.
-pub(super) fn check_boolean(condition: &Expr, row: &DFSchema) -> Result<()> {
+fn check_boolean(condition: &Expr, row: &DFSchema) -> Result<()> {
     let of = condition.get_type(row)?;
     if of.is_null() || of == DataType::Boolean {
         return Ok(());

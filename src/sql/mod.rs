@@ -34,6 +34,7 @@ mod dependents;
 mod dialect;
 mod dml;
 mod domains;
+mod drop_types;
 mod enums;
 pub(crate) mod explain;
 mod export;

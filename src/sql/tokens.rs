@@ -1,6 +1,7 @@
 //! Tokens of SQL text, with the operators of vectors, and the splitting of scripts.
 
 use datafusion::sql::sqlparser::dialect::PostgreSqlDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{
     Location, Span, Token, TokenWithSpan, Tokenizer, TokenizerError, Whitespace,
 };
@@ -15,9 +16,14 @@ mod table_queries;
 /// The dialect of all our SQL.
 pub static DIALECT: PostgreSqlDialect = PostgreSqlDialect {};
 
+/// Whether a token is the keyword, not in quotes.
+pub(super) fn is_word(token: &Token, keyword: Keyword) -> bool {
+    matches!(token, Token::Word(word) if quantifiers::is(word, keyword))
+}
+
 /// Tokens of `text`. `<=>` and `<+>` come out as custom operators, which bind as Postgres has them; sqlparser gives
 /// the first the precedence of `=` and does not know the second. What [`quantifiers`],
-/// [`table_queries`] and [`frames`] mend is spelled out.
+/// [`table_queries`], [`frames`] and [`spelling`] mend is spelled out.
 ///
 /// # Errors
 /// 42601 with the position, for an unterminated string or comment or a character that starts no token;

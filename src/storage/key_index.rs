@@ -128,23 +128,6 @@ struct Cached {
 const ROWS_PER_SEARCH: u64 = 4_096;
 /// The fewest searches that an index is made after: many segments are asked once.
 const SEARCHES_MIN: u64 = 4;
-/// That an index is being made; others can be when it is dropped.
-#[derive(Debug)]
-pub struct Indexing(Arc<KeyIndexes>);
-
-impl Indexing {
-    /// Keeps the index.
-    pub fn keep(self, id: SegmentId, columns: u64, keys: SealedKeys) {
-        self.0.keep(id, columns, Arc::new(keys));
-    }
-}
-
-impl Drop for Indexing {
-    fn drop(&mut self) {
-        self.0.cached.lock().is_indexing = false;
-    }
-}
-
 /// Segments whose searches are counted.
 const ASKED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4_095);
 
@@ -256,6 +239,23 @@ impl KeyIndexes {
                 cached.bytes -= keys.bytes();
             }
         }
+    }
+}
+
+/// That an index is being made; others can be when it is dropped.
+#[derive(Debug)]
+pub struct Indexing(Arc<KeyIndexes>);
+
+impl Indexing {
+    /// Keeps the index.
+    pub fn keep(self, id: SegmentId, columns: u64, keys: SealedKeys) {
+        self.0.keep(id, columns, Arc::new(keys));
+    }
+}
+
+impl Drop for Indexing {
+    fn drop(&mut self) {
+        self.0.cached.lock().is_indexing = false;
     }
 }
 

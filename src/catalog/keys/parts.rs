@@ -11,7 +11,7 @@ use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionState;
 use datafusion::physical_expr::PhysicalExpr;
 
-use crate::catalog::typed::in_expression;
+use crate::catalog::typed::compiled;
 use crate::error::{Error, Result};
 use crate::storage::index::IndexPart;
 use crate::storage::schema::{CollectionSchema, FieldId};
@@ -144,8 +144,6 @@ impl Columns {
         let functions = FUNCTIONS.get();
         let functions =
             functions.ok_or_else(|| Error::internal("expressions of keys know no functions"))?;
-        let expr = functions.create_logical_expr(text, &self.row)?;
-        let expr = in_expression(expr, &self.row)?;
-        Ok(functions.create_physical_expr(expr, &self.row)?)
+        Ok(compiled(text, &self.row, functions)?)
     }
 }

@@ -88,7 +88,7 @@ fn place(domain: &Domain, name: &Ident) -> Result<usize> {
 }
 
 /// The columns of a domain.
-pub(super) fn columns_of<'a>(
+fn columns_of<'a>(
     planning: &'a Planning<'_>,
     domain: &'a Domain,
 ) -> impl Iterator<Item = (&'a Arc<Collection>, &'a Column)> {

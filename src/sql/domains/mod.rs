@@ -2,7 +2,6 @@
 
 mod alter;
 mod cast;
-mod drop;
 mod grammar;
 
 use std::sync::Arc;
@@ -13,20 +12,20 @@ use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, ObjectName};
 
 pub(super) use self::cast::with_checks;
 pub(super) use self::grammar::parse;
-use super::constraint::{check_boolean, check_reads_row, planned};
+use super::constraint::condition_over;
 use super::ddl::check_writable;
 use super::default_name::first_free;
+use super::drop_types::{self, Going};
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
 use super::statement::CheckDefinition;
 use crate::catalog::assign::cast_to;
 use crate::catalog::domains::row_of;
-use crate::catalog::typed::in_expression;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::Object;
 use crate::storage::change::Change;
 use crate::storage::domain::{Domain, DomainCheck};
-use crate::storage::schema::TypeId;
+use crate::storage::schema::{Column, TypeId};
 use crate::storage::snapshot::TEMPORARY_SCHEMA;
 
 /// A statement about domains.
@@ -136,7 +135,10 @@ pub(super) fn plan(session: &Session, statement: DomainStatement) -> Result<(Tag
                     names,
                     if_exists,
                     cascade,
-                } => drop::changes(&planning, names, *if_exists, *cascade).await?,
+                } => {
+                    let find = |name: &ObjectName| going(&planning, name);
+                    drop_types::changes(&planning, names, *if_exists, *cascade, find).await?
+                }
             };
             match changes.is_empty() {
                 true => Ok(()),
@@ -183,6 +185,14 @@ async fn create(
     Ok(changes)
 }
 
+/// A domain that is to be dropped.
+fn going(planning: &Planning<'_>, name: &ObjectName) -> Result<Going> {
+    let domain = find(planning, name)?;
+    let is_of = |column: &Column| column.domain == Some(domain.id);
+    let change = Change::DropDomain(domain.id);
+    Ok(Going::new(planning, domain.id, &domain.name, change, is_of))
+}
+
 fn allocate_id(session: &Session) -> u64 {
     session.inner.core.engine.committer.allocate_id()
 }
@@ -209,10 +219,7 @@ fn add_check(
     is_validated: bool,
 ) -> Result<()> {
     let row = DFSchema::try_from(row_of(&domain.base))?;
-    let (written, condition) = planned(planning, &definition.condition, &row)?;
-    let condition = in_expression(condition, &row)?;
-    check_reads_row(&condition, "check constraint")?;
-    check_boolean(&condition, &row)?;
+    let (written, _) = condition_over(planning, &definition.condition, &row)?;
     let is_free = |name: &String| domain.checks.iter().all(|check| check.name != *name);
     let base = &domain.name.name;
     let name = match &definition.name {

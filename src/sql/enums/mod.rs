@@ -1,6 +1,5 @@
 //! CREATE, ALTER and DROP TYPE: types that are lists of labels.
 
-mod drop;
 mod grammar;
 mod rename_value;
 
@@ -11,13 +10,14 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
 pub(super) use self::grammar::parse;
 use super::ddl::check_writable;
+use super::drop_types::{self, Going};
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::Object;
 use crate::storage::change::Change;
 use crate::storage::enum_type::{EnumLabel, EnumType, LABEL_BYTES_MAX};
-use crate::storage::schema::TypeId;
+use crate::storage::schema::{Column, TypeId};
 use crate::storage::snapshot::TEMPORARY_SCHEMA;
 
 /// A statement about types.
@@ -113,7 +113,10 @@ pub(super) fn plan(session: &Session, statement: TypeStatement) -> Result<(Tag, 
                     names,
                     if_exists,
                     cascade,
-                } => drop::changes(&planning, names, *if_exists, *cascade).await?,
+                } => {
+                    let find = |name: &ObjectName| going(&planning, name);
+                    drop_types::changes(&planning, names, *if_exists, *cascade, find).await?
+                }
             };
             match changes.is_empty() {
                 true => Ok(()),
@@ -121,6 +124,14 @@ pub(super) fn plan(session: &Session, statement: TypeStatement) -> Result<(Tag, 
             }
         }
     })
+}
+
+/// A type that is to be dropped.
+fn going(planning: &Planning<'_>, name: &ObjectName) -> Result<Going> {
+    let of = find(planning, name)?;
+    let is_of = |column: &Column| column.column_type.is_of_enum(of.id);
+    let change = Change::DropType(of.id);
+    Ok(Going::new(planning, of.id, &of.name, change, is_of))
 }
 
 fn create(planning: &Planning<'_>, name: &ObjectName, labels: &[String]) -> Result<Vec<Change>> {

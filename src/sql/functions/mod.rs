@@ -70,6 +70,7 @@ pub(crate) use self::reading::{DATE_BY_TEMPLATE, INSTANT_BY_TEMPLATE};
 use self::round::round;
 use self::row::{Overload, RowFunction};
 pub(crate) use self::truncate::DATE_TRUNC;
+pub(super) use self::truncate::cut_interval;
 
 /// The type of intervals.
 pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);

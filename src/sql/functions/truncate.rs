@@ -115,39 +115,44 @@ fn first_of(year: i32) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(year, 1, 1)
 }
 
+/// The interval without what is smaller than a unit; `None` for one that intervals do not have.
+pub(in crate::sql) fn cut_interval(
+    interval: IntervalMonthDayNano,
+    unit: &str,
+) -> Option<IntervalMonthDayNano> {
+    let IntervalMonthDayNano {
+        months,
+        days,
+        nanoseconds,
+    } = interval;
+    let whole = |span: i32| IntervalMonthDayNano::new(months / span * span, 0, 0);
+    let time = |span: i64| IntervalMonthDayNano::new(months, days, nanoseconds / span * span);
+    Some(match unit {
+        "millennium" => whole(12_000),
+        "century" => whole(1200),
+        "decade" => whole(120),
+        "year" => whole(12),
+        "quarter" => whole(3),
+        "month" => whole(1),
+        "day" => IntervalMonthDayNano::new(months, days, 0),
+        "hour" => time(NANOS_PER_HOUR),
+        "minute" => time(NANOS_PER_HOUR / 60),
+        "second" => time(1_000_000_000),
+        "millisecond" => time(1_000_000),
+        "microsecond" => time(1_000),
+        _ => return None,
+    })
+}
+
 fn of_interval(call: &Call<'_>) -> Result<ScalarValue> {
-    let mut interval = call.interval(1).unwrap_or_default();
-    let months = match singular(call.text(0)).as_str() {
-        "millennium" => Some(12_000),
-        "century" => Some(1200),
-        "decade" => Some(120),
-        "year" => Some(12),
-        "quarter" => Some(3),
-        "month" => Some(1),
-        _ => None,
-    };
-    if let Some(months) = months {
-        interval = IntervalMonthDayNano::new(interval.months / months * months, 0, 0);
-        return Ok(ScalarValue::IntervalMonthDayNano(Some(interval)));
+    let unit = singular(call.text(0));
+    if unit == "week" {
+        let message = "unit \"week\" not supported for type interval";
+        let detail = "Months usually have fractional weeks.";
+        return Err(Error::unsupported(message).with_detail(detail).into());
     }
-    let nanos = match singular(call.text(0)).as_str() {
-        "day" => NANOS_PER_HOUR * 24,
-        "hour" => NANOS_PER_HOUR,
-        "minute" => NANOS_PER_HOUR / 60,
-        "second" => 1_000_000_000,
-        "millisecond" => 1_000_000,
-        "microsecond" => 1_000,
-        "week" => {
-            let message = "unit \"week\" not supported for type interval";
-            let detail = "Months usually have fractional weeks.";
-            return Err(Error::unsupported(message).with_detail(detail).into());
-        }
-        _ => return Err(unknown(call.text(0), "interval").into()),
-    };
-    let nanoseconds = match nanos {
-        nanos if nanos == NANOS_PER_HOUR * 24 => 0,
-        nanos => interval.nanoseconds / nanos * nanos,
-    };
-    interval.nanoseconds = nanoseconds;
-    Ok(ScalarValue::IntervalMonthDayNano(Some(interval)))
+    match cut_interval(call.interval(1).unwrap_or_default(), &unit) {
+        Some(cut) => Ok(ScalarValue::IntervalMonthDayNano(Some(cut))),
+        None => Err(unknown(call.text(0), "interval").into()),
+    }
 }

@@ -13,7 +13,7 @@ use super::build::{call, cast};
 use super::constant::constant_text;
 use crate::catalog::zone::Zone;
 use crate::sql::format::read_texts;
-use crate::sql::functions::OVERLAPS;
+use crate::sql::functions::{OVERLAPS, cut_interval};
 
 /// An interval that DataFusion reads otherwise than PostgreSQL, as a cast of its text; within a window's frame it must stay.
 pub(super) fn interval_of_text(interval: &ast::Interval) -> Option<Expr> {
@@ -69,7 +69,11 @@ fn interval_of_fields(interval: &ast::Interval, text: &str) -> Option<Expr> {
     let Some(read) = read_interval(&spelled) else {
         return Some(cast(interval.value.as_ref().clone(), "interval"));
     };
-    let kept = cut_to(read, smallest)?;
+    let kept = match smallest.as_str() {
+        "second" => read,
+        "year" | "month" | "day" | "hour" | "minute" => cut_interval(read, smallest)?,
+        _ => return None,
+    };
     let micros = kept.nanoseconds / 1000;
     let kept = format!(
         "{} months {} days {micros} microseconds",
@@ -77,26 +81,6 @@ fn interval_of_fields(interval: &ast::Interval, text: &str) -> Option<Expr> {
     );
     let kept = Expr::value(ast::Value::SingleQuotedString(kept));
     Some(cast(kept, "interval"))
-}
-
-/// The interval without what is smaller than a field.
-fn cut_to(interval: IntervalMonthDayNano, smallest: &str) -> Option<IntervalMonthDayNano> {
-    const SECOND: i64 = 1_000_000_000;
-    let IntervalMonthDayNano {
-        months,
-        days,
-        nanoseconds,
-    } = interval;
-    let time = |unit: i64| IntervalMonthDayNano::new(months, days, nanoseconds / unit * unit);
-    Some(match smallest {
-        "year" => IntervalMonthDayNano::new(months / 12 * 12, 0, 0),
-        "month" => IntervalMonthDayNano::new(months, 0, 0),
-        "day" => IntervalMonthDayNano::new(months, days, 0),
-        "hour" => time(3600 * SECOND),
-        "minute" => time(60 * SECOND),
-        "second" => interval,
-        _ => return None,
-    })
 }
 
 /// `timezone(zone, time)`

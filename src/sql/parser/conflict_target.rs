@@ -7,7 +7,7 @@
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::super::tokens::is_blank;
+use super::super::tokens::{is_blank, is_word};
 
 /// What the name of an expression begins with.
 pub(in crate::sql) const EXPRESSION: &str = "expression ";
@@ -52,10 +52,6 @@ pub(super) fn mend_tokens(tokens: &mut Vec<TokenWithSpan>) {
 
 fn name(kind: &str, text: &str) -> Token {
     Token::make_word(&format!("{kind}{text}"), Some('"'))
-}
-
-fn is_word(token: &Token, keyword: Keyword) -> bool {
-    matches!(token, Token::Word(word) if word.keyword == keyword && word.quote_style.is_none())
 }
 
 /// Where the next list of names behind ON CONFLICT begins.

@@ -8,7 +8,7 @@
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
 
-use super::is_blank;
+use super::{is_blank, is_word};
 
 /// The tokens with these spelled out.
 pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
@@ -52,10 +52,6 @@ pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         mended.push(token);
     }
     mended
-}
-
-fn is_word(token: &Token, keyword: Keyword) -> bool {
-    matches!(token, Token::Word(word) if word.keyword == keyword && word.quote_style.is_none())
 }
 
 /// Writes the interval that the tokens end with, which is a cast, with the type before it.

@@ -22,6 +22,33 @@ impl Counter {
     }
 }
 
+/// How many of something there are now.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// One more, as long as the guard is held.
+    pub fn enter(&self) -> Entered<'_> {
+        self.0.fetch_add(1, Relaxed);
+        Entered(self)
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// One of those that a [`Gauge`] counts.
+#[derive(Debug)]
+pub struct Entered<'a>(&'a Gauge);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// How often values fell into each of some ranges.
 #[derive(Debug)]
 pub struct Histogram {
@@ -103,6 +130,8 @@ pub struct Metrics {
     pub rows_scanned: Counter,
     /// Bytes that scans read from segments.
     pub bytes_scanned: Counter,
+    /// Workers of vector searches.
+    pub search_workers: Gauge,
     /// Ended compactions by kind and state.
     compactions: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
@@ -117,6 +146,7 @@ impl Default for Metrics {
             segments_pruned: Counter::default(),
             rows_scanned: Counter::default(),
             bytes_scanned: Counter::default(),
+            search_workers: Gauge::default(),
             compactions: Mutex::default(),
         }
     }

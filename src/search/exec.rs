@@ -115,10 +115,20 @@ impl VectorTopKExec {
     /// # Errors
     /// XX000 for a filter that reads no stored column.
     pub fn try_new(source: Arc<ScanSource>, search: Search, prune: bool) -> Result<Self> {
+        let properties = Arc::new(compute_properties(&search));
+        Self::with_properties(source, search, prune, properties)
+    }
+
+    fn with_properties(
+        source: Arc<ScanSource>,
+        search: Search,
+        prune: bool,
+        properties: Arc<PlanProperties>,
+    ) -> Result<Self> {
         let metrics = ExecutionPlanMetricsSet::new();
         let candidates = find_candidates(&source, &search, prune, &metrics)?;
         Ok(Self {
-            properties: Arc::new(compute_properties(&search)),
+            properties,
             candidates: Arc::new(candidates),
             search: Arc::new(search),
             source,
@@ -137,12 +147,12 @@ impl VectorTopKExec {
         &self.search
     }
 
-    /// The same operator for another search or another version: nothing is planned again but the pruning.
+    /// The same operator for another version, or a search with other values: nothing is planned again but the pruning.
     ///
     /// # Errors
     /// Those of [`VectorTopKExec::try_new`].
     pub fn with_search(&self, source: Arc<ScanSource>, search: Search) -> Result<Self> {
-        Self::try_new(source, search, self.prune)
+        Self::with_properties(source, search, self.prune, Arc::clone(&self.properties))
     }
 
     fn run(&self) -> Result<Run> {

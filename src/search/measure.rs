@@ -139,7 +139,11 @@ impl Worker {
         row_groups.sort_by_cached_key(|row_group| {
             run.least(unit, &opened.reader.row_group_range(row_group.index))
         });
-        let find = |row_group| Task::Find(Arc::clone(&opened), row_group);
+        let find = |row_group: RowGroup| {
+            let rows = opened.reader.row_group_range(row_group.index);
+            let bytes = run.find_bytes(rows.len() as u64, row_group.is_certain);
+            (Task::Find(Arc::clone(&opened), row_group), bytes)
+        };
         run.pool.add(row_groups.into_iter().map(find));
         Ok(())
     }
@@ -162,14 +166,14 @@ impl Worker {
         let rows_max = TASK_BYTES / vector_bytes.max(1);
         let rows_max = rows_max * TASK_QUERIES / run.targets.len().max(TASK_QUERIES);
         let pieces = run.pieces(opened.unit, found.ranges);
-        let mut shares = shares(pieces, rows_max.max(1)).into_iter();
-        // The nearest are measured here and now.
-        let first = shares.next();
-        let measure = |share| Task::Measure(Arc::clone(&opened), share);
-        if shares.len() > 0 {
-            run.pool.add(shares.map(measure));
-        }
-        first.map_or(Ok(()), |share| self.measure_all(&opened, &share))
+        let measure = |share: Vec<Piece>| {
+            let rows: usize = share.iter().map(Piece::len).sum();
+            let bytes = run.measure_bytes(rows as u64);
+            (Task::Measure(Arc::clone(&opened), share), bytes)
+        };
+        let shares = shares(pieces, rows_max.max(1));
+        run.pool.add(shares.into_iter().map(measure));
+        Ok(())
     }
 
     fn measure_all(&mut self, opened: &Opened, pieces: &[Piece]) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::{AsArray, Float64Array, RecordBatch};
@@ -19,13 +20,16 @@ use super::cells::SegmentCells;
 use super::exec::Search;
 use super::measure::Worker;
 use super::metrics::SearchMetrics;
-use super::pool::{Piece, Pool, Unit};
+use super::pool::{Piece, Pool, Task, Unit, Weighed};
 use super::target::Target;
 use crate::catalog::expressions::constant;
 use crate::catalog::scan::{Candidates, ScanSource};
+use crate::metrics::Gauge;
 
-/// Bytes of vectors below which another worker is not worth its start.
+/// Bytes of vectors that have to wait so that another worker is worth its start.
 const WORKER_BYTES_MIN: u64 = 1 << 20;
+/// Bytes of vectors that are compared while a filter is evaluated for one row, about.
+const FILTER_BYTES: u64 = 64;
 /// How long a worker computes before others on its thread get their turn.
 const TURN: Duration = Duration::from_micros(200);
 
@@ -88,18 +92,44 @@ impl Run {
         let targets: Vec<Target> = queries.into_iter().map(target).collect();
         let mut nearest: Vec<u32> = (0..units.len() as u32).collect();
         nearest.sort_by_cached_key(|unit| targets.iter().map(|t| t.least(*unit, None)).min());
-        Ok(Self {
+        let mut run = Self {
             targets,
             element,
             accepts_null,
-            pool: Pool::new(nearest),
+            pool: Pool::new([]),
             search,
             source,
             candidates,
             units,
             cells,
             metrics,
-        })
+        };
+        run.pool = Pool::new(nearest.into_iter().map(|unit| run.opening(unit)));
+        Ok(run)
+    }
+
+    /// The task of a segment that is searched.
+    fn opening(&self, unit: u32) -> Weighed {
+        let rows = match &self.units[unit as usize] {
+            Unit::Growing(segment) => segment.live_rows(),
+            Unit::Sealed(segment) => segment.live_rows(),
+        };
+        let bytes = self.find_bytes(rows, self.search.filter.is_none());
+        (Task::Open(unit), bytes)
+    }
+
+    /// The work of finding candidates among so many rows: of measuring them where all are candidates.
+    pub fn find_bytes(&self, rows: u64, is_certain: bool) -> u64 {
+        match is_certain {
+            true => self.measure_bytes(rows),
+            false => rows.saturating_mul(FILTER_BYTES),
+        }
+    }
+
+    /// The work of comparing so many rows with all queries.
+    pub fn measure_bytes(&self, rows: u64) -> u64 {
+        let of_row: usize = self.vectors().map(size_of_val).sum();
+        rows.saturating_mul(of_row as u64)
     }
 
     /// Whether no row of a segment, or of a cell of it, can be among the winners of any query any more.
@@ -170,23 +200,28 @@ impl Run {
     /// # Errors
     /// Whatever goes wrong while rows are found and measured.
     pub async fn winners(self: &Arc<Self>, context: &TaskContext) -> Result<Vec<Vec<Entry>>> {
+        let workers_max = context.session_config().target_partitions();
         let consumer = MemoryConsumer::new("vector search");
         let reservation = consumer.register(context.memory_pool());
-        let workers = self.workers(context.session_config().target_partitions());
-        let found = match workers {
-            1 => vec![Arc::clone(self).work(reservation).await?],
-            _ => {
-                let spawned = (0..workers).map(|_| {
-                    let work = Arc::clone(self).work(reservation.new_empty());
-                    async {
-                        let joined = SpawnedTask::spawn(work).join_unwind().await;
-                        joined.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?
-                    }
-                });
-                try_join_all(spawned).await?
-            }
+        let mut helpers = Vec::new();
+        let first = {
+            let help_if_worth = || {
+                let useful = self.pool.waiting_bytes() / WORKER_BYTES_MIN;
+                // With others at work the processors are busy, and another worker only divides what is read in a row.
+                let is_idle = || self.busy().get() < workers_max as u64;
+                let is_wanted = helpers.len() + 1 < workers_max && helpers.len() < useful as usize;
+                if is_wanted && is_idle() {
+                    helpers.push(Helper::start(self, reservation.new_empty()));
+                }
+            };
+            self.work(reservation.new_empty(), help_if_worth).await?
         };
-        let mut found: Vec<_> = found.into_iter().map(Vec::into_iter).collect();
+        // Nothing is left to do. Helpers that have not even begun are not waited for.
+        let begun = helpers.into_iter().filter(Helper::has_begun);
+        let mut found = vec![first.into_iter()];
+        for of_helper in try_join_all(begun.map(Helper::best)).await? {
+            found.push(of_helper.into_iter());
+        }
         let of_target = |target: &Target| {
             let best = found.iter_mut().filter_map(Iterator::next).collect();
             Best::merge(best, &target.bound)
@@ -194,24 +229,27 @@ impl Run {
         self.targets.iter().map(of_target).collect()
     }
 
-    fn workers(&self, workers_max: usize) -> usize {
-        let rows = |unit: &Unit| match unit {
-            Unit::Growing(segment) => segment.live_rows(),
-            Unit::Sealed(segment) => segment.live_rows(),
-        };
-        let rows: u64 = self.units.iter().map(rows).sum();
-        let vector_bytes: usize = self.vectors().map(size_of_val).sum();
-        let useful = rows * vector_bytes as u64 / WORKER_BYTES_MIN;
-        (useful as usize).clamp(1, workers_max.max(1))
+    /// The workers of all searches.
+    fn busy(&self) -> &Gauge {
+        &self.source.engine.metrics().search_workers
     }
 
-    /// The best of each query that one worker met.
-    async fn work(self: Arc<Self>, reservation: MemoryReservation) -> Result<Vec<Best>> {
-        let mut worker = Worker::new(Arc::clone(&self), &reservation);
+    /// The best of each query that one worker met; calls `before` before it does a task.
+    async fn work(
+        self: &Arc<Self>,
+        reservation: MemoryReservation,
+        mut before: impl FnMut(),
+    ) -> Result<Vec<Best>> {
+        let _busy = self.busy().enter();
+        let mut worker = Worker::new(Arc::clone(self), &reservation);
         let mut begun = Instant::now();
-        while let Some(task) = self.pool.next().await {
-            worker.perform(task)?;
-            self.pool.done();
+        while let Some((task, taken)) = self.pool.next().await {
+            before();
+            if let Err(error) = worker.perform(task) {
+                self.pool.clear();
+                return Err(error);
+            }
+            drop(taken);
             // A search is cancelled here, and others get their turn. One of a few rows has ended before.
             if begun.elapsed() >= TURN {
                 tokio::task::yield_now().await;
@@ -219,6 +257,33 @@ impl Run {
             }
         }
         Ok(worker.best)
+    }
+}
+
+/// A worker beside the first one, which ends when it is dropped.
+struct Helper {
+    task: SpawnedTask<Result<Vec<Best>>>,
+    /// Whether it has taken a task.
+    has_begun: Arc<AtomicBool>,
+}
+
+impl Helper {
+    fn start(run: &Arc<Run>, reservation: MemoryReservation) -> Self {
+        let has_begun = Arc::<AtomicBool>::default();
+        let (run, begins) = (Arc::clone(run), Arc::clone(&has_begun));
+        // Told before the task is done, and so before the pool says that nothing is left.
+        let tell = move || begins.store(true, Ordering::Relaxed);
+        let task = SpawnedTask::spawn(async move { run.work(reservation, tell).await });
+        Self { task, has_begun }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.has_begun.load(Ordering::Relaxed)
+    }
+
+    async fn best(self) -> Result<Vec<Best>> {
+        let joined = self.task.join_unwind().await;
+        joined.map_err(|e| DataFusionError::ExecutionJoin(Box::new(e)))?
     }
 }
 

@@ -185,6 +185,7 @@ async fn metrics_count_what_clients_do() {
     assert!(value("shelfmark_segments") >= 1.0);
     assert!(value("shelfmark_segments_scanned_total") >= 1.0);
     assert!(value("shelfmark_segments_pruned_total") >= 1.0);
+    assert_eq!(value("shelfmark_search_workers"), 0.0);
     assert!(value("shelfmark_sent_rows_total") >= 1.0);
     assert!(value("shelfmark_sent_bytes_total") > 100.0);
     assert!(value("shelfmark_received_bytes_total") > 100.0);

@@ -62,6 +62,9 @@ impl EngineCollector {
         page.counter("segments_pruned", help, None, pruned)?;
         let rows = metrics.rows_scanned.get();
         page.counter("scanned_rows", "Rows that scans decoded", None, rows)?;
+        let workers = metrics.search_workers.get();
+        let help = "Workers that search vectors now";
+        page.gauge("search_workers", help, None, workers)?;
         let read = metrics.bytes_scanned.get();
         page.counter(
             "scanned",

@@ -10,7 +10,7 @@
 //! (`current_setting()`) keeps a plan down, and so does whatever else looks at the session or the catalogs; the time of
 //! `now()` is one more parameter, and `nextval()` is told of the session at each execution. Operators run in one
 //! partition: right for the few rows that most prepared statements look at. What looks at more is planned for all cores
-//! each time, because planning is nothing beside reading. Statements that change rows are kept as queries are: one that
+//! each time, because planning is nothing beside reading; searches find workers for what they have to read themselves. Statements that change rows are kept as queries are: one that
 //! loses against a concurrent commit gives its operators the newer version.
 //!
 //! A plan is made again when definitions, roles or grants are others, or a setting of the session. Privileges are checked
@@ -381,11 +381,7 @@ impl Optimized {
         }
         let template = match self.has_open_limit {
             true => None,
-            false => {
-                let config = state.config().clone().with_target_partitions(1);
-                let planner = Planner::new(Arc::clone(state), config);
-                Template::new(planner, self.plan.clone(), self.fields.clone()).await
-            }
+            false => Template::new(Arc::clone(state), self.plan.clone(), self.fields.clone()).await,
         };
         *self.operators.lock() = match template {
             Some(template) => Operators::Some(Arc::new(template)),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::execution::TaskContext;
+use datafusion::execution::context::SessionState;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
@@ -50,7 +51,10 @@ const BY_STATISTICS: [&str; 2] = ["aggregate_statistics", COVERED_FILTERS];
 
 /// The operators of a statement.
 pub(super) struct Template {
+    /// For one partition.
     planner: Planner,
+    /// For as many workers in an operator as the session has partitions.
+    running: Planner,
     context: Arc<TaskContext>,
     optimized: LogicalPlan,
     fields: Vec<arrow::datatypes::FieldRef>,
@@ -103,15 +107,19 @@ impl Drop for Ready {
 impl Template {
     /// The template of an optimised plan; `None` when its operators cannot be executed again.
     pub async fn new(
-        planner: Planner,
+        state: Arc<SessionState>,
         optimized: LogicalPlan,
         fields: Vec<arrow::datatypes::FieldRef>,
     ) -> Option<Self> {
+        let config = state.config().clone();
+        let one_partition = config.clone().with_target_partitions(1);
+        let planner = Planner::new(Arc::clone(&state), one_partition);
         let rules = planner_rules(&planner);
-        let planner = planner.with_rules(rules);
+        let running = Planner::new(state, config);
         let template = Self {
-            context: planner.task_context(),
-            planner,
+            planner: planner.with_rules(rules),
+            context: running.task_context(),
+            running,
             optimized,
             fields,
             idle: Mutex::default(),
@@ -159,7 +167,7 @@ impl Template {
             _read: execution.snapshot,
             plan,
             context: match execution.transaction {
-                Some(transaction) => self.planner.task_context_in(transaction),
+                Some(transaction) => self.running.task_context_in(transaction),
                 None => Arc::clone(&self.context),
             },
         })

@@ -468,12 +468,16 @@ fn prepared(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("prepared");
     for (name, text, values) in statements {
         let literal = with_literals(text, &values);
-        group.bench_function(format!("{name}, as text"), |b| {
-            b.to_async(&runtime).iter(|| async {
-                let outcome = session.run(&literal).await.unwrap();
-                black_box(collect(outcome.stream).await.unwrap())
+        // A text with a comment is planned each time.
+        let anew = format!("/* anew */ {literal}");
+        for (way, text) in [("as text", &literal), ("planned anew", &anew)] {
+            group.bench_function(format!("{name}, {way}"), |b| {
+                b.to_async(&runtime).iter(|| async {
+                    let outcome = session.run(text).await.unwrap();
+                    black_box(collect(outcome.stream).await.unwrap())
+                });
             });
-        });
+        }
         let statement = runtime.block_on(session.prepare(text, &[])).unwrap();
         group.bench_function(format!("{name}, prepared"), |b| {
             b.to_async(&runtime).iter(|| async {

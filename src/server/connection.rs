@@ -23,7 +23,7 @@ use super::running::{CHUNKS_MAX, End, Ended, Event, copy_formats, start_text};
 use super::transport::{Gone, Received, Transport};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::sql::backends::{Backend, Entry, State};
-use crate::sql::{CopyInput, CopyShape, Session, TransactionStatus, split};
+use crate::sql::{CopyInput, CopyShape, Repeated, Session, TransactionStatus, split};
 
 /// A connection whose client has logged in.
 pub struct Connection {
@@ -219,6 +219,9 @@ impl Connection {
     async fn query(&mut self, text: &str) -> Result<(), Gone> {
         self.unnamed = None;
         self.portals.remove("");
+        if let Some(repeated) = self.session.recall(text) {
+            return self.query_again(text, repeated).await;
+        }
         let pieces = split(text);
         let pieces: Vec<_> = pieces.complete.into_iter().chain(pieces.rest).collect();
         if pieces.is_empty() {
@@ -231,21 +234,50 @@ impl Connection {
             }
             self.active(&piece.text);
             let (session, statement) = (self.session.clone(), piece.text);
-            let mut end = self
-                .run(|events| start_text(session, statement, events))
+            let end = self
+                .run(|events| start_text(session, statement, None, events))
                 .await?;
-            if end.is_ok() && at == last {
-                end = self.end_implicit().await.and(end);
-            }
-            if let Err(e) = self.complete(end)? {
-                self.fail(&e, text, piece.offset)?;
-                if let Err(e) = self.end_implicit().await {
-                    self.fail(&e, "", 0)?;
-                }
+            let goes_on = self.answered(end, text, piece.offset, at == last).await?;
+            if !goes_on {
                 break;
             }
         }
         self.ready().await
+    }
+
+    /// A single statement that the session recalls.
+    async fn query_again(&mut self, text: &str, repeated: Repeated) -> Result<(), Gone> {
+        self.active(text.trim_end().trim_end_matches(';'));
+        let (session, statement) = (self.session.clone(), text.to_string());
+        let is_quick = repeated.prepared.is_quick(&session);
+        let start = |events| start_text(session, statement, Some(repeated), events);
+        let end = match is_quick {
+            true => self.run_here(start).await?,
+            false => self.run(start).await?,
+        };
+        self.answered(end, text, 0, true).await?;
+        self.ready().await
+    }
+
+    /// The end of a statement that stands at byte `offset` of a query's text; gives whether the next one may begin.
+    async fn answered(
+        &mut self,
+        mut end: Result<End>,
+        text: &str,
+        offset: usize,
+        is_last: bool,
+    ) -> Result<bool, Gone> {
+        if end.is_ok() && is_last {
+            end = self.end_implicit().await.and(end);
+        }
+        let Err(e) = self.complete(end)? else {
+            return Ok(true);
+        };
+        self.fail(&e, text, offset)?;
+        if let Err(e) = self.end_implicit().await {
+            self.fail(&e, "", 0)?;
+        }
+        Ok(false)
     }
 
     /// Commits an implicit transaction, if there is one, on the runtime of queries; rolls it back when a statement of

@@ -21,11 +21,12 @@ use super::kept::{Basis, Kept};
 use super::named::Execute;
 use super::output_names::OutputNames;
 use super::parameters::{Types, bind, coerce, no_parameter};
+use super::repeated::Repeated;
 use super::session::{Outcome, Planning, Session, Tag};
 use super::statement::Statement;
 use super::versions::parameters as versions;
 use super::{CopyInput, copy, parser};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 
 /// A statement of which everything is known but the values of its parameters.
 ///
@@ -173,20 +174,46 @@ impl Session {
     /// # Errors
     /// Whatever is wrong with the statement, with its SQLSTATE; 42P02 when it has a parameter.
     pub async fn run(&self, text: &str) -> Result<Outcome> {
+        self.run_again(text, self.recall(text)).await
+    }
+
+    /// [`Session::run`] of a text that [`Session::recall`] said this of.
+    ///
+    /// # Errors
+    /// Those of [`Session::run`].
+    pub async fn run_again(&self, text: &str, recalled: Option<Repeated>) -> Result<Outcome> {
         let started = async {
-            let planned = self.admitted(text).await?;
-            match planned.types.first_mentioned() {
-                Some(first) => Err(no_parameter(&format!("${}", first + 1))),
-                None => {
-                    let outcome = self.start(planned.tag, planned.plan, planned.state).await?;
-                    Ok(Outcome {
-                        schema: planned.names.apply(&outcome.schema),
-                        ..outcome
-                    })
+            let repeated = match recalled {
+                Some(repeated) => Some(repeated),
+                None => self.learn(text).await,
+            };
+            let outcome = match repeated {
+                Some(Repeated { prepared, values }) => {
+                    self.execute_admitted(&prepared, values).await
                 }
+                None => return self.run_anew(text).await,
+            };
+            match outcome {
+                // Definitions have changed since the plan was found to be of today.
+                Err(e) if e.sqlstate() == sqlstate::FEATURE_NOT_SUPPORTED => {
+                    self.run_anew(text).await
+                }
+                outcome => outcome,
             }
         };
         started.await.inspect_err(|_| self.statement_failed())
+    }
+
+    async fn run_anew(&self, text: &str) -> Result<Outcome> {
+        let planned = self.admitted(text).await?;
+        if let Some(first) = planned.types.first_mentioned() {
+            return Err(no_parameter(&format!("${}", first + 1)));
+        }
+        let outcome = self.start(planned.tag, planned.plan, planned.state).await?;
+        Ok(Outcome {
+            schema: planned.names.apply(&outcome.schema),
+            ..outcome
+        })
     }
 
     /// Parses and plans one statement and infers the types of its parameters, without acting. `types` says what the
@@ -294,7 +321,7 @@ impl Session {
         Ok((planned, plan))
     }
 
-    fn parse(&self, text: &str) -> Result<Statement> {
+    pub(super) fn parse(&self, text: &str) -> Result<Statement> {
         let limits = Limits::of(&self.inner.core.engine.settings);
         parser::parse_within(text, &limits)
     }

@@ -28,6 +28,7 @@ use super::live::LiveSessions;
 use super::named::NamedStatements;
 use super::notice::{Notice, Notices};
 use super::parameters::Types;
+use super::repeated::Patterns;
 use super::statement::{Explain, Statement};
 use super::texts::Texts;
 use super::transaction::Block;
@@ -138,6 +139,8 @@ pub(super) struct Inner {
     pub(super) variables: Mutex<Variables>,
     /// How often one of them was changed.
     pub(super) variable_changes: AtomicU64,
+    /// The same of those that plans may depend on.
+    pub(super) plan_changes: AtomicU64,
     /// The state that kept plans share, as long as the configuration is the same.
     pub(super) shared_state: Mutex<Option<Arc<SessionState>>>,
     /// What every statement follows of them.
@@ -148,6 +151,7 @@ pub(super) struct Inner {
     pub(super) cursors: Cursors,
     pub(super) statements: NamedStatements,
     pub(super) texts: Texts,
+    pub(super) patterns: Patterns,
     notices: Notices,
     copy_progress: Arc<copy::CopyProgress>,
     live: Arc<LiveSessions>,
@@ -195,6 +199,7 @@ impl Session {
                 transaction,
                 variables: Mutex::default(),
                 variable_changes: AtomicU64::new(0),
+                plan_changes: AtomicU64::new(0),
                 shared_state: Mutex::default(),
                 followed: Mutex::default(),
                 reported: Mutex::default(),
@@ -202,6 +207,7 @@ impl Session {
                 cursors: Cursors::default(),
                 statements: NamedStatements::default(),
                 texts: Texts::default(),
+                patterns: Patterns::default(),
                 notices: Notices::default(),
                 copy_progress,
                 live: Arc::new(LiveSessions::new(Weak::clone(session))),

@@ -112,6 +112,12 @@ fn holds_zero(text: &str) -> bool {
     false
 }
 
+/// Tokens of `text` as they stand, operators of vectors among them; `None` where there is an error.
+pub(super) fn plain_tokens(text: &str) -> Option<Vec<Token>> {
+    let tokens = mend_operators(raw_tokens(text).ok()?);
+    Some(tokens.into_iter().map(|token| token.token).collect())
+}
+
 fn raw_tokens(text: &str) -> Result<Vec<TokenWithSpan>, TokenizerError> {
     Tokenizer::new(&DIALECT, text).tokenize_with_location()
 }

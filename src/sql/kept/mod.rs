@@ -67,7 +67,7 @@ const LIMIT_RULES: [&str; 2] = ["push_down_limit", "vector_top_k"];
 pub(super) struct Basis {
     /// Kept, so that the session cannot change it in place.
     options: Arc<ConfigOptions>,
-    /// Counts changes of the session's variables.
+    /// Counts changes of the session's variables that plans may depend on.
     variables: u64,
     /// `None` in a block that changes definitions itself: nobody else knows that version.
     definitions: Option<Version>,
@@ -151,7 +151,7 @@ impl Session {
         let options = Arc::clone(self.inner.context.state_ref().read().config().options());
         Basis {
             options,
-            variables: self.inner.variable_changes.load(Ordering::Relaxed),
+            variables: self.inner.plan_changes.load(Ordering::Relaxed),
             definitions: self.snapshot().definitions(),
         }
     }

@@ -17,6 +17,9 @@ impl Session {
     /// Tells DataFusion's configuration of the value of a variable; `None` is its default.
     pub(super) fn apply(&self, name: &str, value: Option<&str>) {
         self.inner.variable_changes.fetch_add(1, Ordering::Relaxed);
+        if may_change_plans(name) {
+            self.inner.plan_changes.fetch_add(1, Ordering::Relaxed);
+        }
         let state = self.inner.context.state_ref();
         let set = |options: &mut dyn FnMut(&mut ConfigOptions)| {
             options(state.write().config_mut().options_mut());
@@ -70,6 +73,15 @@ impl Session {
         });
         search_path::join(names)
     }
+}
+
+/// Whether a plan that was made before a variable changed may not be of use any more. Clients set those that tune an
+/// approximate index or PostgreSQL's planner, and time limits, before single queries.
+fn may_change_plans(name: &str) -> bool {
+    let tunes = ["hnsw.", "ivfflat.", "enable_"];
+    let is_limit = name.ends_with("_timeout");
+    let of_client = ["application_name", "client_min_messages"];
+    !(is_limit || of_client.contains(&name) || tunes.iter().any(|prefix| name.starts_with(prefix)))
 }
 
 /// DataFusion's words for on and off.

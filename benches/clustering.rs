@@ -225,7 +225,7 @@ fn hilbert(criterion: &mut Criterion) {
         );
         let insert = format!(
             "INSERT INTO {table} SELECT value * 7919 % 1000, value * 104729 / 1009 % 1000, value \
-             FROM generate_series(1, {rows}) AS g(value)"
+             FROM generate_series(1::bigint, {rows}) AS g(value)"
         );
         let compact = match key {
             "" => format!("COMPACT {table} WITH (WAIT)"),

@@ -122,7 +122,7 @@ async fn fill(session: &Session, options: &Options) -> Result<()> {
     let vector = vec!["random()"; dimensions].join(", ");
     let insert = format!(
         "INSERT INTO item SELECT value, value * 7919 % 1000, CAST(ARRAY[{vector}] AS VECTOR({dimensions})) \
-         FROM generate_series(1, {}) AS g(value)",
+         FROM generate_series(1::bigint, {}) AS g(value)",
         options.rows
     );
     execute(session, &insert).await?;

@@ -65,8 +65,8 @@ use crate::sql::type_names::SessionTypes;
 use crate::sql::vector_search::VectorSearchPlanner;
 use crate::sql::{
     ClockRule, CopyPlanner, FileAccess, GroupingKeysRule, IntervalFrameRule, IntervalOrderRule,
-    IntervalTotal, LazyRule, MultisetRule, NamedResultRule, RecursiveTermsRule, Session,
-    TextInputRule, TextOutputRule, ValuesPlanner, output_text, plan_view,
+    IntervalTotal, LazyRule, MultisetRule, NamedResultRule, NumberPlanner, RecursiveTermsRule,
+    Session, TextInputRule, TextOutputRule, ValuesPlanner, output_text, plan_view,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -292,6 +292,7 @@ impl Database {
         planners.insert(0, Arc::new(LiteralPlanner));
         planners.insert(0, Arc::new(JsonPlanner));
         planners.insert(0, Arc::new(IntervalPlanner::new()));
+        planners.insert(0, Arc::new(NumberPlanner));
         let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
         analyzer.rules.insert(0, Arc::new(DecimalLiteralRule));
         analyzer.rules.insert(0, Arc::new(IntervalFrameRule));

@@ -25,6 +25,7 @@ use datafusion::physical_expr_common::datum::apply;
 use super::assign::cast_to;
 use super::expressions::rewrite_expressions;
 use super::zone::Zone;
+use crate::error::{Error, sqlstate};
 use crate::storage::schema::ColumnType;
 
 /// The functions of `/` and `%`, which fail by a zero.
@@ -151,7 +152,7 @@ impl Checked {
     }
 
     fn compute(self, left: &dyn Datum, right: &dyn Datum) -> Result<ArrayRef, ArrowError> {
-        match self {
+        let computed = match self {
             Self::Add => add(left, right),
             Self::Subtract => sub(left, right),
             Self::Multiply => mul(left, right),
@@ -160,8 +161,24 @@ impl Checked {
             }
             Self::Divide => div(left, right),
             Self::Remainder => rem(left, right),
-        }
+        };
+        computed.map_err(|error| match error {
+            ArrowError::ArithmeticOverflow(_) => out_of_range(left.get().0.data_type()),
+            other => other,
+        })
     }
+}
+
+/// 22003 for a whole number that its type does not hold.
+fn out_of_range(data_type: &DataType) -> ArrowError {
+    let name = match data_type {
+        DataType::Int16 => "smallint",
+        DataType::Int32 => "integer",
+        _ => "bigint",
+    };
+    let message = format!("{name} out of range");
+    let error = Error::invalid(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message);
+    ArrowError::ExternalError(Box::new(error))
 }
 
 fn is_double(data_type: &DataType) -> bool {

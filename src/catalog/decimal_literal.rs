@@ -1,22 +1,28 @@
-//! Numbers with a point beside NUMERIC: `price = 16.01` compares exactly.
+//! Numbers with a point beside NUMERIC: `price = 16.01` compares exactly. Among doubles NUMERICs are doubles.
 //!
 //! DataFusion reads 16.01 as a double, and compares it with a decimal as DECIMAL(30, 15), in which the double is
 //! 16.010000000000001563: no price is equal to it. The literal becomes the decimal that its author wrote.
+//!
+//! Of a double and a decimal among the results of CASE, or in a list, it makes a decimal, which has neither NaN nor the range
+//! of doubles: PostgreSQL makes a double. An average of decimals has at least 16 digits behind the point, as there.
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Decimal128Type, DecimalType};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{Between, InList};
-use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator};
+use datafusion::logical_expr::expr::{AggregateFunction, Between, InList, ScalarFunction};
+use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
 use super::expressions::rewrite_expressions;
 
 /// The most digits of a decimal.
 const DIGITS_MAX: usize = 38;
+/// The digits behind the point that decimals have whose average is taken; that has four more of them.
+const AVERAGED_SCALE: i8 = 12;
 
-/// Makes decimals of the literals that are compared with decimals. It must run before types are coerced.
+/// Makes decimals of the literals that are compared with decimals, doubles of decimals among doubles, and longer decimals of
+/// those whose average is taken. It must run before types are coerced.
 #[derive(Debug, Default)]
 pub struct DecimalLiteralRule;
 
@@ -31,10 +37,18 @@ impl AnalyzerRule for DecimalLiteralRule {
 }
 
 fn concerns(expr: &Expr) -> bool {
-    matches!(
-        expr,
-        Expr::BinaryExpr(_) | Expr::Between(_) | Expr::InList(_)
-    )
+    match expr {
+        Expr::BinaryExpr(_) | Expr::Between(_) | Expr::InList(_) | Expr::Case(_) => true,
+        Expr::ScalarFunction(call) => gives_one_of(call),
+        Expr::AggregateFunction(call) => call.func.name() == "avg",
+        _ => false,
+    }
+}
+
+/// Whether a call gives one of its arguments, or an array of them.
+fn gives_one_of(call: &ScalarFunction) -> bool {
+    const GIVE: [&str; 5] = ["coalesce", "greatest", "least", "make_array", "nullif"];
+    GIVE.contains(&call.name())
 }
 
 fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
@@ -62,8 +76,76 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             list: list.list.into_iter().map(|e| exact(e, true)).collect(),
             ..list
         })),
+        Expr::Between(mut between) => {
+            let ends = [&mut between.low, &mut between.high].map(Box::as_mut);
+            let all = std::iter::once(between.expr.as_mut()).chain(ends);
+            as_doubles(all.collect(), schema).update_data(|()| Expr::Between(between))
+        }
+        Expr::InList(mut list) => {
+            let all = std::iter::once(list.expr.as_mut()).chain(&mut list.list);
+            as_doubles(all.collect(), schema).update_data(|()| Expr::InList(list))
+        }
+        Expr::Case(mut case) => {
+            let thens = case.when_then_expr.iter_mut().map(|(_, then)| then);
+            let all = thens.chain(&mut case.else_expr).map(Box::as_mut);
+            as_doubles(all.collect(), schema).update_data(|()| Expr::Case(case))
+        }
+        Expr::ScalarFunction(mut call) if gives_one_of(&call) => {
+            let all = call.args.iter_mut();
+            as_doubles(all.collect(), schema).update_data(|()| Expr::ScalarFunction(call))
+        }
+        Expr::AggregateFunction(call) if call.func.name() == "avg" => averaged(call, schema),
         other => Transformed::no(other),
     }
+}
+
+/// An average with enough digits behind the point, where there is room for them.
+fn averaged(mut call: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
+    let given = call.params.args.first_mut();
+    let wider = given.and_then(|arg| match arg.get_type(schema) {
+        Ok(DataType::Decimal128(precision, scale)) if scale < AVERAGED_SCALE => {
+            let precision = precision.checked_add((AVERAGED_SCALE - scale).unsigned_abs())?;
+            let fits = precision <= DIGITS_MAX as u8;
+            fits.then_some((arg, DataType::Decimal128(precision, AVERAGED_SCALE)))
+        }
+        _ => None,
+    });
+    match wider {
+        Some((arg, wider)) => {
+            *arg = cast(std::mem::take(arg), wider);
+            Transformed::yes(Expr::AggregateFunction(call))
+        }
+        None => Transformed::no(Expr::AggregateFunction(call)),
+    }
+}
+
+/// Makes doubles of decimals that have a double among them.
+fn as_doubles(mut exprs: Vec<&mut Expr>, schema: &DFSchema) -> Transformed<()> {
+    let types = exprs.iter().map(|expr| expr.get_type(schema).ok());
+    let types: Vec<Option<DataType>> = types.collect();
+    let is_double = |t: &Option<DataType>| t.as_ref().is_some_and(DataType::is_floating);
+    let is_decimal = |t: &Option<DataType>| matches!(t, Some(DataType::Decimal128(..)));
+    if !types.iter().any(is_double) || !types.iter().any(is_decimal) {
+        return Transformed::no(());
+    }
+    let decimals = exprs.iter_mut().zip(&types).filter(|(_, t)| is_decimal(t));
+    for (expr, _) in decimals {
+        **expr = match double_of(expr) {
+            Some(double) => double,
+            None => cast(std::mem::take(*expr), DataType::Float64),
+        };
+    }
+    Transformed::yes(())
+}
+
+/// The double of a decimal that is a literal.
+pub(crate) fn double_of(expr: &Expr) -> Option<Expr> {
+    let Expr::Literal(ScalarValue::Decimal128(Some(value), precision, scale), None) = expr else {
+        return None;
+    };
+    let text = Decimal128Type::format_decimal(*value, *precision, *scale);
+    let double = text.parse::<f64>().ok()?;
+    Some(Expr::Literal(ScalarValue::Float64(Some(double)), None))
 }
 
 fn compares(op: Operator) -> bool {

@@ -103,11 +103,11 @@ pub enum Action {
 
 impl Action {
     /// The number in the column.
-    pub fn number(self) -> i64 {
+    pub fn number(self) -> i32 {
         match self {
             Self::Nothing => 0,
             Self::Delete => 1,
-            Self::Store(set) => 2 + set as i64,
+            Self::Store(set) => 2 + set as i32,
         }
     }
 }

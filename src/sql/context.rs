@@ -35,6 +35,7 @@ use super::complexity::check_relations;
 use super::domains::with_checks;
 use super::from_columns::spell_columns;
 use super::mend::select_values;
+use super::number_literal::{type_numbers, widened};
 use super::parameters::{ArrayElements, Types, share_parameter_types};
 use super::vector_search::searched_collections;
 use super::versions;
@@ -129,6 +130,7 @@ fn plan(
     parameters: &Types,
 ) -> Result<LogicalPlan> {
     share_parameter_types(&mut statement, parameters);
+    type_numbers(&mut statement);
     let options = ParserOptions::from(&names.state.config_options().sql_parser);
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.fields());
     let plan = SqlToRel::new_with_options(names, options)
@@ -203,7 +205,10 @@ impl ContextProvider for Names<'_> {
         let simplifier = ExprSimplifier::new(context);
         let schema = DFSchema::empty();
         let constant = |arg| simplifier.simplify(simplifier.coerce(arg, &schema)?);
-        let args: Vec<Expr> = args.into_iter().map(constant).collect::<Result<_>>()?;
+        let args: Vec<Expr> = args
+            .into_iter()
+            .map(|arg| constant(arg).map(widened))
+            .collect::<Result<_>>()?;
         let args = TableFunctionArgs::new(&args, self.state);
         Ok(provider_as_source(
             function.create_table_provider_with_args(args)?,

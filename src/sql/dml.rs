@@ -39,7 +39,7 @@ use crate::catalog::dml::{DmlNode, Operation};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
-use crate::storage::schema::Column;
+use crate::storage::schema::{Column, ColumnType};
 use crate::storage::sequence::Generates;
 
 /// INSERT.
@@ -174,6 +174,32 @@ fn targets_of_values(targets: &[usize], are_named: bool, given: usize) -> Result
     Err(Error::invalid(sqlstate::SYNTAX_ERROR, message))
 }
 
+/// Parameters of VALUES beside numbers are whole numbers as their columns hold them, not as the numbers beside them are.
+fn type_parameters(values: &mut ast::Values, targets: &[usize], collection: &Collection) {
+    let is_parameter = |cell: &ast::Expr| matches!(cell, ast::Expr::Value(value) if matches!(value.value, ast::Value::Placeholder(_)));
+    for (place, target) in targets.iter().enumerate() {
+        let data_type = match collection.schema.columns[*target].column_type {
+            ColumnType::SmallInt => ast::DataType::SmallInt(None),
+            ColumnType::Integer => ast::DataType::Integer(None),
+            ColumnType::BigInt => ast::DataType::BigInt(None),
+            _ => continue,
+        };
+        let mut cells = values.rows.iter().filter_map(|row| row.get(place));
+        let is_alone = cells.clone().all(is_parameter) || !cells.any(is_parameter);
+        let cells = values.rows.iter_mut().filter_map(|row| row.get_mut(place));
+        for cell in cells.filter(|cell| !is_alone && is_parameter(cell)) {
+            let inner = std::mem::replace(cell, ast::Expr::value(ast::Value::Null));
+            *cell = ast::Expr::Cast {
+                kind: ast::CastKind::Cast,
+                expr: Box::new(inner),
+                data_type: data_type.clone(),
+                array: false,
+                format: None,
+            };
+        }
+    }
+}
+
 /// The error for a column that a relation does not have.
 pub(super) fn no_column(name: &str, relation: &QualifiedName) -> Error {
     let message = format!("column \"{name}\" of relation \"{relation}\" does not exist");
@@ -195,6 +221,7 @@ impl Planning<'_> {
             name_by_place(&mut select.projection);
         }
         if let SetExpr::Values(values) = query.body.as_mut() {
+            type_parameters(values, targets, collection);
             for row in &mut values.rows {
                 for (i, expr) in row.content.iter_mut().enumerate() {
                     let target = targets.get(i).map(|t| &collection.schema.columns[*t]);

@@ -1,21 +1,22 @@
 //! Literals that PostgreSQL reads by what stands beside them: `indisprimary = 'f'`, `n * '2'`, `n * 1.5`.
 //!
 //! A text is of the type of the other side. A number with a point, which DataFusion reads as a double, is NUMERIC where it is
-//! computed with a NUMERIC. Beside a double NUMERIC is a double, where DataFusion would make a NUMERIC of it that has no NaN.
+//! computed with a NUMERIC. Beside a double NUMERIC is a double, where DataFusion would make a NUMERIC of it that has no NaN;
+//! computed with an exact number, REAL is a double too.
 
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType as D};
+use arrow::datatypes::DataType as D;
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
+use super::exact_operands::{is_whole, product, quotient};
 use crate::catalog::assign::boolean;
-use crate::catalog::decimal_literal::{decimal_of, decimal_of_text};
+use crate::catalog::decimal_literal::{decimal_of, decimal_of_text, double_of};
 
 /// NUMERIC without precision.
 const NUMERIC: D = D::Decimal128(38, 10);
-/// The digits behind the point that a number has that is divided; the quotient has four more of them.
-const DIVIDEND_SCALE: i8 = 12;
 
 /// Reads literals by the other side of their operator.
 #[derive(Debug, Default)]
@@ -43,12 +44,13 @@ impl ExprPlanner for LiteralPlanner {
         };
         let right = read(&expr.left, &expr.right, schema)?;
         let left = read(&expr.right, &expr.left, schema)?;
-        let is_exact = left.iter().chain(&right).any(is_decimal);
         expr.right = right.unwrap_or(expr.right);
         expr.left = left.unwrap_or(expr.left);
-        if expr.op == BinaryOperator::Divide && is_exact {
-            expr.left = dividend(expr.left, schema);
-        }
+        let expr = match expr.op {
+            BinaryOperator::Multiply => product(expr, schema),
+            BinaryOperator::Divide => quotient(expr, schema),
+            _ => expr,
+        };
         Ok(PlannerResult::Original(expr))
     }
 }
@@ -83,44 +85,47 @@ fn truth_beside(other: &Expr, literal: &Expr, schema: &DFSchema) -> Result<Optio
     Ok(Some(Expr::Literal(value, None)))
 }
 
-/// The number that a literal is beside a number that is no literal of the same kind.
-fn number_beside(other: &Expr, literal: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
-    let Expr::Literal(value, _) = literal else {
-        return Ok(None);
-    };
-    let Ok(data_type) = other.get_type(schema) else {
-        return Ok(None);
-    };
+/// What a side is that is computed with another, if it is not as it stands.
+fn number_beside(other: &Expr, side: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
+    if let Expr::Placeholder(Placeholder { field: None, .. }) = other {
+        // A parameter is to hold any number.
+        return Ok(double_of(side));
+    }
+    match side {
+        Expr::Literal(value, _) => match other.get_type(schema) {
+            Ok(data_type) => literal_beside(&data_type, value, side),
+            Err(_) => Ok(None),
+        },
+        // The type of a long chain of operators is not found again for each of them.
+        Expr::BinaryExpr(_) => Ok(None),
+        side => Ok(real_beside(other, side, schema)),
+    }
+}
+
+/// The double that a REAL is beside an exact number.
+fn real_beside(other: &Expr, side: &Expr, schema: &DFSchema) -> Option<Expr> {
+    if !matches!(side.get_type(schema), Ok(D::Float32)) {
+        return None;
+    }
+    let other = other.get_type(schema).ok()?;
+    let is_exact = is_whole(&other) || matches!(other, D::Decimal128(..));
+    is_exact.then(|| cast(side.clone(), D::Float64))
+}
+
+/// The number that a literal is beside one of the type.
+fn literal_beside(data_type: &D, value: &ScalarValue, literal: &Expr) -> Result<Option<Expr>> {
     let is_exact = matches!(data_type, D::Decimal128(..));
     let number = |value| Expr::Literal(value, None);
     Ok(match value {
         ScalarValue::Float64(Some(double)) if is_exact => decimal_of(*double).map(number),
+        ScalarValue::Decimal128(..) if data_type.is_floating() => double_of(literal),
         ScalarValue::Utf8(Some(text)) if is_exact => {
             let decimal = decimal_of_text(text.trim()).map(number);
             Some(decimal.unwrap_or_else(|| cast(literal.clone(), NUMERIC)))
         }
         ScalarValue::Utf8(Some(_)) if data_type.is_numeric() => {
-            Some(cast(literal.clone(), data_type))
+            Some(cast(literal.clone(), data_type.clone()))
         }
         _ => None,
     })
-}
-
-fn is_decimal(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal(ScalarValue::Decimal128(..), _))
-}
-
-/// An exact number with enough digits behind the point, as far as there is room for them.
-fn dividend(expr: Expr, schema: &DFSchema) -> Expr {
-    let (precision, scale) = match expr.get_type(schema) {
-        Ok(D::Decimal128(precision, scale)) => (precision, scale),
-        _ => return expr,
-    };
-    let more = u8::try_from(DIVIDEND_SCALE - scale).unwrap_or_default();
-    match precision + more {
-        1..=DECIMAL128_MAX_PRECISION if more > 0 => {
-            cast(expr, D::Decimal128(precision + more, DIVIDEND_SCALE))
-        }
-        _ => expr,
-    }
 }

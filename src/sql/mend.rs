@@ -87,10 +87,10 @@ use self::array_literal::{array_of_casts, deepen};
 pub(super) use self::build::call;
 use self::build::cast;
 use self::calls::mend_call;
-pub(super) use self::constant::share_named_type;
 use self::constant::{
     bits_of_literal, check_size, exact_number, list_of_any, mend_escape, share_types,
 };
+pub(super) use self::constant::{share_named_type, without_exponent};
 use self::exact::{compare_exactly, compute_exactly, is_exact, round_exactly};
 use self::from::call_in_from;
 use self::grouping::spell_sets;

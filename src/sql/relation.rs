@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result, UnnestOptions};
+use datafusion::common::{Column, DFSchema, Result, UnnestOptions};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
@@ -12,11 +12,12 @@ use datafusion::logical_expr::planner::{
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 use datafusion::prelude::{cast, ident, lit};
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, ObjectName, TableAlias,
-    TableAliasColumnDef, TableFactor, Value,
+    CastKind, DataType as SqlType, Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident,
+    ObjectName, TableAlias, TableAliasColumnDef, TableFactor, Value,
 };
 
 use super::functions::gives_rows;
+use super::number_literal::typed_integer;
 use crate::catalog::pg::functions::ARRAY_SUBSCRIPTS;
 
 /// Functions that DataFusion has in FROM too, for literals.
@@ -64,11 +65,20 @@ impl RelationPlanner for FunctionPlanner {
         };
         let function = function_name(name);
         let Some(gives) = what_it_gives(&function, args, with_ordinality, context) else {
-            let named = match SERIES.contains(&function.as_str()) {
-                true => with_column_name(relation, &function),
-                false => relation,
-            };
-            return Ok(RelationPlanning::Original(Box::new(named)));
+            if !SERIES.contains(&function.as_str()) {
+                return Ok(RelationPlanning::Original(Box::new(relation)));
+            }
+            let of_integers = args
+                .iter()
+                .all(|arg| literal_of(arg).is_some_and(is_integer));
+            let named = with_column_name(relation, &function);
+            if !of_integers {
+                return Ok(RelationPlanning::Original(Box::new(named)));
+            }
+            let plan = as_integers(context.plan(of_bigints(named))?)?;
+            return Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(
+                plan, None,
+            ))));
         };
         let call = Call {
             function,
@@ -95,10 +105,7 @@ fn what_it_gives(
     with_ordinality: bool,
     context: &dyn RelationPlannerContext,
 ) -> Option<Gives> {
-    let literal = |arg: &FunctionArg| match arg {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => is_literal(expr),
-        _ => false,
-    };
+    let literal = |arg: &FunctionArg| literal_of(arg).is_some();
     match function {
         "unnest" => Some(Gives::Elements),
         "_pg_expandarray" => Some(Gives::Expanded),
@@ -141,7 +148,15 @@ fn with_column_name(mut relation: TableFactor, function: &str) -> TableFactor {
     relation
 }
 
-/// Whether it is a whole number, or a parameter: DataFusion makes rows of those, and of times only in nanoseconds.
+/// The argument, if it is a whole number, or a parameter: DataFusion makes rows of those, and of times only in
+/// nanoseconds.
+fn literal_of(arg: &FunctionArg) -> Option<&SqlExpr> {
+    match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => is_literal(expr).then_some(expr),
+        _ => None,
+    }
+}
+
 fn is_literal(expr: &SqlExpr) -> bool {
     match expr {
         SqlExpr::Value(value) => !matches!(value.value, Value::SingleQuotedString(_)),
@@ -149,16 +164,67 @@ fn is_literal(expr: &SqlExpr) -> bool {
         SqlExpr::Cast {
             expr, data_type, ..
         } => {
-            use datafusion::sql::sqlparser::ast::DataType::{
-                BigInt, Int, Int2, Int4, Int8, Integer, SmallInt,
-            };
-            let is_whole = matches!(
-                data_type,
-                BigInt(_) | Int(_) | Int2(_) | Int4(_) | Int8(_) | Integer(_) | SmallInt(_)
-            );
+            use SqlType::{BigInt, Int8};
+            let is_whole = is_small(data_type) || matches!(data_type, BigInt(_) | Int8(_));
             is_whole && is_literal(expr)
         }
-        _ => false,
+        expr => typed_integer(expr).is_some(),
+    }
+}
+
+/// Whether what [`is_literal`] is of a type that INTEGER holds.
+fn is_integer(expr: &SqlExpr) -> bool {
+    match expr {
+        SqlExpr::UnaryOp { expr, .. } => is_integer(expr),
+        SqlExpr::Cast { data_type, .. } => is_small(data_type),
+        expr => typed_integer(expr).is_some(),
+    }
+}
+
+fn is_small(data_type: &SqlType) -> bool {
+    use SqlType::{Int, Int2, Int4, Integer, SmallInt};
+    matches!(
+        data_type,
+        Int(_) | Int2(_) | Int4(_) | Integer(_) | SmallInt(_)
+    )
+}
+
+/// The call with its arguments as BIGINT, of which DataFusion makes rows.
+fn of_bigints(mut relation: TableFactor) -> TableFactor {
+    let args = match &mut relation {
+        TableFactor::Function { args, .. } => Some(args),
+        TableFactor::Table { args, .. } => args.as_mut().map(|args| &mut args.args),
+        _ => None,
+    };
+    for arg in args.into_iter().flatten() {
+        if let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg {
+            let inner = std::mem::replace(expr, SqlExpr::value(Value::Null));
+            *expr = SqlExpr::Cast {
+                kind: CastKind::DoubleColon,
+                expr: Box::new(inner),
+                data_type: SqlType::BigInt(None),
+                array: false,
+                format: None,
+            };
+        }
+    }
+    relation
+}
+
+/// The rows with their one column, a BIGINT, as INTEGER.
+fn as_integers(rows: LogicalPlan) -> Result<LogicalPlan> {
+    let (table, column) = {
+        let (table, field) = rows.schema().qualified_field(0);
+        (table.cloned(), field.name().clone())
+    };
+    let integer = cast(
+        Expr::from(Column::new(table.clone(), &column)),
+        DataType::Int32,
+    );
+    let builder = LogicalPlanBuilder::from(rows).project(vec![integer.alias(column)])?;
+    match table {
+        Some(table) => builder.alias(table)?.build(),
+        None => builder.build(),
     }
 }
 
@@ -188,12 +254,13 @@ impl Call {
         if self.with_ordinality || self.gives == Gives::Expanded {
             let arrays: Vec<Expr> = columns.iter().map(|(_, array)| array.clone()).collect();
             let places = places(arrays, context)?;
-            let name = if self.gives == Gives::Expanded {
-                "n"
-            } else {
-                "ordinality"
-            };
-            columns.push((name.to_string(), places));
+            columns.push(match self.gives {
+                Gives::Expanded => ("n".to_string(), places),
+                _ => {
+                    let numbers = DataType::new_list(DataType::Int64, true);
+                    ("ordinality".to_string(), cast(places, numbers))
+                }
+            });
         }
         self.build(columns, context)
     }

@@ -39,7 +39,7 @@ use super::{
 };
 use crate::catalog::advisory::SessionLocks;
 use crate::catalog::options::PinnedSnapshot;
-use crate::catalog::pg::{PgContext, SessionFacts, show_names, small_literals};
+use crate::catalog::pg::{PgContext, SessionFacts, show_names};
 use crate::catalog::sequences::{Given, SessionSequences};
 use crate::catalog::transaction::{CurrentTransaction, OpenTransaction};
 use crate::catalog::user::CurrentUser;
@@ -438,7 +438,7 @@ impl<'a> Planning<'a> {
                 };
                 let plan = self.plan(*statement).await?;
                 refuse_foreign(&plan)?;
-                Ok((Tag::Rows, show_names(small_literals(plan)?)?))
+                Ok((Tag::Rows, show_names(plan)?))
             }
             Statement::Explain(explain) => {
                 Ok((Tag::Shown("EXPLAIN"), self.explain(explain).await?))

@@ -355,7 +355,7 @@ fn insert_wide(first: usize, count: usize, places: usize, spread: f64) -> String
     let vector = wide(&a, &b);
     format!(
         "INSERT INTO t SELECT value, value % 5, CASE WHEN value % 23 > 0 THEN {vector} END \
-         FROM generate_series({first}, {}) AS g(value)",
+         FROM generate_series({first}::bigint, {}) AS g(value)",
         first + count - 1
     )
 }

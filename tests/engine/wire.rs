@@ -152,6 +152,30 @@ async fn columns_without_a_name_have_those_of_postgres() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn literals_have_the_types_of_postgres() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let sql =
+        "SELECT 1, -5, 3000000000, 1.5, ARRAY[1, 2], 2 * $1, sum(g) FROM generate_series(1, 3) g";
+    let prepared = client.prepare(sql).await.unwrap();
+    let types: Vec<_> = prepared
+        .columns()
+        .iter()
+        .map(|c| c.type_().name())
+        .collect();
+    let expected = ["int4", "int4", "int8", "numeric", "_int4", "int4", "int8"];
+    assert_eq!(types, expected);
+    assert_eq!(prepared.params(), [tokio_postgres::types::Type::INT4]);
+    let row = client.query_one(&prepared, &[&21_i32]).await.unwrap();
+    assert_eq!((row.get::<_, i32>(1), row.get::<_, i32>(5)), (-5, 42));
+    let copied = client.copy_out("COPY (SELECT 1) TO STDOUT (FORMAT binary)");
+    let copied: Vec<bytes::Bytes> = copied.await.unwrap().try_collect().await.unwrap();
+    let row = [0, 1, 0, 0, 0, 4, 0, 0, 0, 1, 0xff, 0xff];
+    assert!(copied.concat().ends_with(&row));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_portal_gives_its_rows_in_parts() {
     let server = TestServer::start().await;
     let mut client = server.client().await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{filter_record_batch, interleave_record_batch, is_not_null};
-use arrow::datatypes::{Int64Type, UInt32Type, UInt64Type};
+use arrow::datatypes::{Int32Type, UInt32Type, UInt64Type};
 
 use super::{Action, Merge, Operation, Target};
 use crate::catalog::assign::Assignment;
@@ -234,14 +234,14 @@ impl Writer {
 }
 
 /// Of each row whether its action, which stands before the column at `first`, is one of those.
-fn actions(batch: &RecordBatch, first: usize, is: impl Fn(i64) -> bool) -> BooleanArray {
-    let actions = batch.column(first - 1).as_primitive::<Int64Type>().values();
+fn actions(batch: &RecordBatch, first: usize, is: impl Fn(i32) -> bool) -> BooleanArray {
+    let actions = batch.column(first - 1).as_primitive::<Int32Type>().values();
     actions.iter().map(|action| Some(is(*action))).collect()
 }
 
 /// For each row that is stored its set, and its place among the rows of the set.
 fn places_in_sets(batch: &RecordBatch, first: usize, sets: usize) -> Vec<(usize, usize)> {
-    let actions = batch.column(first - 1).as_primitive::<Int64Type>().values();
+    let actions = batch.column(first - 1).as_primitive::<Int32Type>().values();
     let mut next = vec![0; sets];
     let stored = actions.iter().filter_map(|action| {
         let set = usize::try_from(action - Action::Store(0).number()).ok()?;

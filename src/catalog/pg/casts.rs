@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, ExprSchema, Result};
 use datafusion::config::ConfigOptions;
 use datafusion::logical_expr::expr::Placeholder;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
@@ -134,38 +134,4 @@ pub(crate) fn show_names(plan: LogicalPlan) -> Result<LogicalPlan> {
     });
     let columns: Vec<Expr> = columns.collect();
     LogicalPlanBuilder::from(plan).project(columns)?.build()
-}
-
-/// The plan with whole numbers that a SELECT shows as they are written as `integer`, where they fit: DataFusion reads them
-/// as `bigint`, which some clients make texts of.
-///
-/// # Errors
-/// When the plan's columns cannot be selected.
-pub(crate) fn small_literals(plan: LogicalPlan) -> Result<LogicalPlan> {
-    let LogicalPlan::Projection(projection) = &plan else {
-        return Ok(plan);
-    };
-    if !projection.expr.iter().any(|e| small_literal(e).is_some()) {
-        return Ok(plan);
-    }
-    let small = projection.expr.iter().zip(projection.schema.iter());
-    let small = small.map(|(expr, (qualifier, field))| match small_literal(expr) {
-        Some(number) => {
-            let literal = Expr::Literal(ScalarValue::Int32(Some(number)), None);
-            literal.alias_qualified(qualifier.cloned(), field.name())
-        }
-        None => expr.clone(),
-    });
-    let small: Vec<Expr> = small.collect();
-    LogicalPlanBuilder::from(LogicalPlan::clone(&projection.input))
-        .project(small)?
-        .build()
-}
-
-fn small_literal(expr: &Expr) -> Option<i32> {
-    match expr {
-        Expr::Alias(alias) => small_literal(&alias.expr),
-        Expr::Literal(ScalarValue::Int64(Some(number)), _) => i32::try_from(*number).ok(),
-        _ => None,
-    }
 }

@@ -31,7 +31,7 @@ mod types;
 mod views;
 
 pub use casts::field_of_type;
-pub(crate) use casts::{RegTypeRule, show_names, small_literals};
+pub(crate) use casts::{RegTypeRule, show_names};
 pub use context::{PgContext, SessionFacts};
 pub(crate) use definition::quote_ident;
 pub use functions::reg_type_of;

@@ -80,14 +80,14 @@ async fn a_cursor_that_only_goes_forward_keeps_nothing() {
     let session = session().await;
     let pool = std::sync::Arc::clone(&session.context().runtime_env().memory_pool);
     run(&session, "BEGIN").await.unwrap();
-    let rows = "FOR SELECT value FROM generate_series(1, 200000) AS g(value)";
+    let rows = "FOR SELECT value FROM generate_series(1, 400000) AS g(value)";
     for (name, scroll) in [("forward", "NO SCROLL"), ("back", "SCROLL")] {
         let text = format!("DECLARE {name} {scroll} CURSOR {rows}");
         run(&session, &text).await.unwrap();
         let moved = run(&session, &format!("MOVE ALL FROM {name}"))
             .await
             .unwrap();
-        assert_eq!(moved.1, [200_000]);
+        assert_eq!(moved.1, [400_000]);
         let kept = pool.reserved();
         assert_eq!(kept > 1 << 20, name == "back", "{name} keeps {kept} bytes");
     }

@@ -15,6 +15,7 @@ use super::{Target, no_column, quoted, target_columns};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::functions::{SET_ELEMENT, SET_SLICE};
 use crate::sql::mend::{array_of_literal, call};
+use crate::sql::number_literal::type_numbers;
 use crate::sql::parser::{OPEN, fold, is_subscript};
 use crate::sql::session::Planning;
 use crate::sql::tokens::{DIALECT, tokenize};
@@ -407,9 +408,10 @@ impl Planning<'_> {
             joined.push((target, value));
         }
         let (targets, values): (Vec<usize>, Vec<Expr>) = joined.into_iter().unzip();
-        let values = values
-            .into_iter()
-            .map(|value| self.parsed(value, source.schema()));
+        let values = values.into_iter().map(|mut value| {
+            type_numbers(&mut value);
+            self.parsed(value, source.schema())
+        });
         let values: Vec<DfExpr> = values.collect::<Result<_>>()?;
         let source = LogicalPlanBuilder::from(source).project(values)?.build()?;
         Ok((source, targets))

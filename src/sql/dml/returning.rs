@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::ast::{SelectItem, TableWithJoins};
 
 use super::select;
 use crate::catalog::dml::{ChangedRowsNode, DmlNode, Operation, Returned, ReturnedColumn};
-use crate::catalog::pg::{show_names, small_literals};
+use crate::catalog::pg::show_names;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::mend::name_twin_items;
 use crate::sql::session::Planning;
@@ -51,9 +51,7 @@ impl Planning<'_> {
         };
         let has_one_table = matches!(from.as_slice(), [only] if only.joins.is_empty());
         name_twin_items(&mut items, has_one_table);
-        let shown = show_names(small_literals(
-            self.query(select(items, from, None)?).await?,
-        )?)?;
+        let shown = show_names(self.query(select(items, from, None)?).await?)?;
         let over = |tables: &LogicalPlan, exprs: &[Expr]| {
             let (columns, input) = returned(tables, exprs, &collection, operation, input)?;
             let (engine, collection) = (Arc::clone(&engine), Arc::clone(&collection));

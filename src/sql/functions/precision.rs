@@ -55,6 +55,7 @@ impl ScalarUDFImpl for RoundSeconds {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let digits = match args.args.get(1) {
+            Some(ColumnarValue::Scalar(ScalarValue::Int32(Some(digits)))) => i64::from(*digits),
             Some(ColumnarValue::Scalar(ScalarValue::Int64(Some(digits)))) => *digits,
             _ => return plan_err!("the digits of {ROUND_SECONDS} must be a constant"),
         };

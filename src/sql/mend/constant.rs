@@ -99,7 +99,7 @@ pub(super) fn numeric_of(value: &Value) -> Option<Expr> {
 }
 
 /// The same number with a point and without an exponent, unless that is longer than any NUMERIC.
-fn without_exponent(text: &str) -> Option<String> {
+pub(in crate::sql) fn without_exponent(text: &str) -> Option<String> {
     let Some((mantissa, exponent)) = text.split_once(['e', 'E']) else {
         return Some(text.to_string());
     };
@@ -205,7 +205,7 @@ fn written_type(expr: &Expr) -> Option<ast::DataType> {
     }
 }
 
-/// The type that an element of ARRAY[..] has, as DataFusion sees it.
+/// The type that an element of ARRAY[..] has.
 fn element_type(element: &Expr) -> Option<ast::DataType> {
     use ast::DataType;
     let Expr::Value(value) = element else {
@@ -215,7 +215,10 @@ fn element_type(element: &Expr) -> Option<ast::DataType> {
         Value::SingleQuotedString(_) => Some(DataType::Text),
         Value::Boolean(_) => Some(DataType::Boolean),
         Value::Number(digits, _) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Some(DataType::BigInt(None))
+            Some(match digits.parse::<i32>() {
+                Ok(_) => DataType::Integer(None),
+                Err(_) => DataType::BigInt(None),
+            })
         }
         Value::Number(..) => Some(DataType::DoublePrecision),
         _ => None,

@@ -114,7 +114,8 @@ async fn types_of_parameters_follow_from_their_places() {
             "int4",
         ),
         ("SELECT n FROM t UNION ALL SELECT $1", "int4"),
-        ("VALUES ($1, 2), ('a', $2)", "text,int8"),
+        ("VALUES ($1, 2), ('a', $2)", "text,int4"),
+        ("SELECT $1 + 1, 3000000000 - $2", "int4,int8"),
         (
             "INSERT INTO t VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
             "int8,int4,float8,text,date,timestamp,bool,numeric,vector(3)",

@@ -20,9 +20,11 @@ enum Domain {
     Arc,
     /// Everywhere, but its values may be too large.
     Growing,
+    /// Not a negative base with an exponent that is no whole number.
+    Power,
 }
 
-const FUNCTIONS: [(&str, Domain); 7] = [
+const FUNCTIONS: [(&str, Domain); 8] = [
     ("ln", Domain::Logarithm),
     ("log", Domain::Logarithm),
     ("log10", Domain::Logarithm),
@@ -30,6 +32,7 @@ const FUNCTIONS: [(&str, Domain); 7] = [
     ("acos", Domain::Arc),
     ("asin", Domain::Arc),
     ("exp", Domain::Growing),
+    ("power", Domain::Power),
 ];
 
 /// Gives the session's functions their domains.
@@ -66,9 +69,28 @@ impl Domain {
     }
 }
 
-/// The values of an argument as doubles.
-fn doubles(value: &ColumnarValue) -> Result<Float64Array> {
-    let array = value.to_array(1)?;
+/// # Errors
+/// 2201F for a root of a negative number.
+fn check_powers(args: &ScalarFunctionArgs) -> Result<()> {
+    let [base, exponent] = args.args.as_slice() else {
+        return Ok(());
+    };
+    let rows = args.number_rows;
+    let (bases, exponents) = (doubles(base, rows)?, doubles(exponent, rows)?);
+    let is_root = |base: f64, exponent: f64| {
+        base < 0.0 && base.is_finite() && exponent.is_finite() && exponent.fract() != 0.0
+    };
+    let mut pairs = bases.iter().zip(&exponents);
+    if pairs.any(|pair| matches!(pair, (Some(b), Some(e)) if is_root(b, e))) {
+        let message = "a negative number raised to a non-integer power yields a complex result";
+        return Err(Error::invalid(sqlstate::INVALID_ARGUMENT_FOR_POWER_FUNCTION, message).into());
+    }
+    Ok(())
+}
+
+/// The values of an argument as doubles; of a constant, for so many rows.
+fn doubles(value: &ColumnarValue, rows: usize) -> Result<Float64Array> {
+    let array = value.to_array(rows)?;
     Ok(cast(&array, &DataType::Float64)?
         .as_primitive::<Float64Type>()
         .clone())
@@ -76,8 +98,11 @@ fn doubles(value: &ColumnarValue) -> Result<Float64Array> {
 
 impl Check for Domain {
     fn check(&self, _name: &str, args: &ScalarFunctionArgs) -> Result<()> {
+        if *self == Self::Power {
+            return check_powers(args);
+        }
         for value in &args.args {
-            let numbers = doubles(value)?;
+            let numbers = doubles(value, 1)?;
             numbers
                 .iter()
                 .flatten()

@@ -15,6 +15,11 @@ use datafusion::prelude::SessionContext;
 
 /// What differs from DataFusion's function `inner`.
 pub(crate) trait Wrapper: Debug + Eq + Hash + Send + Sync + 'static {
+    /// Its name, where it is not that of the inner function.
+    fn name(&self) -> Option<&str> {
+        None
+    }
+
     /// What a call gives.
     ///
     /// # Errors
@@ -84,11 +89,14 @@ struct Wrapped<W> {
 
 impl<W: Wrapper> ScalarUDFImpl for Wrapped<W> {
     fn name(&self) -> &str {
-        self.inner.name()
+        self.wrapper.name().unwrap_or(self.inner.name())
     }
 
     fn aliases(&self) -> &[String] {
-        self.inner.aliases()
+        match self.wrapper.name() {
+            Some(_) => &[],
+            None => self.inner.aliases(),
+        }
     }
 
     fn signature(&self) -> &Signature {

@@ -51,7 +51,7 @@ fn concerns(expr: &Expr) -> bool {
     match expr {
         Expr::Cast(cast) => is_moment(cast.field.data_type()),
         Expr::BinaryExpr(binary) => matches!(binary.op, Operator::Plus | Operator::Minus),
-        Expr::ScalarFunction(call) => matches!(call.name(), "date_trunc" | "date_part"),
+        Expr::ScalarFunction(call) => matches!(call.name(), "date_trunc" | "date_part" | "extract"),
         _ => false,
     }
 }
@@ -122,7 +122,7 @@ fn of_sum(sum: &BinaryExpr, schema: &DFSchema, zone: &Zone) -> Option<Expr> {
     Some(turn.call(zone, arguments))
 }
 
-/// `date_trunc(unit, instant)`, `date_part(field, instant)`.
+/// `date_trunc(unit, instant)`, `date_part(field, instant)` and `extract`.
 fn of_call(call: &ScalarFunction, schema: &DFSchema, zone: &Zone) -> Option<Expr> {
     let [Expr::Literal(word, _), instant] = call.args.as_slice() else {
         return None;
@@ -138,8 +138,10 @@ fn of_call(call: &ScalarFunction, schema: &DFSchema, zone: &Zone) -> Option<Expr
     };
     match (call.name(), word_of.as_str()) {
         // Seconds since 1970 are the same everywhere, and what is asked of the zone is not shown by its clock.
-        ("date_part", "epoch" | "timezone" | "timezone_hour" | "timezone_minute") => None,
-        ("date_part", _) => Some(on_clock()),
+        ("date_part" | "extract", "epoch" | "timezone" | "timezone_hour" | "timezone_minute") => {
+            None
+        }
+        ("date_part" | "extract", _) => Some(on_clock()),
         ("date_trunc", "day" | "week" | "month" | "quarter" | "year") => {
             Some(Turn::Meant.call(zone, vec![on_clock()]))
         }

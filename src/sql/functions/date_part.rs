@@ -2,7 +2,7 @@
 //!
 //! DataFusion's function answers most fields. Here are those where it does not as PostgreSQL: seconds have a fraction, the
 //! fields of an interval are the parts of its months, days and time, its epoch counts years of 365.25 days, and there are
-//! decades, centuries and millennia. Fields with fractions are doubles, the others integers.
+//! decades, centuries and millennia. `date_part` gives doubles, `extract` NUMERICs.
 
 use std::slice;
 use std::str::FromStr;
@@ -36,11 +36,32 @@ const MONTHS_PER_YEAR: i32 = 12;
 
 /// The function.
 pub(crate) fn date_part() -> ScalarUDF {
-    wrapped(datetime::date_part(), DatePart)
+    wrapped(datetime::date_part(), DatePart::Double)
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct DatePart;
+/// What `extract` calls.
+pub(crate) fn extract() -> ScalarUDF {
+    wrapped(datetime::date_part(), DatePart::Exact)
+}
+
+/// What kind of numbers are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum DatePart {
+    Double,
+    Exact,
+}
+
+impl DatePart {
+    fn gives(self, part: Option<Part>) -> DataType {
+        match (self, part) {
+            (Self::Double, _) => DataType::Float64,
+            (Self::Exact, Some(Part::Epoch)) => DataType::Decimal128(24, 6),
+            (Self::Exact, Some(Part::Second)) => DataType::Decimal128(8, 6),
+            (Self::Exact, Some(Part::Millisecond)) => DataType::Decimal128(8, 3),
+            (Self::Exact, _) => DataType::Decimal128(10, 0),
+        }
+    }
+}
 
 /// A field that is computed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,46 +181,21 @@ fn unknown(name: &str) -> Error {
 }
 
 impl Wrapper for DatePart {
+    fn name(&self) -> Option<&str> {
+        matches!(self, Self::Exact).then_some("extract")
+    }
+
     fn return_field(&self, inner: &ScalarUDF, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let name = args.scalar_arguments.first().copied().flatten();
-        let name = name.and_then(name_of);
-        let part = name.and_then(Part::of);
-        let of_interval = is_interval(args.arg_fields[1].data_type());
-        let gives = match part {
-            Some(part) if of_interval || part.is_own() => part.gives(),
-            None if of_interval && name.is_some() => {
-                return Err(unknown(name.unwrap_or_default()).into());
-            }
-            _ => return inner.return_field_from_args(args),
-        };
-        let nullable = args.arg_fields[1].is_nullable();
-        Ok(Arc::new(Field::new(inner.name(), gives, nullable)))
+        let part = name.and_then(name_of).and_then(Part::of);
+        let computed = computed_field(inner, args)?;
+        let field = Field::clone(&computed).with_data_type(self.gives(part));
+        Ok(Arc::new(field))
     }
 
     fn invoke(&self, inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [ColumnarValue::Scalar(name), time] = args.args.as_slice() else {
-            return inner.invoke_with_args(args);
-        };
-        let Some(part) = name_of(name).and_then(Part::of) else {
-            return inner.invoke_with_args(args);
-        };
-        if is_interval(&time.data_type()) {
-            let of_intervals = |times: &[ArrayRef]| of_intervals(part, &times[0]);
-            return make_scalar_function(of_intervals, Vec::new())(slice::from_ref(time));
-        }
-        if !part.is_own() {
-            return inner.invoke_with_args(args);
-        }
-        let from = match part {
-            Part::Second | Part::Millisecond => "microsecond",
-            _ => "year",
-        };
-        let mut args = args;
-        args.args[0] = ColumnarValue::Scalar(ScalarValue::from(from));
-        args.return_field = Arc::new(Field::new(inner.name(), DataType::Int32, true));
-        let found = inner.invoke_with_args(args)?;
-        let of_numbers = |found: &[ArrayRef]| of_numbers(part, &found[0]);
-        make_scalar_function(of_numbers, Vec::new())(&[found])
+        let wanted = args.return_field.data_type().clone();
+        computed(inner, args)?.cast_to(&wanted, None)
     }
 
     fn preimage(
@@ -209,8 +205,69 @@ impl Wrapper for DatePart {
         literal: &Expr,
         info: &SimplifyContext,
     ) -> Result<PreimageResult> {
-        inner.preimage(args, literal, info)
+        match whole(literal) {
+            Some(literal) => inner.preimage(args, &literal, info),
+            None => Ok(PreimageResult::None),
+        }
     }
+}
+
+/// A number without a fraction as an INTEGER.
+fn whole(literal: &Expr) -> Option<Expr> {
+    let Expr::Literal(value, metadata) = literal else {
+        return None;
+    };
+    let integer = value.cast_to(&DataType::Int32).ok()?;
+    let same = integer.cast_to(&value.data_type()).ok()? == *value;
+    same.then(|| Expr::Literal(integer, metadata.clone()))
+}
+
+/// What is computed before it becomes the number that is given.
+fn computed_field(inner: &ScalarUDF, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+    let name = args.scalar_arguments.first().copied().flatten();
+    let name = name.and_then(name_of);
+    let of_interval = is_interval(args.arg_fields[1].data_type());
+    let gives = match name.and_then(Part::of) {
+        Some(part) if of_interval || part.is_own() => part.gives(),
+        None if of_interval && name.is_some() => {
+            return Err(unknown(name.unwrap_or_default()).into());
+        }
+        _ => return inner.return_field_from_args(args),
+    };
+    let nullable = args.arg_fields[1].is_nullable();
+    Ok(Arc::new(Field::new(inner.name(), gives, nullable)))
+}
+
+fn computed(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    let [ColumnarValue::Scalar(name), time] = args.args.as_slice() else {
+        return inner.invoke_with_args(args);
+    };
+    args.return_field = computed_field(
+        inner,
+        ReturnFieldArgs {
+            arg_fields: &args.arg_fields,
+            scalar_arguments: &[Some(name), None],
+        },
+    )?;
+    let Some(part) = name_of(name).and_then(Part::of) else {
+        return inner.invoke_with_args(args);
+    };
+    if is_interval(&time.data_type()) {
+        let of_intervals = |times: &[ArrayRef]| of_intervals(part, &times[0]);
+        return make_scalar_function(of_intervals, Vec::new())(slice::from_ref(time));
+    }
+    if !part.is_own() {
+        return inner.invoke_with_args(args);
+    }
+    let from = match part {
+        Part::Second | Part::Millisecond => "microsecond",
+        _ => "year",
+    };
+    args.args[0] = ColumnarValue::Scalar(ScalarValue::from(from));
+    args.return_field = Arc::new(Field::new(inner.name(), DataType::Int32, true));
+    let found = inner.invoke_with_args(args)?;
+    let of_numbers = |found: &[ArrayRef]| of_numbers(part, &found[0]);
+    make_scalar_function(of_numbers, Vec::new())(&[found])
 }
 
 fn of_intervals(part: Part, times: &ArrayRef) -> Result<ArrayRef> {

@@ -10,7 +10,9 @@
 //! | [`round`] | `round` |
 //! | [`precision`] | casts to `timestamp(3)` and its like |
 //! | [`number`] | `width_bucket`, `div`, `scale`, `to_number`, `num_nulls` |
+//! | [`integer`] | `gcd`, `lcm` and `generate_series` of integers |
 //! | [`reading`] | `to_date` and `to_timestamp` by a template |
+//! | [`whole`] | `ceil`, `floor` and `trunc` of NUMERIC |
 //! | [`truncate`] | `date_trunc` of intervals, to centuries, in a zone |
 //! | [`numeral`] | `to_char` of numbers |
 //! | [`calendar`] | `to_char` of dates, times and intervals |
@@ -32,6 +34,7 @@ mod bytes;
 mod calendar;
 mod date_part;
 mod extended;
+mod integer;
 mod interval;
 mod json;
 mod jsonpath;
@@ -51,6 +54,7 @@ mod row;
 mod template;
 mod text;
 mod truncate;
+mod whole;
 
 use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::logical_expr::{Expr, ScalarUDF};

@@ -4,8 +4,9 @@
 //! - A text that is written beside an interval is one: `d + '1 hour'`.
 //! - Intervals are compared by their lengths: DataFusion compares months, then days, then the rest, so that 25 hours are
 //!   less than a day.
-//! - `extract` calls [`date_part`](super::date_part).
+//! - `extract` calls a function [of its own](super::date_part).
 //! - A date with an interval added is a timestamp: DataFusion's is a date, without the hours.
+//! - The difference of two dates is an INTEGER: DataFusion's is a BIGINT.
 
 use std::sync::Arc;
 
@@ -16,7 +17,7 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, ScalarUDF, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::date_part::date_part;
+use super::date_part::extract;
 use super::interval::{INTERVAL_BY, INTERVAL_LENGTH, INTERVAL_TIMES};
 use super::{INTERVAL, function};
 
@@ -62,7 +63,7 @@ impl IntervalPlanner {
             times: named(INTERVAL_TIMES),
             by: named(INTERVAL_BY),
             length: named(INTERVAL_LENGTH),
-            part: Arc::new(date_part()),
+            part: Arc::new(extract()),
         }
     }
 
@@ -99,6 +100,11 @@ impl ExprPlanner for IntervalPlanner {
             (B::Plus | B::Minus, (Open, Interval)) => (read_text(left), right),
             (B::Plus | B::Minus, (Date, Interval)) => (cast(left, TIMESTAMP), right),
             (B::Plus, (Interval, Date)) => (left, cast(right, TIMESTAMP)),
+            (B::Minus, (Date, Date)) => return Ok(PlannerResult::Planned(days(left, right))),
+            (B::Minus, (Date, Open)) if is_text(&right) => {
+                let date = cast(right, DataType::Date32);
+                return Ok(PlannerResult::Planned(days(left, date)));
+            }
             (op, (Interval, Interval | Open) | (Open, Interval)) if compares(op) => (
                 self.length_of(left, operands.0),
                 self.length_of(right, operands.1),
@@ -115,11 +121,21 @@ impl ExprPlanner for IntervalPlanner {
     }
 }
 
+/// The days from a date to another, an INTEGER.
+fn days(later: Expr, earlier: Expr) -> Expr {
+    let days = BinaryExpr::new(Box::new(later), Operator::Minus, Box::new(earlier));
+    cast(Expr::BinaryExpr(days), DataType::Int32)
+}
+
+fn is_text(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), None))
+}
+
 /// A text that is written beside an interval is one.
 fn read_text(expr: Expr) -> Expr {
-    match expr {
-        Expr::Literal(ScalarValue::Utf8(Some(_)), None) => cast(expr, INTERVAL),
-        other => other,
+    match is_text(&expr) {
+        true => cast(expr, INTERVAL),
+        false => expr,
     }
 }
 

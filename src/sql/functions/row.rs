@@ -53,6 +53,8 @@ pub(super) enum Kind {
     Any,
     /// An array of anything.
     Array,
+    /// As a result, an array of integers.
+    Int4s,
     /// An array of doubles.
     Floats,
     /// An array of intervals.
@@ -86,6 +88,7 @@ impl Kind {
             Self::Text | Self::Json => DataType::Utf8,
             Self::Bytes => DataType::Binary,
             Self::Texts | Self::Jsons => list(DataType::Utf8),
+            Self::Int4s => list(DataType::Int32),
             Self::Floats => list(DataType::Float64),
             Self::Intervals => list(INTERVAL),
             Self::TextRows => list(list(DataType::Utf8)),
@@ -165,6 +168,7 @@ impl Kind {
                 _ => u8::from(is_text),
             },
             Self::Number
+            | Self::Int4s
             | Self::Element
             | Self::Whole
             | Self::JsonMembers

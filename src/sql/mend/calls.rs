@@ -106,7 +106,15 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
         ("ntile", _) if function.over.is_some() => {
             Some(counted(function, ast::DataType::Integer(None)))
         }
-        ("cardinality", _) => Some(counted(function, ast::DataType::Integer(None))),
+        ("cardinality" | "array_position", _) => {
+            Some(counted(function, ast::DataType::Integer(None)))
+        }
+        ("array_positions", _) => {
+            let integers =
+                ast::ArrayElemTypeDef::SquareBracket(Box::new(ast::DataType::Integer(None)), None);
+            Some(counted(function, ast::DataType::Array(integers)))
+        }
+        ("regr_count", _) => Some(counted(function, ast::DataType::BigInt(None))),
         ("generate_subscripts", _) => {
             let given = arguments(function)?;
             let [array, dimension] = given.as_slice() else {

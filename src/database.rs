@@ -57,12 +57,13 @@ use crate::sql::backends::{Backends, Entry, Identity};
 use crate::sql::command::CommandPlanner;
 use crate::sql::correlated::{CorrelatedRule, LambdaPlacesRule, SessionCell};
 use crate::sql::explain::ExplainPlanner;
-use crate::sql::functions::{self, IntervalPlanner};
+use crate::sql::functions::{self, ArrayPlanner, IntervalPlanner};
 use crate::sql::keyless::{KeylessPlanner, KeylessRule};
 use crate::sql::literal::LiteralPlanner;
 use crate::sql::relation::FunctionPlanner;
 use crate::sql::type_names::SessionTypes;
 use crate::sql::vector_search::VectorSearchPlanner;
+use crate::sql::windows::WindowRule;
 use crate::sql::{
     ClockRule, CopyPlanner, FileAccess, GroupingKeysRule, IntervalFrameRule, IntervalOrderRule,
     IntervalTotal, LazyRule, MultisetRule, NamedResultRule, NumberPlanner, RecursiveTermsRule,
@@ -287,9 +288,11 @@ impl Database {
             .with_analyzer_rule(Arc::new(LazyRule))
             .with_analyzer_rule(Arc::new(TextOutputRule))
             .with_analyzer_rule(Arc::new(RecursiveTermsRule))
-            .with_analyzer_rule(Arc::new(KeylessRule));
+            .with_analyzer_rule(Arc::new(KeylessRule))
+            .with_analyzer_rule(Arc::new(WindowRule));
         let planners = builder.expr_planners().get_or_insert_with(Vec::new);
         planners.insert(0, Arc::new(LiteralPlanner));
+        planners.insert(0, Arc::new(ArrayPlanner));
         planners.insert(0, Arc::new(JsonPlanner));
         planners.insert(0, Arc::new(IntervalPlanner::new()));
         planners.insert(0, Arc::new(NumberPlanner));

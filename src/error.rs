@@ -59,8 +59,12 @@ pub mod sqlstate {
     pub const INVALID_TIME_ZONE_DISPLACEMENT_VALUE: &str = "22009";
     pub const SUBSTRING_ERROR: &str = "22011";
     pub const DIVISION_BY_ZERO: &str = "22012";
+    pub const INVALID_PRECEDING_OR_FOLLOWING_SIZE: &str = "22013";
+    pub const INVALID_ARGUMENT_FOR_NTILE: &str = "22014";
+    pub const INVALID_ARGUMENT_FOR_NTH_VALUE: &str = "22016";
     pub const INTERVAL_FIELD_OVERFLOW: &str = "22015";
     pub const SEQUENCE_GENERATOR_LIMIT_EXCEEDED: &str = "2200H";
+    pub const INVALID_USE_OF_ESCAPE_CHARACTER: &str = "2200C";
     pub const INVALID_REGULAR_EXPRESSION: &str = "2201B";
     pub const INVALID_ARGUMENT_FOR_LOGARITHM: &str = "2201E";
     pub const INVALID_ARGUMENT_FOR_POWER_FUNCTION: &str = "2201F";

@@ -79,6 +79,26 @@ const PLAN: &[(&[&str], Code)] = &[
         (InvalidInput, s::GROUPING_ERROR),
     ),
     (
+        &["DISTINCT ON expressions must match"],
+        (InvalidInput, s::INVALID_COLUMN_REFERENCE),
+    ),
+    (
+        &["frame offsets for ROWS / GROUPS must be"],
+        (InvalidInput, s::INVALID_PRECEDING_OR_FOLLOWING_SIZE),
+    ),
+    (
+        &["start bound cannot be UNBOUNDED FOLLOWING"],
+        (InvalidInput, s::WINDOWING_ERROR),
+    ),
+    (
+        &["RANGE requires exactly one ORDER BY"],
+        (InvalidInput, s::WINDOWING_ERROR),
+    ),
+    (
+        &["GROUPS requires an ORDER BY"],
+        (InvalidInput, s::WINDOWING_ERROR),
+    ),
+    (
         &["column out of bounds"],
         (InvalidInput, s::INVALID_COLUMN_REFERENCE),
     ),
@@ -114,6 +134,18 @@ const EXECUTION: &[(&[&str], Code)] = &[
     (
         &["negative count not allowed"],
         (InvalidInput, s::SUBSTRING_ERROR),
+    ),
+    (
+        &["field position must not be zero"],
+        (InvalidInput, s::INVALID_PARAMETER_VALUE),
+    ),
+    (
+        &["generate_series must not be 0"],
+        (InvalidInput, s::INVALID_PARAMETER_VALUE),
+    ),
+    (
+        &["NTILE requires a positive integer"],
+        (InvalidInput, s::INVALID_ARGUMENT_FOR_NTILE),
     ),
     (
         &["invalid Unicode scalar value"],
@@ -159,6 +191,30 @@ const WORDS: &[(&str, &str)] = &[
         "requested character too large for encoding",
     ),
     ("Invalid escape character", "invalid escape string"),
+    (
+        "generate_series must not be 0",
+        "step size cannot equal zero",
+    ),
+    (
+        "NTILE requires a positive integer",
+        "argument of ntile must be greater than zero",
+    ),
+    (
+        "frame offsets for ROWS / GROUPS must be",
+        "frame offset must not be negative",
+    ),
+    (
+        "start bound cannot be UNBOUNDED FOLLOWING",
+        "frame start cannot be UNBOUNDED FOLLOWING",
+    ),
+    (
+        "RANGE requires exactly one ORDER BY",
+        "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column",
+    ),
+    (
+        "GROUPS requires an ORDER BY",
+        "GROUPS mode requires an ORDER BY clause",
+    ),
     ("Step cannot be zero", "step size cannot equal zero"),
 ];
 

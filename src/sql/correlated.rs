@@ -157,6 +157,7 @@ impl CorrelatedRule {
             Expr::InSubquery(inside)
                 if !in_filter
                     || mixes_names(&inside.subquery)
+                    || numbers_rows(&inside.subquery.subquery)
                     || inside.negated && !inside.subquery.outer_ref_columns.is_empty()
                     || OuterReads::of(&inside.subquery.subquery).below =>
             {
@@ -331,7 +332,7 @@ fn becomes_join(
     let near = references
         .iter()
         .all(|(_, column)| schema.has_column(column));
-    if !near || !reads_outer_in_filters(&subquery.subquery) {
+    if !near || !reads_outer_in_filters(&subquery.subquery) || numbers_rows(&subquery.subquery) {
         return false;
     }
     let reads = OuterReads::of(&subquery.subquery);
@@ -402,6 +403,15 @@ fn reads_outer_in_filters(plan: &LogicalPlan) -> bool {
     here && plan.inputs().into_iter().all(reads_outer_in_filters)
 }
 
+/// Whether window functions are over rows that outer columns choose: a condition that is pulled up above them would choose
+/// too late.
+fn numbers_rows(plan: &LogicalPlan) -> bool {
+    let in_window = |plan: &LogicalPlan| {
+        matches!(plan, LogicalPlan::Window(_)) && !free_references(plan).is_empty()
+    };
+    plan.exists(|plan| Ok(in_window(plan))).unwrap_or(false)
+}
+
 /// Whether the subquery is an aggregate over all its rows.
 fn is_one_row(plan: &LogicalPlan) -> bool {
     match plan {
@@ -426,6 +436,7 @@ fn lateral_becomes_join(right: &LogicalPlan) -> bool {
     let mut pull_up = PullUpCorrelatedExpr::new().with_need_handle_count_bug(true);
     let plan = LogicalPlan::clone(&subquery.subquery);
     reads_outer_in_filters(&subquery.subquery)
+        && !numbers_rows(&subquery.subquery)
         && plan.rewrite(&mut pull_up).is_ok()
         && pull_up.can_pull_up
         && pull_up.pull_up_having_expr.is_none()

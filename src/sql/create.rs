@@ -116,6 +116,9 @@ pub(super) async fn collection(
                 session.notice(format!("relation \"{name}\" already exists, skipping"));
                 return Ok(0);
             }
+            if snapshot.keyed(&name).is_some() {
+                return Err(already_there(&name.name));
+            }
             let id = CollectionId(session.inner.core.engine.committer.allocate_id());
             if let Some(rule) = on_commit {
                 session
@@ -245,8 +248,7 @@ pub(super) fn name_primary_key(
         return Ok(());
     }
     if schema.primary_key_name.is_some() {
-        let message = format!("relation \"{name}\" already exists");
-        return Err(Error::exists(sqlstate::DUPLICATE_TABLE, message));
+        return Err(already_there(&name));
     }
     schema.primary_key_name = Some(first_free(|number| format!("{name}{number}"), is_free));
     Ok(())
@@ -266,8 +268,13 @@ fn unique_keys(
     primary.into_iter().chain(others).collect()
 }
 
+fn already_there(name: &str) -> Error {
+    let message = format!("relation \"{name}\" already exists");
+    Error::exists(sqlstate::DUPLICATE_TABLE, message)
+}
+
 fn taken(snapshot: &Snapshot, name: &QualifiedName) -> bool {
-    snapshot.collection(name).is_some() || snapshot.view(name).is_some()
+    snapshot.has_relation(name)
 }
 
 /// The columns of CREATE TABLE AS come from the query; the keys from the statement.

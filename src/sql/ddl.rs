@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
-use shelfmark_udfs::{BitType, SparseType};
+use shelfmark_udfs::{BitType, Element, SparseType, VectorType};
 
 use super::format::{PgType, oid, type_of};
 use super::names::SearchPath;
@@ -468,9 +468,19 @@ pub fn column_type_of(field: &arrow::datatypes::Field) -> Result<ColumnType> {
             C::HalfVec(*n as u32)
         }
         D::List(item) | D::LargeList(item) | D::FixedSizeList(item, _) => {
-            match column_type_of(item)? {
-                C::Vector(_) | C::HalfVec(_) | C::Array(_) => return Err(no_column_type(field)),
-                scalar => C::Array(Box::new(scalar)),
+            let element = match VectorType::of(item.data_type()) {
+                Some(VectorType {
+                    element,
+                    dimension: None,
+                }) => match element {
+                    Element::Single => C::Vector(0),
+                    Element::Half => C::HalfVec(0),
+                },
+                _ => column_type_of(item)?,
+            };
+            match element {
+                C::Array(_) => return Err(no_column_type(field)),
+                element => C::Array(Box::new(element)),
             }
         }
         _ => return Err(no_column_type(field)),

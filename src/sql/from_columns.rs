@@ -1,10 +1,12 @@
 //! What is spelled out once the columns of the tables in FROM are known:
 //! - `NATURAL RIGHT JOIN` and `NATURAL FULL JOIN` as joins with USING, whose common columns are written out in their turn;
+//! - `*` over joins with USING, whose common columns come first;
 //! - `x` in the WHERE of `a JOIN b USING (x)` as `a.x`;
 //! - `a.*` that comes again, as in `SELECT a.*, a.*`, as columns with names of their own: a table of DataFusion has no two
 //!   of a name;
 //! - an alias with fewer columns than there are, as in `FROM t AS s(a)`: the others keep their names.
 
+mod star;
 mod using;
 
 use std::collections::HashSet;
@@ -16,6 +18,7 @@ use datafusion::sql::sqlparser::ast::{
     TableWithJoins, VisitorMut, WildcardAdditionalOptions,
 };
 
+use self::star::order_star;
 use self::using::qualify_used;
 use super::mend::{ROWS, compare_widths, has_natural, merge_in_order, merge_in_select, or_break};
 use super::parser::fold;
@@ -250,6 +253,7 @@ impl VisitorMut for FromColumns<'_> {
         let named = self.name_natural(select);
         let merged = named.and_then(|()| merge_in_select(select));
         or_break(merged.and_then(|()| qualify_used(select, &self.shapes)))?;
+        order_star(select, &self.shapes);
         self.spell_again(select);
         ControlFlow::Continue(())
     }

@@ -30,7 +30,7 @@
 //! - `t AT TIME ZONE z` calls `timezone(z, t)`; `(a, b) OVERLAPS (c, d)` is a call; an interval that DataFusion
 //!   reads otherwise is a cast of its text.
 //! - `json_agg` and its like are functions over `array_agg`.
-//! - `every`, `|/ x`, `||/ x`, `@ x`, `a && b`, `a ^@ b`, `localtimestamp` and `localtime` are DataFusion's
+//! - `every`, `|/ x`, `||/ x`, `@ x`, `a ^@ b`, `localtimestamp` and `localtime` are DataFusion's
 //!   functions of other names; arguments by their names are put into their order.
 //! - unnamed columns of queries in FROM and WITH, of views and of
 //!   CREATE TABLE AS get PostgreSQL's names.
@@ -45,6 +45,7 @@
 //! - `x::varchar(2)` is that of the first two characters; with ORDER BY, `x::text` is called `x`.
 //! - `x::timestamp(3)` is that of `x::timestamp`, rounded.
 //! - RIGHT and FULL joins with USING are over conditions, and what their common columns mean is written out.
+//! - a window that another is made of is written out, and its name where it stands outside of a SELECT list.
 //! - a column that comes twice in a SELECT gets a name of its own, with blanks behind it: a table of DataFusion has no two
 //!   of a name.
 
@@ -57,6 +58,7 @@ mod exact;
 mod from;
 mod gather;
 mod grouping;
+mod join_alias;
 mod joins;
 mod moment;
 mod names;
@@ -67,9 +69,12 @@ mod row_queries;
 mod rows;
 mod series;
 mod spelling;
+mod system;
 mod ties;
 mod twins;
 mod values;
+mod variadic;
+mod windows;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -79,7 +84,6 @@ use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, Ident, ObjectName, ObjectNamePart, Query, Select, SelectItem,
     TableFactor, UnaryOperator, UpdateTableFromKind, Value, VisitMut, VisitorMut,
 };
-use datafusion::sql::sqlparser::parser::Parser;
 
 use self::arguments::order_arguments;
 pub(super) use self::array_literal::array_of_literal;
@@ -92,11 +96,12 @@ use self::constant::{
 };
 pub(super) use self::constant::{share_named_type, without_exponent};
 use self::exact::{compare_exactly, compute_exactly, is_exact, round_exactly};
-use self::from::call_in_from;
-use self::grouping::spell_sets;
+use self::from::{call_arrays, call_in_from};
+use self::grouping::{spell_distinct, spell_sets};
+use self::join_alias::{join_aliases, join_aliases_in_order};
 use self::joins::merge_in_brackets;
 pub(super) use self::joins::{has_natural, merge_in_order, merge_in_select, refuse_merged};
-use self::moment::{at_time_zone, interval_of_text, overlaps};
+use self::moment::{at_time_zone, cast_of_interval, interval_of_text, overlaps};
 pub(super) use self::names::{first_select, name_columns};
 use self::names::{
     keep_names, lasting_names, name_common, name_derived, name_sorted_casts, type_series,
@@ -108,21 +113,24 @@ pub(super) use self::row_queries::{ROWS, compare_widths};
 use self::row_queries::{row_among_rows, row_with_query, rows_in_where};
 use self::rows::{compare_rows, row_in_list, row_is_null};
 use self::series::unnest_series;
+pub(super) use self::spelling::CUT_TEXT;
 use self::spelling::{
-    bound_slices, cut_text, limit_of_fetch, match_of_substring, name_fields, part_of_text,
-    regex_of_similar, round_seconds, share_element_type, text_of_unicode, typed_literals,
+    bound_slices, cut_text, is_normalized, limit_of_fetch, match_of_substring, name_fields,
+    part_of_text, pattern_of_operator, regex_of_similar, round_seconds, share_element_type,
+    text_of_unicode, typed_literals,
 };
+use self::system::{shown_tables, system_relations};
 use self::ties::rank_of_ties;
 pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
 use self::values::select_table;
 pub(super) use self::values::select_values;
+use self::variadic::spread_variadic;
+use self::windows::{check_window, name_sorted_windows, spell_windows, windows_in_order};
 use super::complexity::Expansion;
 use super::dml::{changes_at_top, changes_rows, with_statement};
 use super::statement::{CopySubject, Statement};
-use super::tokens::DIALECT;
 use super::walk;
-use crate::catalog::pg::system_relation;
 use crate::error::{Error, Result};
 use crate::sql::functions::{JSONPATH, PATH_EXISTS, PATH_MATCH};
 
@@ -195,18 +203,6 @@ fn mend_datafusion(statement: &mut DataFusionStatement) -> Result<()> {
     }
 }
 
-/// What SHOW TABLES shows: the tables and views that are not PostgreSQL's own.
-fn shown_tables() -> Option<Box<Query>> {
-    const SHOWN: &str = "SELECT table_catalog, table_schema, table_name, table_type \
-        FROM information_schema.tables \
-        WHERE table_schema NOT IN ('information_schema', 'pg_catalog') ORDER BY 2, 3";
-    Parser::new(&DIALECT)
-        .try_with_sql(SHOWN)
-        .ok()?
-        .parse_query()
-        .ok()
-}
-
 /// Mends a part of a statement.
 fn mend(node: &mut impl VisitMut) -> Result<()> {
     mend_changing(node, 0)
@@ -253,32 +249,6 @@ struct Mender {
 }
 
 impl Mender {
-    /// The system relations in FROM.
-    fn scope(&self, select: &Select) -> HashMap<String, u32> {
-        let joined = |from: &ast::TableWithJoins| {
-            let joins = from.joins.iter().map(|join| join.relation.clone());
-            std::iter::once(from.relation.clone())
-                .chain(joins)
-                .collect::<Vec<_>>()
-        };
-        let factors = select.from.iter().flat_map(joined);
-        let known = factors.filter_map(|factor| match factor {
-            TableFactor::Table { name, alias, .. } => {
-                let parts = name.0.iter().map(|part| part.as_ident());
-                let parts: Vec<String> = parts.map(|p| Some(folded(p?))).collect::<Option<_>>()?;
-                let relation = match parts.as_slice() {
-                    [schema, relation] if schema == "pg_catalog" => relation,
-                    [relation] if !self.common.contains(relation) => relation,
-                    _ => return None,
-                };
-                let named = alias.map_or_else(|| relation.clone(), |a| folded(&a.name));
-                Some((named, system_relation(relation)?))
-            }
-            _ => None,
-        });
-        known.collect()
-    }
-
     /// The OID of the system relation that the alias stands for.
     fn system_alias(&self, alias: &str) -> Option<u32> {
         self.scopes
@@ -310,6 +280,14 @@ impl VisitorMut for Mender {
 
     fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         name_derived(factor);
+        if let TableFactor::Function {
+            lateral: true,
+            args,
+            ..
+        } = factor
+        {
+            call_arrays(args);
+        }
         ControlFlow::Continue(())
     }
 
@@ -326,14 +304,18 @@ impl VisitorMut for Mender {
             or_break(check_recursion(with))?;
         }
         or_break(select_table(&mut query.body))?;
+        or_break(windows_in_order(query))?;
         or_break(rank_of_ties(query))?;
+        or_break(join_aliases_in_order(query))?;
         or_break(merge_in_order(query))
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        or_break(spell_windows(select))?;
+        or_break(join_aliases(select))?;
         or_break(merge_in_select(select))?;
         or_break(rows_in_where(&mut select.selection))?;
-        let scope = self.scope(select);
+        let scope = system_relations(select, &self.common);
         self.scopes.push(scope);
         self.names.push(lasting_names(select));
         ControlFlow::Continue(())
@@ -342,6 +324,9 @@ impl VisitorMut for Mender {
     fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.scopes.pop();
         unnest_series(select);
+        if !self.scopes.is_empty() {
+            call_arrays(select);
+        }
         keep_names(select, self.names.pop().unwrap_or_default());
         typed_literals(select);
         for item in &mut select.projection {
@@ -350,6 +335,7 @@ impl VisitorMut for Mender {
             }
         }
         spell_sets(select);
+        spell_distinct(select);
         name_twins(select);
         ControlFlow::Continue(())
     }
@@ -361,6 +347,7 @@ impl VisitorMut for Mender {
         limit_of_fetch(query);
         name_common(query);
         name_sorted_casts(query);
+        name_sorted_windows(query);
         ControlFlow::Continue(())
     }
 
@@ -375,6 +362,11 @@ impl VisitorMut for Mender {
         match expr {
             Expr::Function(function) => {
                 unqualify(&mut function.name);
+                or_break(check_window(function))?;
+                if let Some(spread) = or_break(spread_variadic(function))? {
+                    *expr = spread;
+                    return ControlFlow::Continue(());
+                }
                 or_break(order_arguments(function))?;
                 if let Some(mended) = mend_call(function) {
                     *expr = mended;
@@ -393,6 +385,11 @@ impl VisitorMut for Mender {
                 name_fields(access_chain);
             }
             Expr::Array(array) => share_element_type(array),
+            Expr::IsNormalized {
+                expr: text,
+                form,
+                negated,
+            } => *expr = is_normalized(text, form.as_ref(), *negated),
             Expr::SimilarTo { .. } => {
                 if let Some(matches) = regex_of_similar(expr) {
                     *expr = matches;
@@ -453,7 +450,6 @@ impl VisitorMut for Mender {
                     *op = plain;
                 }
                 let function = match op {
-                    BinaryOperator::PGOverlap => Some("array_has_any"),
                     BinaryOperator::PGStartsWith => Some("starts_with"),
                     BinaryOperator::AtQuestion => Some(PATH_EXISTS),
                     BinaryOperator::AtAt => Some(PATH_MATCH),
@@ -463,6 +459,9 @@ impl VisitorMut for Mender {
                     let operands = vec![(**left).clone(), (**right).clone()];
                     *expr = call(function, operands);
                     return ControlFlow::Continue(());
+                }
+                if let Some(pattern) = pattern_of_operator(op, right) {
+                    **right = pattern;
                 }
                 let rows = compare_rows(left, op, right);
                 let rows = match rows {
@@ -480,6 +479,15 @@ impl VisitorMut for Mender {
                     **right = array;
                 }
                 compare_exactly(left, op, right);
+            }
+            // DataFusion puts the sign before the text, whose first number alone it is of.
+            Expr::UnaryOp {
+                op: UnaryOperator::Minus,
+                expr: inner,
+            } if matches!(inner.as_ref(), Expr::Interval(_)) => {
+                if let Expr::Interval(interval) = inner.as_ref() {
+                    **inner = cast_of_interval(interval);
+                }
             }
             Expr::UnaryOp { op, expr: inner } => {
                 let name = match op {

@@ -94,6 +94,7 @@ pub(crate) mod vector_search;
 mod versions;
 mod walk;
 mod whole_row;
+pub(crate) mod windows;
 
 pub use access::{FileAccess, redact};
 pub(crate) use clock::ClockRule;

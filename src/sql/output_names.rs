@@ -10,6 +10,8 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, TrimWhereField};
 
+use super::functions::SUBSTRING_SIMILAR;
+use super::mend::CUT_TEXT;
 use super::origins::{Origin, origins, with_origins};
 use super::parser::fold;
 use super::statement::Statement;
@@ -182,6 +184,16 @@ fn projection(body: &SetExpr) -> Option<&[SelectItem]> {
     }
 }
 
+fn first_argument(function: &ast::Function) -> Option<&Expr> {
+    let ast::FunctionArguments::List(list) = &function.args else {
+        return None;
+    };
+    match list.args.first()? {
+        ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(first)) => Some(first),
+        _ => None,
+    }
+}
+
 /// The name of a column that has none of its own.
 fn name_of_item(item: &SelectItem) -> Option<Name> {
     match item {
@@ -219,8 +231,15 @@ fn name_of(expr: &Expr) -> Name {
         Expr::CompoundFieldAccess { root, .. } => name_of(root),
         Expr::Function(function) => {
             let last = function.name.0.last().and_then(|part| part.as_ident());
+            if let Some(cut) = last
+                .filter(|n| n.quote_style.is_some() && n.value == CUT_TEXT)
+                .and_then(|_| first_argument(function))
+            {
+                return name_of(cut);
+            }
             match last.map(fold) {
                 Some(name) if name == ARRAY_OR_EMPTY => strong("coalesce"),
+                Some(name) if name == SUBSTRING_SIMILAR => strong("substring"),
                 Some(name) => Name::Strong(name),
                 None => Name::None,
             }
@@ -250,6 +269,11 @@ fn name_of(expr: &Expr) -> Name {
         Expr::Overlay { .. } => strong("overlay"),
         Expr::Ceil { .. } => strong("ceil"),
         Expr::Floor { .. } => strong("floor"),
+        Expr::BinaryOp {
+            op: ast::BinaryOperator::Overlaps,
+            ..
+        } => strong("overlaps"),
+        Expr::IsNormalized { negated: false, .. } => strong("is_normalized"),
         Expr::AtTimeZone { .. } => strong("timezone"),
         Expr::Trim { trim_where, .. } => strong(match trim_where {
             Some(TrimWhereField::Leading) => "ltrim",

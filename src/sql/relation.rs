@@ -6,19 +6,24 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, Result, UnnestOptions};
 use datafusion::functions::core::expr_fn::get_field;
+use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, ScalarUDF};
 use datafusion::prelude::{cast, ident, lit};
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType as SqlType, Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident,
-    ObjectName, TableAlias, TableAliasColumnDef, TableFactor, Value,
+    CastKind, DataType as SqlType, Expr as SqlExpr, FunctionArg, FunctionArgExpr,
+    FunctionArguments as SqlArguments, Ident, ObjectName, TableAlias, TableAliasColumnDef,
+    TableFactor, Value,
 };
+use shelfmark_udfs::VectorType;
 
-use super::functions::gives_rows;
+use super::functions::{FLAT, SERIES_OF_INSTANTS, gives_rows};
 use super::number_literal::typed_integer;
+use super::tokens::ROWS_FROM;
 use crate::catalog::pg::functions::ARRAY_SUBSCRIPTS;
+use crate::error::{Error, sqlstate};
 
 /// Functions that DataFusion has in FROM too, for literals.
 const SERIES: [&str; 2] = ["generate_series", "range"];
@@ -34,6 +39,8 @@ enum Gives {
     Expanded,
     /// One row with its value.
     Value,
+    /// What the functions give that are its arguments, side by side.
+    Together,
 }
 
 /// Plans functions in FROM that DataFusion does not: those whose arguments are no literals, those with ORDINALITY, and
@@ -107,6 +114,7 @@ fn what_it_gives(
 ) -> Option<Gives> {
     let literal = |arg: &FunctionArg| literal_of(arg).is_some();
     match function {
+        ROWS_FROM => Some(Gives::Together),
         "unnest" => Some(Gives::Elements),
         "_pg_expandarray" => Some(Gives::Expanded),
         // DataFusion's makes rows of literals as they are read, however many.
@@ -228,6 +236,28 @@ fn as_integers(rows: LogicalPlan) -> Result<LogicalPlan> {
     }
 }
 
+/// Whether it is an array of several dimensions.
+fn is_nested(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(element) => {
+            let element = element.data_type();
+            matches!(element, DataType::List(_)) && VectorType::of(element).is_none()
+        }
+        _ => false,
+    }
+}
+
+/// Whether the arguments of a series are dates or instants, and an interval: days are those of the session's clock.
+fn is_of_instants(values: &[Expr]) -> bool {
+    let empty = DFSchema::empty();
+    let first = values.first().map(|value| value.get_type(&empty));
+    values.len() == 3
+        && matches!(
+            first,
+            Some(Ok(DataType::Timestamp(_, Some(_)) | DataType::Date32))
+        )
+}
+
 struct Call {
     function: String,
     gives: Gives,
@@ -241,16 +271,10 @@ impl Call {
         args: &[FunctionArg],
         context: &mut dyn RelationPlannerContext,
     ) -> Result<LogicalPlan> {
-        let empty = DFSchema::empty();
-        let mut values = Vec::with_capacity(args.len());
-        for arg in args {
-            let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else {
-                let message = format!("an argument of {}() is none", self.function);
-                return Err(datafusion::error::DataFusionError::Plan(message));
-            };
-            values.push(context.sql_to_expr(expr.clone(), &empty)?);
-        }
-        let mut columns = self.columns(values, context)?;
+        let mut columns = match self.gives {
+            Gives::Together => together(args, context)?,
+            _ => self.columns(self.values(args, context)?, context)?,
+        };
         if self.with_ordinality || self.gives == Gives::Expanded {
             let arrays: Vec<Expr> = columns.iter().map(|(_, array)| array.clone()).collect();
             let places = places(arrays, context)?;
@@ -265,15 +289,42 @@ impl Call {
         self.build(columns, context)
     }
 
+    /// The values of the arguments.
+    fn values(
+        &self,
+        args: &[FunctionArg],
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<Vec<Expr>> {
+        let empty = DFSchema::empty();
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = arg else {
+                let message = format!("an argument of {}() is none", self.function);
+                return Err(datafusion::error::DataFusionError::Plan(message));
+            };
+            values.push(context.sql_to_expr(expr.clone(), &empty)?);
+        }
+        Ok(values)
+    }
+
     /// The columns before ORDINALITY: names and values.
     fn columns(
         &self,
         values: Vec<Expr>,
         context: &dyn RelationPlannerContext,
     ) -> Result<Vec<(String, Expr)>> {
+        let empty = DFSchema::empty();
         Ok(match self.gives {
             Gives::Elements => {
-                let named = |value| (self.function.clone(), value);
+                let flat = function(FLAT, context)?;
+                let named = |value: Expr| {
+                    let is_nested = value.get_type(&empty).is_ok_and(|of| is_nested(&of));
+                    let value = match is_nested {
+                        true => flat.call(vec![value]),
+                        false => value,
+                    };
+                    (self.function.clone(), value)
+                };
                 values.into_iter().map(named).collect()
             }
             Gives::Expanded => values
@@ -286,6 +337,7 @@ impl Call {
                     "generate_subscripts" => {
                         (ARRAY_SUBSCRIPTS, values.into_iter().take(1).collect())
                     }
+                    "generate_series" if is_of_instants(&values) => (SERIES_OF_INSTANTS, values),
                     name => (name, values),
                 };
                 let column = column_of(&self.function);
@@ -295,6 +347,8 @@ impl Call {
                 let value = function(&self.function, context)?.call(values);
                 vec![(self.function.clone(), value)]
             }
+            // Its arguments are no values.
+            Gives::Together => Vec::new(),
         })
     }
 
@@ -344,6 +398,45 @@ impl Call {
     }
 }
 
+/// The columns of functions side by side, as arrays: where one has fewer rows, it has NULLs.
+fn together(
+    args: &[FunctionArg],
+    context: &mut dyn RelationPlannerContext,
+) -> Result<Vec<(String, Expr)>> {
+    let mut columns = Vec::new();
+    for arg in args {
+        let FunctionArg::Unnamed(FunctionArgExpr::Expr(SqlExpr::Function(called))) = arg else {
+            let message = "ROWS FROM takes calls of functions";
+            let error = Error::invalid(sqlstate::SYNTAX_ERROR, message);
+            return Err(error.into());
+        };
+        let SqlArguments::List(list) = &called.args else {
+            continue;
+        };
+        let name = function_name(&called.name);
+        let gives = match what_it_gives(&name, &list.args, true, context) {
+            Some(Gives::Together | Gives::Expanded) | None => {
+                let message = format!("{name} is not supported in ROWS FROM");
+                return Err(Error::unsupported(message).into());
+            }
+            Some(gives) => gives,
+        };
+        let call = Call {
+            function: name,
+            gives,
+            with_ordinality: false,
+            alias: None,
+        };
+        let values = call.values(&list.args, context)?;
+        let given = call.columns(values, context)?.into_iter();
+        columns.extend(given.map(|(name, value)| match gives {
+            Gives::Value => (name, make_array(vec![value])),
+            _ => (name, value),
+        }));
+    }
+    Ok(columns)
+}
+
 /// The places of the elements, of the longest array where there are several.
 fn places(arrays: Vec<Expr>, context: &dyn RelationPlannerContext) -> Result<Expr> {
     if arrays.len() == 1 {
@@ -390,7 +483,6 @@ pub(super) fn function(name: &str, context: &dyn RelationPlannerContext) -> Resu
     let found = context.context_provider().get_function_meta(name);
     found.ok_or_else(|| {
         let message = format!("function {name} does not exist");
-        let code = crate::error::sqlstate::UNDEFINED_FUNCTION;
-        crate::error::Error::not_found(code, message).into()
+        Error::not_found(sqlstate::UNDEFINED_FUNCTION, message).into()
     })
 }

@@ -445,23 +445,28 @@ impl<'a> Planning<'a> {
             }
             Statement::Insert(insert) => {
                 let tag = Tag::of_change("INSERT 0", insert.statement.returning.is_some());
-                Ok((tag, dml::insert(self, *insert).await?))
+                Ok((tag, boxed(|| dml::insert(self, *insert)).await?))
             }
             Statement::Update(update) => {
                 let tag = Tag::of_change("UPDATE", update.returning.is_some());
-                Ok((tag, dml::update(self, *update).await?))
+                Ok((tag, boxed(|| dml::update(self, *update)).await?))
             }
             Statement::Delete(delete) => {
                 let tag = Tag::of_change("DELETE", delete.returning.is_some());
-                Ok((tag, dml::delete(self, *delete).await?))
+                Ok((tag, boxed(|| dml::delete(self, *delete)).await?))
             }
-            Statement::Merge(merge) => Ok((Tag::Count("MERGE"), dml::merge(self, *merge).await?)),
-            Statement::With(with) => dml::with(self, *with).await,
-            Statement::Copy(statement) => copy::plan(self, *statement).await,
+            Statement::Merge(merge) => {
+                let plan = boxed(|| dml::merge(self, *merge)).await?;
+                Ok((Tag::Count("MERGE"), plan))
+            }
+            Statement::With(with) => boxed(|| dml::with(self, *with)).await,
+            Statement::Copy(statement) => boxed(|| copy::plan(self, *statement)).await,
             Statement::Access(statement) => access::command::plan(session, *statement),
             Statement::Transaction(statement) => transaction::plan(session, statement),
-            Statement::CreateCollection(create) => create::collection(self, *create).await,
-            Statement::CreateView(view) => create::view(self, *view).await,
+            Statement::CreateCollection(create) => {
+                boxed(|| create::collection(self, *create)).await
+            }
+            Statement::CreateView(view) => boxed(|| create::view(self, *view)).await,
             Statement::CreateSchema {
                 name,
                 if_not_exists,
@@ -492,7 +497,7 @@ impl<'a> Planning<'a> {
             Statement::Backup(directory) => backup::database(session, directory),
             Statement::CheckTable(name) => check::table(self, &name),
             Statement::Vacuum(vacuum) => compaction::vacuum(session, vacuum),
-            Statement::Declare(declare) => cursor::declare(self, *declare).await,
+            Statement::Declare(declare) => boxed(|| cursor::declare(self, *declare)).await,
             Statement::Fetch(fetch) => cursor::fetch(session, fetch),
             Statement::Close(name) => cursor::close(session, name),
             Statement::Prepare(prepare) => named::prepare(session, *prepare),
@@ -526,6 +531,13 @@ impl<'a> Planning<'a> {
         }
         .boxed()
     }
+}
+
+/// What a function of statements does, made in a frame of its own: statements hold statements, and a stack has room for few
+/// of the futures of all kinds at once.
+#[inline(never)]
+fn boxed<'a, F: Future + Send + 'a>(make: impl FnOnce() -> F) -> BoxFuture<'a, F::Output> {
+    Box::pin(make())
 }
 
 /// What DataFusion would do to its own catalogs or files is not ours to allow.

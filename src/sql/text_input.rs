@@ -70,7 +70,10 @@ fn is_read(field: &Field) -> bool {
     match field.data_type() {
         Boolean | Int16 | Int32 | Int64 | Float32 | Float64 | Decimal128(..) => true,
         Date32 | Time64(_) | Timestamp(..) | Interval(_) | Binary => true,
-        List(element) => VectorType::of(field.data_type()).is_none() && is_plain(element),
+        List(element) => {
+            let is_of_texts = matches!(type_of(field).oid, oid::TEXT_ARRAY | oid::VARCHAR_ARRAY);
+            VectorType::of(field.data_type()).is_none() && (is_of_texts || is_plain(element))
+        }
         DataType::Utf8 => matches!(
             type_of(field).oid,
             oid::JSON | oid::JSONB | oid::UUID | oid::BPCHAR
@@ -82,7 +85,9 @@ fn is_read(field: &Field) -> bool {
 /// Whether there are texts to read: for arrays, arrays of them too.
 fn is_texts(data_type: &DataType, wanted: &DataType) -> bool {
     match (data_type, wanted) {
-        (DataType::List(element), DataType::List(_)) => element.data_type() == &DataType::Utf8,
+        (DataType::List(element), DataType::List(wanted)) => {
+            element.data_type() == &DataType::Utf8 && !wanted.data_type().is_string()
+        }
         (of, _) => of.is_string(),
     }
 }

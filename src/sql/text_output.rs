@@ -152,6 +152,19 @@ impl ScalarUDFImpl for TextOutput {
     }
 }
 
+/// The texts of values as a client sees them by the clock of the zone.
+///
+/// # Errors
+/// For a value that has no text.
+pub(in crate::sql) fn texts_of(values: &ArrayRef, zone: Zone) -> Result<ArrayRef> {
+    let field = Arc::new(Field::new("value", values.data_type().clone(), true));
+    let style = Style {
+        zone,
+        ..Style::default()
+    };
+    texts(values, &field, &style)
+}
+
 fn texts(values: &ArrayRef, field: &FieldRef, style: &Style) -> Result<ArrayRef> {
     let field = field.as_ref().clone().with_nullable(true);
     let schema = Arc::new(Schema::new(vec![field]));

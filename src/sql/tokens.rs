@@ -8,7 +8,10 @@ use datafusion::sql::sqlparser::tokenizer::{
 
 use crate::error::{Error, Result, sqlstate};
 
+pub(in crate::sql) use self::marks::{DISTINCT_SETS, ROWS_FROM, VARIADIC, join_alias};
+
 mod frames;
+mod marks;
 mod quantifiers;
 mod spelling;
 mod table_queries;
@@ -23,11 +26,10 @@ pub(super) fn is_word(token: &Token, keyword: Keyword) -> bool {
 
 /// Tokens of `text`. `<=>` and `<+>` come out as custom operators, which bind as Postgres has them; sqlparser gives
 /// the first the precedence of `=` and does not know the second. What [`quantifiers`],
-/// [`table_queries`], [`frames`] and [`spelling`] mend is spelled out.
+/// [`table_queries`], [`frames`], [`marks`] and [`spelling`] mend is spelled out.
 ///
 /// # Errors
-/// 42601 with the position, for an unterminated string or comment or a character that starts no token;
-/// 0A000 for a window frame that leaves out rows.
+/// 42601 with the position, for an unterminated string or comment or a character that starts no token.
 pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
     let tokens = raw_tokens(text).map_err(|e| {
         let Location { line, column } = e.location;
@@ -41,8 +43,8 @@ pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
         error.with_position(line, column)
     })?;
     refuse_junk(text, &tokens)?;
-    let tokens = frames::mend(mend_operators(tokens))?;
-    let tokens = table_queries::mend(tokens);
+    let tokens = frames::mend(mend_operators(tokens));
+    let tokens = table_queries::mend(marks::mend(tokens));
     Ok(spelling::mend(quantifiers::mend(tokens)))
 }
 
@@ -130,6 +132,20 @@ fn is_compaction(tokens: &[TokenWithSpan]) -> bool {
     });
     let mut first = words.take(2);
     first.any(|word| word.quote_style.is_none() && word.value.eq_ignore_ascii_case("compact"))
+}
+
+/// The last bracket that is open.
+fn last_open(tokens: &[TokenWithSpan]) -> Option<usize> {
+    let mut closed = 0_usize;
+    for (at, token) in tokens.iter().enumerate().rev() {
+        match token.token {
+            Token::RParen => closed += 1,
+            Token::LParen if closed == 0 => return Some(at),
+            Token::LParen => closed -= 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 fn mend_operators(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {

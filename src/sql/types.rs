@@ -139,11 +139,27 @@ fn length_of(name: &str, length: u64) -> Result<u32> {
 }
 
 fn array(inner: &DataType) -> Result<ColumnType> {
-    match column_type(inner)? {
-        ColumnType::Vector(_) | ColumnType::HalfVec(_) | ColumnType::Array(_) => Err(
-            Error::unsupported("arrays of arrays or vectors are not supported"),
-        ),
-        scalar => Ok(ColumnType::Array(Box::new(scalar))),
+    let element = match vector_of_any_size(inner) {
+        Some(vector) => vector,
+        None => column_type(inner)?,
+    };
+    match element {
+        ColumnType::Array(_) => Err(Error::unsupported("arrays of arrays are not supported")),
+        element => Ok(ColumnType::Array(Box::new(element))),
+    }
+}
+
+/// `vector` and `halfvec` without their dimensions, which arrays may have as elements.
+fn vector_of_any_size(data_type: &DataType) -> Option<ColumnType> {
+    match data_type {
+        DataType::Custom(name, arguments) if arguments.is_empty() => {
+            match name.to_string().to_lowercase().as_str() {
+                "vector" => Some(ColumnType::Vector(0)),
+                "halfvec" => Some(ColumnType::HalfVec(0)),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 
@@ -247,6 +263,14 @@ mod tests {
             ("varbit", BitType::VARBIT.into()),
             ("sparsevec(5)", ColumnType::SparseVec(Some(5))),
             ("text[]", ColumnType::Array(Box::new(ColumnType::Text))),
+            (
+                "vector[]",
+                ColumnType::Array(Box::new(ColumnType::Vector(0))),
+            ),
+            (
+                "halfvec(3)[]",
+                ColumnType::Array(Box::new(ColumnType::HalfVec(3))),
+            ),
         ] {
             assert_eq!(parse(text).unwrap(), expected, "{text}");
         }

@@ -7,7 +7,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
-use super::schema::{CollectionSchema, Column, FieldId, field_id};
+use super::schema::{CollectionSchema, Column, ColumnType, FieldId, field_id};
 use super::stored::from_stored;
 use crate::error::{Error, Result};
 
@@ -92,6 +92,13 @@ fn adapt_array(array: &ArrayRef, column: &Column) -> Result<ArrayRef> {
     if array.data_type().equals_datatype(&wanted) {
         return Ok(cast(array, &wanted)?);
     }
+    // Parquet has lists of one kind, for arrays of vectors of one size too.
+    if let ColumnType::Array(inner) = &column.column_type
+        && inner.is_vector()
+        && array.data_type().is_list()
+    {
+        return Ok(cast(array, &wanted)?);
+    }
     Err(Error::corrupted(format!(
         "column \"{}\" is stored as {} but is of type {}",
         column.name,
@@ -113,7 +120,6 @@ mod tests {
     use arrow::datatypes::Int64Type;
 
     use super::*;
-    use crate::storage::schema::ColumnType;
     use crate::storage::stats::Bound;
 
     fn bigint(id: u32, name: &str, missing: Option<i64>) -> Column {

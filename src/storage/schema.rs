@@ -105,9 +105,9 @@ pub enum ColumnType {
     Json,
     /// JSONB, kept as its one spelling
     Jsonb,
-    /// VECTOR(n): n 32-bit floats
+    /// VECTOR(n): n 32-bit floats; in an array, 0 is any number
     Vector(u32),
-    /// HALFVEC(n): n 16-bit floats
+    /// HALFVEC(n): n 16-bit floats; in an array, 0 is any number
     HalfVec(u32),
     /// BIT(n) and BIT VARYING(n), kept as text of `0` and `1`
     Bit {
@@ -174,8 +174,8 @@ impl ColumnType {
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             Self::Bytea => DataType::Binary,
-            Self::Vector(n) => fixed_list(DataType::Float32, *n),
-            Self::HalfVec(n) => fixed_list(DataType::Float16, *n),
+            Self::Vector(n) => list_of(DataType::Float32, *n),
+            Self::HalfVec(n) => list_of(DataType::Float16, *n),
             Self::Array(inner) => {
                 DataType::List(Arc::new(Field::new(LIST_ELEMENT, inner.arrow_type(), true)))
             }
@@ -236,9 +236,13 @@ impl ColumnType {
     }
 }
 
-fn fixed_list(element: DataType, dimensions: u32) -> DataType {
-    let field = Field::new(LIST_ELEMENT, element, false);
-    DataType::FixedSizeList(Arc::new(field), dimensions as i32)
+/// A list of so many elements, or of any number where that is 0.
+fn list_of(element: DataType, dimensions: u32) -> DataType {
+    let field = Arc::new(Field::new(LIST_ELEMENT, element, false));
+    match dimensions {
+        0 => DataType::List(field),
+        n => DataType::FixedSizeList(field, n as i32),
+    }
 }
 
 impl fmt::Display for ColumnType {
@@ -266,6 +270,8 @@ impl fmt::Display for ColumnType {
             Self::Uuid => f.write_str("uuid"),
             Self::Json => f.write_str("json"),
             Self::Jsonb => f.write_str("jsonb"),
+            Self::Vector(0) => f.write_str("vector"),
+            Self::HalfVec(0) => f.write_str("halfvec"),
             Self::Vector(n) => write!(f, "vector({n})"),
             Self::HalfVec(n) => write!(f, "halfvec({n})"),
             Self::Bit { varying, length } => {

@@ -1,7 +1,7 @@
 //! Dates and times in text, as PostgreSQL reads them: ISO 8601, names of months, regional orders, zones by name.
 //!
-//! A text is cut into [`field`]s, and these are put together in [`moment`]. Left out: `infinity` (22008), Julian days, and
-//! `now`, `today` and their like beside other fields.
+//! A text is cut into [`field`]s, and these are put together in [`moment`]. Left out: `infinity` (22008), and `now`, `today`
+//! and their like beside other fields.
 
 mod field;
 mod moment;
@@ -59,6 +59,19 @@ pub(super) fn parse_timestamptz(text: &str, zone: &Zone) -> Result<i64> {
     in_range(instant, text)
 }
 
+/// `J2451187`: a day by its number since 4713 BC.
+fn julian_day(text: &str) -> Option<Moment> {
+    const JULIAN_OF_1970: i64 = 2_440_588;
+    let digits = text.strip_prefix(['J', 'j'])?;
+    let all_digits = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    let number: i64 = digits.parse().ok().filter(|_| all_digits)?;
+    Some(Moment {
+        days: Some(number - JULIAN_OF_1970),
+        micros: None,
+        clock: None,
+    })
+}
+
 fn in_range(micros: i64, text: &str) -> Result<i64> {
     if (MICROS_MIN..=MICROS_MAX).contains(&micros) {
         Ok(micros)
@@ -90,6 +103,9 @@ fn parse(text: &str, type_name: &str, zone: &Zone) -> Result<Moment> {
         .any(|word| unsigned.eq_ignore_ascii_case(word))
     {
         return Err(outside(text));
+    }
+    if let Some(moment) = julian_day(trimmed) {
+        return Ok(moment);
     }
     if let Some(moment) = Moment::named(trimmed, zone) {
         return Ok(moment);
@@ -191,6 +207,7 @@ mod tests {
             ("0001-01-01", -719_162),
             ("9999-12-31", 2_932_896),
             ("0001-01-01 BC", -719_528),
+            ("J2451187", 10_599),
         ];
         for (text, days) in good {
             assert_eq!(date(text).unwrap(), days, "{text}");

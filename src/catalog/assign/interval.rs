@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str) -> Result<IntervalMonthDayNano> {
     };
     let trimmed = text.trim();
     let sum = match trimmed.strip_prefix('P') {
-        Some(iso) => iso_8601(iso),
+        Some(iso) => iso_8601(iso).or_else(|| alternative_iso_8601(iso)),
         None => words(trimmed),
     };
     sum.ok_or_else(bad)?.finish().ok_or_else(|| {
@@ -320,4 +320,28 @@ fn iso_8601(text: &str) -> Option<Sum> {
         any = true;
     }
     any.then_some(sum)
+}
+
+/// What follows the P of `P0001-02-03T04:05:06`.
+fn alternative_iso_8601(text: &str) -> Option<Sum> {
+    let mut sum = Sum::default();
+    let (date, clock) = text.split_once('T').unwrap_or((text, ""));
+    if !date.is_empty() {
+        let units = [
+            Unit::Months(MONTHS_PER_YEAR),
+            Unit::Months(1),
+            Unit::Days(1),
+        ];
+        let parts: Vec<&str> = date.split('-').collect();
+        if parts.len() > units.len() {
+            return None;
+        }
+        for (part, unit) in parts.into_iter().zip(units) {
+            sum.add(number(part)?, unit);
+        }
+    }
+    if !clock.is_empty() {
+        time(clock, &mut sum)?;
+    }
+    (!text.is_empty()).then_some(sum)
 }

@@ -9,13 +9,13 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type};
 use half::f16;
-use shelfmark_udfs::{parse_halfvec, parse_vector};
+use shelfmark_udfs::{VectorError, parse_halfvec, parse_vector};
 
 use super::cast::{element_field, to_type};
 use super::error::{RowError, syntax};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
-use crate::storage::schema::ColumnType;
+use crate::storage::schema::{ColumnType, VECTOR_DIMENSIONS_MAX};
 
 /// The type of a list's elements.
 pub(super) fn element_type(data_type: &DataType) -> Option<&DataType> {
@@ -77,7 +77,9 @@ impl Lists {
 /// Lists of numbers as `VECTOR(n)` or `HALFVEC(n)`.
 pub(super) fn to_vector(source: &ArrayRef, target: &ColumnType) -> Result<ArrayRef, RowError> {
     let lists = Lists::of(source);
-    let dimensions = dimensions_of(target);
+    let Some(dimensions) = dimensions_of(target) else {
+        return to_vector_of_any_size(&lists, target);
+    };
     for row in (0..lists.len()).filter(|row| !lists.is_null(*row)) {
         let actual = lists.offsets[row + 1] - lists.offsets[row];
         if actual != dimensions {
@@ -101,10 +103,52 @@ pub(super) fn to_vector(source: &ArrayRef, target: &ColumnType) -> Result<ArrayR
     fixed(target, elements, lists.nulls)
 }
 
-fn dimensions_of(target: &ColumnType) -> usize {
+/// Lists of numbers as `VECTOR` or `HALFVEC` in an array, each of its own size.
+fn to_vector_of_any_size(lists: &Lists, target: &ColumnType) -> Result<ArrayRef, RowError> {
+    let live = |row: &usize| !lists.is_null(*row);
+    for row in (0..lists.len()).filter(live) {
+        let actual = lists.offsets[row + 1] - lists.offsets[row];
+        if actual == 0 || actual > VECTOR_DIMENSIONS_MAX as usize {
+            return Err(RowError::new(row, wrong_dimensions(0, actual)));
+        }
+    }
+    check_no_null_element(lists)?;
+    let elements: ArrayRef = match target {
+        ColumnType::HalfVec(_) => Arc::new(to_half(&lists.elements)?),
+        _ => Arc::new(to_single(&lists.elements)?),
+    };
+    let places = not_finite(&elements).map(|element| lists.row_of(element));
+    if let Some(row) = places.into_iter().find(live) {
+        let element = elements.slice(
+            lists.offsets[row],
+            lists.offsets[row + 1] - lists.offsets[row],
+        );
+        return Err(refuse_row(row, &element, target));
+    }
+    unsized_vectors(target, &lists.offsets, elements, lists.nulls.clone())
+}
+
+fn unsized_vectors(
+    target: &ColumnType,
+    offsets: &[usize],
+    elements: ArrayRef,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, RowError> {
+    let DataType::List(field) = target.arrow_type() else {
+        return Err(Error::internal(format!("{target} has a size")).into());
+    };
+    let lengths = offsets.windows(2).map(|w| w[1] - w[0]);
+    let offsets = OffsetBuffer::<i32>::from_lengths(lengths);
+    Ok(Arc::new(ListArray::try_new(
+        field, offsets, elements, nulls,
+    )?))
+}
+
+/// How many numbers each vector has; `None` for any.
+fn dimensions_of(target: &ColumnType) -> Option<usize> {
     match target {
-        ColumnType::Vector(n) | ColumnType::HalfVec(n) => *n as usize,
-        _ => 0,
+        ColumnType::Vector(n) | ColumnType::HalfVec(n) if *n > 0 => Some(*n as usize),
+        _ => None,
     }
 }
 
@@ -246,32 +290,44 @@ pub(super) fn vector_from_text(
     target: &ColumnType,
 ) -> Result<ArrayRef, RowError> {
     let dimensions = dimensions_of(target);
-    let total = texts.len() * dimensions;
-    let elements: ArrayRef = match target {
+    let (offsets, elements): (_, ArrayRef) = match target {
         ColumnType::HalfVec(_) => {
-            let mut values = Vec::with_capacity(total);
-            for (row, text) in texts.iter().enumerate() {
-                match text.map(|t| parse_halfvec(t, Some(dimensions))) {
-                    Some(parsed) => values
-                        .extend(parsed.map_err(|e| RowError::new(row, Error::from_vector(&e)))?),
-                    None => values.resize(values.len() + dimensions, f16::ZERO),
-                }
-            }
-            Arc::new(Float16Array::from(values))
+            let read = |text: &str| parse_halfvec(text, dimensions);
+            let (offsets, values) = numbers_of(texts, dimensions, f16::ZERO, read)?;
+            (offsets, Arc::new(Float16Array::from(values)))
         }
         _ => {
-            let mut values = Vec::with_capacity(total);
-            for (row, text) in texts.iter().enumerate() {
-                match text.map(|t| parse_vector(t, Some(dimensions))) {
-                    Some(parsed) => values
-                        .extend(parsed.map_err(|e| RowError::new(row, Error::from_vector(&e)))?),
-                    None => values.resize(values.len() + dimensions, 0.0),
-                }
-            }
-            Arc::new(Float32Array::from(values))
+            let read = |text: &str| parse_vector(text, dimensions);
+            let (offsets, values) = numbers_of(texts, dimensions, 0.0, read)?;
+            (offsets, Arc::new(Float32Array::from(values)))
         }
     };
-    fixed(target, elements, texts.nulls().cloned())
+    match dimensions {
+        Some(_) => fixed(target, elements, texts.nulls().cloned()),
+        None => unsized_vectors(target, &offsets, elements, texts.nulls().cloned()),
+    }
+}
+
+/// The numbers of all texts, and where those of each begin, and of the last end. Where there is no text, there are as many
+/// as every vector has.
+fn numbers_of<N: Copy>(
+    texts: &StringArray,
+    dimensions: Option<usize>,
+    missing: N,
+    read: impl Fn(&str) -> Result<Vec<N>, VectorError>,
+) -> Result<(Vec<usize>, Vec<N>), RowError> {
+    let mut values = Vec::with_capacity(texts.len() * dimensions.unwrap_or(0));
+    let mut offsets = vec![0];
+    for (row, text) in texts.iter().enumerate() {
+        match text.map(&read) {
+            Some(parsed) => {
+                values.extend(parsed.map_err(|e| RowError::new(row, Error::from_vector(&e)))?);
+            }
+            None => values.resize(values.len() + dimensions.unwrap_or(0), missing),
+        }
+        offsets.push(values.len());
+    }
+    Ok((offsets, values))
 }
 
 /// Lists as `inner[]`, element by element.

@@ -186,7 +186,7 @@ async fn create(
 }
 
 /// A domain that is to be dropped.
-fn going(planning: &Planning<'_>, name: &ObjectName) -> Result<Going> {
+pub(super) fn going(planning: &Planning<'_>, name: &ObjectName) -> Result<Going> {
     let domain = find(planning, name)?;
     let is_of = |column: &Column| column.domain == Some(domain.id);
     let change = Change::DropDomain(domain.id);

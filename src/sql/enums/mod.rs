@@ -10,10 +10,11 @@ use datafusion::sql::sqlparser::ast::{Ident, ObjectName};
 
 pub(super) use self::grammar::parse;
 use super::ddl::check_writable;
+use super::domains;
 use super::drop_types::{self, Going};
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
-use crate::error::{Error, Result, sqlstate};
+use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::access::Object;
 use crate::storage::change::Change;
 use crate::storage::enum_type::{EnumLabel, EnumType, LABEL_BYTES_MAX};
@@ -128,7 +129,13 @@ pub(super) fn plan(session: &Session, statement: TypeStatement) -> Result<(Tag, 
 
 /// A type that is to be dropped.
 fn going(planning: &Planning<'_>, name: &ObjectName) -> Result<Going> {
-    let of = find(planning, name)?;
+    let of = match find(planning, name) {
+        // Domains are types too.
+        Err(missing) if missing.kind() == ErrorKind::NotFound => {
+            return domains::going(planning, name).map_err(|_| missing);
+        }
+        found => found?,
+    };
     let is_of = |column: &Column| column.column_type.is_of_enum(of.id);
     let change = Change::DropType(of.id);
     Ok(Going::new(planning, of.id, &of.name, change, is_of))

@@ -8,6 +8,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::{Result, ScalarValue, exec_err};
 
 use super::Group;
+use super::extended::Extension;
 use super::row::{Call, Kind, Overload, list_of};
 use crate::error::{Error, sqlstate};
 
@@ -34,6 +35,25 @@ pub(super) const FUNCTIONS: Group = &[
         &[Overload::new(&[List, List, Int4, Int4], List, set_slice).with_nulls()],
     ),
 ];
+
+pub(super) const EXTENSIONS: &[Extension] = &[(
+    "cardinality",
+    are_vectors,
+    &[Overload::new(&[List], Int4, cardinality)],
+)];
+
+/// Whether it is an array of vectors, whose own elements are none of the array's.
+fn are_vectors(types: &[DataType]) -> bool {
+    match types {
+        [DataType::List(element)] => matches!(element.data_type(), DataType::FixedSizeList(..)),
+        _ => false,
+    }
+}
+
+fn cardinality(call: &Call<'_>) -> Result<ScalarValue> {
+    let length = call.elements(0).map(|elements| elements.len() as i32);
+    Ok(ScalarValue::Int32(length))
+}
 
 /// The array with another value at a place: `SET a[1] = ..`.
 pub(crate) const SET_ELEMENT: &str = "array_set_element";

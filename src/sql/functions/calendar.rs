@@ -11,7 +11,7 @@ use super::Group;
 use super::moment::civil;
 use super::row::{Call, Kind, Overload, text};
 
-use Kind::{Date, Interval, Text, Timestamp, Timestamptz};
+use Kind::{Date, Interval, Text, Time, Timestamp, Timestamptz};
 
 /// Julian day of 1970-01-01.
 pub(super) const JULIAN_OF_1970: i64 = 2_440_588;
@@ -29,6 +29,11 @@ pub(super) const FUNCTIONS: Group = &[(
         Overload::new(&[Timestamptz, Text], Text, of_instant).stable(),
         Overload::new(&[Interval, Text], Text, |call| {
             let interval = call.interval(0).unwrap_or_default();
+            Ok(text(write(call.text(1), &Parts::of_interval(interval))))
+        }),
+        Overload::new(&[Time, Text], Text, |call| {
+            let nanos = call.moment(0).unwrap_or_default() * 1000;
+            let interval = IntervalMonthDayNano::new(0, 0, nanos);
             Ok(text(write(call.text(1), &Parts::of_interval(interval))))
         }),
     ],

@@ -12,7 +12,7 @@ use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array};
 use arrow::compute::kernels::cast_utils::IntervalUnit as Unit;
 use arrow::compute::{cast, unary};
 use arrow::datatypes::{
-    DataType, DurationMicrosecondType, Field, FieldRef, Float64Type, Int32Type,
+    DataType, DurationMicrosecondType, Field, FieldRef, Float64Type, Int32Type, Int64Type,
     IntervalMonthDayNano, IntervalMonthDayNanoType, TimeUnit,
 };
 use arrow::temporal_conversions::MICROSECONDS_IN_DAY;
@@ -26,9 +26,11 @@ use datafusion::logical_expr::{
 };
 
 use super::INTERVAL;
+use super::calendar::JULIAN_OF_1970;
 use super::interval::{DAYS_PER_MONTH, NANOS_PER_HOUR, NANOS_PER_SECOND, SECONDS_PER_DAY};
 use crate::catalog::wrapped::{Wrapper, wrapped};
-use crate::error::Error;
+use crate::catalog::zone::Zone;
+use crate::error::{Error, sqlstate};
 
 const NANOS_PER_MINUTE: i64 = 60 * NANOS_PER_SECOND;
 const DAYS_PER_YEAR: f64 = 365.25;
@@ -54,7 +56,7 @@ enum DatePart {
 impl DatePart {
     fn gives(self, part: Option<Part>) -> DataType {
         match (self, part) {
-            (Self::Double, _) => DataType::Float64,
+            (Self::Double, _) | (_, Some(Part::Julian)) => DataType::Float64,
             (Self::Exact, Some(Part::Epoch)) => DataType::Decimal128(24, 6),
             (Self::Exact, Some(Part::Second)) => DataType::Decimal128(8, 6),
             (Self::Exact, Some(Part::Millisecond)) => DataType::Decimal128(8, 3),
@@ -79,6 +81,14 @@ enum Part {
     Decade,
     Century,
     Millennium,
+    /// Days since 4713 BC, with the part of the day that is over.
+    Julian,
+    /// Seconds from Greenwich.
+    Zone,
+    /// Their hours.
+    ZoneHour,
+    /// Their minutes.
+    ZoneMinute,
 }
 
 impl Part {
@@ -87,6 +97,10 @@ impl Part {
         let name = name.trim_matches('\'').to_lowercase();
         match name.as_str() {
             "epoch" => return Some(Self::Epoch),
+            "timezone" => return Some(Self::Zone),
+            "timezone_h" | "timezone_hour" => return Some(Self::ZoneHour),
+            "timezone_m" | "timezone_minute" => return Some(Self::ZoneMinute),
+            "julian" => return Some(Self::Julian),
             "quarter" | "qtr" => return Some(Self::Quarter),
             "millennium" | "millennia" | "millenniums" | "mil" | "mils" => {
                 return Some(Self::Millennium);
@@ -110,7 +124,7 @@ impl Part {
 
     fn gives(self) -> DataType {
         match self {
-            Self::Epoch | Self::Second | Self::Millisecond => DataType::Float64,
+            Self::Epoch | Self::Second | Self::Millisecond | Self::Julian => DataType::Float64,
             _ => DataType::Int32,
         }
     }
@@ -119,7 +133,16 @@ impl Part {
     fn is_own(self) -> bool {
         matches!(
             self,
-            Self::Second | Self::Millisecond | Self::Decade | Self::Century | Self::Millennium
+            Self::Second
+                | Self::Millisecond
+                | Self::Year
+                | Self::Decade
+                | Self::Century
+                | Self::Millennium
+                | Self::Julian
+                | Self::Zone
+                | Self::ZoneHour
+                | Self::ZoneMinute
         )
     }
 
@@ -205,7 +228,10 @@ impl Wrapper for DatePart {
         literal: &Expr,
         info: &SimplifyContext,
     ) -> Result<PreimageResult> {
-        match whole(literal) {
+        // What is before year 1 has another number there.
+        let before_christ =
+            |literal: &Expr| matches!(literal, Expr::Literal(ScalarValue::Int32(Some(..=0)), _));
+        match whole(literal).filter(|literal| !before_christ(literal)) {
             Some(literal) => inner.preimage(args, &literal, info),
             None => Ok(PreimageResult::None),
         }
@@ -226,8 +252,21 @@ fn whole(literal: &Expr) -> Option<Expr> {
 fn computed_field(inner: &ScalarUDF, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
     let name = args.scalar_arguments.first().copied().flatten();
     let name = name.and_then(name_of);
+    let part = name.and_then(Part::of);
     let of_interval = is_interval(args.arg_fields[1].data_type());
-    let gives = match name.and_then(Part::of) {
+    if let Some(name) = name {
+        check_unit(name, part, args.arg_fields[1].data_type())?;
+    }
+    let is_of_moments = |part| {
+        matches!(
+            part,
+            Part::Julian | Part::Zone | Part::ZoneHour | Part::ZoneMinute
+        )
+    };
+    let gives = match part {
+        Some(part) if of_interval && is_of_moments(part) => {
+            return Err(unknown(name.unwrap_or_default()).into());
+        }
         Some(part) if of_interval || part.is_own() => part.gives(),
         None if of_interval && name.is_some() => {
             return Err(unknown(name.unwrap_or_default()).into());
@@ -261,6 +300,10 @@ fn computed(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarV
     }
     let from = match part {
         Part::Second | Part::Millisecond => "microsecond",
+        Part::Julian => return julian(time),
+        Part::Zone | Part::ZoneHour | Part::ZoneMinute => {
+            return part_of_zone(part, time, &Zone::of(&args.config_options));
+        }
         _ => "year",
     };
     args.args[0] = ColumnarValue::Scalar(ScalarValue::from(from));
@@ -268,6 +311,84 @@ fn computed(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarV
     let found = inner.invoke_with_args(args)?;
     let of_numbers = |found: &[ArrayRef]| of_numbers(part, &found[0]);
     make_scalar_function(of_numbers, Vec::new())(&[found])
+}
+
+/// Units of a type that has a clock alone.
+const OF_TIMES: [Part; 6] = [
+    Part::Epoch,
+    Part::Hour,
+    Part::Minute,
+    Part::Second,
+    Part::Millisecond,
+    Part::Microsecond,
+];
+
+/// # Errors
+/// 0A000 for a unit that the type does not have, 22023 for one that there is none of.
+fn check_unit(name: &str, part: Option<Part>, data_type: &DataType) -> Result<()> {
+    let name = name.trim_matches('\'').to_lowercase();
+    let of_type = match data_type {
+        DataType::Date32 | DataType::Date64 => "date",
+        DataType::Time32(_) | DataType::Time64(_) => "time without time zone",
+        DataType::Timestamp(_, Some(_)) => "timestamp with time zone",
+        DataType::Timestamp(_, None) => "timestamp without time zone",
+        _ => return Ok(()),
+    };
+    let is_known =
+        part.is_some() || Unit::from_str(&name).is_ok() || OTHER_UNITS.contains(&name.as_str());
+    if !is_known {
+        let message = format!("unit \"{name}\" not recognized for type {of_type}");
+        return Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).into());
+    }
+    let is_time = of_type.starts_with("time ");
+    let has_clock = part.is_some_and(|part| OF_TIMES.contains(&part) && part != Part::Epoch);
+    let fits = match of_type {
+        "date" | "timestamp without time zone" if name.starts_with("timezone") => false,
+        "date" => !has_clock,
+        _ if is_time => part.is_some_and(|part| OF_TIMES.contains(&part)),
+        _ => true,
+    };
+    match fits {
+        true => Ok(()),
+        false => {
+            let message = format!("unit \"{name}\" not supported for type {of_type}");
+            Err(Error::unsupported(message).into())
+        }
+    }
+}
+
+/// Units that are computed elsewhere.
+const OTHER_UNITS: [&str; 5] = ["dow", "isodow", "doy", "isoyear", "week"];
+
+/// How far the session's zone is from Greenwich at each instant.
+fn part_of_zone(part: Part, times: &ColumnarValue, zone: &Zone) -> Result<ColumnarValue> {
+    let of_arrays = |times: &[ArrayRef]| {
+        let instants = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let micros = cast(&cast(&times[0], &instants)?, &DataType::Int64)?;
+        let parts = unary::<_, _, Int32Type>(micros.as_primitive::<Int64Type>(), |micros| {
+            let seconds = zone.seconds_at(micros);
+            match part {
+                Part::ZoneHour => seconds / 3600,
+                Part::ZoneMinute => seconds / 60 % 60,
+                _ => seconds,
+            }
+        });
+        Ok(Arc::new(parts) as ArrayRef)
+    };
+    make_scalar_function(of_arrays, Vec::new())(slice::from_ref(times))
+}
+
+/// Days since 4713 BC.
+fn julian(time: &ColumnarValue) -> Result<ColumnarValue> {
+    let of_arrays = |times: &[ArrayRef]| {
+        let local = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let micros = cast(&cast(&times[0], &local)?, &DataType::Int64)?;
+        let days = unary::<_, _, Float64Type>(micros.as_primitive::<Int64Type>(), |micros| {
+            JULIAN_OF_1970 as f64 + micros as f64 / MICROSECONDS_IN_DAY as f64
+        });
+        Ok(Arc::new(days) as ArrayRef)
+    };
+    make_scalar_function(of_arrays, Vec::new())(slice::from_ref(time))
 }
 
 fn of_intervals(part: Part, times: &ArrayRef) -> Result<ArrayRef> {
@@ -305,6 +426,10 @@ fn of_numbers(part: Part, found: &ArrayRef) -> Result<ArrayRef> {
         Part::Millisecond => Arc::new(fractions(1e3)),
         Part::Century => Arc::new(spans(100)),
         Part::Millennium => Arc::new(spans(1000)),
+        // There is no year 0: it is 1 BC.
+        Part::Year => Arc::new(unary::<_, _, Int32Type>(found, |year| {
+            if year > 0 { year } else { year - 1 }
+        })),
         _ => Arc::new(unary::<_, _, Int32Type>(found, |year| year.div_euclid(10))),
     })
 }

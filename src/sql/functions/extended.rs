@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 
 use super::row::{Overload, RowFunction};
-use super::{bytea, integer, truncate, whole};
+use super::{array, bytea, integer, truncate, whole};
 
 /// A name, which arguments are taken here, and what is done with them.
 pub(super) type Extension = (&'static str, fn(&[DataType]) -> bool, &'static [Overload]);
@@ -23,7 +23,12 @@ pub(super) type Extension = (&'static str, fn(&[DataType]) -> bool, &'static [Ov
 /// Extends the session's functions.
 pub(crate) fn extend(context: &SessionContext) {
     whole::without_zeros(context);
-    let extensions = [bytea::EXTENSIONS, integer::EXTENSIONS, truncate::EXTENSIONS];
+    let extensions = [
+        array::EXTENSIONS,
+        bytea::EXTENSIONS,
+        integer::EXTENSIONS,
+        truncate::EXTENSIONS,
+    ];
     let state = context.state();
     for (name, takes, overloads) in extensions.into_iter().flatten() {
         let inner = state.scalar_functions().get(*name).cloned();

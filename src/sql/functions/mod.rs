@@ -16,10 +16,15 @@
 //! | [`truncate`] | `date_trunc` of intervals, to centuries, in a zone |
 //! | [`numeral`] | `to_char` of numbers |
 //! | [`calendar`] | `to_char` of dates, times and intervals |
+//! | [`degrees`] | `sind`, `acosd` and their like |
 //! | [`text`] | `string_to_table` |
+//! | [`unicode`] | `normalize`, `unistr` |
+//! | [`similar`] | `SUBSTRING(x SIMILAR ..)` |
+//! | [`series`] | `generate_series` of instants |
 //! | [`bytes`] | `encode`, `decode` |
 //! | [`bytea`] | `get_byte`, `set_bit`, `convert_from`, parts of bytes |
 //! | [`array`] | `array_remove`, `array_dims`, `array_positions`, `trim_array` |
+//! | [`array_relation`] | what arrays hold of each other, `array_cat`, `array_to_string` |
 //! | [`ordered`] | `percentile_disc`, `percentile_cont`, `mode` |
 //! | [`jsonpath`] | `jsonb_path_query` and its like |
 //! | [`object`] | `json_object`, `jsonb_object` |
@@ -29,10 +34,13 @@
 //! of DataFusion of it. A function that gives rows gives an array here; FROM and SELECT lists unnest it ([`gives_rows`]).
 
 mod array;
+mod array_operators;
+mod array_relation;
 mod bytea;
 mod bytes;
 mod calendar;
 mod date_part;
+mod degrees;
 mod extended;
 mod integer;
 mod interval;
@@ -51,15 +59,20 @@ mod reading;
 mod regex;
 mod round;
 mod row;
+mod series;
+mod similar;
 mod template;
 mod text;
 mod truncate;
+mod unicode;
 mod whole;
 
 use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::logical_expr::{Expr, ScalarUDF};
 
 pub(crate) use self::array::{SET_ELEMENT, SET_SLICE};
+pub(crate) use self::array_operators::ArrayPlanner;
+pub(crate) use self::array_relation::FLAT;
 use self::date_part::date_part;
 pub(crate) use self::extended::extend;
 pub(crate) use self::interval::BIN_STRIDE;
@@ -68,13 +81,17 @@ pub(crate) use self::interval::{divided, length_of, out_of_range as interval_out
 pub(crate) use self::jsonpath::{JSONPATH, PATH_EXISTS, PATH_MATCH};
 pub(crate) use self::operators::IntervalPlanner;
 pub(crate) use self::overlaps::OVERLAPS;
+pub(crate) use self::pattern::operator_pattern;
 pub(crate) use self::precision::ROUND_SECONDS;
 use self::precision::round_seconds;
 pub(crate) use self::reading::{DATE_BY_TEMPLATE, INSTANT_BY_TEMPLATE};
 use self::round::round;
 use self::row::{Overload, RowFunction};
+pub(crate) use self::series::SERIES_OF_INSTANTS;
+pub(crate) use self::similar::SUBSTRING_SIMILAR;
 pub(crate) use self::truncate::DATE_TRUNC;
 pub(super) use self::truncate::cut_interval;
+pub(crate) use self::unicode::IS_NORMALIZED;
 
 /// The type of intervals.
 pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
@@ -82,11 +99,13 @@ pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayN
 /// The functions of a group, under their names.
 type Group = &'static [(&'static str, &'static [Overload])];
 
-const GROUPS: [Group; 17] = [
+const GROUPS: [Group; 22] = [
     array::FUNCTIONS,
+    array_relation::FUNCTIONS,
     bytea::FUNCTIONS,
     bytes::FUNCTIONS,
     calendar::FUNCTIONS,
+    degrees::FUNCTIONS,
     interval::FUNCTIONS,
     json::FUNCTIONS,
     jsonpath::FUNCTIONS,
@@ -98,8 +117,11 @@ const GROUPS: [Group; 17] = [
     overlaps::FUNCTIONS,
     reading::FUNCTIONS,
     regex::FUNCTIONS,
+    series::FUNCTIONS,
+    similar::FUNCTIONS,
     text::FUNCTIONS,
     truncate::FUNCTIONS,
+    unicode::FUNCTIONS,
 ];
 
 /// Every function. Overloads of one name may be in several groups.

@@ -40,6 +40,13 @@ pub(super) const FUNCTIONS: Group = &[
         )],
     ),
     (
+        "make_date",
+        &[Overload::new(&[Int4, Int4, Int4], Date, |call| {
+            let days = made(call)?.div_euclid(MICROSECONDS_IN_DAY);
+            Ok(ScalarValue::Date32(i32::try_from(days).ok()))
+        })],
+    ),
+    (
         "make_time",
         &[Overload::new(&[Int4, Int4, Float8], Time, |call| {
             Ok(ScalarValue::Time64Microsecond(Some(made_time(call, 0)?)))
@@ -144,9 +151,15 @@ pub(super) fn civil(micros: i64) -> Result<NaiveDateTime> {
     })
 }
 
-fn is_finite(_: &Call<'_>) -> Result<ScalarValue> {
-    // None is infinite here.
-    Ok(ScalarValue::from(true))
+fn is_finite(call: &Call<'_>) -> Result<ScalarValue> {
+    Ok(ScalarValue::from(match &call.values[0] {
+        ScalarValue::Date32(Some(days)) => !matches!(*days, i32::MIN | i32::MAX),
+        ScalarValue::TimestampMicrosecond(Some(micros), _) => {
+            !matches!(*micros, i64::MIN | i64::MAX)
+        }
+        // No interval is infinite.
+        _ => true,
+    }))
 }
 
 fn age(call: &Call<'_>) -> Result<ScalarValue> {
@@ -214,7 +227,7 @@ fn days_of_month(date: NaiveDate) -> i32 {
     i32::from(date.num_days_in_month())
 }
 
-/// The clock's time of `year, month, day, hour, min, sec`, in microseconds.
+/// The clock's time of `year, month, day`, and of `hour, min, sec` if they are given, in microseconds.
 fn made(call: &Call<'_>) -> Result<i64> {
     let part = |place| call.int(place).unwrap_or(0);
     let year = match part(0) {
@@ -236,7 +249,11 @@ fn made(call: &Call<'_>) -> Result<i64> {
         Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message)
     })?;
     let midnight = date.and_hms_opt(0, 0, 0).unwrap_or_default();
-    Ok(midnight.and_utc().timestamp_micros() + made_time(call, 3)?)
+    let time = match call.values.len() {
+        3 => 0,
+        _ => made_time(call, 3)?,
+    };
+    Ok(midnight.and_utc().timestamp_micros() + time)
 }
 
 /// Microseconds since midnight of `hour, min, sec`, which are the arguments from a place on.

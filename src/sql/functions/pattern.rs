@@ -186,6 +186,13 @@ fn invalid(error: &regex::Error) -> Error {
     Error::invalid(code, format!("invalid regular expression: {cause}"))
 }
 
+/// What a pattern of the operator `~` is in the syntax of the engine, where it is another there.
+pub(crate) fn operator_pattern(pattern: &str) -> Option<String> {
+    let needs = [r"\m", r"\M", r"\y", r"\Y", r"\Z", "[[:<:]]", "[[:>:]]"];
+    let concerns = needs.into_iter().any(|part| pattern.contains(part));
+    concerns.then(|| translate(pattern, false))
+}
+
 /// The pattern in the syntax of the engine.
 fn translate(pattern: &str, class_without_break: bool) -> String {
     let mut out = String::with_capacity(pattern.len() + 8);

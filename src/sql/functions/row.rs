@@ -11,6 +11,8 @@ use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
 
+use shelfmark_udfs::VectorType;
+
 use super::INTERVAL;
 use super::pattern::Patterns;
 use crate::catalog::json::json_field;
@@ -59,8 +61,12 @@ pub(super) enum Kind {
     Floats,
     /// An array of intervals.
     Intervals,
+    /// An array of instants.
+    Instants,
     /// As a result, what the array of the first argument is of.
     Element,
+    /// As a result, the elements of all dimensions of the first argument in one.
+    Innermost,
 }
 
 /// Precision and scale of NUMERIC without any.
@@ -91,6 +97,10 @@ impl Kind {
             Self::Int4s => list(DataType::Int32),
             Self::Floats => list(DataType::Float64),
             Self::Intervals => list(INTERVAL),
+            Self::Instants => list(DataType::Timestamp(
+                TimeUnit::Microsecond,
+                Some("UTC".into()),
+            )),
             Self::TextRows => list(list(DataType::Utf8)),
             Self::JsonMembers => members(json_field("value", true)),
             Self::JsonMembersAsWritten => members(json_field("value", false)),
@@ -100,7 +110,9 @@ impl Kind {
             Self::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
-            Self::Numeric | Self::Any | Self::Array | Self::Element => return None,
+            Self::Numeric | Self::Any | Self::Array | Self::Element | Self::Innermost => {
+                return None;
+            }
         })
     }
 
@@ -170,6 +182,8 @@ impl Kind {
             Self::Number
             | Self::Int4s
             | Self::Element
+            | Self::Innermost
+            | Self::Instants
             | Self::Whole
             | Self::JsonMembers
             | Self::JsonMembersAsWritten
@@ -188,6 +202,19 @@ impl Kind {
             },
             (_, None) => given.clone(),
         }
+    }
+}
+
+/// The array type of the elements at the bottom of an array.
+fn innermost(of: &DataType) -> &DataType {
+    match of {
+        DataType::List(element)
+            if matches!(element.data_type(), DataType::List(_))
+                && VectorType::of(element.data_type()).is_none() =>
+        {
+            innermost(element.data_type())
+        }
+        other => other,
     }
 }
 
@@ -443,6 +470,7 @@ impl ScalarUDFImpl for RowFunction {
                 Some(DataType::List(element)) if gives == Kind::Element => {
                     Ok(element.data_type().clone())
                 }
+                Some(first) if gives == Kind::Innermost => Ok(innermost(first).clone()),
                 Some(first) => Ok(first.clone()),
                 None => Err(Error::internal("a result without a type").into()),
             },
@@ -460,6 +488,13 @@ impl ScalarUDFImpl for RowFunction {
             Kind::Any | Kind::Array => match args.arg_fields.first() {
                 Some(first) => Field::clone(first).with_name(self.name),
                 None => Field::new(self.name, DataType::Null, true),
+            },
+            Kind::Innermost => match args.arg_fields.first() {
+                // An array of one dimension stays what it is by name.
+                Some(first) if innermost(first.data_type()) == first.data_type() => {
+                    Field::clone(first).with_name(self.name)
+                }
+                _ => Field::new(self.name, self.return_type(&given)?, true),
             },
             Kind::Element => match given.first() {
                 Some(DataType::List(element)) => Field::clone(element).with_name(self.name),

@@ -68,6 +68,14 @@ pub(super) fn call_with(
     }
 }
 
+/// Whether a call is of distinct values.
+pub(super) fn is_distinct(function: &Function) -> bool {
+    let FunctionArguments::List(list) = &function.args else {
+        return false;
+    };
+    list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct)
+}
+
 /// The arguments of a plain call.
 pub(super) fn arguments(function: &Function) -> Option<Vec<&Expr>> {
     let FunctionArguments::List(list) = &function.args else {

@@ -76,6 +76,13 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
         ("format", _) => with_texts(function, 1),
         ("concat", _) => with_texts(function, 0),
         ("concat_ws", _) => with_texts(function, 1),
+        ("normalize", _) => match arguments(function)?.as_slice() {
+            [value, Expr::Identifier(form)] if form.quote_style.is_none() => {
+                let form = Expr::value(Value::SingleQuotedString(form.value.clone()));
+                Some(call("normalize", vec![Expr::clone(value), form]))
+            }
+            _ => None,
+        },
         ("sign", _) => renamed(function, "signum"),
         ("json_object" | "jsonb_object", _) => {
             let given = arguments(function)?;
@@ -85,7 +92,7 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
         ("ceiling", _) => renamed(function, "ceil"),
         ("date_trunc", _) => match arguments(function)?.as_slice() {
             [_, _, _] => renamed(function, DATE_TRUNC),
-            [unit, _] if counts_years(unit) => renamed(function, DATE_TRUNC),
+            [unit, _] if is_own_unit(unit) => renamed(function, DATE_TRUNC),
             _ => None,
         },
         ("statement_timestamp" | "transaction_timestamp", _) => renamed(function, "now"),
@@ -225,12 +232,21 @@ fn by_template(function: &Function, name: &str) -> Option<Expr> {
     }
 }
 
-/// Whether a unit is one of many years, which DataFusion does not have.
-fn counts_years(unit: &Expr) -> bool {
-    constant_text(unit).is_some_and(|unit| {
-        let unit = unit.to_lowercase();
-        ["decade", "century", "millennium"].contains(&unit.as_str())
-    })
+/// Whether a unit is one that DataFusion does not have, if it is any.
+fn is_own_unit(unit: &Expr) -> bool {
+    const KNOWN: [&str; 10] = [
+        "microsecond",
+        "millisecond",
+        "second",
+        "minute",
+        "hour",
+        "day",
+        "week",
+        "month",
+        "quarter",
+        "year",
+    ];
+    constant_text(unit).is_some_and(|unit| !KNOWN.contains(&unit.to_lowercase().as_str()))
 }
 
 /// The time of now without a zone.

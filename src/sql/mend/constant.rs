@@ -165,7 +165,10 @@ fn share_written_type(cells: &mut [&mut Expr]) {
     let Some(Some(first)) = types.next() else {
         return;
     };
-    if !types.all(|other| other.as_ref() == Some(&first)) {
+    // Arrays of numbers become arrays of one type.
+    let is_array = |of: &ast::DataType| matches!(of, ast::DataType::Array(_));
+    let fits = |other: &ast::DataType| *other == first || is_array(other) && is_array(&first);
+    if !types.all(|other| other.as_ref().is_some_and(fits)) {
         return;
     }
     for cell in cells.iter_mut().filter(|cell| is_text(cell)) {
@@ -280,6 +283,16 @@ pub(super) fn constant_text(expr: &Expr) -> Option<String> {
 
 /// Makes a pattern with an ESCAPE of its own one that is escaped by backslashes.
 pub(super) fn mend_escape(pattern: &mut Expr, escape: &mut Option<ast::ValueWithSpan>) {
+    if let Some(Value::SingleQuotedString(text)) = escape.as_ref().map(|e| &e.value)
+        && text.is_empty()
+        && let Some(text) = constant_text(pattern)
+    {
+        // Nothing escapes.
+        let mended = text.replace('\\', "\\\\");
+        *pattern = Expr::value(Value::SingleQuotedString(mended));
+        *escape = None;
+        return;
+    }
     let own = match escape.as_ref().map(|e| &e.value) {
         Some(Value::SingleQuotedString(text)) if text != "\\" => text.clone(),
         _ => return,

@@ -7,7 +7,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::build::{argument, binary, cast_as, nested};
+use super::build::{argument, binary, call, cast_as, nested};
 use super::unqualify;
 use crate::sql::parser::fold;
 use crate::sql::tokens::DIALECT;
@@ -135,15 +135,26 @@ fn member(record: &Expr, column: &ast::TableAliasColumnDef) -> Option<SelectItem
 
 /// Whether an argument names a column.
 fn uses_columns(argument: &FunctionArg) -> bool {
-    struct Columns;
-    impl ast::Visitor for Columns {
-        type Break = ();
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            match expr {
-                Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-                _ => ControlFlow::Continue(()),
-            }
+    names_columns(argument)
+}
+
+/// Whether a node names a column.
+pub(super) fn names_columns(node: &impl ast::Visit) -> bool {
+    let found = walk::read_expressions(node, |expr| match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    found.is_break()
+}
+
+/// Makes calls of arrays that are written with columns, where these may be of a query further out: DataFusion looks for
+/// columns of an array in the query itself alone.
+pub(super) fn call_arrays(node: &mut impl ast::VisitMut) {
+    walk::change_expressions(node, |expr| {
+        if let Expr::Array(array) = expr
+            && names_columns(&array.elem)
+        {
+            *expr = call("make_array", std::mem::take(&mut array.elem));
         }
-    }
-    walk::read(argument, &mut Columns).is_break()
+    });
 }

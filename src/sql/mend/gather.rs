@@ -44,8 +44,8 @@ pub(super) fn gather(query: &mut Query) -> Option<()> {
     };
     let mut order: Vec<OrderByExpr> = order.into_iter().map(by_place).collect();
     let mut value = value.clone();
-    if holds_query(&value) {
-        // An aggregate's argument cannot be a subquery: it is computed below.
+    if holds_query(&value) || gives_rows(&value) {
+        // An aggregate's argument cannot be a subquery or have rows of its own: it is computed below.
         let named = |expr: Expr, name: String| SelectItem::ExprWithAlias {
             expr,
             alias: Ident::new(name),
@@ -70,6 +70,15 @@ pub(super) fn gather(query: &mut Query) -> Option<()> {
     let gathered = call_with("array_agg", vec![value], clauses);
     select.projection = vec![SelectItem::UnnamedExpr(Expr::Function(gathered))];
     Some(())
+}
+
+/// Whether it is a function that gives rows.
+fn gives_rows(value: &Expr) -> bool {
+    match value {
+        Expr::Function(function) => function.name.to_string() == "unnest",
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => gives_rows(inner),
+        _ => false,
+    }
 }
 
 /// Whether there is a query inside.

@@ -1,9 +1,15 @@
 //! GROUPING SETS, ROLLUP and CUBE as DataFusion reads them: sets within sets are written out, and places in the SELECT list
-//! are the expressions that stand there.
+//! are the expressions that stand there. `()` alone is one group of all rows; beside other keys it says nothing.
 
-use datafusion::sql::sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem, Value};
+use std::collections::HashSet;
 
-use super::build::arguments;
+use datafusion::sql::sqlparser::ast::{
+    BinaryOperator, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
+    GroupByExpr, Select, SelectItem, Value,
+};
+
+use super::build::{arguments, binary, call_with, nested};
+use crate::sql::tokens::DISTINCT_SETS;
 
 /// The most keys of a CUBE that is written out.
 const CUBE_MAX: usize = 12;
@@ -14,6 +20,20 @@ pub(super) fn spell_sets(select: &mut Select) {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else {
         return;
     };
+    let is_grouped = !keys.is_empty();
+    keys.retain(|key| !matches!(key, Expr::Tuple(keys) if keys.is_empty()));
+    if is_grouped && keys.is_empty() {
+        let one_group = all_rows();
+        select.having = Some(match select.having.take() {
+            Some(having) => binary(nested(having), BinaryOperator::And, one_group),
+            None => one_group,
+        });
+        return;
+    }
+    if keys.first().is_some_and(is_distinct_mark) {
+        keys.remove(0);
+        *keys = vec![Expr::GroupingSets(distinct_sets(keys))];
+    }
     for key in keys {
         let sets = match key {
             Expr::Rollup(sets) | Expr::Cube(sets) => sets,
@@ -31,6 +51,87 @@ pub(super) fn spell_sets(select: &mut Select) {
     }
 }
 
+/// `count(*) >= 0`, which is true of any group and makes one of all rows.
+fn all_rows() -> Expr {
+    let mut count: Function = call_with("count", Vec::new(), Vec::new());
+    if let FunctionArguments::List(list) = &mut count.args {
+        list.args = vec![FunctionArg::Unnamed(FunctionArgExpr::Wildcard)];
+    }
+    let zero = Expr::value(Value::Number("0".to_string(), false));
+    binary(Expr::Function(count), BinaryOperator::GtEq, zero)
+}
+
+fn is_distinct_mark(key: &Expr) -> bool {
+    matches!(key, Expr::Identifier(name) if name.value == DISTINCT_SETS)
+}
+
+/// The sets that the keys stand for together, each once.
+fn distinct_sets(keys: &[Expr]) -> Vec<Vec<Expr>> {
+    let mut sets: Vec<Vec<Expr>> = vec![Vec::new()];
+    for key in keys {
+        let of_key = sets_of(key);
+        let with = |set: &Vec<Expr>| {
+            let set = set.clone();
+            of_key.iter().map(move |more| {
+                let mut set = set.clone();
+                set.extend(
+                    more.iter()
+                        .filter(|key| !set.contains(key))
+                        .cloned()
+                        .collect::<Vec<_>>(),
+                );
+                set
+            })
+        };
+        sets = sets.iter().flat_map(with).collect();
+    }
+    let mut known = HashSet::new();
+    sets.retain(|set| {
+        let mut names: Vec<String> = set.iter().map(Expr::to_string).collect();
+        names.sort();
+        known.insert(names)
+    });
+    sets
+}
+
+/// The sets of one key.
+fn sets_of(key: &Expr) -> Vec<Vec<Expr>> {
+    match key {
+        Expr::GroupingSets(sets) => sets.iter().cloned().flat_map(spread).collect(),
+        Expr::Rollup(keys) => {
+            let counts = (0..=keys.len()).rev();
+            counts.map(|count| keys[..count].concat()).collect()
+        }
+        Expr::Cube(keys) if keys.len() <= CUBE_MAX => subsets(keys),
+        Expr::Tuple(keys) => vec![keys.clone()],
+        key => vec![vec![key.clone()]],
+    }
+}
+
+/// All choices of keys, most first.
+fn subsets(keys: &[Vec<Expr>]) -> Vec<Vec<Expr>> {
+    let sets = (0..1_usize << keys.len()).rev();
+    let chosen = |set: usize| {
+        let keys = keys.iter().enumerate();
+        let keys = keys.filter(move |(at, _)| (set >> at) & 1 == 1);
+        keys.flat_map(|(_, key)| key.clone()).collect()
+    };
+    sets.map(chosen).collect()
+}
+
+/// Places in DISTINCT ON are the expressions that stand there.
+pub(super) fn spell_distinct(select: &mut Select) {
+    let Some(Distinct::On(keys)) = &mut select.distinct else {
+        return;
+    };
+    for key in keys {
+        let item = place(key).and_then(|place| select.projection.get(place));
+        if let Some(expr) = item.and_then(value_of) {
+            *key = expr;
+        }
+    }
+}
+
 fn value_of(item: &SelectItem) -> Option<Expr> {
     match item {
         SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
@@ -41,7 +142,7 @@ fn value_of(item: &SelectItem) -> Option<Expr> {
 }
 
 /// The place in the SELECT list that a key means, from 0.
-fn place(key: &Expr) -> Option<usize> {
+pub(super) fn place(key: &Expr) -> Option<usize> {
     let Expr::Value(value) = key else {
         return None;
     };
@@ -72,15 +173,7 @@ fn spread_call(set: &[Expr]) -> Option<Vec<Vec<Expr>>> {
             let sets = (0..=keys.len()).rev();
             Some(sets.map(|count| keys[..count].concat()).collect())
         }
-        "cube" if keys.len() <= CUBE_MAX => {
-            let sets = (0..1_usize << keys.len()).rev();
-            let chosen = |set: usize| {
-                let keys = keys.iter().enumerate();
-                let keys = keys.filter(move |(at, _)| (set >> at) & 1 == 1);
-                keys.flat_map(|(_, key)| key.clone()).collect()
-            };
-            Some(sets.map(chosen).collect())
-        }
+        "cube" if keys.len() <= CUBE_MAX => Some(subsets(&keys)),
         _ => None,
     }
 }

@@ -13,7 +13,7 @@ use super::build::{call, cast};
 use super::constant::constant_text;
 use crate::catalog::zone::Zone;
 use crate::sql::format::read_texts;
-use crate::sql::functions::{OVERLAPS, cut_interval};
+use crate::sql::functions::{OVERLAPS, ROUND_SECONDS, cut_interval};
 
 /// An interval that DataFusion reads otherwise than PostgreSQL, as a cast of its text; within a window's frame it must stay.
 pub(super) fn interval_of_text(interval: &ast::Interval) -> Option<Expr> {
@@ -28,6 +28,18 @@ pub(super) fn interval_of_text(interval: &ast::Interval) -> Option<Expr> {
     }
 }
 
+/// An interval as a cast of its text, with its field where that is a unit.
+pub(super) fn cast_of_interval(interval: &ast::Interval) -> Expr {
+    let text = match (&interval.leading_field, constant_text(&interval.value)) {
+        (Some(unit), Some(number)) => {
+            let text = format!("{number} {unit}");
+            Expr::value(ast::Value::SingleQuotedString(text))
+        }
+        _ => interval.value.as_ref().clone(),
+    };
+    cast(text, "interval")
+}
+
 fn read_interval(text: &str) -> Option<IntervalMonthDayNano> {
     let field = Field::new("", DataType::Interval(IntervalUnit::MonthDayNano), true);
     let texts = StringArray::from(vec![text]);
@@ -35,11 +47,27 @@ fn read_interval(text: &str) -> Option<IntervalMonthDayNano> {
     Some(read.as_primitive::<IntervalMonthDayNanoType>().value(0))
 }
 
+/// `INTERVAL '1.25' SECOND(1)`: the seconds have so many digits.
+fn interval_in_digits(interval: &ast::Interval) -> Option<Expr> {
+    let digits = interval
+        .fractional_seconds_precision
+        .or(interval.leading_precision)?;
+    let mut whole = interval.clone();
+    (whole.leading_precision, whole.fractional_seconds_precision) = (None, None);
+    let text = constant_text(&whole.value)?;
+    let whole = match interval_of_fields(&whole, &text) {
+        Some(whole) => whole,
+        None => cast_of_interval(&whole),
+    };
+    let digits = Expr::value(ast::Value::Number(digits.to_string(), false));
+    Some(cast(call(ROUND_SECONDS, vec![whole, digits]), "interval"))
+}
+
 /// `INTERVAL '1 2:03' DAY TO MINUTE`, without what is smaller than its smallest field. DataFusion reads a number of one
 /// field.
 fn interval_of_fields(interval: &ast::Interval, text: &str) -> Option<Expr> {
     if interval.leading_precision.is_some() || interval.fractional_seconds_precision.is_some() {
-        return None;
+        return interval_in_digits(interval);
     }
     let name = |field: &Option<ast::DateTimeField>| {
         let name = field.as_ref().map(ast::DateTimeField::to_string);

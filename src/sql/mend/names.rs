@@ -18,11 +18,37 @@ use crate::sql::walk;
 /// Names the columns of a query in FROM.
 pub(super) fn name_derived(factor: &mut TableFactor) {
     if let TableFactor::Derived {
-        subquery, alias, ..
+        subquery,
+        alias,
+        lateral,
+        ..
     } = factor
         && alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
     {
         name_columns(subquery);
+        if *lateral && let SetExpr::Select(select) = subquery.body.as_mut() {
+            name_outer(select);
+        }
+    }
+}
+
+/// Columns of a SELECT without FROM are those of a query further out, which DataFusion calls otherwise.
+fn name_outer(select: &mut Select) {
+    if !select.from.is_empty() {
+        return;
+    }
+    for item in &mut select.projection {
+        let name = match &*item {
+            SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name),
+            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names)) => names.last(),
+            _ => None,
+        };
+        if let (Some(name), SelectItem::UnnamedExpr(expr)) = (name.cloned(), &*item) {
+            *item = SelectItem::ExprWithAlias {
+                expr: expr.clone(),
+                alias: name,
+            };
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! Spellings that are others' with the same meaning: FETCH FIRST, SIMILAR TO, U&'..', SUBSTRING by a pattern.
 
 use datafusion::sql::sqlparser::ast::{
-    self, BinaryOperator, CharacterLength, Expr, LimitClause, Query, Select, SelectItem,
-    UnaryOperator, Value,
+    self, BinaryOperator, CharacterLength, Expr, Ident, LimitClause, ObjectName, Query, Select,
+    SelectItem, UnaryOperator, Value,
 };
 
-use super::build::{binary, call, cast, cast_as, nested};
+use super::build::{binary, call, call_with, cast, cast_as, nested};
 use super::constant::constant_text;
-use crate::sql::functions::ROUND_SECONDS;
+use crate::sql::functions::{IS_NORMALIZED, ROUND_SECONDS, operator_pattern};
 use crate::sql::parser::fold;
 
 /// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
@@ -50,6 +50,9 @@ pub(super) fn bound_slices(chain: &mut [ast::AccessExpr]) {
     }
 }
 
+/// The function that cuts texts of `varchar(n)`; in quotes it is no call that somebody wrote.
+pub(in crate::sql) const CUT_TEXT: &str = "left";
+
 /// `x::varchar(2)` is the cast of `left(x::varchar, 2)`: a cast cuts what is too long.
 pub(super) fn cut_text(expr: &mut Box<Expr>, data_type: &ast::DataType) {
     use ast::DataType as D;
@@ -68,7 +71,9 @@ pub(super) fn cut_text(expr: &mut Box<Expr>, data_type: &ast::DataType) {
     };
     let text = cast((**expr).clone(), "varchar");
     let length = Expr::value(Value::Number(length.to_string(), false));
-    **expr = call("left", vec![text, length]);
+    let mut cut = call_with("left", vec![text, length], Vec::new());
+    cut.name = ObjectName::from(vec![Ident::with_quote('"', CUT_TEXT)]);
+    **expr = Expr::Function(cut);
 }
 
 /// `x::timestamp(3)` is the cast of `round_seconds(x::timestamp, 3)`.
@@ -183,6 +188,36 @@ pub(super) fn match_of_substring(expr: &Expr) -> Option<Expr> {
     let matched = call("regexp_match", vec![(**expr).clone(), pattern]);
     let first = Expr::value(Value::Number("1".to_string(), false));
     Some(call("array_element", vec![matched, first]))
+}
+
+/// `x IS NOT NFC NORMALIZED` as a call.
+pub(super) fn is_normalized(
+    text: &Expr,
+    form: Option<&ast::NormalizationForm>,
+    negated: bool,
+) -> Expr {
+    let form = form.map_or_else(|| "NFC".to_string(), ToString::to_string);
+    let form = Expr::value(Value::SingleQuotedString(form));
+    let is = call(IS_NORMALIZED, vec![text.clone(), form]);
+    match negated {
+        true => Expr::UnaryOp {
+            op: UnaryOperator::Not,
+            expr: Box::new(is),
+        },
+        false => is,
+    }
+}
+
+/// The pattern of an operator that matches patterns, if it is another one in the syntax of the engine.
+pub(super) fn pattern_of_operator(op: &BinaryOperator, pattern: &Expr) -> Option<Expr> {
+    use BinaryOperator as B;
+    match op {
+        B::PGRegexMatch | B::PGRegexIMatch | B::PGRegexNotMatch | B::PGRegexNotIMatch => {
+            let pattern = operator_pattern(&constant_text(pattern)?)?;
+            Some(Expr::value(Value::SingleQuotedString(pattern)))
+        }
+        _ => None,
+    }
 }
 
 /// `SUBSTRING(x FROM 2 FOR 3)`, `POSITION(x IN y)` and `OVERLAY(x PLACING y FROM 2)` as calls, which may be of bytes too.

@@ -1,7 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::tokens::tokenize;
+use datafusion::sql::sqlparser::parser::Parser;
+
 use super::*;
+use crate::sql::tokens::DIALECT;
 
 fn mended(text: &str) -> String {
     let tokens = tokenize(text).unwrap();

@@ -4,10 +4,11 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, VisitorMut,
+    BinaryOperator, Expr, Ident, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    VisitorMut,
 };
 
-use super::build::call;
+use super::build::{binary, call};
 use super::{first_select, last_name};
 use crate::error::Error;
 use crate::sql::parser::fold;
@@ -104,6 +105,20 @@ fn called(expr: &Expr) -> String {
                 Expr::Cast { expr: inner, .. } | Expr::Nested(inner) => inner.as_ref().clone(),
                 Expr::TypedString(typed) => Expr::Value(typed.value.clone()),
                 Expr::Subquery(query) => column_of(query),
+                // The other way round it is `@>`.
+                Expr::BinaryOp {
+                    left,
+                    op: BinaryOperator::ArrowAt,
+                    right,
+                } => binary(
+                    right.as_ref().clone(),
+                    BinaryOperator::AtArrow,
+                    left.as_ref().clone(),
+                ),
+                Expr::Array(array) => {
+                    array.named = true;
+                    return ControlFlow::Continue(());
+                }
                 Expr::InSubquery { .. } | Expr::Exists { .. } => call("subquery", Vec::new()),
                 _ => return ControlFlow::Continue(()),
             };

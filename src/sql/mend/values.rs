@@ -1,17 +1,18 @@
-//! VALUES with subqueries, and TABLE, as SELECTs.
+//! VALUES with subqueries or columns of what is before LATERAL, and TABLE, as SELECTs.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{self, Expr, Ident, Select, SelectItem, SetExpr, VisitorMut};
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::from::names_columns;
 use super::gather::holds_query;
 use crate::error::{Error, Result};
 use crate::sql::tokens::{DIALECT, tokenize};
 use crate::sql::walk;
 
 /// Makes SELECTs of the rows of VALUES that hold subqueries, which DataFusion computes before there are any results of
-/// them.
+/// them, or columns, which it takes for others than those of the rows above.
 pub(in crate::sql) fn select_values(statement: &mut ast::Statement) {
     struct Rows;
     impl VisitorMut for Rows {
@@ -60,7 +61,15 @@ fn select_rows(body: &mut SetExpr) {
 }
 
 fn asks(row: &ast::Parens<Vec<Expr>>) -> bool {
-    row.content.iter().any(holds_query)
+    row.content
+        .iter()
+        .any(|value| holds_query(value) || names_columns(value) && !is_default(value))
+}
+
+/// Whether it is the word of INSERT, and no column.
+fn is_default(value: &Expr) -> bool {
+    matches!(value, Expr::Identifier(name)
+        if name.quote_style.is_none() && name.value.eq_ignore_ascii_case("default"))
 }
 
 /// The rows in their order, as the union of a SELECT for each that asks and of VALUES for those between.

@@ -25,11 +25,7 @@ fn kind_of(field: &Field) -> Option<ColumnType> {
     use DataType as D;
     let data_type = field.data_type();
     if let Some(vector) = VectorType::of(data_type) {
-        let dimension = u32::try_from(vector.dimension?).ok()?;
-        return Some(match vector.element {
-            Element::Single => C::Vector(dimension),
-            Element::Half => C::HalfVec(dimension),
-        });
+        return vector_type(vector).filter(|of| !matches!(of, C::Vector(0) | C::HalfVec(0)));
     }
     if let Some(bits) = BitType::of_field(field) {
         return Some(bits.into());
@@ -67,8 +63,25 @@ fn kind_of(field: &Field) -> Option<ColumnType> {
         | D::LargeList(element)
         | D::FixedSizeList(element, _)
         | D::ListView(element)
-        | D::LargeListView(element) => C::Array(Box::new(column_type(&named(element, field))?)),
+        | D::LargeListView(element) => C::Array(Box::new(element_type(element, field)?)),
         _ => return None,
+    })
+}
+
+/// The type of a list's elements, which may be vectors of any size.
+fn element_type(element: &Field, list: &Field) -> Option<ColumnType> {
+    match VectorType::of(element.data_type()) {
+        Some(vector) => vector_type(vector),
+        None => column_type(&named(element, list)),
+    }
+}
+
+/// Of the dimension 0 where there is none.
+fn vector_type(vector: VectorType) -> Option<ColumnType> {
+    let dimension = u32::try_from(vector.dimension.unwrap_or(0)).ok()?;
+    Some(match vector.element {
+        Element::Single => ColumnType::Vector(dimension),
+        Element::Half => ColumnType::HalfVec(dimension),
     })
 }
 

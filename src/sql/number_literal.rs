@@ -72,14 +72,14 @@ pub(super) fn widened(expr: Expr) -> Expr {
 
 #[derive(Default)]
 struct Typing {
-    /// How many of the queries around are WITH RECURSIVE.
-    recursive: usize,
+    /// How many of the queries around are WITH RECURSIVE, or set operations.
+    inexact: usize,
 }
 
 impl Typing {
     /// Makes numbers with a point NUMERIC.
     fn type_exactly<'e>(&self, exprs: impl IntoIterator<Item = &'e mut SqlExpr>) {
-        if self.recursive == 0 {
+        if self.inexact == 0 {
             exprs.into_iter().for_each(type_decimal);
         }
     }
@@ -121,7 +121,7 @@ impl VisitorMut for Typing {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
-        self.recursive += usize::from(is_recursive(query));
+        self.inexact += usize::from(is_inexact(query));
         ControlFlow::Continue(())
     }
 
@@ -196,7 +196,7 @@ impl VisitorMut for Typing {
         for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
             self.type_values(&mut cte.query.body);
         }
-        self.recursive -= usize::from(is_recursive(query));
+        self.inexact -= usize::from(is_inexact(query));
         if let Some(ast::OrderBy {
             kind: ast::OrderByKind::Expressions(keys),
             ..
@@ -215,8 +215,10 @@ impl VisitorMut for Typing {
     }
 }
 
-fn is_recursive(query: &ast::Query) -> bool {
-    query.with.as_ref().is_some_and(|with| with.recursive)
+/// Whether numbers with a point stay doubles in a query.
+fn is_inexact(query: &ast::Query) -> bool {
+    let is_recursive = query.with.as_ref().is_some_and(|with| with.recursive);
+    is_recursive || matches!(query.body.as_ref(), ast::SetExpr::SetOperation { .. })
 }
 
 /// Whether an operator computes a number.
@@ -445,6 +447,10 @@ mod tests {
             (
                 "SELECT 1.5 UNION ALL SELECT d FROM t",
                 "SELECT 1.5 UNION ALL SELECT d FROM t",
+            ),
+            (
+                "SELECT a * 1.5 FROM t UNION SELECT d FROM t",
+                "SELECT a * 1.5 FROM t UNION SELECT d FROM t",
             ),
             (
                 "WITH RECURSIVE t AS (SELECT 1.5 AS n) SELECT n * 1.5 FROM t",

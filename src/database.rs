@@ -68,6 +68,7 @@ use crate::sql::{
     ClockRule, CopyPlanner, FileAccess, GroupingKeysRule, IntervalFrameRule, IntervalOrderRule,
     IntervalTotal, LazyRule, MultisetRule, NamedResultRule, NumberPlanner, RecursiveTermsRule,
     Session, TextInputRule, TextOutputRule, ValuesPlanner, output_text, plan_view,
+    updatable_columns,
 };
 use crate::storage::access::Object;
 use crate::storage::change::View;
@@ -420,6 +421,14 @@ impl ViewPlanner for Views {
         let snapshot = self.transaction.snapshot(&self.engine);
         let access = snapshot.access(&Object::View(view.name.clone()));
         Ok(plan_view(&state, snapshot, view, access.owner).await?)
+    }
+
+    async fn updatable_columns(&self, view: &View) -> datafusion::error::Result<Vec<bool>> {
+        let session = self.session.get().and_then(Weak::upgrade);
+        let session = session.ok_or_else(|| Error::internal("the session is closed"))?;
+        let state = session.read().clone();
+        let snapshot = self.transaction.snapshot(&self.engine);
+        Ok(updatable_columns(&state, &snapshot, view).await?)
     }
 }
 

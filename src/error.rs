@@ -145,6 +145,7 @@ pub mod sqlstate {
     pub const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
     pub const STATEMENT_TOO_COMPLEX: &str = "54001";
     pub const TOO_MANY_ARGUMENTS: &str = "54023";
+    pub const WITH_CHECK_OPTION_VIOLATION: &str = "44000";
     pub const OBJECT_NOT_IN_PREREQUISITE_STATE: &str = "55000";
     pub const OBJECT_IN_USE: &str = "55006";
     pub const CANT_CHANGE_RUNTIME_PARAM: &str = "55P02";

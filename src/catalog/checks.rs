@@ -98,7 +98,7 @@ pub(crate) fn changes_with_time(expr: &Expr) -> bool {
 }
 
 /// A row as an error shows it.
-fn shown(rows: &RecordBatch, row: usize) -> String {
+pub(super) fn shown(rows: &RecordBatch, row: usize) -> String {
     let options = FormatOptions::new().with_null("null");
     let value = |array: &Arc<dyn Array>| {
         let text = ArrayFormatter::try_new(array, &options)

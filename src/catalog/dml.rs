@@ -21,6 +21,7 @@ mod part_subqueries;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod views;
 mod whole;
 mod with;
 mod write;
@@ -47,6 +48,7 @@ pub use self::conflict::{Conflict, ConflictExec, ConflictNode, Paired, PairedCol
 use self::exec::Replan;
 pub use self::exec::{Again, DmlExec};
 pub use self::part_subqueries::PartSubqueriesRule;
+pub use self::views::{ByViews, ViewStep, check_option};
 pub use self::with::{PartRole, WithExec, WithNode};
 use super::assign::{Assignment, check_assignable};
 use super::foreign_keys::ChildRules;
@@ -214,14 +216,25 @@ impl Target {
     }
 }
 
+/// What a statement answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Answering {
+    /// How many rows it changed.
+    Count,
+    /// The same; its input is made of changed rows, which it looks at.
+    Checked,
+    /// What its input makes of changed rows.
+    Returned,
+}
+
 /// A statement that changes rows of a collection; its output is one row, `count` UInt64, or what RETURNING asks for.
 #[derive(Debug, Clone)]
 pub struct DmlNode {
     target: Target,
     operation: Operation,
     input: LogicalPlan,
-    /// Whether the output is the input's, which is made of changed rows.
-    returns: bool,
+    answering: Answering,
+    views: ByViews,
     schema: DFSchemaRef,
 }
 
@@ -241,7 +254,8 @@ impl DmlNode {
             target: Target::new(engine, collection),
             operation,
             input,
-            returns: false,
+            answering: Answering::Count,
+            views: ByViews::default(),
             schema: Arc::new(DFSchema::try_from(count_schema())?),
         };
         Ok(extension(node))
@@ -252,16 +266,53 @@ impl DmlNode {
     /// # Errors
     /// XX000 for an answer of other rows.
     pub fn returning(answer: LogicalPlan) -> crate::error::Result<LogicalPlan> {
+        Self::over_changed_rows(answer, Answering::Returned)
+    }
+
+    /// The plan of a statement without RETURNING, whose changed rows are looked at: `checked` is made of the rows of a
+    /// [`ChangedRowsNode`].
+    ///
+    /// # Errors
+    /// XX000 for one of other rows.
+    pub fn checking(checked: LogicalPlan) -> crate::error::Result<LogicalPlan> {
+        Self::over_changed_rows(checked, Answering::Checked)
+    }
+
+    fn over_changed_rows(
+        answer: LogicalPlan,
+        answering: Answering,
+    ) -> crate::error::Result<LogicalPlan> {
         let changed = changed_rows(&answer);
         let changed = changed.ok_or_else(|| Error::internal("RETURNING without changed rows"))?;
         let node = Self {
             target: changed.target.clone(),
             operation: changed.operation,
-            schema: Arc::clone(answer.schema()),
+            schema: match answering {
+                Answering::Returned => Arc::clone(answer.schema()),
+                _ => Arc::new(DFSchema::try_from(count_schema())?),
+            },
             input: answer,
-            returns: true,
+            answering,
+            views: ByViews::default(),
         };
         Ok(extension(node))
+    }
+
+    /// The same plan of a statement that names a view.
+    pub fn by_views(plan: LogicalPlan, views: ByViews) -> LogicalPlan {
+        let node = match &plan {
+            LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<Self>(),
+            _ => None,
+        };
+        match node.cloned() {
+            Some(node) => extension(Self { views, ..node }),
+            None => plan,
+        }
+    }
+
+    /// The views by which it changes rows.
+    pub fn views(&self) -> &ByViews {
+        &self.views
     }
 
     /// What it does.
@@ -276,7 +327,7 @@ impl DmlNode {
 
     /// The query that finds the rows.
     pub fn query(&self) -> &LogicalPlan {
-        match changed_rows(&self.input).filter(|_| self.returns) {
+        match changed_rows(&self.input).filter(|_| self.hands_rows_on()) {
             Some(changed) => &changed.input,
             None => &self.input,
         }
@@ -284,17 +335,23 @@ impl DmlNode {
 
     /// Whether RETURNING reads rows as they are stored.
     pub fn returns_stored(&self) -> bool {
-        let changed = changed_rows(&self.input).filter(|_| self.returns);
+        let changed = changed_rows(&self.input).filter(|_| self.hands_rows_on());
         changed.is_some_and(ChangedRowsNode::has_stored)
     }
 
     /// Whether its output is what RETURNING asks for.
     pub fn returns(&self) -> bool {
-        self.returns
+        self.answering == Answering::Returned
     }
 
-    fn identity(&self) -> (CollectionId, Operation, bool) {
-        (self.target.collection.id, self.operation, self.returns)
+    /// Whether its input is made of changed rows.
+    pub fn hands_rows_on(&self) -> bool {
+        self.answering != Answering::Count
+    }
+
+    fn identity(&self) -> (CollectionId, Operation, Answering, &ByViews) {
+        let id = self.target.collection.id;
+        (id, self.operation, self.answering, &self.views)
     }
 }
 
@@ -405,7 +462,7 @@ impl UserDefinedLogicalNodeCore for DmlNode {
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         let input = only_input(self, inputs)?;
         Ok(Self {
-            schema: match self.returns {
+            schema: match self.returns() {
                 true => Arc::clone(input.schema()),
                 false => Arc::clone(&self.schema),
             },
@@ -457,10 +514,23 @@ impl ExtensionPlanner for DmlPlanner {
             target,
             node.operation,
             Arc::clone(&physical_inputs[0]),
-            node.returns,
+            node.answering,
             replan,
         ))))
     }
+}
+
+/// That statements change rows of the collection.
+///
+/// # Errors
+/// 42809 for a materialized view.
+pub fn check_changeable(collection: &Collection) -> crate::error::Result<()> {
+    if collection.materialized.is_some() {
+        let name = &collection.name.name;
+        let message = format!("cannot change materialized view \"{name}\"");
+        return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+    }
+    Ok(())
 }
 
 /// The operator that adds the rows of `input` to the collection, for DataFusion's own INSERT and `write_table`.
@@ -470,7 +540,15 @@ pub(super) fn insert_exec(
     input: Arc<dyn ExecutionPlan>,
     session: &dyn Session,
 ) -> crate::error::Result<DmlExec> {
+    check_changeable(&collection)?;
     check_input(&collection, Operation::Insert, &input.schema())?;
     let target = Target::new(engine, collection).checked(session)?;
-    Ok(DmlExec::new(target, Operation::Insert, input, false, None))
+    let answering = Answering::Count;
+    Ok(DmlExec::new(
+        target,
+        Operation::Insert,
+        input,
+        answering,
+        None,
+    ))
 }

@@ -34,6 +34,9 @@ pub const ROWS_CATALOG: &str = "shelfmark_rows";
 pub trait ViewPlanner: Send + Sync + 'static {
     /// The plan of the view's query; its output has the view's names of columns.
     async fn plan_view(&self, view: &View) -> Result<LogicalPlan>;
+
+    /// Which of the view's columns statements give values, and whether it is only for reading.
+    async fn updatable_columns(&self, view: &View) -> Result<Vec<bool>>;
 }
 
 /// All collections and views of a database, looked up in its newest version or in the session's open transaction.

@@ -27,7 +27,7 @@ use super::index;
 use super::options;
 use super::parser::fold;
 use super::session::{Planning, Session, Tag, done};
-use super::statement::{Alter, AlterAction};
+use super::statement::{Alter, AlterAction, AlterWord};
 use crate::catalog::table::CollectionTable;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::storage::change::{AlterCollection, Change, QualifiedName};
@@ -41,10 +41,7 @@ pub(super) fn plan(session: &Session, alter: Alter) -> Result<(Tag, LogicalPlan)
     let name = qualify(&alter.name, &session.search_path())?;
     let session = session.clone();
     let alter = Arc::new(alter);
-    let tag = match alter.of_view {
-        true => "ALTER VIEW",
-        false => "ALTER TABLE",
-    };
+    let tag = alter.word.tag();
     done(tag, format!("Alter: {name}"), move || {
         let (session, name) = (session.clone(), name.clone());
         let alter = Arc::clone(&alter);
@@ -56,6 +53,9 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
     let _ddl = session.inner.core.ddl.lock().await;
     let planning = Planning::new(session);
     if let Some(view) = planning.snapshot.view(name) {
+        if alter.word == AlterWord::MaterializedView {
+            return Err(is_not(name, "materialized view"));
+        }
         let changes = view::changes(&planning, view, alter).await?;
         return match changes.is_empty() {
             true => Ok(()),
@@ -70,9 +70,17 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         }
         Err(e) => return Err(e),
     };
-    if alter.of_view {
-        let message = format!("\"{}\" is not a view", name.name);
-        return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+    let is_materialized = collection.materialized.is_some();
+    match alter.word {
+        AlterWord::View => return Err(is_not(name, "view")),
+        AlterWord::MaterializedView if !is_materialized => {
+            return Err(is_not(name, "materialized view"));
+        }
+        _ => {}
+    }
+    if is_materialized {
+        let mut actions = alter.actions.iter();
+        actions.try_for_each(|action| view::check_materialized(action, &name.name))?;
     }
     session.check_owns(&planning.snapshot, collection)?;
     let Altered { changes, values } = altered(&planning, collection, &alter.actions).await?;
@@ -81,6 +89,11 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         None if changes.is_empty() => Ok(()),
         None => session.commit(&planning.snapshot, changes).await,
     }
+}
+
+fn is_not(name: &QualifiedName, kind: &str) -> Error {
+    let message = format!("\"{}\" is not a {kind}", name.name);
+    Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message)
 }
 
 /// What ALTER TABLE does.

@@ -34,6 +34,7 @@ pub struct Comment {
 enum Kind {
     Table,
     View,
+    MaterializedView,
     Column,
     Index,
     Constraint,
@@ -49,6 +50,7 @@ impl Kind {
         Some(match word {
             "TABLE" | "COLLECTION" => Self::Table,
             "VIEW" => Self::View,
+            "MATERIALIZED" => Self::MaterializedView,
             "COLUMN" => Self::Column,
             "INDEX" => Self::Index,
             "CONSTRAINT" => Self::Constraint,
@@ -74,6 +76,9 @@ pub(super) fn parse(grammar: &mut Grammar<'_>) -> Result<Statement> {
     let kind = Kind::of_word(&grammar.word(2));
     let kind = kind.ok_or_else(|| grammar.unexpected("what the comment is on"))?;
     grammar.skip(3);
+    if kind == Kind::MaterializedView {
+        grammar.expect(&["VIEW"])?;
+    }
     let name = grammar.name()?;
     let table = match kind {
         Kind::Constraint => {
@@ -129,10 +134,15 @@ pub(super) fn plan(session: &Session, comment: Comment) -> Result<(Tag, LogicalP
 async fn find(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, Object, String)> {
     let name = &comment.name;
     match comment.kind {
-        Kind::Table => {
+        Kind::Table | Kind::MaterializedView => {
+            let kind = match comment.kind {
+                Kind::Table => "table",
+                _ => "materialized view",
+            };
             let collection = match relation(planning, name)? {
-                Found::Collection(collection) => collection,
-                Found::View(view) => return Err(no_kind(&view.name, "table")),
+                Found::Collection(found) if found.kind() == kind => found,
+                Found::Collection(other) => return Err(no_kind(&other.name, kind)),
+                Found::View(view) => return Err(no_kind(&view.name, kind)),
             };
             let (id, name) = (collection.id, collection.name.name.clone());
             Ok((Commented::Collection(id), Object::Collection(id), name))

@@ -1,6 +1,7 @@
 //! CREATE, DROP and TRUNCATE as commands.
 
 mod like;
+mod materialized;
 mod view;
 
 use std::collections::HashSet;
@@ -18,13 +19,17 @@ use futures::FutureExt;
 
 use self::like::Copied;
 pub(super) use self::like::data_type_of;
+pub(super) use self::materialized::refresh;
+use self::materialized::wanted;
 pub(crate) use self::view::plan_view;
-pub(super) use self::view::{all_of, view};
+pub(super) use self::view::{
+    all_of, check_options, check_updatable, plan_query_of, query_of, view,
+};
 use super::command::{CommandNode, count_schema};
 use super::constraint;
 use super::ddl::{
     check_writable, cluster_by_partition_key, column_type_of, define_schema, find_collection,
-    is_reserved, no_schema, qualify, schema_name, with_keys,
+    find_table, is_reserved, no_schema, qualify, schema_name, with_keys,
 };
 use super::default_name::first_free;
 use super::dependents::{drop_dependents, dropped_by};
@@ -70,6 +75,7 @@ pub(super) async fn collection(
     options::set(&session, &mut options, &create.options)?;
     let copied = planning.copy_likes(&mut create).await?;
     let query = planning.filling(&create).await?.map(Arc::new);
+    let materialized = wanted(planning, &create, query.as_deref()).await?;
     let columns = query.as_deref().map(|query| planning.columns(query));
     let mut schema = define(&create, columns.transpose()?, &planning.type_names())?;
     generated::set_all(planning, &mut schema, &create.columns)?;
@@ -93,6 +99,7 @@ pub(super) async fn collection(
     let if_not_exists = create.if_not_exists;
     let counts = query.is_some() && !create.without_rows;
     let tag = match create.without_rows {
+        _ if materialized.is_some() => "CREATE MATERIALIZED VIEW",
         true => "CREATE TABLE AS",
         false => "CREATE TABLE",
     };
@@ -106,6 +113,7 @@ pub(super) async fn collection(
         let (session, name) = (session.clone(), name.clone());
         let (schema, options) = (schema.clone(), options.clone());
         let query = query.clone();
+        let materialized = materialized.clone();
         async move {
             let _ddl = session.inner.core.ddl.lock().await;
             if name.schema == TEMPORARY_SCHEMA {
@@ -158,6 +166,7 @@ pub(super) async fn collection(
                 schema: schema.clone(),
                 options,
             })];
+            changes.extend(materialized.map(|wanted| Change::Materialize(id, Box::new(wanted))));
             changes.extend(indexes);
             changes.extend(session.ownership(Object::Collection(id)));
             for copied in copied.iter() {
@@ -485,23 +494,26 @@ fn drop_one(
     if !snapshot.has_schema(&name.schema) && !is_reserved(&name.schema) {
         return Err(no_schema(&name.schema));
     }
-    if drop.kind == DropKind::Table {
-        if !snapshot.has_relation(&name) {
-            let message = format!("table \"{name}\" does not exist");
-            return Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message));
-        }
-        let id = find_collection(snapshot, &name)?.id;
-        let object = Object::Collection(id);
-        session.check_drops(snapshot, &object, &name.schema, &name.name)?;
-        return Ok(vec![Change::DropCollection(id)]);
-    }
-    if snapshot.view(&name).is_none() {
-        if snapshot.collection(&name).is_some() {
-            let message = format!("\"{name}\" is not a view");
-            return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
-        }
-        let message = format!("view \"{name}\" does not exist");
+    let what = drop.kind.words();
+    if !snapshot.has_relation(&name) {
+        let message = format!("{what} \"{name}\" does not exist");
         return Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message));
+    }
+    let collection = snapshot.collection(&name);
+    let found = match collection {
+        Some(collection) => collection.kind(),
+        None if snapshot.view(&name).is_some() => "view",
+        None => find_collection(snapshot, &name)?.kind(),
+    };
+    if found != what {
+        let message = format!("\"{name}\" is not a {what}");
+        let hint = format!("Use DROP {} to remove a {found}.", found.to_uppercase());
+        return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message).with_hint(hint));
+    }
+    if let Some(collection) = collection {
+        let object = Object::Collection(collection.id);
+        session.check_drops(snapshot, &object, &name.schema, &name.name)?;
+        return Ok(vec![Change::DropCollection(collection.id)]);
     }
     let object = Object::View(name.clone());
     session.check_drops(snapshot, &object, &name.schema, &name.name)?;
@@ -565,7 +577,7 @@ pub(super) fn truncate(
                 let snapshot = session.snapshot();
                 let mut changes = Vec::new();
                 let named = names.iter();
-                let named = named.map(|name| find_collection(&snapshot, name).cloned());
+                let named = named.map(|name| find_table(&snapshot, name).cloned());
                 let named = named.collect::<Result<Vec<_>>>()?;
                 for collection in &referring(&session, &snapshot, named, cascade)? {
                     session.check_may(&snapshot, collection, Privilege::Truncate)?;

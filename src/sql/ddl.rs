@@ -103,6 +103,22 @@ pub fn find_collection<'a>(
     Err(no_relation(name))
 }
 
+/// The collection of that name, which is no materialized view.
+///
+/// # Errors
+/// Those of [`find_collection`]; 42809 for a materialized view.
+pub(super) fn find_table<'a>(
+    snapshot: &'a Snapshot,
+    name: &QualifiedName,
+) -> Result<&'a Arc<Collection>> {
+    let found = find_collection(snapshot, name)?;
+    if found.materialized.is_some() {
+        let message = format!("\"{}\" is not a table", name.name);
+        return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+    }
+    Ok(found)
+}
+
 /// 42P01: there is neither a collection nor a view of the name.
 pub(super) fn no_relation(name: &QualifiedName) -> Error {
     let message = format!("relation \"{name}\" does not exist");

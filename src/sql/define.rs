@@ -12,12 +12,13 @@ use super::parser::{Grammar, fold, parse_query_as_written};
 use super::sequence;
 use super::statement::{
     CheckDefinition, ColumnDefinition, CreateCollection, CreateView, KeyItem, LikeClause,
-    Persistence, Statement,
+    Persistence, Refresh, Statement,
 };
 use super::tokens::DIALECT;
 use super::unique;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::snapshot::OnCommit;
+use crate::storage::view::CHECK_OPTION;
 
 /// CREATE TABLE, after its first two words.
 pub(super) fn collection(grammar: &mut Grammar<'_>, persistence: Persistence) -> Result<Statement> {
@@ -34,27 +35,74 @@ pub(super) fn collection(grammar: &mut Grammar<'_>, persistence: Persistence) ->
         grammar.parser.expect_token(&Token::RParen)?;
         has_columns = true;
     }
-    loop {
-        if grammar.accept(&["CLUSTER", "BY"]) {
-            let items = key_items(grammar)?;
-            set_key(&mut create.clustering_key, items, "clustering")?;
-        } else if grammar.accept(&["PARTITION", "KEY"]) {
-            let names = partition_key(grammar)?;
-            create.partition_key = Some(names);
-        } else if grammar.accept(&["WITH"]) {
-            create.options.extend(grammar.options()?);
-        } else if grammar.accept(&["ON", "COMMIT"]) {
-            create.persistence = on_commit(grammar, persistence)?;
-        } else {
-            break;
-        }
-    }
+    while layout(grammar, &mut create)? {}
     if grammar.accept(&["AS"]) {
         filling(grammar, &mut create)?;
     } else if !create.column_names.is_empty() || !has_columns {
         return Err(grammar.unexpected("AS"));
     }
     Ok(Statement::CreateCollection(Box::new(create)))
+}
+
+/// `[IF NOT EXISTS] name [(columns)] [CLUSTER BY (..)] [WITH (..)] AS query [WITH [NO] DATA]`, after MATERIALIZED VIEW.
+pub(super) fn materialized_view(grammar: &mut Grammar<'_>) -> Result<Statement> {
+    let if_not_exists = grammar.if_not_exists();
+    let mut create = CreateCollection {
+        if_not_exists,
+        ..CreateCollection::new(grammar.name()?, Persistence::Permanent)
+    };
+    if grammar.parser.peek_token().token == Token::LParen {
+        create.column_names = grammar.names_in_parentheses()?;
+    }
+    while layout(grammar, &mut create)? {}
+    grammar.expect(&["AS"])?;
+    let (query, text) = grammar.with_text(|g| Ok(g.parser.parse_query()?))?;
+    create.query = Some(query);
+    create.materialized = Some(text);
+    create.without_rows = without_rows(grammar);
+    Ok(Statement::CreateCollection(Box::new(create)))
+}
+
+/// `[CONCURRENTLY] name [WITH [NO] DATA]`, after REFRESH MATERIALIZED VIEW.
+pub(super) fn refresh(grammar: &mut Grammar<'_>) -> Result<Statement> {
+    grammar.expect(&["REFRESH", "MATERIALIZED", "VIEW"])?;
+    let concurrently = grammar.accept(&["CONCURRENTLY"]);
+    let name = grammar.name()?;
+    let without_rows = without_rows(grammar);
+    if concurrently && without_rows {
+        let message = "CONCURRENTLY and WITH NO DATA options cannot be used together";
+        return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
+    }
+    Ok(Statement::Refresh(Refresh {
+        name,
+        concurrently,
+        without_rows,
+    }))
+}
+
+/// `[WITH [NO] DATA]`.
+fn without_rows(grammar: &mut Grammar<'_>) -> bool {
+    let without = grammar.accept(&["WITH", "NO", "DATA"]);
+    grammar.accept(&["WITH", "DATA"]);
+    without
+}
+
+/// A key, options or ON COMMIT behind the columns, if one comes next.
+fn layout(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<bool> {
+    if grammar.accept(&["CLUSTER", "BY"]) {
+        let items = key_items(grammar)?;
+        set_key(&mut create.clustering_key, items, "clustering")?;
+    } else if grammar.accept(&["PARTITION", "KEY"]) {
+        let names = partition_key(grammar)?;
+        create.partition_key = Some(names);
+    } else if grammar.accept(&["WITH"]) {
+        create.options.extend(grammar.options()?);
+    } else if grammar.accept(&["ON", "COMMIT"]) {
+        create.persistence = on_commit(grammar, create.persistence)?;
+    } else {
+        return Ok(false);
+    }
+    Ok(true)
 }
 
 /// Whether names of columns come next, without types: those that CREATE TABLE AS gives.
@@ -74,8 +122,7 @@ fn filling(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<(
     } else {
         create.query = Some(grammar.parser.parse_query()?);
     }
-    create.without_rows = grammar.accept(&["WITH", "NO", "DATA"]);
-    grammar.accept(&["WITH", "DATA"]);
+    create.without_rows = without_rows(grammar);
     Ok(())
 }
 
@@ -384,19 +431,18 @@ pub(super) fn view(
     } else {
         Vec::new()
     };
-    if grammar.accept(&["WITH"]) {
-        check_view_options(&grammar.options()?)?;
-    }
+    let mut options = match grammar.accept(&["WITH"]) {
+        true => grammar.options()?,
+        false => Vec::new(),
+    };
     grammar.expect(&["AS"])?;
     let (mut query, mut text) = grammar.with_text(|g| Ok(g.parser.parse_query()?))?;
-    let checks = [
-        &["WITH", "CHECK"][..],
-        &["WITH", "LOCAL", "CHECK"],
-        &["WITH", "CASCADED", "CHECK"],
-    ];
-    if checks.iter().any(|words| grammar.accept(words)) {
-        let message = "WITH CHECK OPTION is not supported: rows are not changed by views";
-        return Err(Error::unsupported(message));
+    if let Some(check) = check_option(grammar) {
+        if recursive {
+            let message = "WITH CHECK OPTION not supported on recursive views";
+            return Err(Error::unsupported(message));
+        }
+        options.push((CHECK_OPTION.to_string(), check.to_string()));
     }
     if recursive {
         text = recursive_query(&name, &columns, &text)?;
@@ -407,32 +453,20 @@ pub(super) fn view(
         or_replace,
         temporary,
         columns,
+        options,
         query,
         text,
     })))
 }
 
-/// That the options of a view change nothing here.
-///
-/// # Errors
-/// 0A000 for one that would, 22023 for one that is not known.
-fn check_view_options(options: &[(String, String)]) -> Result<()> {
-    for (name, value) in options {
-        let is_off = matches!(value.as_str(), "false" | "off" | "no" | "0");
-        match name.as_str() {
-            "security_barrier" => {}
-            "security_invoker" if is_off => {}
-            "security_invoker" | "check_option" => {
-                let message = format!("the option {name} of views is not supported");
-                return Err(Error::unsupported(message));
-            }
-            _ => {
-                let message = format!("unrecognized parameter \"{name}\"");
-                return Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message));
-            }
-        }
+/// `WITH [LOCAL | CASCADED] CHECK OPTION`.
+fn check_option(grammar: &mut Grammar<'_>) -> Option<&'static str> {
+    if grammar.accept(&["WITH", "LOCAL", "CHECK", "OPTION"]) {
+        return Some("local");
     }
-    Ok(())
+    let is_cascaded = grammar.accept(&["WITH", "CHECK", "OPTION"])
+        || grammar.accept(&["WITH", "CASCADED", "CHECK", "OPTION"]);
+    is_cascaded.then_some("cascaded")
 }
 
 /// The query of a view that names itself.

@@ -1,5 +1,6 @@
 //! What needs an object that is to be dropped: the views that read it, and those that read these.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::access::view::as_view;
@@ -13,6 +14,7 @@ use crate::storage::access::Object;
 use crate::storage::change::{Change, QualifiedName, View};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{CollectionId, Column};
+use crate::storage::snapshot::Snapshot;
 
 /// What is to be dropped.
 #[derive(Debug, Clone)]
@@ -34,7 +36,7 @@ impl Dropped {
     pub(super) fn collection(collection: &Collection) -> Self {
         Self {
             what: What::Relation(pg::collection_oid(collection.id)),
-            words: format!("table {}", collection.name),
+            words: format!("{} {}", collection.kind(), collection.name),
         }
     }
 
@@ -54,7 +56,12 @@ impl Dropped {
         };
         Self {
             what: What::Column(origin),
-            words: format!("column {} of table {}", column.name, collection.name),
+            words: format!(
+                "column {} of {} {}",
+                column.name,
+                collection.kind(),
+                collection.name
+            ),
         }
     }
 
@@ -98,33 +105,29 @@ pub(super) async fn drop_dependents(
         let them = if dropped.len() == 1 { "it" } else { "them" };
         let depends = found
             .iter()
-            .map(|(view, on)| format!("view {view} depends on {on}"));
+            .map(|(reader, on)| format!("{} depends on {on}", reader.words()));
         return Err(needed(what, them, depends));
     }
-    let cascades = found.iter().map(|(view, _)| format!("view {view}"));
+    let cascades = found.iter().map(|(reader, _)| reader.words());
     notice_cascade(planning.session, &cascades.collect::<Vec<_>>());
-    let drops = found.into_iter().map(|(view, _)| Change::DropView(view));
-    Ok(drops.collect())
+    Ok(found.iter().map(|(reader, _)| reader.drop()).collect())
 }
 
-/// A view that reads a column, itself or by other views.
+/// A view that reads a column, itself or by other views, in words.
 pub(super) async fn first_reader(
     planning: &Planning<'_>,
     column: &Dropped,
-) -> Result<Option<QualifiedName>> {
+) -> Result<Option<String>> {
     let found = dependents(planning, std::slice::from_ref(column)).await?;
-    Ok(found.into_iter().next().map(|(view, _)| view))
+    Ok(found.first().map(|(reader, _)| reader.words()))
 }
 
 /// Leaves each view to be dropped once, and those alone that are dropped otherwise.
 pub(super) fn each_view_once(changes: &mut Vec<Change>) {
-    let mut seen = Vec::new();
+    let (mut views, mut collections) = (HashSet::new(), HashSet::new());
     changes.retain(|change| match change {
-        Change::DropView(name) if seen.contains(name) => false,
-        Change::DropView(name) => {
-            seen.push(name.clone());
-            true
-        }
+        Change::DropView(name) => views.insert(name.clone()),
+        Change::DropCollection(id) => collections.insert(*id),
         _ => true,
     });
 }
@@ -153,46 +156,96 @@ pub(super) fn notice_cascade(session: &Session, objects: &[String]) {
     }
 }
 
-/// The views that read what is dropped, each with the words for what it reads of it, in the order in which they must go.
-async fn dependents(
-    planning: &Planning<'_>,
-    dropped: &[Dropped],
-) -> Result<Vec<(QualifiedName, String)>> {
-    if dropped.is_empty() || planning.snapshot.views().next().is_none() {
-        return Ok(Vec::new());
+/// What reads relations: a view, or a materialized view.
+struct Reader {
+    view: Arc<View>,
+    /// Of a materialized view.
+    collection: Option<CollectionId>,
+}
+
+impl Reader {
+    /// All of a version.
+    fn all(snapshot: &Snapshot) -> Vec<Self> {
+        let views = snapshot.views().map(|view| Self {
+            view: Arc::clone(view),
+            collection: None,
+        });
+        let collections = snapshot.collections().filter_map(|collection| {
+            let of = collection.materialized.as_ref()?;
+            Some(Self {
+                view: Arc::new(of.view(&collection.name)),
+                collection: Some(collection.id),
+            })
+        });
+        views.chain(collections).collect()
     }
-    let goes = |view: &View| {
-        let relation = pg::view_oid(&view.name);
+
+    fn words(&self) -> String {
+        match self.collection {
+            Some(_) => format!("materialized view {}", self.view.name),
+            None => format!("view {}", self.view.name),
+        }
+    }
+
+    fn oid(&self) -> u32 {
+        match self.collection {
+            Some(id) => pg::collection_oid(id),
+            None => pg::view_oid(&self.view.name),
+        }
+    }
+
+    fn as_dropped(&self) -> Dropped {
+        Dropped {
+            what: What::Relation(self.oid()),
+            words: self.words(),
+        }
+    }
+
+    fn drop(&self) -> Change {
+        match self.collection {
+            Some(id) => Change::DropCollection(id),
+            None => Change::DropView(self.view.name.clone()),
+        }
+    }
+}
+
+/// The views that read what is dropped, each with the words for what it reads of it, in the order in which they must go.
+async fn dependents(planning: &Planning<'_>, dropped: &[Dropped]) -> Result<Vec<(Reader, String)>> {
+    let all = match dropped.is_empty() {
+        true => Vec::new(),
+        false => Reader::all(&planning.snapshot),
+    };
+    let goes = |reader: &Reader| {
+        let relation = reader.oid();
         let mut all = dropped.iter();
         all.any(|d| matches!(d.what, What::Relation(r) if r == relation))
     };
-    let others = planning.snapshot.views().filter(|view| !goes(view));
-    let others: Vec<Arc<View>> = others.cloned().collect();
-    let mut readers = Vec::with_capacity(others.len());
-    for view in others {
-        let reads = reads_of(planning, &view).await?;
-        readers.push((view, reads));
+    let mut readers = Vec::with_capacity(all.len());
+    for reader in all.into_iter().filter(|reader| !goes(reader)) {
+        let reads = reads_of(planning, &reader).await?;
+        readers.push((reader, reads));
     }
-    let mut found: Vec<(QualifiedName, String)> = Vec::new();
+    let mut found: Vec<(Reader, String)> = Vec::new();
     let mut waiting: Vec<Dropped> = dropped.iter().rev().cloned().collect();
     while let Some(next) = waiting.pop() {
         let of_next = readers.extract_if(.., |(_, reads)| next.is_read_by(reads));
-        for (view, _) in of_next {
-            waiting.insert(0, Dropped::view(&view.name));
-            found.push((view.name.clone(), next.words.clone()));
+        for (reader, _) in of_next {
+            waiting.insert(0, reader.as_dropped());
+            found.push((reader, next.words.clone()));
         }
     }
     Ok(found)
 }
 
 /// What the query of a view reads; nothing where it cannot be planned by now.
-async fn reads_of(planning: &Planning<'_>, view: &View) -> Result<Reads> {
-    let owner = planning
-        .snapshot
-        .access(&Object::View(view.name.clone()))
-        .owner;
+async fn reads_of(planning: &Planning<'_>, reader: &Reader) -> Result<Reads> {
+    let object = match reader.collection {
+        Some(id) => Object::Collection(id),
+        None => Object::View(reader.view.name.clone()),
+    };
+    let owner = planning.snapshot.access(&object).owner;
     let snapshot = Arc::clone(&planning.snapshot);
-    let Ok(plan) = plan_view(&planning.state, snapshot, view, owner).await else {
+    let Ok(plan) = plan_view(&planning.state, snapshot, &reader.view, owner).await else {
         return Ok(Reads::default());
     };
     match as_view(&plan) {

@@ -9,6 +9,7 @@ mod merge;
 mod returning;
 #[cfg(test)]
 mod tests;
+mod through;
 mod with;
 
 use std::cmp::Ordering;
@@ -24,17 +25,20 @@ use self::assign::Place;
 use self::change::{Target, quoted, select, table, table_of};
 pub(super) use self::change::{delete, update};
 pub use self::merge::MergeStatement;
+
 pub(super) use self::merge::{merge, parse as parse_merge};
+pub(super) use self::through::is_stored_column;
 pub use self::with::WithStatement;
 pub(super) use self::with::{
     CommonNames, changes_at_top, changes_rows, with, with_merge, with_statement,
 };
-use super::ddl::{check_writable, find_collection, qualify};
+use super::ddl::{check_writable, qualify};
 use super::domains::with_checks;
 use super::sequence::generator_ast;
 use super::session::{Planning, Session};
 use super::statement::{Insert, Overriding};
 use super::tokens::{DIALECT, tokenize};
+use super::updatable::Verb;
 use crate::catalog::dml::{DmlNode, Operation};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::change::QualifiedName;
@@ -53,8 +57,13 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: Insert) -> Result<Lo
     };
     let name = qualify(table, &planning.session.search_path())?;
     check_writable(&name.schema)?;
-    let collection = Arc::clone(find_collection(&planning.snapshot, &name)?);
-    let targets = target_columns(&collection, &insert.columns)?;
+    let alias = insert.table_alias.map(|alias| alias.alias);
+    let alias = alias.unwrap_or_else(|| quoted(&name.name));
+    let target = planning.changed(name, alias, Verb::Insert).await?;
+    let through = target.planning(planning);
+    let planning = through.as_ref().unwrap_or(planning);
+    let collection = Arc::clone(&target.collection);
+    let targets = target.targets(&insert.columns)?;
     let source = match insert.source {
         Some(query) => {
             let rows = Rows { query, overriding };
@@ -63,6 +72,13 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: Insert) -> Result<Lo
         None => LogicalPlanBuilder::empty(true).build()?,
     };
     let given = source.schema().fields().len();
+    if let Some(through) = target
+        .through
+        .as_ref()
+        .filter(|_| insert.columns.is_empty())
+    {
+        through.check_given(given)?;
+    }
     let none_given = matches!(source, LogicalPlan::EmptyRelation(_)) && given == 0;
     let targets = match none_given {
         true => &[][..],
@@ -86,13 +102,6 @@ pub(super) async fn insert(planning: &Planning<'_>, insert: Insert) -> Result<Lo
     };
     let (source, kept) = planning.joined_parts(source, kept, &insert.columns, &collection)?;
     let input = planning.with_defaults(source, &kept, &collection)?;
-    let alias = insert.table_alias.map(|alias| alias.alias);
-    let alias = alias.unwrap_or_else(|| quoted(&name.name));
-    let target = Target {
-        collection,
-        name,
-        alias,
-    };
     let (operation, input) = match insert.on {
         Some(on) => planning.on_conflict(on, &target, input).await?,
         None => (Operation::Insert, input),
@@ -362,6 +371,9 @@ impl Planning<'_> {
 
     /// What DEFAULT stands for: the next number of the column's sequence, its default, or NULL.
     fn default_ast(&self, collection: &Collection, column: &Column) -> Result<ast::Expr> {
+        if let Some(text) = self.defaults.get(&column.id) {
+            return parse_expr(text);
+        }
         if let Some(next) = generator_ast(&self.snapshot, collection.id, column) {
             return Ok(next);
         }

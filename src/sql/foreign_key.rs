@@ -140,6 +140,10 @@ impl Child<'_> {
             return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
         }
         let parent = find_collection(self.snapshot, &name)?;
+        if parent.materialized.is_some() {
+            let message = format!("referenced relation \"{}\" is not a table", name.name);
+            return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
+        }
         self.check_lasts_as(parent)?;
         self.session
             .check_may(self.snapshot, parent, Privilege::References)?;

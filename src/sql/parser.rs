@@ -16,7 +16,7 @@ use super::dialect::BoundedDialect;
 use super::explain::ExplainOptions;
 use super::mend::mend_statement;
 use super::parameters::place_of;
-use super::statement::{Drop, DropKind, Explain, Persistence, Statement};
+use super::statement::{AlterWord, Drop, DropKind, Explain, Persistence, Statement};
 use super::tokens::{is_blank, tokenize};
 use super::{
     access, comment, copy, define, dml, domains, enums, export, index, rename_schema, sequence,
@@ -127,8 +127,9 @@ impl Grammar<'_> {
             ("CREATE" | "ALTER" | "DROP", "SEQUENCE") => sequence::parse(self),
             ("CREATE" | "ALTER" | "DROP", "TYPE") => enums::parse(self),
             ("CREATE" | "ALTER" | "DROP", "DOMAIN") => domains::parse(self),
-            ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA") => self.drop(),
-            ("ALTER", "TABLE" | "COLLECTION" | "VIEW") => self.alter(),
+            ("DROP", "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA" | "MATERIALIZED") => self.drop(),
+            ("ALTER", "TABLE" | "COLLECTION" | "VIEW" | "MATERIALIZED") => self.alter(),
+            ("REFRESH", "MATERIALIZED") => define::refresh(self),
             ("TRUNCATE", _) => self.truncate(),
             ("INSERT", _) => self.insert(),
             ("UPDATE", _) => {
@@ -314,7 +315,7 @@ impl Grammar<'_> {
                     "VIEW" | "TEMP" | "TEMPORARY" | "RECURSIVE",
                     ..
                 ]
-                | ["RECURSIVE", "VIEW", ..]
+                | ["RECURSIVE" | "MATERIALIZED", "VIEW", ..]
                 | ["UNLOGGED", "TABLE", ..]
                 | ["TEMP" | "TEMPORARY", ..]
                 | ["LOCAL" | "GLOBAL", "TEMP" | "TEMPORARY", ..]
@@ -329,6 +330,9 @@ impl Grammar<'_> {
                 name: self.name()?,
                 if_not_exists,
             });
+        }
+        if self.accept(&["MATERIALIZED", "VIEW"]) {
+            return define::materialized_view(self);
         }
         let or_replace = self.accept(&["OR", "REPLACE"]);
         let persistence = self.persistence()?;
@@ -359,18 +363,31 @@ impl Grammar<'_> {
     }
 
     fn alter(&mut self) -> Result<Statement> {
-        let of_view = self.word(1) == "VIEW";
-        self.skip(2);
-        define::alter(self, of_view)
+        let word = match self.word(1).as_str() {
+            "VIEW" => AlterWord::View,
+            "MATERIALIZED" => AlterWord::MaterializedView,
+            _ => AlterWord::Table,
+        };
+        self.skip(1);
+        match word {
+            AlterWord::MaterializedView => self.expect(&["MATERIALIZED", "VIEW"])?,
+            _ => self.skip(1),
+        }
+        define::alter(self, word)
     }
 
     fn drop(&mut self) -> Result<Statement> {
         let kind = match self.word(1).as_str() {
             "VIEW" => DropKind::View,
             "SCHEMA" => DropKind::Schema,
+            "MATERIALIZED" => DropKind::MaterializedView,
             _ => DropKind::Table,
         };
-        self.skip(2);
+        self.skip(1);
+        match kind {
+            DropKind::MaterializedView => self.expect(&["MATERIALIZED", "VIEW"])?,
+            _ => self.skip(1),
+        }
         let if_exists = self.if_exists();
         let names = self.comma_separated(Self::name)?;
         let cascade = self.accept(&["CASCADE"]);

@@ -19,6 +19,7 @@ use crate::storage::change::{AlterCollection, Change, QualifiedName, View};
 use crate::storage::comment::Commented;
 use crate::storage::domain::Domain;
 use crate::storage::enum_type::EnumType;
+use crate::storage::materialized::Materialized;
 use crate::storage::schema::CollectionSchema;
 use crate::storage::sequence::Sequence;
 use crate::storage::snapshot::{DEFAULT_SCHEMA, Snapshot, TEMPORARY_SCHEMA};
@@ -100,6 +101,19 @@ fn changes(snapshot: &Snapshot, rename: Requalify<'_>) -> Result<Vec<Change>> {
         let domain = Domain::clone(domain);
         Some(Change::AlterDomain(Domain { name, ..domain }))
     }));
+    for collection in snapshot.collections() {
+        let Some(of) = &collection.materialized else {
+            continue;
+        };
+        let next = Materialized {
+            query: rename.query(&of.query)?,
+            search_path: renamed_path(&of.search_path, rename),
+            ..Materialized::clone(of)
+        };
+        if next != **of {
+            changes.push(Change::Materialize(collection.id, Box::new(next)));
+        }
+    }
     for view in snapshot.views() {
         changes.extend(changes_of_view(snapshot, view, rename)?);
     }
@@ -144,18 +158,23 @@ fn rename_texts(schema: &mut CollectionSchema, rename: Requalify<'_>) -> Result<
     Ok(())
 }
 
-/// A view with the new name in it; it comes anew, with its grants, where it is in the schema.
-fn changes_of_view(snapshot: &Snapshot, view: &View, rename: Requalify<'_>) -> Result<Vec<Change>> {
+fn renamed_path(path: &[String], rename: Requalify<'_>) -> Vec<String> {
     let in_path = |name: &String| match *name == rename.from {
         true => rename.to.to_string(),
         false => name.clone(),
     };
+    path.iter().map(in_path).collect()
+}
+
+/// A view with the new name in it; it comes anew, with its grants, where it is in the schema.
+fn changes_of_view(snapshot: &Snapshot, view: &View, rename: Requalify<'_>) -> Result<Vec<Change>> {
     let moved = rename.moved(&view.name);
     let next = View {
         name: moved.clone().unwrap_or_else(|| view.name.clone()),
         columns: view.columns.clone(),
         query: rename.query(&view.query)?,
-        search_path: view.search_path.iter().map(in_path).collect(),
+        search_path: renamed_path(&view.search_path, rename),
+        ..view.clone()
     };
     if next == *view {
         return Ok(Vec::new());

@@ -83,8 +83,6 @@ pub enum MissingKind {
     Rule,
     /// Policies of rows.
     Policy,
-    /// Materialized views.
-    MaterializedView,
 }
 
 impl MissingKind {
@@ -97,7 +95,6 @@ impl MissingKind {
             ("TRIGGER", _) => (Self::Trigger, 1),
             ("RULE", _) => (Self::Rule, 1),
             ("POLICY", _) => (Self::Policy, 1),
-            ("MATERIALIZED", "VIEW") => (Self::MaterializedView, 2),
             _ => return None,
         })
     }
@@ -110,7 +107,6 @@ impl MissingKind {
             Self::Trigger => "DROP TRIGGER",
             Self::Rule => "DROP RULE",
             Self::Policy => "DROP POLICY",
-            Self::MaterializedView => "DROP MATERIALIZED VIEW",
         }
     }
 
@@ -123,7 +119,6 @@ impl MissingKind {
             Self::Trigger => ("trigger", sqlstate::UNDEFINED_OBJECT),
             Self::Rule => ("rule", sqlstate::UNDEFINED_OBJECT),
             Self::Policy => ("policy", sqlstate::UNDEFINED_OBJECT),
-            Self::MaterializedView => ("materialized view", sqlstate::UNDEFINED_TABLE),
         };
         Error::not_found(code, format!("{what} {name} does not exist"))
     }

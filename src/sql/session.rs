@@ -1,5 +1,6 @@
 //! A session: one user's settings over the shared database, and the door for all SQL.
 
+use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -48,6 +49,7 @@ use crate::database::Core;
 use crate::error::{Error, Result};
 use crate::storage::change::Change;
 use crate::storage::committer::Transaction;
+use crate::storage::schema::FieldId;
 use crate::storage::snapshot::Snapshot;
 use crate::storage::transaction::Durability;
 
@@ -339,6 +341,8 @@ pub(super) struct Planning<'a> {
     pub(super) types: Types,
     /// The names of WITH that its queries may use.
     pub(super) common: CommonNames,
+    /// Defaults that a view has in place of those of a collection's columns.
+    pub(super) defaults: HashMap<FieldId, String>,
 }
 
 impl<'a> Planning<'a> {
@@ -385,6 +389,7 @@ impl<'a> Planning<'a> {
             snapshot,
             types: Types::default(),
             common: CommonNames::default(),
+            defaults: HashMap::new(),
         }
     }
 
@@ -396,6 +401,7 @@ impl<'a> Planning<'a> {
             snapshot: Arc::clone(&self.snapshot),
             types: self.types.clone(),
             common: self.common.clone(),
+            defaults: self.defaults.clone(),
         }
     }
 
@@ -467,6 +473,7 @@ impl<'a> Planning<'a> {
                 boxed(|| create::collection(self, *create)).await
             }
             Statement::CreateView(view) => boxed(|| create::view(self, *view)).await,
+            Statement::Refresh(refresh) => create::refresh(session, refresh),
             Statement::CreateSchema {
                 name,
                 if_not_exists,

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
 pub use self::create::{
     CheckDefinition, ColumnDefinition, CreateCollection, CreateView, KeyItem, LikeClause,
-    Persistence,
+    Persistence, Refresh,
 };
 use super::access::AccessStatement;
 use super::comment::Comment;
@@ -61,6 +61,8 @@ pub enum Statement {
     },
     /// CREATE [OR REPLACE] VIEW.
     CreateView(Box<CreateView>),
+    /// REFRESH MATERIALIZED VIEW.
+    Refresh(Refresh),
     /// DROP TABLE, COLLECTION, VIEW or SCHEMA.
     Drop(Drop),
     /// TRUNCATE.
@@ -185,16 +187,29 @@ pub enum DropKind {
     Table,
     /// A view.
     View,
+    /// A materialized view.
+    MaterializedView,
     /// A SQL schema.
     Schema,
 }
 
 impl DropKind {
+    /// What is dropped, in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::View => "view",
+            Self::MaterializedView => "materialized view",
+            Self::Schema => "schema",
+        }
+    }
+
     /// The tag of the statement.
     pub fn tag(self) -> &'static str {
         match self {
             Self::Table => "DROP TABLE",
             Self::View => "DROP VIEW",
+            Self::MaterializedView => "DROP MATERIALIZED VIEW",
             Self::Schema => "DROP SCHEMA",
         }
     }
@@ -213,11 +228,33 @@ pub struct Drop {
     pub cascade: bool,
 }
 
+/// The word that ALTER has for a relation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlterWord {
+    /// TABLE or COLLECTION: any relation.
+    Table,
+    /// VIEW.
+    View,
+    /// MATERIALIZED VIEW.
+    MaterializedView,
+}
+
+impl AlterWord {
+    /// The tag of the statement.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::Table => "ALTER TABLE",
+            Self::View => "ALTER VIEW",
+            Self::MaterializedView => "ALTER MATERIALIZED VIEW",
+        }
+    }
+}
+
 /// ALTER TABLE.
 #[derive(Debug, Clone)]
 pub struct Alter {
-    /// Whether it says VIEW.
-    pub of_view: bool,
+    /// What it says that it alters.
+    pub word: AlterWord,
     /// The collection.
     pub name: ObjectName,
     /// Whether a missing one is fine.
@@ -463,6 +500,10 @@ impl Statement {
             | Self::ShowAll => (Effect::Controls, "SET"),
             Self::Discard(DiscardKind::All) => (Effect::Maintains, "DISCARD ALL"),
             Self::Discard(_) => (Effect::Controls, "DISCARD"),
+            Self::CreateCollection(create) if create.materialized.is_some() => {
+                (Effect::Writes, "CREATE MATERIALIZED VIEW")
+            }
+            Self::Refresh(_) => (Effect::Writes, "REFRESH MATERIALIZED VIEW"),
             Self::CreateCollection(create) if create.query.is_some() => {
                 (Effect::Writes, "CREATE TABLE AS")
             }

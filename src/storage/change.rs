@@ -14,6 +14,7 @@ use super::domain::Domain;
 use super::enum_type::EnumType;
 use super::index::{Index, SegmentFilter};
 use super::key_model::KeyModel;
+use super::materialized::Materialized;
 use super::role::{Role, RoleId};
 use super::schema::{
     CollectionId, CollectionOptions, CollectionSchema, FieldId, IndexId, JobId, SegmentId,
@@ -22,6 +23,7 @@ use super::schema::{
 use super::sequence::Sequence;
 use super::snapshot::{DEFAULT_SCHEMA, TEMPORARY_SCHEMA};
 use super::stats::SegmentStats;
+pub use super::view::View;
 
 /// One step of history. All its changes happen, or none.
 #[derive(Debug, Clone)]
@@ -106,6 +108,8 @@ pub enum Change {
     AddFilters(CollectionId, SegmentId, Vec<SegmentFilter>),
     /// A computed item of a collection's clustering key is as trained from now on; its centroids are attached.
     Train(CollectionId, Training),
+    /// What the rows of a collection come from is as given from now on.
+    Materialize(CollectionId, Box<Materialized>),
 }
 
 impl Change {
@@ -126,6 +130,7 @@ impl Change {
             | Self::CreateCollection(_)
             | Self::DropCollection(_)
             | Self::AlterCollection(_)
+            | Self::Materialize(..)
             | Self::CreateView(_)
             | Self::DropView(_)
             | Self::CreateRole(_)
@@ -202,24 +207,6 @@ pub struct AlterCollection {
     pub schema: Option<CollectionSchema>,
     /// New options.
     pub options: Option<CollectionOptions>,
-}
-
-/// A view: a query kept as its author wrote it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct View {
-    /// Its name.
-    pub name: QualifiedName,
-    /// The names of its columns; empty for those of the query.
-    pub columns: Vec<String>,
-    /// The text of the query.
-    pub query: String,
-    /// Where the names in it are looked up that have no SQL schema.
-    #[serde(default = "default_path")]
-    pub search_path: Vec<String>,
-}
-
-fn default_path() -> Vec<String> {
-    vec![DEFAULT_SCHEMA.to_string()]
 }
 
 /// Rows for a growing segment.

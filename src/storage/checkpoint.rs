@@ -27,6 +27,7 @@ use super::growing::GrowingSegment;
 use super::index::Index;
 use super::key_model::KeyModel;
 use super::log::{log_files, numbered_files};
+use super::materialized::Materialized;
 use super::role::Role;
 use super::schema::{CollectionId, SegmentId, Version};
 use super::sequence::Sequence;
@@ -35,7 +36,7 @@ use super::store::{Store, io, remove, sync_directory};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SHELFCKP";
-const FORMAT: u32 = 7;
+const FORMAT: u32 = 8;
 /// The oldest format that can be read.
 const FORMAT_MIN: u32 = 1;
 const HEADER_BYTES: usize = 16;
@@ -67,6 +68,10 @@ enum Entry {
         indexes: Vec<Index>,
     },
     /// Attached: its centroids.
+    Materialized {
+        collection: CollectionId,
+        of: Box<Materialized>,
+    },
     KeyModel {
         collection: CollectionId,
         model: KeyModel,
@@ -295,6 +300,13 @@ fn encode_collection(
         },
         vec![],
     )?;
+    if let Some(of) = &collection.materialized {
+        let entry = Entry::Materialized {
+            collection: collection.id,
+            of: Box::new(Materialized::clone(of)),
+        };
+        put(&entry, vec![])?;
+    }
     for model in collection.models() {
         let entry = Entry::KeyModel {
             collection: collection.id,
@@ -393,6 +405,9 @@ impl Restore {
                 let indexes = indexes.into_iter();
                 indexes.for_each(|i| collection.put_index(i, schema_version));
                 self.collections.insert(new.id, collection);
+            }
+            Entry::Materialized { collection, of } => {
+                self.collection(collection)?.materialized = Some(Arc::new(*of));
             }
             Entry::KeyModel {
                 collection,

@@ -10,6 +10,7 @@ use super::change::{NewCollection, NewSegment, QualifiedName, Training};
 use super::growing::GrowingSegment;
 use super::index::{Index, SegmentFilter};
 use super::key_model::KeyModel;
+use super::materialized::Materialized;
 use super::schema::{
     CollectionId, CollectionOptions, CollectionSchema, FieldId, IndexId, JobId, SegmentId, Version,
 };
@@ -109,6 +110,8 @@ pub struct Collection {
     pub schema: Arc<CollectionSchema>,
     /// Its options.
     pub options: CollectionOptions,
+    /// The query that its rows come from, of a materialized view.
+    pub materialized: Option<Arc<Materialized>>,
     /// The version of the last change to the schema or the name.
     pub schema_version: Version,
     segments: RedBlackTreeMapSync<SegmentId, Arc<Segment>>,
@@ -131,6 +134,7 @@ impl Collection {
             name: new.name.clone(),
             schema: Arc::new(new.schema.clone()),
             options: new.options.clone(),
+            materialized: None,
             schema_version: version,
             segments: RedBlackTreeMapSync::new_sync(),
             growing: Vec::new(),
@@ -140,6 +144,19 @@ impl Collection {
             arrow: Arc::default(),
             stats: Arc::default(),
         }
+    }
+
+    /// What it is, in words.
+    pub fn kind(&self) -> &'static str {
+        match self.materialized {
+            Some(_) => "materialized view",
+            None => "table",
+        }
+    }
+
+    /// Whether it may be read: a materialized view once it has its rows.
+    pub fn is_populated(&self) -> bool {
+        self.materialized.as_ref().is_none_or(|of| of.populated)
     }
 
     /// The collection with these segments in place of its own.

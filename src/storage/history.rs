@@ -471,6 +471,7 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
         Change::AddFilters(id, segment, _) => {
             format!("index segment {segment} of {}", name(id))
         }
+        Change::Materialize(id, _) => format!("define the query of {}", name(id)),
         Change::Train(id, _) => format!("train the clustering key of {}", name(id)),
     }
 }

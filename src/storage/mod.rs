@@ -35,6 +35,7 @@ pub mod key_index;
 pub mod key_model;
 mod levels;
 mod log;
+pub mod materialized;
 pub mod options;
 mod page_header;
 pub mod pending;
@@ -57,6 +58,7 @@ pub mod unique;
 pub mod vacuum;
 pub mod vectors;
 pub mod verify;
+pub mod view;
 pub mod writer;
 mod writer_thread;
 

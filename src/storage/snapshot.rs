@@ -25,6 +25,7 @@ use super::enum_type::EnumType;
 use super::growing::GrowingSegment;
 use super::index::Index;
 use super::job_history::JobHistory;
+use super::materialized::Materialized;
 use super::role::{Role, RoleId};
 use super::schema::{CollectionId, FieldId, JobId, SegmentId, SequenceId, TypeId, Version};
 use super::sequence::Sequence;
@@ -381,6 +382,10 @@ impl Snapshot {
             Change::Train(id, training) => {
                 self.update(*id, |c, version| c.train(training, version))
             }
+            Change::Materialize(id, materialized) => self.update(*id, |c, _| {
+                c.materialized = Some(Arc::new(Materialized::clone(materialized)));
+                Ok(())
+            }),
         }
     }
 

@@ -198,7 +198,13 @@ async fn options_that_do_not_go_together() {
     run(&session, "CREATE VIEW v AS SELECT a FROM t")
         .await
         .unwrap();
+    run(&session, "CREATE MATERIALIZED VIEW m AS SELECT a FROM t")
+        .await
+        .unwrap();
     let cases = [
+        ("v FROM STDIN", "42809"),
+        ("m FROM STDIN", "42809"),
+        ("m TO STDOUT", "42809"),
         ("t FROM STDIN (FORMAT xml)", "22023"),
         ("t FROM STDIN (FORMAT)", "42601"),
         ("t FROM STDIN (FORMAT csv, FORMAT csv)", "42601"),

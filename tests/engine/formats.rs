@@ -116,7 +116,7 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     drop(database);
     assert_eq!(titles(&data).await, read);
     // They would refuse it by its number.
-    assert_eq!(newest_format(&data.join("log")), 7);
+    assert_eq!(newest_format(&data.join("log")), 8);
     let database = open(&data).await;
     let key = "SELECT cluster_by, unclustered_segments FROM clustering_information('lib.book')";
     let key = text(&database.session(), key).await;
@@ -144,7 +144,7 @@ async fn format_3_with_foreign_keys_and_a_trained_key() {
     ask("COMMENT ON TABLE lib.book IS 'all of them'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 7);
+    assert_eq!(newest_format(&data.join("log")), 8);
     let database = open(&data).await;
     let new = "SELECT book, obj_description('lib.book'::regclass, 'pg_class') FROM lib.copy \
                WHERE state > 'worn'";
@@ -169,7 +169,7 @@ async fn format_4_with_types_and_comments() {
     ask("UPDATE lib.book SET lent = '1 mon 00:00:00.000001' WHERE id = 4").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 7);
+    assert_eq!(newest_format(&data.join("log")), 8);
     let database = open(&data).await;
     let longest = "SELECT max(lent)::text, min(lent)::text FROM lib.book";
     let longest = text(&database.session(), longest).await;
@@ -203,7 +203,7 @@ async fn format_5_with_columns_of_intervals() {
     ask("ALTER TABLE lib.book ADD COLUMN back TIMESTAMP(0) DEFAULT '2024-02-02 10:00:00.5'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 7);
+    assert_eq!(newest_format(&data.join("log")), 8);
     let database = open(&data).await;
     let back = "SELECT DISTINCT back::text FROM lib.book";
     let back = text(&database.session(), back).await;
@@ -229,9 +229,46 @@ async fn format_6_with_digits_of_seconds_and_characters() {
     ask("INSERT INTO lib.book (id, price) VALUES (7, 2.5)").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 7);
+    assert_eq!(newest_format(&data.join("log")), 8);
     let database = open(&data).await;
     let cents = "SELECT string_agg(cents::text, ' ' ORDER BY id) FROM lib.book";
     let cents = text(&database.session(), cents).await;
     assert!(cents.contains("| 950 700 300 1200 250 "), "{cents}");
+}
+
+#[tokio::test]
+async fn format_7_with_views_without_options() {
+    let (_directory, data) = copied("tests/format_7");
+    let read = titles(&data).await;
+    check_titles(&read, &FOUR_TITLES);
+    let database = open(&data).await;
+    let session = database.session();
+    let ask = |statement| text(&session, statement);
+    let named = ask("SELECT string_agg(name, ' ' ORDER BY number) FROM lib.named").await;
+    assert!(named.contains("| Dune Ilias Nana "), "{named}");
+    // What they did not know: options of views, changes by them, and materialized views.
+    ask("ALTER VIEW lib.cheap SET (check_option = local)").await;
+    ask("ALTER VIEW lib.cheap ALTER COLUMN title SET DEFAULT 'unnamed'").await;
+    ask("CREATE MATERIALIZED VIEW lib.known AS SELECT number FROM lib.named").await;
+    ask("CREATE MATERIALIZED VIEW lib.later AS SELECT 1 AS one WITH NO DATA").await;
+    drop(session);
+    drop(database);
+    assert_eq!(newest_format(&data.join("log")), 8);
+    let database = open(&data).await;
+    let session = database.session();
+    let ask = |statement| text(&session, statement);
+    let insert = "INSERT INTO lib.cheap (id) VALUES (9)";
+    let refused = session.sql(insert).await.unwrap().collect().await;
+    let refused = refused.unwrap_err().to_string();
+    assert!(refused.contains("violates check option"), "{refused}");
+    ask("ALTER VIEW lib.cheap RESET (check_option)").await;
+    ask(insert).await;
+    let known = "SELECT (SELECT title FROM lib.book WHERE id = 9) AS title, count(*)::text || '.' AS n, \
+                 (SELECT string_agg(matviewname || ' ' || ispopulated::text, ',' ORDER BY 1) \
+                  FROM pg_matviews) AS views FROM lib.known";
+    let known = ask(known).await;
+    assert!(
+        known.contains("| unnamed | 3. | known true,later false "),
+        "{known}"
+    );
 }

@@ -21,7 +21,7 @@ use datafusion::physical_plan::{
 use futures::{StreamExt, TryFutureExt};
 
 use super::statement::Statement;
-use super::{Operation, Target, count_schema};
+use super::{Answering, Operation, Target, count_schema};
 use crate::catalog::options::PinnedSnapshot;
 use crate::error::{Error, Result};
 use crate::storage::snapshot::Snapshot;
@@ -74,7 +74,7 @@ pub struct DmlExec {
     target: Target,
     operation: Operation,
     input: Arc<dyn ExecutionPlan>,
-    returns: bool,
+    answering: Answering,
     replan: Option<Replan>,
     /// What its query reads, where the session's configuration does not say so.
     read: Option<Arc<Snapshot>>,
@@ -87,12 +87,12 @@ impl DmlExec {
         target: Target,
         operation: Operation,
         input: Arc<dyn ExecutionPlan>,
-        returns: bool,
+        answering: Answering,
         replan: Option<Replan>,
     ) -> Self {
-        let schema = match returns {
-            true => input.schema(),
-            false => count_schema(),
+        let schema = match answering {
+            Answering::Returned => input.schema(),
+            Answering::Count | Answering::Checked => count_schema(),
         };
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
@@ -105,7 +105,7 @@ impl DmlExec {
             target,
             operation,
             input,
-            returns,
+            answering,
             replan,
             read: None,
             properties: Arc::new(properties),
@@ -134,7 +134,7 @@ impl DmlExec {
             target: self.target.clone(),
             operation: self.operation,
             input,
-            returns: self.returns,
+            answering: self.answering,
             replan: Some(Replan::Repeat(again)),
             read: Some(read),
             properties: Arc::clone(&self.properties),
@@ -144,7 +144,7 @@ impl DmlExec {
 
     /// Counts segments that are deleted whole, where that may be.
     fn segments_whole(&self) -> Option<Count> {
-        let may = self.operation == Operation::Delete && !self.returns;
+        let may = self.operation == Operation::Delete && self.answering == Answering::Count;
         may.then(|| MetricBuilder::new(&self.metrics).global_counter("segments_deleted_whole"))
     }
 
@@ -153,7 +153,7 @@ impl DmlExec {
             target: self.target.clone(),
             operation: self.operation,
             input: Arc::clone(&self.input),
-            returns: self.returns,
+            answering: self.answering,
             replan: self.replan.clone(),
             read: self.read.clone(),
             context,
@@ -207,10 +207,10 @@ impl ExecutionPlan for DmlExec {
         let input = input.ok_or_else(|| Error::internal("DmlExec takes one input"))?;
         let replan = self.replan.clone();
         let target = self.target.clone();
-        let (operation, returns) = (self.operation, self.returns);
+        let (operation, answering) = (self.operation, self.answering);
         Ok(Arc::new(Self {
             read: self.read.clone(),
-            ..Self::new(target, operation, input, returns, replan)
+            ..Self::new(target, operation, input, answering, replan)
         }))
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use datafusion::execution::TaskContext;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::metrics::Count;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
@@ -16,7 +16,7 @@ use super::conflict::ConflictExec;
 use super::exec::Replan;
 use super::whole::{Split, split};
 use super::write::{Changed, Writer};
-use super::{Operation, Target};
+use super::{Answering, Operation, Target};
 use crate::catalog::keys::Removed;
 use crate::catalog::options::{PinnedSnapshot, ShelfmarkOptions};
 use crate::catalog::parts::Parts;
@@ -40,7 +40,7 @@ pub(super) struct Statement {
     pub target: Target,
     pub operation: Operation,
     pub input: Arc<dyn ExecutionPlan>,
-    pub returns: bool,
+    pub answering: Answering,
     pub replan: Option<Replan>,
     pub read: Option<Arc<Snapshot>>,
     pub context: Arc<TaskContext>,
@@ -262,6 +262,18 @@ impl Statement {
         })
     }
 
+    /// Reads what is made of the changed rows, and keeps what RETURNING asks for.
+    async fn answer(&self, mut rows: SendableRecordBatchStream) -> Result<Option<Answer>> {
+        if self.answering == Answering::Returned {
+            let kept = Answer::collect(rows, self.context.memory_pool()).await?;
+            return Ok(Some(kept));
+        }
+        while let Some(batch) = rows.next().await {
+            batch?;
+        }
+        Ok(None)
+    }
+
     /// Runs the query: the rows that come, the addresses of those that go, and what RETURNING makes of them.
     /// Rows that are gone already are left.
     async fn rows(
@@ -276,15 +288,18 @@ impl Statement {
         let mut writer = writer.without(gone);
         let plan = &self.take_whole(plan, &mut writer)?;
         let execute = || execute_stream(Arc::clone(plan), Arc::clone(&self.context));
-        if self.returns {
+        if self.answering != Answering::Count {
             let slot = slot_of(plan)?;
             // Operators may run as soon as they are executed, before anybody asks for their rows.
             slot.open(writer).await;
-            let answer = async { Answer::collect(execute()?, self.context.memory_pool()).await };
-            let answer = answer.await;
+            let answer = async { self.answer(execute()?).await }.await;
             let written = slot.close().await;
             let answer = answer?;
             let changed = written?.finish().await?;
+            let answer = match answer {
+                Some(returned) => returned,
+                None => Answer::count(changed.count)?,
+            };
             return Ok(Run { changed, answer });
         }
         let mut rows = execute()?;

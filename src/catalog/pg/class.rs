@@ -58,9 +58,12 @@ pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
                     .into(),
             ),
             ("relnatts", (relation.columns.len() as i64).into()),
-            ("relhasrules", is_view.into()),
+            ("relhasrules", (is_view || relation.kind() == "m").into()),
             ("relhastriggers", linked.contains(&relation.oid).into()),
-            ("relispopulated", true.into()),
+            (
+                "relispopulated",
+                collection.is_none_or(|c| c.is_populated()).into(),
+            ),
             (
                 "relreplident",
                 if collection.is_some() { "d" } else { "n" }.into(),
@@ -100,16 +103,18 @@ fn method(name: &str) -> u32 {
 fn reloptions(relation: &Relation) -> Option<Vec<String>> {
     match &relation.source {
         Source::Collection(collection) => options(collection),
-        Source::Index(_, index) if !index.options.is_empty() => {
-            let options = index.options.iter();
-            Some(
-                options
-                    .map(|(name, value)| format!("{name}={value}"))
-                    .collect(),
-            )
-        }
+        Source::Index(_, index) => written(&index.options),
+        Source::View(view) => written(&view.options),
         _ => None,
     }
+}
+
+/// Options as they were written; `None` where there are none.
+fn written(options: &[(String, String)]) -> Option<Vec<String>> {
+    let texts = options
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"));
+    (!options.is_empty()).then(|| texts.collect())
 }
 
 /// Keys and options as `\d+` shows them; `None` when all is as by default.

@@ -15,6 +15,7 @@ use crate::storage::schema::{Check, ColumnType, FieldId};
 use crate::storage::sequence::Generates;
 use crate::storage::snapshot::TEMPORARY_SCHEMA;
 use crate::storage::unique::{KeyId, UniqueKey};
+use crate::storage::view::CheckOption;
 
 /// What views of one statement are made of.
 pub(super) struct Information<'a> {
@@ -33,6 +34,23 @@ fn table_of(relation: &Relation, database: &str) -> Vec<(&'static str, Value)> {
         ("table_schema", relation.schema.as_str().into()),
         ("table_name", relation.name.as_str().into()),
     ]
+}
+
+/// Whether a column of it gets values.
+fn is_updatable(relation: &Relation) -> bool {
+    relation.columns.iter().any(|column| column.is_updatable)
+}
+
+fn check_option(relation: &Relation) -> &'static str {
+    let option = match &relation.source {
+        Source::View(view) => view.check_option(),
+        _ => None,
+    };
+    match option {
+        None => "NONE",
+        Some(CheckOption::Local) => "LOCAL",
+        Some(CheckOption::Cascaded) => "CASCADED",
+    }
 }
 
 impl<'a> Information<'a> {
@@ -74,7 +92,7 @@ impl<'a> Information<'a> {
             let mut cells = table_of(relation, self.database());
             cells.extend([
                 ("table_type", kind.into()),
-                ("is_insertable_into", yes(relation.collection().is_some())),
+                ("is_insertable_into", yes(is_updatable(relation))),
                 ("is_typed", yes(false)),
             ]);
             rows.push(&cells);
@@ -86,11 +104,11 @@ impl<'a> Information<'a> {
             let mut cells = table_of(relation, self.database());
             cells.extend([
                 ("view_definition", definition(relation).into()),
-                ("check_option", "NONE".into()),
+                ("check_option", check_option(relation).into()),
+                ("is_updatable", yes(is_updatable(relation))),
+                ("is_insertable_into", yes(is_updatable(relation))),
             ]);
             let flags = [
-                "is_updatable",
-                "is_insertable_into",
                 "is_trigger_updatable",
                 "is_trigger_deletable",
                 "is_trigger_insertable_into",
@@ -125,7 +143,7 @@ impl<'a> Information<'a> {
             ("is_self_referencing", yes(false)),
             ("is_generated", generates.into()),
             ("generation_expression", generated.into()),
-            ("is_updatable", yes(relation.collection().is_some())),
+            ("is_updatable", yes(column.is_updatable)),
         ]);
         cells.extend(self.identity_cells(relation, column));
         cells.extend(match self.objects.user_type(column.pg_type.oid) {

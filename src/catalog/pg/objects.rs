@@ -55,7 +55,10 @@ impl Relation {
     /// PostgreSQL's letter for the kind.
     pub fn kind(&self) -> &'static str {
         match &self.source {
-            Source::Collection(_) => "r",
+            Source::Collection(collection) => match collection.materialized {
+                Some(_) => "m",
+                None => "r",
+            },
             Source::KeyIndex(_) | Source::Index(..) => "i",
             Source::View(_) | Source::Engine => "v",
             Source::Sequence(_) => "S",
@@ -100,7 +103,12 @@ pub(super) struct Attribute {
     pub domain: u32,
     /// Whether it is a generated column, whose expression stands in the place of the default.
     pub is_generated: bool,
+    /// Whether statements give it values.
+    pub is_updatable: bool,
 }
+
+/// The columns of a view, and which of them statements give values.
+pub(super) type ViewColumns = (Arc<Schema>, Vec<bool>);
 
 /// Schemas and relations of one version.
 #[derive(Debug, Clone)]
@@ -153,10 +161,19 @@ impl Objects {
     }
 
     /// The same with the columns of views: `columns` gives those of each, none for one that cannot be planned by now.
-    pub fn with_view_columns(mut self, columns: &HashMap<u32, Arc<Schema>>) -> Self {
+    pub fn with_view_columns(mut self, columns: &HashMap<u32, ViewColumns>) -> Self {
         for relation in &mut self.relations {
-            if let Some(schema) = columns.get(&relation.oid) {
-                relation.columns = attributes(schema);
+            let (Some((schema, updatable)), Source::View(view)) =
+                (columns.get(&relation.oid), &relation.source)
+            else {
+                continue;
+            };
+            relation.columns = attributes(schema);
+            for (place, column) in relation.columns.iter_mut().enumerate() {
+                column.is_updatable = updatable.get(place).copied().unwrap_or_default();
+                let default = view.defaults.get(&column.name).cloned();
+                let oid = oid::default_of_view(relation.oid, column.number);
+                column.default = default.map(|text| (oid, text));
             }
         }
         self
@@ -195,6 +212,7 @@ fn of_collection(collection: &Arc<Collection>, snapshot: &Snapshot) -> Relation 
             identity,
             domain: column.domain.map_or(0, enum_oid),
             is_generated: column.generated.is_some(),
+            is_updatable: true,
         }
     });
     Relation {
@@ -280,6 +298,7 @@ fn of_index(collection: &Arc<Collection>, index: &Arc<Index>, snapshot: &Snapsho
             identity: "",
             domain: 0,
             is_generated: false,
+            is_updatable: false,
         };
         let IndexPart::Column(field) = key.part else {
             return plain;
@@ -333,6 +352,7 @@ fn of_sequence(sequence: &Arc<Sequence>) -> Relation {
         identity: "",
         domain: 0,
         is_generated: false,
+        is_updatable: false,
     });
     Relation {
         oid: oid::sequence(sequence.id),
@@ -377,6 +397,7 @@ fn attributes(schema: &Schema) -> Vec<Attribute> {
         identity: "",
         domain: 0,
         is_generated: false,
+        is_updatable: false,
     };
     fields.map(attribute).collect()
 }

@@ -131,6 +131,11 @@ pub(super) fn default(id: CollectionId, column: FieldId) -> u32 {
     )
 }
 
+/// The default of a view's column.
+pub(super) fn default_of_view(view: u32, number: i16) -> u32 {
+    in_range(DEFAULTS, hash(&[&view.to_string(), &number.to_string()]))
+}
+
 /// A SQL schema.
 pub(super) fn schema(name: &str) -> u32 {
     match name {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{MemTable, SchemaProvider, Session, TableProvider};
 use datafusion::common::Result;
@@ -15,7 +15,7 @@ use super::context::PgContext;
 use super::global::function_names;
 use super::information::Information;
 use super::live::LiveRelation;
-use super::objects::{Objects, Source};
+use super::objects::{Objects, Source, ViewColumns};
 use super::relation::{self, SystemRelation};
 use super::rows::Rows;
 use super::{class, comments, fixed, global, oid, references, roles, types, views};
@@ -81,18 +81,30 @@ impl SystemCatalogTable {
         let objects = context.objects();
         let shows_columns = matches!(
             self.relation.name,
-            "pg_attribute" | "pg_class" | "columns" | "column_privileges" | "role_column_grants"
+            "pg_attribute"
+                | "pg_attrdef"
+                | "pg_class"
+                | "columns"
+                | "column_privileges"
+                | "role_column_grants"
+                | "tables"
+                | "views"
         );
         let Some(planner) = self.views.as_ref().filter(|_| shows_columns) else {
             return Arc::clone(objects);
         };
-        let mut columns: HashMap<u32, Arc<Schema>> = HashMap::new();
+        let mut columns: HashMap<u32, ViewColumns> = HashMap::new();
         for relation in &objects.relations {
             if let Source::View(view) = &relation.source
                 // One whose query fails by now has no columns, and hides no other relation.
                 && let Ok(plan) = planner.plan_view(view).await
             {
-                columns.insert(relation.oid, Arc::clone(plan.schema().inner()));
+                let updatable = match self.relation.schema {
+                    "information_schema" => planner.updatable_columns(view).await,
+                    _ => Ok(Vec::new()),
+                };
+                let schema = Arc::clone(plan.schema().inner());
+                columns.insert(relation.oid, (schema, updatable.unwrap_or_default()));
             }
         }
         if columns.is_empty() {
@@ -183,6 +195,7 @@ fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objec
         "pg_auth_members" => roles::pg_auth_members(rows, context),
         "pg_tables" => views::pg_tables(rows, context, objects),
         "pg_views" => views::pg_views(rows, context, objects),
+        "pg_matviews" => views::pg_matviews(rows, context, objects),
         "pg_indexes" => views::pg_indexes(rows, objects),
         "pg_stats" => views::pg_stats(rows, objects),
         "pg_stat_user_tables" | "pg_stat_all_tables" => views::pg_stat_user_tables(rows, objects),

@@ -2,7 +2,7 @@
 
 use super::class::{bytes_of, has_indexes, number_type};
 use super::context::PgContext;
-use super::definition::index_definition;
+use super::definition::{index_definition, quote_ident};
 use super::objects::{Objects, Relation, Source};
 use super::oid;
 use super::roles::{OWNER, name_of};
@@ -42,6 +42,25 @@ pub(super) fn pg_views(rows: &mut Rows, context: &PgContext, objects: &Objects) 
     }
 }
 
+pub(super) fn pg_matviews(rows: &mut Rows, context: &PgContext, objects: &Objects) {
+    for relation in objects.relations.iter().filter(|r| r.kind() == "m") {
+        let Some(collection) = relation.collection() else {
+            continue;
+        };
+        let owner = context
+            .snapshot()
+            .access(&Object::Collection(collection.id));
+        rows.push(&[
+            ("schemaname", relation.schema.as_str().into()),
+            ("matviewname", relation.name.as_str().into()),
+            ("matviewowner", name_of(context, owner.owner.oid()).into()),
+            ("hasindexes", has_indexes(collection).into()),
+            ("ispopulated", collection.is_populated().into()),
+            ("definition", definition(relation).into()),
+        ]);
+    }
+}
+
 pub(super) fn pg_sequences(rows: &mut Rows, context: &PgContext, objects: &Objects) {
     for relation in &objects.relations {
         let Source::Sequence(sequence) = &relation.source else {
@@ -72,6 +91,17 @@ pub(super) fn pg_sequences(rows: &mut Rows, context: &PgContext, objects: &Objec
 pub(super) fn definition(relation: &Relation) -> Option<String> {
     match &relation.source {
         Source::View(view) => Some(format!("{};", view.query)),
+        Source::Collection(collection) => {
+            let of = collection.materialized.as_ref()?;
+            let names = collection.schema.columns.iter().map(|c| c.name.as_str());
+            if names.clone().eq(of.names.iter().map(String::as_str)) {
+                return Some(format!("{};", of.query));
+            }
+            // Columns that have names of their own get them again.
+            let names: Vec<String> = names.map(quote_ident).collect();
+            let names = names.join(", ");
+            Some(format!("SELECT * FROM ({}) AS q ({names});", of.query))
+        }
         _ => None,
     }
 }

@@ -142,6 +142,7 @@ impl Session {
             | Statement::CreateSchema { .. }
             | Statement::RenameSchema { .. }
             | Statement::CreateView(_)
+            | Statement::Refresh(_)
             | Statement::Drop(_)
             | Statement::Truncate { .. }
             | Statement::Alter(_)

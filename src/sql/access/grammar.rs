@@ -33,7 +33,8 @@ pub(in crate::sql) fn statement(g: &mut Grammar<'_>) -> Result<Option<AccessStat
             "TABLE" | "COLLECTION" | "VIEW" | "SCHEMA" | "DATABASE" | "SEQUENCE" | "TYPE"
             | "DOMAIN",
             _,
-        ] if changes_owner(g) => alter_owner(g),
+        ] if changes_owner(g, 2) => alter_owner(g),
+        ["ALTER", "MATERIALIZED", "VIEW"] if changes_owner(g, 3) => alter_owner(g),
         ["GRANT", ..] => grant(g),
         ["REVOKE", ..] => revoke(g),
         ["SET", "ROLE", _] | ["SET", "SESSION" | "LOCAL", "ROLE"] => set_role(g),
@@ -55,8 +56,8 @@ pub(in crate::sql) fn statement(g: &mut Grammar<'_>) -> Result<Option<AccessStat
 }
 
 /// Whether `OWNER TO` follows the name in `ALTER kind [IF EXISTS] name OWNER TO`.
-fn changes_owner(g: &Grammar<'_>) -> bool {
-    let mut at = 2;
+fn changes_owner(g: &Grammar<'_>, name: usize) -> bool {
+    let mut at = name;
     if g.word(at) == "IF" && g.word(at + 1) == "EXISTS" {
         at += 2;
     }
@@ -318,12 +319,16 @@ fn reassign_owned(g: &mut Grammar<'_>) -> Result<AccessStatement> {
 fn alter_owner(g: &mut Grammar<'_>) -> Result<AccessStatement> {
     let kind = g.word(1);
     g.skip(2);
+    if kind == "MATERIALIZED" {
+        g.skip(1);
+    }
     let if_exists = g.if_exists();
     g.accept(&["ONLY"]);
     let name = g.name()?;
     g.expect(&["OWNER", "TO"])?;
     let object = match kind.as_str() {
         "VIEW" => Owned::View(name),
+        "MATERIALIZED" => Owned::MaterializedView(name),
         "SEQUENCE" => Owned::Sequence(name),
         "TYPE" | "DOMAIN" => Owned::Type(name),
         "SCHEMA" => Owned::Schema(name),

@@ -51,6 +51,21 @@ fn find(acting: &Acting<'_>, object: &Owned) -> Result<Object> {
         Owned::Type(name) => acting.type_named(name),
         Owned::Schema(name) => acting.schema(name),
         Owned::Database(name) => acting.database(name),
+        Owned::MaterializedView(name) => {
+            let found = acting.relation(name)?;
+            let collection = match &found {
+                Object::Collection(id) => acting.snapshot.collection_by_id(*id),
+                _ => None,
+            };
+            match collection.is_some_and(|c| c.materialized.is_some()) {
+                true => Ok(found),
+                false => {
+                    let name = name_of(acting.snapshot, &found);
+                    let message = format!("\"{name}\" is not a materialized view");
+                    Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message))
+                }
+            }
+        }
         Owned::View(name) => match acting.relation(name)? {
             view @ Object::View(_) => Ok(view),
             other => {

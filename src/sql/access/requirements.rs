@@ -4,7 +4,7 @@ use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result as DataFusionResult, TableReference};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{
-    Extension, Filter, LogicalPlan, Statement, SubqueryAlias, TableScan,
+    Extension, Filter, LogicalPlan, Projection, Statement, SubqueryAlias, TableScan,
 };
 use datafusion::prelude::Expr;
 
@@ -14,8 +14,9 @@ use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode, Operation, Wit
 use crate::catalog::pg::SequenceTable;
 use crate::catalog::public::is_public;
 use crate::catalog::table::{CollectionTable, ROW_COLUMN, SEGMENT_COLUMN};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 use crate::sql::command::CommandNode;
+use crate::sql::dml::is_stored_column;
 use crate::sql::explain::ExplainNode;
 use crate::storage::access::{Object, Privilege, Rights};
 use crate::storage::change::QualifiedName;
@@ -40,6 +41,8 @@ enum Need {
     Privilege(Object, Privilege, String),
     /// To be a superuser, for what the text says.
     Superuser(String),
+    /// That a materialized view of that name has its rows.
+    Populated(CollectionId, String),
 }
 
 /// What a plan needs. It can be kept with the plan, and checked whenever that is executed.
@@ -62,15 +65,20 @@ impl Requirements {
     /// # Errors
     /// 42501 naming the first thing that it may not.
     pub fn check(&self, snapshot: &Snapshot, user: RoleId) -> Result<()> {
-        if Rights::new(snapshot, user).is_superuser() && self.0.iter().all(|r| r.by.is_none()) {
-            return Ok(());
-        }
+        let is_superuser = Rights::new(snapshot, user).is_superuser();
         for requirement in &self.0 {
+            if is_superuser
+                && requirement.by.is_none()
+                && !matches!(requirement.need, Need::Populated(..))
+            {
+                continue;
+            }
             let rights = Rights::new(snapshot, requirement.by.unwrap_or(user));
             match &requirement.need {
                 Need::Privilege(object, privilege, name) => {
                     require(&rights, object, *privilege, name)?;
                 }
+                Need::Populated(id, name) => check_populated(snapshot, *id, name)?,
                 Need::Superuser(_) if rights.is_superuser() => {}
                 Need::Superuser(what) => {
                     return Err(Error::denied(format!("must be superuser to {what}")));
@@ -138,14 +146,16 @@ impl Requirements {
             | LogicalPlan::RecursiveQuery(_) => {}
             LogicalPlan::SubqueryAlias(alias) => {
                 if changed.is_some_and(|c| c.is_target(alias)) {
-                    return Ok(());
+                    return self.visit_target(alias, by);
                 }
             }
             LogicalPlan::TableScan(scan) => self.scan(scan, by),
             LogicalPlan::Extension(extension) => match as_view(plan) {
                 Some(view) => {
-                    self.view(view, by);
-                    below = Some(view.owner);
+                    if !view.is_part {
+                        self.view(view, by);
+                    }
+                    below = view.owner.or(by);
                 }
                 None => {
                     if let Some(changed) = self.extension(extension, by)? {
@@ -186,6 +196,19 @@ impl Requirements {
         Ok(())
     }
 
+    /// What is looked at to find the rows of a view that change; of a collection it is nothing.
+    fn visit_target(&mut self, alias: &SubqueryAlias, by: Option<RoleId>) -> DataFusionResult<()> {
+        let mut below = alias.input.as_ref();
+        while let Some(input) = below_target(below) {
+            below.apply_subqueries(|subquery| {
+                self.visit(subquery, by, None)?;
+                Ok(TreeNodeRecursion::Jump)
+            })?;
+            below = input;
+        }
+        Ok(())
+    }
+
     fn view(&mut self, view: &ViewNode, by: Option<RoleId>) {
         let object = Object::View(view.name.clone());
         self.relation(by, object, Privilege::Select, &view.name);
@@ -206,19 +229,27 @@ impl Requirements {
             Some(collection) => {
                 let object = Object::Collection(collection.id);
                 self.relation(by, object, Privilege::Select, &collection.name);
+                if collection.materialized.is_some() {
+                    let name = collection.name.name.clone();
+                    self.add(by, Need::Populated(collection.id, name));
+                }
             }
             None if is_public(provider.as_ref()) => {}
             None => self.superuser(by, format!("read \"{}\"", scan.table_name)),
         }
     }
 
-    /// What ON CONFLICT needs beside INSERT: to name the key is to read it.
-    fn conflict(&mut self, conflict: &ConflictNode, by: Option<RoleId>) {
-        if conflict.names_key() {
-            let collection = conflict.collection();
-            let object = Object::Collection(collection.id);
-            self.relation(by, object, Privilege::Select, &collection.name);
+    /// A privilege on what a statement changes: on the collection, or on each view on the way to it.
+    fn change(&mut self, dml: &DmlNode, by: Option<RoleId>, privilege: Privilege) {
+        let mut by = by;
+        for step in &dml.views().steps {
+            let object = Object::View(step.name.clone());
+            self.relation(by, object, privilege, &step.name);
+            by = step.owner.or(by);
         }
+        let collection = dml.collection();
+        let object = Object::Collection(collection.id);
+        self.relation(by, object, privilege, &collection.name);
     }
 
     /// What a node of ours needs; for UPDATE and DELETE also what they change.
@@ -240,9 +271,8 @@ impl Requirements {
         if node.is::<ChangedRowsNode>() {
             return Ok(None); // A part of the statement above it.
         }
-        if let Some(conflict) = node.downcast_ref::<ConflictNode>() {
-            self.conflict(conflict, by);
-            return Ok(None);
+        if node.is::<ConflictNode>() {
+            return Ok(None); // So is this.
         }
         if extension.node.name() == COPY_OUT {
             return Ok(None);
@@ -251,13 +281,15 @@ impl Requirements {
             self.superuser(by, format!("run {}", extension.node.name()));
             return Ok(None);
         };
-        let collection = dml.collection();
-        let (object, name) = (Object::Collection(collection.id), &collection.name);
         for privilege in privileges(dml.operation()) {
-            self.relation(by, object.clone(), privilege, name);
+            self.change(dml, by, privilege);
         }
-        if dml.returns_stored() {
-            self.relation(by, object.clone(), Privilege::Select, name);
+        let returns = match dml.views() {
+            views if views.steps.is_empty() => dml.returns_stored(),
+            views => views.returns_columns,
+        };
+        if returns || names_key(dml.query()) {
+            self.change(dml, by, Privilege::Select);
         }
         // MERGE scans the rows that it changes like any others: it reads them to join.
         if matches!(dml.operation(), Operation::Insert | Operation::Merge(_)) {
@@ -265,13 +297,51 @@ impl Requirements {
         }
         let query = dml.query();
         let Some(changed) = Changed::of(dml, query) else {
-            self.relation(by, object, Privilege::Select, name);
+            self.change(dml, by, Privilege::Select);
             return Ok(None);
         };
         if changed.is_read_by(query)? {
-            self.relation(by, object, Privilege::Select, name);
+            self.change(dml, by, Privilege::Select);
         }
         Ok(Some(changed))
+    }
+}
+
+/// That a materialized view may be read.
+///
+/// # Errors
+/// 55000 until it has its rows.
+fn check_populated(snapshot: &Snapshot, id: CollectionId, name: &str) -> Result<()> {
+    let found = snapshot.collection_by_id(id);
+    if found.is_none_or(|found| found.is_populated()) {
+        return Ok(());
+    }
+    let message = format!("materialized view \"{name}\" has not been populated");
+    Err(
+        Error::invalid(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+            .with_hint("Use the REFRESH MATERIALIZED VIEW command."),
+    )
+}
+
+/// Whether ON CONFLICT names a key, which is to read it.
+fn names_key(query: &LogicalPlan) -> bool {
+    let conflict = match query {
+        LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<ConflictNode>(),
+        _ => None,
+    };
+    match conflict {
+        Some(conflict) => conflict.names_key(),
+        None => query.inputs().into_iter().any(names_key),
+    }
+}
+
+/// What is below a node between the name of what a statement changes and the scan of it.
+fn below_target(plan: &LogicalPlan) -> Option<&LogicalPlan> {
+    match plan {
+        LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. })
+        | LogicalPlan::Filter(Filter { input, .. })
+        | LogicalPlan::Projection(Projection { input, .. }) => Some(input),
+        _ => None,
     }
 }
 
@@ -317,6 +387,8 @@ pub fn require(
 struct Changed {
     collection: CollectionId,
     alias: TableReference,
+    /// Whether the statement names a view.
+    is_view: bool,
 }
 
 impl Changed {
@@ -331,15 +403,14 @@ impl Changed {
         Some(Self {
             collection: dml.collection().id,
             alias: address.relation.clone()?,
+            is_view: !dml.views().steps.is_empty(),
         })
     }
 
     fn is_target(&self, alias: &SubqueryAlias) -> bool {
-        // A collection whose rows expire is a filter above a scan, which its own alias is above.
+        // A collection whose rows expire is a filter above a scan, which its own alias is above; a view is more of them.
         let mut below = alias.input.as_ref();
-        while let LogicalPlan::SubqueryAlias(SubqueryAlias { input, .. })
-        | LogicalPlan::Filter(Filter { input, .. }) = below
-        {
+        while let Some(input) = below_target(below) {
             below = input;
         }
         let LogicalPlan::TableScan(scan) = below else {
@@ -384,7 +455,8 @@ impl Changed {
             Ok(match e {
                 Expr::Column(column) | Expr::OuterReferenceColumn(_, column) => {
                     let is_address = [SEGMENT_COLUMN, ROW_COLUMN].contains(&column.name.as_str());
-                    self.is_own(&column.relation) && !is_address
+                    let is_kept = self.is_view && is_stored_column(&column.name);
+                    self.is_own(&column.relation) && !is_address && !is_kept
                 }
                 _ => false,
             })

@@ -102,6 +102,8 @@ pub enum Owned {
     Table(ObjectName),
     /// A view.
     View(ObjectName),
+    /// A materialized view.
+    MaterializedView(ObjectName),
     /// A sequence.
     Sequence(ObjectName),
     /// A type.
@@ -228,6 +230,7 @@ impl AccessStatement {
             Self::AlterOwner { object, .. } => match object {
                 Owned::Table(_) => "ALTER TABLE",
                 Owned::View(_) => "ALTER VIEW",
+                Owned::MaterializedView(_) => "ALTER MATERIALIZED VIEW",
                 Owned::Sequence(_) => "ALTER SEQUENCE",
                 Owned::Type(_) => "ALTER TYPE",
                 Owned::Schema(_) => "ALTER SCHEMA",

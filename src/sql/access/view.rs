@@ -17,8 +17,10 @@ use crate::storage::role::RoleId;
 pub struct ViewNode {
     /// Its name.
     pub name: QualifiedName,
-    /// Whose rights its query has.
-    pub owner: RoleId,
+    /// Whose rights its query has; none for those of who names it.
+    pub owner: Option<RoleId>,
+    /// Whether it is a part of a view by which rows are changed: the statement that does so needs other rights on it.
+    pub is_part: bool,
     input: LogicalPlan,
 }
 
@@ -29,8 +31,29 @@ impl ViewNode {
     }
 
     /// The query of a view, marked as such.
-    pub fn plan(name: QualifiedName, owner: RoleId, input: LogicalPlan) -> LogicalPlan {
-        let node = Arc::new(Self { name, owner, input });
+    pub fn plan(name: QualifiedName, owner: Option<RoleId>, input: LogicalPlan) -> LogicalPlan {
+        Self {
+            name,
+            owner,
+            is_part: false,
+            input,
+        }
+        .into_plan()
+    }
+
+    /// A query within a view by which rows are changed.
+    pub fn part(name: QualifiedName, owner: RoleId, input: LogicalPlan) -> LogicalPlan {
+        Self {
+            name,
+            owner: Some(owner),
+            is_part: true,
+            input,
+        }
+        .into_plan()
+    }
+
+    fn into_plan(self) -> LogicalPlan {
+        let node = Arc::new(self);
         LogicalPlan::Extension(Extension { node })
     }
 }

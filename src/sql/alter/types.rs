@@ -123,7 +123,7 @@ impl NewType<'_> {
             return Ok(());
         };
         let name = &stored.name;
-        let detail = format!("rule _RETURN on view {view} depends on column \"{name}\"");
+        let detail = format!("rule _RETURN on {view} depends on column \"{name}\"");
         let message = "cannot alter type of a column used by a view or rule";
         Err(Error::unsupported(message).with_detail(detail))
     }

@@ -78,7 +78,12 @@ async fn table(
             .with_hint("Try the COPY (SELECT ...) TO variant."));
     }
     if !is_reserved(&name.schema) {
-        find_collection(&planning.snapshot, &name)?;
+        let collection = find_collection(&planning.snapshot, &name)?;
+        if collection.materialized.is_some() {
+            let message = format!("cannot copy from materialized view \"{}\"", name.name);
+            return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message)
+                .with_hint("Try the COPY (SELECT ...) TO variant."));
+        }
     }
     let reference = TableReference::full(CATALOG, name.schema.clone(), name.name.clone());
     let frame = planning.session.context().table(reference).await?;

@@ -1,5 +1,6 @@
 //! CREATE VIEW, and the plans that the names of views stand for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -27,10 +28,12 @@ use crate::sql::session::{Planning, Tag, done};
 use crate::sql::stack::with_room;
 use crate::sql::statement::{CreateView, Statement};
 use crate::sql::type_names::{NamedTypes, TypeNames};
+use crate::sql::updatable::{NO_COLUMNS, updatable};
 use crate::storage::access::Object;
 use crate::storage::change::{Change, QualifiedName, View};
 use crate::storage::role::RoleId;
 use crate::storage::snapshot::{Snapshot, TEMPORARY_SCHEMA};
+use crate::storage::view::{CHECK_OPTION, SECURITY_INVOKER, boolean};
 
 /// CREATE VIEW.
 pub(in crate::sql) async fn view(
@@ -58,12 +61,20 @@ pub(in crate::sql) async fn view(
     if create.or_replace {
         planning.check_replaces(&name, &plan, &columns).await?;
     }
+    check_options(&create.options)?;
+    let defaults = match planning.snapshot.view(&name) {
+        Some(before) => before.defaults.clone(),
+        None => BTreeMap::new(),
+    };
     let view = View {
         name,
         columns,
         query: create.text.clone(),
         search_path: path.into_schemas(),
+        options: create.options,
+        defaults,
     };
+    check_updatable(planning, &view).await?;
     let or_replace = create.or_replace;
     done(
         "CREATE VIEW",
@@ -97,8 +108,56 @@ pub(in crate::sql) async fn view(
     )
 }
 
+/// That the options of a view are ones that views have.
+///
+/// # Errors
+/// 22023 for another option or value, and for one that comes twice.
+pub(in crate::sql) fn check_options(options: &[(String, String)]) -> Result<()> {
+    let invalid = |message: String| Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message);
+    for (place, (name, value)) in options.iter().enumerate() {
+        match name.as_str() {
+            CHECK_OPTION if matches!(value.as_str(), "local" | "cascaded") => {}
+            CHECK_OPTION => {
+                let message = format!("invalid value for enum option \"{name}\": {value}");
+                let detail = "Valid values are \"local\" and \"cascaded\".";
+                return Err(invalid(message).with_detail(detail));
+            }
+            SECURITY_INVOKER | "security_barrier" if boolean(value).is_some() => {}
+            SECURITY_INVOKER | "security_barrier" => {
+                let message = format!("invalid value for boolean option \"{name}\": {value}");
+                return Err(invalid(message));
+            }
+            _ => return Err(invalid(format!("unrecognized parameter \"{name}\""))),
+        }
+        if options[..place].iter().any(|(other, _)| other == name) {
+            return Err(invalid(format!(
+                "parameter \"{name}\" specified more than once"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// That new rows can be checked where a view wants that.
+///
+/// # Errors
+/// 0A000 for a view by which no rows are changed.
+pub(in crate::sql) async fn check_updatable(planning: &Planning<'_>, view: &View) -> Result<()> {
+    if view.check_option().is_none() {
+        return Ok(());
+    }
+    match updatable(&planning.state, &planning.snapshot, view).await? {
+        Ok(read) if read.is_updatable() => Ok(()),
+        other => {
+            let message = "WITH CHECK OPTION is supported only on automatically updatable views";
+            let why = other.err().map_or(NO_COLUMNS, |objection| objection.why);
+            Err(Error::unsupported(message).with_hint(why))
+        }
+    }
+}
+
 /// Whether a query reads relations of its session alone.
-fn reads_temporary(plan: &LogicalPlan) -> Result<bool> {
+pub(super) fn reads_temporary(plan: &LogicalPlan) -> Result<bool> {
     let mut reads_temporary = false;
     plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
@@ -240,12 +299,8 @@ async fn plan_view_query(
     view: &View,
     owner: RoleId,
 ) -> Result<LogicalPlan> {
-    let statement = query_of(view)?;
-    let mut state = state_of(state, view);
-    let pinned = PinnedSnapshot(Arc::clone(&snapshot));
-    state.config_mut().set_extension(Arc::new(pinned));
-    let types = types_of(&state, snapshot, view);
-    let plan = statement_to_plan(&state, &types, statement, &Types::default(), &[]).await?;
+    let plan = plan_query_of(state, snapshot, view, query_of(view)?).await?;
+    let owner = (!view.is_invoker()).then_some(owner);
     let marked = |plan| ViewNode::plan(view.name.clone(), owner, plan);
     if view.columns.is_empty() {
         return Ok(marked(plan));
@@ -253,8 +308,22 @@ async fn plan_view_query(
     Ok(marked(renamed(plan, &view.columns)?))
 }
 
+/// The plan of a query with the names that the view's has.
+pub(in crate::sql) async fn plan_query_of(
+    state: &SessionState,
+    snapshot: Arc<Snapshot>,
+    view: &View,
+    query: ast::Statement,
+) -> Result<LogicalPlan> {
+    let mut state = state_of(state, view);
+    let pinned = PinnedSnapshot(Arc::clone(&snapshot));
+    state.config_mut().set_extension(Arc::new(pinned));
+    let types = types_of(&state, snapshot, view);
+    Ok(statement_to_plan(&state, &types, query, &Types::default(), &[]).await?)
+}
+
 /// The query of a view.
-fn query_of(view: &View) -> Result<ast::Statement> {
+pub(in crate::sql) fn query_of(view: &View) -> Result<ast::Statement> {
     let statement = crate::sql::parser::parse(&view.query)?;
     let not_a_query = || Error::internal(format!("view \"{}\" is not a query", view.name));
     let Statement::DataFusion(statement) = statement else {

@@ -7,18 +7,18 @@ use super::{check, column, constraint_name, default, key_items, unsupported_cons
 use crate::error::{Error, Result};
 use crate::sql::parser::Grammar;
 use crate::sql::sequence::{self, SequenceOptions};
-use crate::sql::statement::{Alter, AlterAction, Statement};
+use crate::sql::statement::{Alter, AlterAction, AlterWord, Statement};
 use crate::sql::{foreign_key, unique};
 use crate::storage::sequence::Generates;
 
 /// ALTER TABLE or VIEW, after its first two words.
-pub(in crate::sql) fn alter(grammar: &mut Grammar<'_>, of_view: bool) -> Result<Statement> {
+pub(in crate::sql) fn alter(grammar: &mut Grammar<'_>, word: AlterWord) -> Result<Statement> {
     let if_exists = grammar.if_exists();
     grammar.accept(&["ONLY"]);
     let name = grammar.name()?;
     let actions = grammar.comma_separated(action)?;
     Ok(Statement::Alter(Box::new(Alter {
-        of_view,
+        word,
         name,
         if_exists,
         actions,

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
-use super::{Target, no_column, quoted, target_columns};
+use super::{Target, quoted, target_columns};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::functions::{SET_ELEMENT, SET_SLICE};
 use crate::sql::mend::{array_of_literal, call};
@@ -33,11 +33,9 @@ pub(super) fn assignments(
     let mut values: HashMap<String, (Expr, bool)> = HashMap::new();
     for (name, value) in single_assignments(assignments)? {
         let Place { name, subscripts } = Place::of(&name)?;
-        let Some(column) = target.collection.schema.column(&name) else {
-            return Err(no_column(&name, &target.collection.name));
-        };
+        let column = target.assigned(&name)?;
         let is_whole = subscripts.is_empty();
-        match values.entry(name) {
+        match values.entry(column.name.clone()) {
             Entry::Occupied(mut entry) => {
                 if is_whole || entry.get().1 {
                     let name = entry.key();

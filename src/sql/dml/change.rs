@@ -10,15 +10,18 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::assign::assignments;
-use super::null;
 use super::returning::Change;
+use super::through::{Through, stored_column};
+use super::{no_column, null, target_columns};
 use crate::catalog::dml::Operation;
+use crate::catalog::dml::check_changeable;
 use crate::catalog::provider::ROWS_CATALOG;
 use crate::catalog::table::{ROW_COLUMN, SEGMENT_COLUMN};
 use crate::error::{Error, Result};
 use crate::sql::ddl::{check_writable, find_collection, qualify};
 use crate::sql::session::Planning;
 use crate::sql::tokens::{DIALECT, tokenize};
+use crate::sql::updatable::{Verb, updatable};
 use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
 use crate::storage::schema::Column;
@@ -37,7 +40,9 @@ pub(in crate::sql) async fn delete(
     let [target] = from.as_mut_slice() else {
         return Err(Error::unsupported("DELETE takes one collection"));
     };
-    let target = planning.target(target)?;
+    let target = planning.target(target, Verb::Delete).await?;
+    let through = target.planning(planning);
+    let planning = through.as_ref().unwrap_or(planning);
     from.extend(delete.using.unwrap_or_default());
     let items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
     let query = select(items, from.clone(), delete.selection)?;
@@ -54,7 +59,9 @@ pub(in crate::sql) async fn update(
         return Err(Error::unsupported("UPDATE takes SET, FROM and WHERE only"));
     }
     let mut table = update.table;
-    let target = planning.target(&mut table)?;
+    let target = planning.target(&mut table, Verb::Update).await?;
+    let through = target.planning(planning);
+    let planning = through.as_ref().unwrap_or(planning);
     let mut new_values = assignments(&target, update.assignments)?;
     let mut items = vec![target.address(SEGMENT_COLUMN), target.address(ROW_COLUMN)];
     for column in &target.collection.schema.columns {
@@ -81,8 +88,11 @@ pub(in crate::sql) async fn update(
 /// The collection that a statement changes, and the name its columns go by.
 pub(super) struct Target {
     pub(super) collection: Arc<Collection>,
+    /// What the statement names: the collection, or a view of it.
     pub(super) name: QualifiedName,
     pub(super) alias: Ident,
+    /// The view.
+    pub(super) through: Option<Through>,
 }
 
 impl Target {
@@ -94,17 +104,60 @@ impl Target {
         mut from: Vec<TableWithJoins>,
     ) -> Change {
         // What is returned has no addresses.
-        from[0] = table_of(&self.name, self.alias);
+        from[0] = table_of(&self.name, self.alias.clone());
         Change {
             collection: self.collection,
             operation,
             input,
             from,
+            alias: self.alias,
+            through: self.through,
         }
     }
 
+    /// The planning of the queries of a statement that names a view.
+    pub(super) fn planning<'a>(&self, planning: &Planning<'a>) -> Option<Planning<'a>> {
+        let through = self.through.as_ref()?;
+        Some(through.planning(planning))
+    }
+
+    /// Places of the columns that INSERT names.
+    pub(super) fn targets(&self, names: &[ObjectName]) -> Result<Vec<usize>> {
+        match &self.through {
+            Some(through) => through.targets(names),
+            None => target_columns(&self.collection, names),
+        }
+    }
+
+    /// The column that SET names.
+    ///
+    /// # Errors
+    /// 42703 for one that is not there, 0A000 for one of a view that is computed.
+    pub(super) fn assigned(&self, name: &str) -> Result<&Column> {
+        let columns = &self.collection.schema.columns;
+        match &self.through {
+            Some(through) => Ok(&columns[through.place(name, Verb::Update)?]),
+            None => {
+                let found = self.collection.schema.column(name);
+                found.ok_or_else(|| no_column(name, &self.collection.name))
+            }
+        }
+    }
+
+    /// A column of the collection.
     pub(super) fn column(&self, name: &str) -> ast::Expr {
-        ast::Expr::CompoundIdentifier(vec![self.alias.clone(), quoted(name)])
+        let place = || {
+            self.collection
+                .schema
+                .columns
+                .iter()
+                .position(|c| c.name == name)
+        };
+        let name = match self.through.as_ref().and_then(|_| place()) {
+            Some(place) => stored_column(place),
+            None => name.to_string(),
+        };
+        ast::Expr::CompoundIdentifier(vec![self.alias.clone(), quoted(&name)])
     }
 
     /// What a column gets that nothing is assigned to; generated ones are computed of the row as it becomes.
@@ -136,7 +189,7 @@ impl Target {
 
 impl Planning<'_> {
     /// Makes the table of the statement the one that shows the addresses of its rows.
-    pub(super) fn target(&self, table: &mut TableWithJoins) -> Result<Target> {
+    pub(super) async fn target(&self, table: &mut TableWithJoins, verb: Verb) -> Result<Target> {
         if !table.joins.is_empty() {
             return Err(Error::unsupported("joins belong in FROM or USING"));
         }
@@ -156,7 +209,6 @@ impl Planning<'_> {
         }
         let qualified = qualify(name, &self.session.search_path())?;
         check_writable(&qualified.schema)?;
-        let collection = Arc::clone(find_collection(&self.snapshot, &qualified)?);
         let parts = [ROWS_CATALOG, &qualified.schema, &qualified.name];
         *name = ObjectName::from(parts.map(quoted).to_vec());
         let alias = alias.get_or_insert_with(|| TableAlias {
@@ -165,10 +217,38 @@ impl Planning<'_> {
             columns: Vec::new(),
             at: None,
         });
+        self.changed(qualified, alias.name.clone(), verb).await
+    }
+
+    /// What a statement changes by that name: a collection, or a view of one.
+    ///
+    /// # Errors
+    /// 42P01 when there is neither, 55000 for a view that is not updatable.
+    pub(super) async fn changed(
+        &self,
+        name: QualifiedName,
+        alias: Ident,
+        verb: Verb,
+    ) -> Result<Target> {
+        let Some(view) = self.snapshot.view(&name) else {
+            let collection = Arc::clone(find_collection(&self.snapshot, &name)?);
+            check_changeable(&collection)?;
+            return Ok(Target {
+                collection,
+                name,
+                alias,
+                through: None,
+            });
+        };
+        let read = updatable(&self.state, &self.snapshot, view).await?;
+        let read = read.map_err(|objection| objection.error(verb))?;
+        read.check(view, verb)?;
+        let through = Through::plan(self, &name, read).await?;
         Ok(Target {
-            collection,
-            alias: alias.name.clone(),
-            name: qualified,
+            collection: Arc::clone(&through.view.collection),
+            name,
+            alias,
+            through: Some(through),
         })
     }
 }

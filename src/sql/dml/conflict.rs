@@ -12,6 +12,7 @@ use super::assign::assignments;
 use super::choose::{case, choose, named_by_place, number};
 use super::infer::key_of_list;
 use super::returning::{columns_read, replace_tables};
+use super::through::stored_column;
 use super::{Target, quoted, select, table, table_of};
 use crate::catalog::dml::{Action, Conflict, ConflictNode, Merge, Operation, Paired, PairedColumn};
 use crate::catalog::provider::ROWS_CATALOG;
@@ -57,7 +58,7 @@ impl Planning<'_> {
             conflict_target,
             action,
         } = on;
-        let named = conflict_target.map(|named| key_named(&named, &target.collection));
+        let named = conflict_target.map(|named| key_named(&named, target));
         match (action, named.transpose()?) {
             (OnConflictAction::DoUpdate(_), None) => Err(Error::invalid(
                 sqlstate::SYNTAX_ERROR,
@@ -99,11 +100,22 @@ impl Planning<'_> {
         let items = self.update_items(target, update)?;
         let own = [ROWS_CATALOG, &target.name.schema, &target.name.name];
         let own = table(own.map(quoted).to_vec(), target.alias.clone());
-        let excluded = table_of(&target.name, quoted(EXCLUDED));
+        let excluded = match target.through {
+            Some(_) => {
+                let rows = [ROWS_CATALOG, &target.name.schema, &target.name.name];
+                table(rows.map(quoted).to_vec(), quoted(EXCLUDED))
+            }
+            None => table_of(&target.name, quoted(EXCLUDED)),
+        };
         let plan = self
             .query(select(items, vec![own, excluded], None)?)
             .await?;
         let plan = replace_tables(plan, "ON CONFLICT DO UPDATE", |tables, exprs| {
+            if let Some(through) = &target.through {
+                let columns = through.paired();
+                let pairs = self.conflicts(target, Conflict::Pair, Some(key), input, columns)?;
+                return through.over_pairs(tables.schema(), pairs);
+            }
             let columns = paired(tables, exprs, &target.collection)?;
             self.conflicts(target, Conflict::Pair, Some(key), input, columns)
         })?;
@@ -122,8 +134,12 @@ impl Planning<'_> {
             },
         );
         let columns = &collection.schema.columns;
-        let brought = columns.iter().map(|column| {
-            ast::Expr::CompoundIdentifier(vec![quoted(EXCLUDED), quoted(&column.name)])
+        let brought = columns.iter().enumerate().map(|(place, column)| {
+            let name = match target.through {
+                Some(_) => quoted(&stored_column(place)),
+                None => quoted(&column.name),
+            };
+            ast::Expr::CompoundIdentifier(vec![quoted(EXCLUDED), name])
         });
         let mut exprs: Vec<ast::Expr> = target.addresses().chain([action]).chain(brought).collect();
         for column in columns {
@@ -150,10 +166,14 @@ impl Planning<'_> {
 }
 
 /// The unique key of these parts, in any order, or of that constraint.
-fn key_named(named: &ConflictTarget, collection: &Collection) -> Result<KeyId> {
+fn key_named(named: &ConflictTarget, target: &Target) -> Result<KeyId> {
+    let collection = &target.collection;
     let mut keys = collection.unique_keys().into_iter();
     match named {
-        ConflictTarget::Columns(columns) => key_of_list(columns, collection),
+        ConflictTarget::Columns(columns) => match &target.through {
+            Some(through) => key_of_list(&through.key(columns)?, collection),
+            None => key_of_list(columns, collection),
+        },
         ConflictTarget::OnConstraint(name) => {
             let name = name_parts(name)?.pop().unwrap_or_default();
             let table = &collection.name.name;

@@ -14,8 +14,10 @@ use super::choose::{case, choose, named_by_place, number};
 use super::{Target, select, targets_of_values};
 use crate::catalog::dml::{Action, DmlNode, Merge, Operation};
 use crate::error::{Error, Result, sqlstate};
+use crate::sql::ddl::qualify;
 use crate::sql::parser::Grammar;
 use crate::sql::session::Planning;
+use crate::sql::updatable::Verb;
 
 /// MERGE INTO.
 #[derive(Debug, Clone)]
@@ -174,7 +176,8 @@ pub(in crate::sql) async fn merge(
         relation: merge.target,
         joins: Vec::new(),
     };
-    let target = planning.target(&mut changed)?;
+    refuse_view(planning, &changed.relation)?;
+    let target = planning.target(&mut changed, Verb::Update).await?;
     let on = JoinConstraint::On(merge.on);
     let join = Join {
         relation: changed.relation,
@@ -193,6 +196,23 @@ pub(in crate::sql) async fn merge(
     let query = choose(query.await?, target.collection.schema.columns.len())?;
     let engine = Arc::clone(&planning.session.inner.core.engine);
     DmlNode::plan(engine, target.collection, operation, query)
+}
+
+/// That MERGE does not name a view.
+fn refuse_view(planning: &Planning<'_>, target: &TableFactor) -> Result<()> {
+    let TableFactor::Table { name, .. } = target else {
+        return Ok(());
+    };
+    let name = qualify(name, &planning.session.search_path())?;
+    let collection = planning.snapshot.collection(&name);
+    let kinds = match planning.snapshot.view(&name) {
+        Some(_) => "views",
+        None if collection.is_some_and(|c| c.materialized.is_some()) => "materialized views",
+        None => return Ok(()),
+    };
+    let message = format!("cannot execute MERGE on relation \"{}\"", name.name);
+    let detail = format!("This operation is not supported for {kinds}.");
+    Err(Error::unsupported(message).with_detail(detail))
 }
 
 impl Planning<'_> {

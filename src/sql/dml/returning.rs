@@ -9,9 +9,10 @@ use std::sync::Arc;
 use datafusion::common::Column;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::logical_expr::{Expr, LogicalPlan, Projection};
-use datafusion::sql::sqlparser::ast::{SelectItem, TableWithJoins};
+use datafusion::sql::sqlparser::ast::{Ident, SelectItem, TableWithJoins};
 
 use super::select;
+use super::through::{ChangeThrough, Through};
 use crate::catalog::dml::{ChangedRowsNode, DmlNode, Operation, Returned, ReturnedColumn};
 use crate::catalog::pg::show_names;
 use crate::error::{Error, Result, sqlstate};
@@ -30,6 +31,10 @@ pub(super) struct Change {
     pub input: LogicalPlan,
     /// The tables that RETURNING can name: first the collection.
     pub from: Vec<TableWithJoins>,
+    /// What the collection or view is called.
+    pub alias: Ident,
+    /// The view by which it is changed.
+    pub through: Option<Through>,
 }
 
 impl Planning<'_> {
@@ -45,13 +50,27 @@ impl Planning<'_> {
             operation,
             input,
             from,
+            alias,
+            through,
         } = change;
+        let change = through.as_ref().map(|through| ChangeThrough {
+            through,
+            alias,
+            operation,
+            input: input.clone(),
+        });
         let Some(mut items) = returning else {
-            return DmlNode::plan(engine, collection, operation, input);
+            return match change {
+                Some(change) => change.plan(self),
+                None => DmlNode::plan(engine, collection, operation, input),
+            };
         };
         let has_one_table = matches!(from.as_slice(), [only] if only.joins.is_empty());
         name_twin_items(&mut items, has_one_table);
         let shown = show_names(self.query(select(items, from, None)?).await?)?;
+        if let Some(change) = change {
+            return change.returning(self, shown);
+        }
         let over = |tables: &LogicalPlan, exprs: &[Expr]| {
             let (columns, input) = returned(tables, exprs, &collection, operation, input)?;
             let (engine, collection) = (Arc::clone(&engine), Arc::clone(&collection));

@@ -200,6 +200,11 @@ impl CommonNames {
             .push((reference, Arc::new(table.with_row_address())));
     }
 
+    /// A table by a name that the catalog does not have.
+    pub fn add_table(&mut self, name: TableReference, table: Arc<dyn TableProvider>) {
+        self.tables.push((name, table));
+    }
+
     /// Puts the names before those of the query's own.
     pub fn add_to(&self, statement: &mut ast::Statement) {
         let ast::Statement::Query(query) = statement else {

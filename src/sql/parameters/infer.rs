@@ -489,7 +489,10 @@ fn beside(op: Operator, other: Want, want: &Want) -> Want {
 
 /// What the columns of the input of an INSERT, UPDATE or DELETE are for.
 fn column_wants(node: &dyn Any) -> Vec<Want> {
-    if let Some(dml) = node.downcast_ref::<DmlNode>().filter(|dml| !dml.returns()) {
+    if let Some(dml) = node
+        .downcast_ref::<DmlNode>()
+        .filter(|dml| !dml.hands_rows_on())
+    {
         return wants_of(dml.operation(), dml.collection());
     }
     if let Some(conflict) = node.downcast_ref::<ConflictNode>() {

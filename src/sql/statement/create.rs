@@ -56,6 +56,19 @@ pub struct CreateCollection {
     pub column_names: Vec<Ident>,
     /// WITH NO DATA: the query's rows are left.
     pub without_rows: bool,
+    /// The text of the query, of a materialized view.
+    pub materialized: Option<String>,
+}
+
+/// REFRESH MATERIALIZED VIEW.
+#[derive(Debug, Clone)]
+pub struct Refresh {
+    /// Its name.
+    pub name: ObjectName,
+    /// CONCURRENTLY.
+    pub concurrently: bool,
+    /// WITH NO DATA.
+    pub without_rows: bool,
 }
 
 /// LIKE, and what is taken over beside names, types and NOT NULL.
@@ -128,6 +141,7 @@ impl CreateCollection {
             execute: None,
             column_names: Vec::new(),
             without_rows: false,
+            materialized: None,
         }
     }
 }
@@ -186,6 +200,8 @@ pub struct CreateView {
     pub temporary: bool,
     /// Names for its columns.
     pub columns: Vec<Ident>,
+    /// Its options.
+    pub options: Vec<(String, String)>,
     /// The query.
     pub query: Box<Query>,
     /// The query as its author wrote it.

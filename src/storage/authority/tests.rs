@@ -194,6 +194,8 @@ async fn who_is_in_a_role_acts_as_far_as_members_inherit() {
             columns: Vec::new(),
             query: "SELECT 1".into(),
             search_path: vec!["public".into()],
+            options: Vec::new(),
+            defaults: Default::default(),
         }),
         Change::SetAccess(
             Object::View(name("titles")),

@@ -25,7 +25,9 @@ pub(super) fn check_schema(current: &Snapshot, change: &Change, read: Version) -
         Change::Append(append) => append.collection,
         Change::AddSegments(collection, _) => *collection,
         Change::AlterCollection(alter) => alter.id,
-        Change::CreateIndex(collection, _) | Change::Train(collection, _) => *collection,
+        Change::CreateIndex(collection, _)
+        | Change::Train(collection, _)
+        | Change::Materialize(collection, _) => *collection,
         _ => return Ok(()),
     };
     match current.collection_by_id(collection) {

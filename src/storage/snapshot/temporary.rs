@@ -155,6 +155,7 @@ impl Snapshot {
             | Change::DropIndex(id, _)
             | Change::RenameIndex(id, ..)
             | Change::AddFilters(id, ..)
+            | Change::Materialize(id, _)
             | Change::Train(id, _) => collection(*id),
             Change::CreateSequence(new) | Change::AlterSequence(new) => {
                 new.name.schema == TEMPORARY_SCHEMA

@@ -145,6 +145,7 @@ fn object(call: &Call<'_>) -> Result<Value> {
             .relation(object)
             .map(|r| match r.kind() {
                 "v" => format!("view {}", r.name),
+                "m" => format!("materialized view {}", r.name),
                 "i" => format!("index {}", r.name),
                 _ => format!("table {}", r.name),
             })

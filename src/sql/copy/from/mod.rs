@@ -47,6 +47,7 @@ use crate::sql::ddl::{check_writable, find_collection, qualify};
 use crate::sql::dml::{copied_columns, insert_plan};
 use crate::sql::session::{Planning, Tag};
 use crate::sql::statement::CopyPlace;
+use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
 
 /// What a COPY .. FROM fills, and which of its rows.
@@ -68,7 +69,13 @@ pub(super) fn plan(
 ) -> Result<(Tag, LogicalPlan)> {
     let name = qualify(into.name, &planning.session.search_path())?;
     check_writable(&name.schema)?;
+    if planning.snapshot.view(&name).is_some() {
+        return Err(not_to(&name, "view"));
+    }
     let collection = Arc::clone(find_collection(&planning.snapshot, &name)?);
+    if collection.materialized.is_some() {
+        return Err(not_to(&name, collection.kind()));
+    }
     let names: Vec<ObjectName> = into
         .columns
         .iter()
@@ -220,4 +227,10 @@ impl Source<'_> {
             there
         })
     }
+}
+
+/// 42809: rows are not copied to it.
+fn not_to(name: &QualifiedName, kind: &str) -> Error {
+    let message = format!("cannot copy to {kind} \"{}\"", name.name);
+    Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message)
 }

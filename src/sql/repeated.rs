@@ -29,8 +29,8 @@ use super::prepared::Prepared;
 use super::session::{Session, Tag};
 use crate::catalog::pg_type::oid;
 
-/// Patterns that a session remembers.
-const PATTERNS_MAX: NonZeroUsize = NonZeroUsize::new(128).expect("invariant: 128 is not zero");
+/// Patterns that a session remembers. Each takes about 50 KiB once it is prepared.
+const PATTERNS_MAX: NonZeroUsize = NonZeroUsize::new(64).expect("invariant: 64 is not zero");
 
 /// The types that compare with a text in quotes as they do with one of their own values.
 const OF_TEXT: [u32; 10] = [

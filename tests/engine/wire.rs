@@ -182,7 +182,7 @@ async fn a_portal_gives_its_rows_in_parts() {
     let transaction = client.transaction().await.unwrap();
     let portal = transaction
         .bind(
-            "SELECT value::bigint FROM generate_series(1, 10000) AS g(value)",
+            "SELECT value FROM generate_series(1::bigint, 10000::bigint) AS g(value)",
             &[],
         )
         .await

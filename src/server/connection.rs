@@ -23,7 +23,7 @@ use super::running::{CHUNKS_MAX, End, Ended, Event, copy_formats, start_text};
 use super::transport::{Gone, Received, Transport};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::sql::backends::{Backend, Entry, State};
-use crate::sql::{CopyInput, CopyShape, Repeated, Session, TransactionStatus, split};
+use crate::sql::{CopyInput, CopyShape, Recall, Session, TransactionStatus, split};
 
 /// A connection whose client has logged in.
 pub struct Connection {
@@ -219,9 +219,13 @@ impl Connection {
     async fn query(&mut self, text: &str) -> Result<(), Gone> {
         self.unnamed = None;
         self.portals.remove("");
-        if let Some(repeated) = self.session.recall(text) {
-            return self.query_again(text, repeated).await;
+        let recall = self.session.recall(text);
+        if let Some(repeated) = &recall.repeated {
+            let is_quick = repeated.prepared.is_quick(&self.session);
+            return self.query_again(text, recall, is_quick).await;
         }
+        // A text without others is what was looked for.
+        let mut recall = Some(recall);
         let pieces = split(text);
         let pieces: Vec<_> = pieces.complete.into_iter().chain(pieces.rest).collect();
         if pieces.is_empty() {
@@ -234,8 +238,10 @@ impl Connection {
             }
             self.active(&piece.text);
             let (session, statement) = (self.session.clone(), piece.text);
+            let recall = recall.take().filter(|_| !together);
+            let recall = recall.unwrap_or_else(|| session.recall(&statement));
             let end = self
-                .run(|events| start_text(session, statement, None, events))
+                .run(|events| start_text(session, statement, recall, events))
                 .await?;
             let goes_on = self.answered(end, text, piece.offset, at == last).await?;
             if !goes_on {
@@ -246,11 +252,15 @@ impl Connection {
     }
 
     /// A single statement that the session recalls.
-    async fn query_again(&mut self, text: &str, repeated: Repeated) -> Result<(), Gone> {
+    async fn query_again(
+        &mut self,
+        text: &str,
+        recall: Recall,
+        is_quick: bool,
+    ) -> Result<(), Gone> {
         self.active(text.trim_end().trim_end_matches(';'));
         let (session, statement) = (self.session.clone(), text.to_string());
-        let is_quick = repeated.prepared.is_quick(&session);
-        let start = |events| start_text(session, statement, Some(repeated), events);
+        let start = |events| start_text(session, statement, recall, events);
         let end = match is_quick {
             true => self.run_here(start).await?,
             false => self.run(start).await?,

@@ -25,7 +25,7 @@ use super::respond::row_description;
 use super::transport::put;
 use crate::error::{Error, Result};
 use crate::sql::format::{Format, RowEncoder, Style};
-use crate::sql::{CopyFormat, CopyInput, CopyShape, Outcome, Prepared, Repeated, Session, Tag};
+use crate::sql::{CopyFormat, CopyInput, CopyShape, Outcome, Prepared, Recall, Session, Tag};
 
 /// Bytes of rows that a task gathers before it hands them over.
 const CHUNK_BYTES: usize = 32 * 1024;
@@ -113,11 +113,11 @@ pub async fn start(
     }
 }
 
-/// Parses, plans, starts and answers one statement of the simple protocol, of which the session said what it recalls.
+/// Starts and answers one statement of the simple protocol; parses and plans it unless the session knows it.
 pub async fn start_text(
     session: Session,
     text: String,
-    recalled: Option<Repeated>,
+    recall: Recall,
     events: mpsc::Sender<Event>,
 ) -> Ended {
     let answer = Answer {
@@ -127,7 +127,7 @@ pub async fn start_text(
     };
     let mut sender = Sender::new(events);
     let end = async {
-        let outcome = session.run_again(&text, recalled).await?;
+        let outcome = session.run_again(&text, recall).await?;
         sender.outcome(outcome, &answer, &session.style()).await
     };
     let end = end.await;

@@ -118,7 +118,7 @@ pub(crate) use number_literal::NumberPlanner;
 pub use origins::origin_of;
 pub use prepared::Prepared;
 pub(crate) use recursive::RecursiveTermsRule;
-pub use repeated::Repeated;
+pub use repeated::{Recall, Repeated};
 pub use session::{Outcome, Session, Tag};
 pub(crate) use text_input::TextInputRule;
 pub(crate) use text_output::{TextOutputRule, output_text};

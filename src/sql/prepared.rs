@@ -21,7 +21,7 @@ use super::kept::{Basis, Kept};
 use super::named::Execute;
 use super::output_names::OutputNames;
 use super::parameters::{Types, bind, coerce, no_parameter};
-use super::repeated::Repeated;
+use super::repeated::{Recall, Repeated};
 use super::session::{Outcome, Planning, Session, Tag};
 use super::statement::Statement;
 use super::versions::parameters as versions;
@@ -181,13 +181,9 @@ impl Session {
     ///
     /// # Errors
     /// Those of [`Session::run`].
-    pub async fn run_again(&self, text: &str, recalled: Option<Repeated>) -> Result<Outcome> {
+    pub async fn run_again(&self, text: &str, recall: Recall) -> Result<Outcome> {
         let started = async {
-            let repeated = match recalled {
-                Some(repeated) => Some(repeated),
-                None => self.learn(text).await,
-            };
-            let outcome = match repeated {
+            let outcome = match self.repeated(recall).await {
                 Some(Repeated { prepared, values }) => {
                     self.execute_admitted(&prepared, values).await
                 }

@@ -54,8 +54,8 @@ const DOUBLE_DIGITS: usize = 15;
 enum Known {
     /// It was met once, as many statements are, or not twice under the same settings and definitions.
     Once(Basis),
-    /// It cannot be prepared.
-    No,
+    /// It cannot be prepared under these settings and definitions.
+    No(Basis),
     Prepared(Arc<Prepared>),
 }
 
@@ -88,32 +88,53 @@ pub struct Repeated {
     pub values: Vec<ScalarValue>,
 }
 
+/// What a session knows of a text.
+#[derive(Debug)]
+pub struct Recall {
+    pattern: Option<Pattern>,
+    /// The prepared statement that does what it says, if there is one already whose plan is of today.
+    pub repeated: Option<Repeated>,
+}
+
 impl Session {
-    /// The prepared statement that does what the text says, if there is one already whose plan is of today.
-    pub fn recall(&self, text: &str) -> Option<Repeated> {
-        let pattern = Pattern::of(text)?;
-        match self.inner.patterns.get(&pattern.text)? {
-            Known::Prepared(prepared) => self.with_values(&prepared, &pattern),
-            Known::Once(_) | Known::No => None,
+    /// Looks for the text of one statement among those that came before.
+    pub fn recall(&self, text: &str) -> Recall {
+        let pattern = Pattern::of(text);
+        let found = |pattern: &Pattern| match self.inner.patterns.get(&pattern.text)? {
+            Known::Prepared(prepared) => self.with_values(&prepared, pattern),
+            Known::Once(_) | Known::No(_) => None,
+        };
+        Recall {
+            repeated: pattern.as_ref().and_then(found),
+            pattern,
         }
     }
 
-    /// [`Session::recall`] of a text that has just not been recalled; prepares what comes for the second time.
-    pub(super) async fn learn(&self, text: &str) -> Option<Repeated> {
-        let pattern = Pattern::of(text)?;
+    /// The statement that was recalled; prepares what comes for the second time.
+    pub(super) async fn repeated(&self, recall: Recall) -> Option<Repeated> {
+        match recall {
+            Recall {
+                repeated: Some(repeated),
+                ..
+            } => Some(repeated),
+            Recall { pattern, .. } => self.learn(&pattern?).await,
+        }
+    }
+
+    async fn learn(&self, pattern: &Pattern) -> Option<Repeated> {
         let patterns = &self.inner.patterns;
         let basis = self.basis();
         match patterns.get(&pattern.text) {
-            Some(Known::No) => None,
+            Some(Known::No(met)) if met == basis => None,
             // Its values are none of a parameter's.
             Some(Known::Prepared(prepared)) if prepared.is_current(self) => None,
             Some(Known::Once(met)) if met == basis => {
-                let prepared = self.prepare_pattern(&pattern).await;
-                let known = prepared.clone().map_or(Known::No, Known::Prepared);
+                let prepared = self.prepare_pattern(pattern).await;
+                let known = prepared.clone().map_or(Known::No(basis), Known::Prepared);
                 patterns.put(&pattern.text, known);
-                self.with_values(&prepared?, &pattern)
+                self.with_values(&prepared?, pattern)
             }
-            None | Some(Known::Once(_) | Known::Prepared(_)) => {
+            None | Some(Known::Once(_) | Known::No(_) | Known::Prepared(_)) => {
                 patterns.put(&pattern.text, Known::Once(basis));
                 None
             }

@@ -110,14 +110,14 @@ impl Pattern {
     /// A value is one parameter wherever it is compared as a vector: a distance that is selected and sorted by is one.
     fn cut(&mut self, value: Value) -> Option<()> {
         let may_be_vector = value.kind == Kind::Text && value.text.starts_with('[');
-        let known = self.values.iter().position(|v| *v == value);
-        let place = match known.filter(|_| may_be_vector && !value.is_item) {
-            Some(place) => place,
-            None => {
-                self.values.push(value);
-                self.values.len() - 1
-            }
+        let known = match may_be_vector && !value.is_item {
+            true => self.values.iter().position(|v| *v == value),
+            false => None,
         };
+        let place = known.unwrap_or(self.values.len());
+        if known.is_none() {
+            self.values.push(value);
+        }
         write!(self.text, "${}", place + 1).ok()
     }
 }

@@ -253,14 +253,34 @@ async fn what_came_twice_is_recalled_with_other_values() {
         "SELECT s FROM t WHERE id = 1",
         "SELECT s FROM t WHERE id = 2",
     ] {
-        assert!(session.recall(text).is_none());
+        assert!(session.recall(text).repeated.is_none());
         answer(&session, text).await;
     }
-    assert!(session.recall("SELECT s FROM t WHERE id = 3;").is_some());
-    assert!(session.recall("SELECT s FROM t WHERE id = 'x'").is_none());
-    assert!(session.recall("SELECT s FROM t WHERE n = 3").is_none());
+    assert!(
+        session
+            .recall("SELECT s FROM t WHERE id = 3;")
+            .repeated
+            .is_some()
+    );
+    assert!(
+        session
+            .recall("SELECT s FROM t WHERE id = 'x'")
+            .repeated
+            .is_none()
+    );
+    assert!(
+        session
+            .recall("SELECT s FROM t WHERE n = 3")
+            .repeated
+            .is_none()
+    );
     answer(&session, "CREATE TABLE other (id INT)").await;
-    assert!(session.recall("SELECT s FROM t WHERE id = 3").is_none());
+    assert!(
+        session
+            .recall("SELECT s FROM t WHERE id = 3")
+            .repeated
+            .is_none()
+    );
     for text in [
         "SELECT s FROM t WHERE id = 3",
         "SET hnsw.ef_search = 100",
@@ -270,7 +290,12 @@ async fn what_came_twice_is_recalled_with_other_values() {
     ] {
         answer(&session, text).await;
     }
-    assert!(session.recall("SELECT s FROM t WHERE id = 4").is_some());
+    assert!(
+        session
+            .recall("SELECT s FROM t WHERE id = 4")
+            .repeated
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -293,7 +318,7 @@ async fn what_cannot_be_prepared_is_not_tried_again() {
     for _ in 0..3 {
         assert!(answer(&session, text).await.starts_with('['));
     }
-    assert!(matches!(known(&session, text), Some(Known::No)));
+    assert!(matches!(known(&session, text), Some(Known::No(_))));
 }
 
 #[tokio::test]
@@ -303,7 +328,7 @@ async fn changed_columns_and_rows_are_seen() {
     for _ in 0..3 {
         answer(&session, text).await;
     }
-    assert!(session.recall(text).is_some());
+    assert!(session.recall(text).repeated.is_some());
     for change in [
         "UPDATE t SET n = 77 WHERE id = 1",
         "ALTER TABLE t DROP COLUMN r",

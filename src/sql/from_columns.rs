@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select, SelectItem,
+    self, Ident, Join, JoinConstraint, ObjectName, Query, Select, SelectItem,
     SelectItemQualifiedWildcardKind, SetExpr, TableAlias, TableAliasColumnDef, TableFactor,
     TableWithJoins, VisitorMut, WildcardAdditionalOptions,
 };
@@ -22,7 +22,7 @@ use self::star::order_star;
 use self::using::qualify_used;
 use super::mend::{ROWS, compare_widths, has_natural, merge_in_order, merge_in_select, or_break};
 use super::parser::fold;
-use super::shapes::{Shapes, factors, in_order, name_of, named};
+use super::shapes::{Shapes, constraint_mut, factors, in_order, name_of, named};
 use super::walk;
 use crate::error::{Error, Result, sqlstate};
 
@@ -145,12 +145,7 @@ fn joined_by(
     left: Option<Vec<String>>,
     right: Option<Vec<String>>,
 ) -> Result<Option<Vec<String>>> {
-    use JoinOperator as J;
-    let constraint = match &mut join.join_operator {
-        J::Join(on) | J::Inner(on) | J::Left(on) | J::LeftOuter(on) => Some(on),
-        J::Right(on) | J::RightOuter(on) | J::FullOuter(on) => Some(on),
-        _ => None,
-    };
+    let constraint = constraint_mut(&mut join.join_operator);
     let is_natural = matches!(constraint.as_deref(), Some(JoinConstraint::Natural));
     let Some((left, right)) = left.zip(right) else {
         if !is_natural {

@@ -259,7 +259,8 @@ impl Mender {
     }
 }
 
-fn last_part(name: &ObjectName) -> Option<&Ident> {
+/// The last part of a name.
+pub(super) fn last_part(name: &ObjectName) -> Option<&Ident> {
     name.0.last().and_then(ObjectNamePart::as_ident)
 }
 

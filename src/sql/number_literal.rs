@@ -19,7 +19,7 @@ use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr as SqlExpr, SelectItem, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
-use super::mend::without_exponent;
+use super::mend::{last_part, without_exponent};
 use super::walk;
 use crate::catalog::decimal_literal::decimal_of_text;
 use crate::error::Error;
@@ -85,14 +85,8 @@ impl Typing {
     }
 
     fn type_arguments(&self, call: &mut ast::Function) {
-        let last = call.name.0.last().and_then(|part| part.as_ident());
-        let is_exact = last.is_some_and(|name| {
-            EXACT
-                .iter()
-                .any(|exact| name.value.eq_ignore_ascii_case(exact))
-        });
-        if let ast::FunctionArguments::List(list) = &mut call.args
-            && is_exact
+        if is_called(call, &EXACT)
+            && let ast::FunctionArguments::List(list) = &mut call.args
         {
             self.type_exactly(list.args.iter_mut().filter_map(|arg| match arg {
                 ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
@@ -221,6 +215,12 @@ fn is_inexact(query: &ast::Query) -> bool {
     is_recursive || matches!(query.body.as_ref(), ast::SetExpr::SetOperation { .. })
 }
 
+/// Whether a function has one of the names.
+fn is_called(call: &ast::Function, names: &[&str]) -> bool {
+    let is_name = |name: &ast::Ident| names.iter().any(|n| name.value.eq_ignore_ascii_case(n));
+    last_part(&call.name).is_some_and(is_name)
+}
+
 /// Whether an operator computes a number.
 fn computes(op: &BinaryOperator) -> bool {
     use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
@@ -324,8 +324,7 @@ fn untype_call(call: &mut ast::Function) {
     if let Some(ast::WindowType::WindowSpec(window)) = &mut call.over {
         untype_bounds(window);
     }
-    let last = call.name.0.last().and_then(|part| part.as_ident());
-    if last.is_some_and(|name| name.value.eq_ignore_ascii_case("count"))
+    if is_called(call, &["count"])
         && let ast::FunctionArguments::List(list) = &mut call.args
         && let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(counted))] =
             list.args.as_mut_slice()

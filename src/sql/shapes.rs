@@ -172,8 +172,22 @@ fn constraint(operator: &JoinOperator) -> Option<&JoinConstraint> {
     }
 }
 
+/// [`constraint`], to be changed.
+pub(super) fn constraint_mut(operator: &mut JoinOperator) -> Option<&mut JoinConstraint> {
+    use JoinOperator as J;
+    match operator {
+        J::Join(on) | J::Inner(on) | J::Left(on) | J::LeftOuter(on) => Some(on),
+        J::Right(on) | J::RightOuter(on) | J::FullOuter(on) => Some(on),
+        _ => None,
+    }
+}
+
 /// The columns that a join by names has once.
-fn common_columns(operator: &JoinOperator, left: &[String], right: &[String]) -> Vec<String> {
+pub(super) fn common_columns(
+    operator: &JoinOperator,
+    left: &[String],
+    right: &[String],
+) -> Vec<String> {
     match constraint(operator) {
         Some(JoinConstraint::Natural) => {
             let common = left.iter().filter(|name| right.contains(name));

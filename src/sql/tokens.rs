@@ -24,6 +24,11 @@ pub(super) fn is_word(token: &Token, keyword: Keyword) -> bool {
     matches!(token, Token::Word(word) if quantifiers::is(word, keyword))
 }
 
+/// Whether a token is the word, which need be no keyword of the parser, not in quotes.
+fn is_spelled(token: &Token, word: &str) -> bool {
+    matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+}
+
 /// Tokens of `text`. `<=>` and `<+>` come out as custom operators, which bind as Postgres has them; sqlparser gives
 /// the first the precedence of `=` and does not know the second. What [`quantifiers`],
 /// [`table_queries`], [`frames`], [`marks`] and [`spelling`] mend is spelled out.

@@ -52,6 +52,21 @@ pub(in crate::sql) fn change_expressions(
     let _ = change(node, &mut ChangedExpressions(&mut each));
 }
 
+/// Calls `each` with the expressions of a node that are not of its subqueries, an expression before those inside.
+///
+/// # Errors
+/// The first of `each`; what it changed before stays changed.
+pub(in crate::sql) fn change_outside_subqueries(
+    node: &mut impl VisitMut,
+    mut each: impl FnMut(&mut Expr) -> Result<()>,
+) -> Result<()> {
+    let mut visitor = OutsideSubqueries {
+        each: &mut each,
+        depth: 0,
+    };
+    change(node, &mut visitor)
+}
+
 /// A visitor that reads.
 struct Reading<'a>(&'a mut dyn Visitor<Break = ()>);
 
@@ -115,5 +130,32 @@ impl VisitorMut for ChangedExpressions<'_> {
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
         (self.0)(expr);
         ControlFlow::Continue(())
+    }
+}
+
+struct OutsideSubqueries<'a> {
+    each: &'a mut dyn FnMut(&mut Expr) -> Result<()>,
+    /// How many subqueries the place is in.
+    depth: usize,
+}
+
+impl VisitorMut for OutsideSubqueries<'_> {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        match self.depth {
+            0 => (self.each)(expr).map_or_else(ControlFlow::Break, ControlFlow::Continue),
+            _ => ControlFlow::Continue(()),
+        }
     }
 }

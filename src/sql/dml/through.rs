@@ -268,62 +268,76 @@ impl ChangeThrough<'_> {
 
     /// The plan of a change whose RETURNING is `shown`, a projection over the statement's tables.
     pub fn returning(self, planning: &Planning<'_>, shown: LogicalPlan) -> Result<LogicalPlan> {
-        let engine = Arc::clone(&planning.session.inner.core.engine);
         let mut returns_columns = false;
-        let mut views = self.views(false);
         let over = |tables: &LogicalPlan, exprs: &[Expr]| {
             let read = columns_read(exprs)?;
             let is_read = |column: &Column| read.as_ref().is_none_or(|r| r.contains(column));
             let own = self.through.view.columns.len();
             let columns = tables.schema().columns();
             returns_columns = columns.iter().take(own).any(is_read);
-            let mut query = Queried::of(self.input.clone())?;
-            let mut rows = self.stored_columns();
-            if self.operation == Operation::Delete {
-                let alias = fold(&self.alias);
-                for (place, column) in rows.iter_mut().enumerate().filter(|_| returns_columns) {
-                    let name = Column::new(
-                        Some(TableReference::bare(alias.as_str())),
-                        stored_column(place),
-                    );
-                    column.2 = Returned::Queried(query.add(name));
-                }
-            }
-            if self.operation == Operation::Delete && !returns_columns {
-                rows.clear();
-            }
-            let mut exprs = Vec::new();
-            if returns_columns {
-                let relation = columns.first().and_then(|c| c.relation.clone());
-                let relation = relation.ok_or_else(|| Error::internal("a view has a name"))?;
-                exprs = self.through.exprs(&relation, BASE)?;
-            }
-            let others = tables.schema().iter().skip(own);
-            for (place, (relation, field)) in others.enumerate() {
-                let column = Column::new(relation.cloned(), field.name());
-                if !is_read(&column) {
-                    continue;
-                }
-                let name = format!("_other_{place}");
-                let renamed = Arc::new(field.as_ref().clone().with_name(&name));
-                let shown = Expr::Column(Column::new_unqualified(&name));
-                exprs.push(shown.alias_qualified(relation.cloned(), field.name()));
-                rows.push((None, renamed, Returned::Queried(query.add(column))));
-            }
-            let collection = Arc::clone(&self.through.view.collection);
-            let (operation, query) = (self.operation, query.into_plan()?);
-            let mut rows = ChangedRowsNode::plan(engine, collection, operation, query, rows)?;
-            if self.operation != Operation::Delete {
-                rows = checked(&self.through.view, rows)?;
-            }
-            Ok(LogicalPlan::Projection(Projection::try_new(
-                exprs,
-                Arc::new(rows),
-            )?))
+            self.returned(planning, tables.schema(), returns_columns, &is_read)
         };
         let answer = replace_tables(shown, "RETURNING", over)?;
-        views.returns_columns = returns_columns;
+        let views = self.views(returns_columns);
         Ok(DmlNode::by_views(DmlNode::returning(answer)?, views))
+    }
+
+    /// The changed rows as `tables`, of which those of other tables are left out that are not read.
+    fn returned(
+        &self,
+        planning: &Planning<'_>,
+        tables: &DFSchema,
+        returns_columns: bool,
+        is_read: &dyn Fn(&Column) -> bool,
+    ) -> Result<LogicalPlan> {
+        let mut query = Queried::of(self.input.clone())?;
+        let mut rows = self.returned_rows(&mut query, returns_columns);
+        let mut exprs = Vec::new();
+        if returns_columns {
+            let relation = tables.iter().next().and_then(|(r, _)| r.cloned());
+            let relation = relation.ok_or_else(|| Error::internal("a view has a name"))?;
+            exprs = self.through.exprs(&relation, BASE)?;
+        }
+        let others = tables.iter().skip(self.through.view.columns.len());
+        for (place, (relation, field)) in others.enumerate() {
+            let column = Column::new(relation.cloned(), field.name());
+            if !is_read(&column) {
+                continue;
+            }
+            let name = format!("_other_{place}");
+            let renamed = Arc::new(field.as_ref().clone().with_name(&name));
+            let shown = Expr::Column(Column::new_unqualified(&name));
+            exprs.push(shown.alias_qualified(relation.cloned(), field.name()));
+            rows.push((None, renamed, Returned::Queried(query.add(column))));
+        }
+        let engine = Arc::clone(&planning.session.inner.core.engine);
+        let collection = Arc::clone(&self.through.view.collection);
+        let (operation, query) = (self.operation, query.into_plan()?);
+        let mut rows = ChangedRowsNode::plan(engine, collection, operation, query, rows)?;
+        if operation != Operation::Delete {
+            rows = checked(&self.through.view, rows)?;
+        }
+        Ok(LogicalPlan::Projection(Projection::try_new(
+            exprs,
+            Arc::new(rows),
+        )?))
+    }
+
+    /// The stored columns of changed rows, as far as they are needed; those that go are read by the query.
+    fn returned_rows(&self, query: &mut Queried, returns_columns: bool) -> Vec<ReturnedColumn> {
+        let mut rows = match self.operation == Operation::Delete && !returns_columns {
+            true => Vec::new(),
+            false => self.stored_columns(),
+        };
+        if self.operation == Operation::Delete {
+            let alias = fold(&self.alias);
+            for (place, column) in rows.iter_mut().enumerate() {
+                let relation = Some(TableReference::bare(alias.as_str()));
+                let name = Column::new(relation, stored_column(place));
+                column.2 = Returned::Queried(query.add(name));
+            }
+        }
+        rows
     }
 }
 

@@ -5,8 +5,7 @@ use datafusion::sql::sqlparser::ast::{
     WildcardAdditionalOptions,
 };
 
-use super::super::parser::fold;
-use super::super::shapes::{Shapes, name_of};
+use super::super::shapes::{Shapes, common_columns, name_of};
 
 /// A column of a table.
 type Column = (String, String);
@@ -76,24 +75,15 @@ fn ordered(from: &TableWithJoins, shapes: &Shapes<'_>) -> Option<(Vec<Column>, b
 /// The names that a join is by, none of one over a condition; `None` where it is no inner or left join.
 fn common(join: &Join, left: &[Column], right: &[Column]) -> Option<Vec<String>> {
     use JoinOperator as J;
-    let constraint = match &join.join_operator {
-        J::Join(on) | J::Inner(on) | J::Left(on) | J::LeftOuter(on) | J::CrossJoin(on) => on,
-        J::Right(on) | J::RightOuter(on) | J::FullOuter(on) => match on {
-            JoinConstraint::On(_) => on,
-            _ => return None,
-        },
+    let operator = &join.join_operator;
+    match operator {
+        J::Join(_) | J::Inner(_) | J::Left(_) | J::LeftOuter(_) | J::CrossJoin(_) => {}
+        J::Right(on) | J::RightOuter(on) | J::FullOuter(on)
+            if matches!(on, JoinConstraint::On(_)) => {}
         _ => return None,
+    }
+    let names = |columns: &[Column]| -> Vec<String> {
+        columns.iter().map(|(_, column)| column.clone()).collect()
     };
-    Some(match constraint {
-        JoinConstraint::Using(names) => {
-            let names = names.iter().filter_map(|name| name.0.last()?.as_ident());
-            names.map(fold).collect()
-        }
-        JoinConstraint::Natural => {
-            let is_right = |name: &String| right.iter().any(|(_, column)| column == name);
-            let names = left.iter().map(|(_, column)| column);
-            names.filter(|name| is_right(name)).cloned().collect()
-        }
-        JoinConstraint::On(_) | JoinConstraint::None => Vec::new(),
-    })
+    Some(common_columns(operator, &names(left), &names(right)))
 }

@@ -1,16 +1,15 @@
 //! Columns of `JOIN .. USING (x)` in WHERE: there DataFusion takes `x`, which both sides have, for ambiguous.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, Ident, Join, JoinConstraint, JoinOperator, Query, Select, TableFactor, VisitorMut,
+    Expr, Ident, Join, JoinConstraint, JoinOperator, Select, TableFactor,
 };
 
 use super::super::parser::fold;
 use super::super::shapes::{Shapes, name_of};
 use super::super::walk;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Names the left side's column, whose value `x` has, in the WHERE of a SELECT.
 ///
@@ -36,7 +35,16 @@ pub(super) fn qualify_used(select: &mut Select, shapes: &Shapes<'_>) -> Result<(
     if tables.is_empty() {
         return Ok(());
     }
-    walk::change(selection, &mut Qualify { tables, depth: 0 })
+    // In subqueries a name may be that of another column.
+    walk::change_outside_subqueries(selection, |expr| {
+        if let Expr::Identifier(name) = &*expr
+            && let Some(table) = tables.get(&fold(name))
+        {
+            let table = Ident::with_quote('"', table);
+            *expr = Expr::CompoundIdentifier(vec![table, name.clone()]);
+        }
+        Ok(())
+    })
 }
 
 /// A table of a join: its name, and its columns where they are known.
@@ -84,37 +92,5 @@ fn used(join: &Join, left: &[Side], right: &Side) -> Vec<String> {
             columns.filter(is_left).cloned().collect()
         }
         _ => Vec::new(),
-    }
-}
-
-struct Qualify {
-    /// The table of each column.
-    tables: HashMap<String, String>,
-    /// How many subqueries the place is in: there a name may be that of another column.
-    depth: usize,
-}
-
-impl VisitorMut for Qualify {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        if let Expr::Identifier(name) = &*expr
-            && self.depth == 0
-            && let Some(table) = self.tables.get(&fold(name))
-        {
-            let table = Ident::with_quote('"', table);
-            *expr = Expr::CompoundIdentifier(vec![table, name.clone()]);
-        }
-        ControlFlow::Continue(())
     }
 }

@@ -8,6 +8,7 @@ use datafusion::common::{Result, ScalarValue};
 
 use super::extended::Extension;
 use super::row::{Call, Kind, Overload, list_of};
+use super::series::no_step;
 use crate::error::{Error, sqlstate};
 
 use Kind::{Int4, Int4s, Int8, Whole};
@@ -46,10 +47,7 @@ fn series(call: &Call<'_>) -> Result<ScalarValue> {
     let [start, stop] = [0, 1].map(|place| call.int(place).unwrap_or_default());
     let step = call.int(2).unwrap_or(1);
     let count = match step {
-        0 => {
-            let message = "step size cannot equal zero";
-            return Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).into());
-        }
+        0 => return Err(no_step().into()),
         step => (stop - start) / step,
     };
     let is_empty = (stop - start).signum() == -step.signum();

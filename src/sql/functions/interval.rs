@@ -93,12 +93,16 @@ fn length(call: &Call<'_>) -> Result<ScalarValue> {
     Ok(length_of(interval))
 }
 
+/// The nanoseconds of an interval, of months of 30 days and days of 24 hours.
+pub(super) fn nanos_of(interval: IntervalMonthDayNano) -> i128 {
+    let days = i128::from(interval.months) * i128::from(DAYS_PER_MONTH) + i128::from(interval.days);
+    days * i128::from(NANOS_PER_DAY) + i128::from(interval.nanoseconds)
+}
+
 /// The length of an interval as `interval_length` gives it.
 pub(crate) fn length_of(interval: IntervalMonthDayNano) -> ScalarValue {
-    let days = i128::from(interval.months) * i128::from(DAYS_PER_MONTH) + i128::from(interval.days);
-    let nanos = days * i128::from(NANOS_PER_DAY) + i128::from(interval.nanoseconds);
     let unit = 10_i128.pow(u32::from(NUMBER.1.unsigned_abs()));
-    ScalarValue::Decimal128(Some(nanos * unit), NUMBER.0, NUMBER.1)
+    ScalarValue::Decimal128(Some(nanos_of(interval) * unit), NUMBER.0, NUMBER.1)
 }
 
 /// The stride of `date_bin`.

@@ -2,15 +2,13 @@
 
 use arrow::array::TimestampMicrosecondArray;
 use arrow::datatypes::IntervalMonthDayNano;
-use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
-use chrono::Months;
 use datafusion::common::{Result, ScalarValue};
 
 use super::Group;
-use super::moment::civil;
+use super::interval::nanos_of;
 use super::row::{Call, Kind, Overload, list_of};
-use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
+use crate::sql::clock::{later, out_of_range};
 
 use Kind::{Instants, Interval, Timestamptz};
 
@@ -39,10 +37,16 @@ fn series(call: &Call<'_>) -> Result<ScalarValue> {
             return Err(Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message).into());
         }
         found.push(at);
-        at = after(at, step, &zone)?;
+        at = later(&zone, at, step, 1).ok_or_else(out_of_range)?;
     }
     let instants = TimestampMicrosecondArray::from(found).with_timezone("UTC");
     list_of(std::sync::Arc::new(instants)).cast_to(call.gives)
+}
+
+/// 22023 for a step that leads nowhere.
+pub(super) fn no_step() -> Error {
+    let message = "step size cannot equal zero";
+    Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message)
 }
 
 /// Whether steps lead to later instants.
@@ -50,45 +54,8 @@ fn series(call: &Call<'_>) -> Result<ScalarValue> {
 /// # Errors
 /// 22023 for one that leads nowhere.
 fn direction(step: IntervalMonthDayNano) -> Result<bool> {
-    let days = i128::from(step.months) * 30 + i128::from(step.days);
-    let nanos = days * i128::from(MICROSECONDS_IN_DAY) * 1000 + i128::from(step.nanoseconds);
-    match nanos {
-        0 => {
-            let message = "step size cannot equal zero";
-            Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).into())
-        }
+    match nanos_of(step) {
+        0 => Err(no_step().into()),
         nanos => Ok(nanos > 0),
     }
-}
-
-/// An instant and a step: months and days by the clock, the rest by time that goes by.
-fn after(instant: i64, step: IntervalMonthDayNano, zone: &Zone) -> Result<i64> {
-    let mut instant = instant;
-    if step.months != 0 || step.days != 0 {
-        let clock = zone.clock_at(instant);
-        let moved = months_after(clock, step.months)?;
-        instant = zone.instant_of(moved + i64::from(step.days) * MICROSECONDS_IN_DAY);
-    }
-    Ok(instant + step.nanoseconds / 1000)
-}
-
-fn months_after(clock: i64, months: i32) -> Result<i64> {
-    if months == 0 {
-        return Ok(clock);
-    }
-    let moment = civil(clock)?;
-    let by = Months::new(months.unsigned_abs());
-    let moved = match months > 0 {
-        true => moment.checked_add_months(by),
-        false => moment.checked_sub_months(by),
-    };
-    let moved = moved.ok_or_else(|| {
-        Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, "timestamp out of range")
-    })?;
-    let micros = moved.and_utc().timestamp_micros();
-    debug_assert_eq!(
-        micros.rem_euclid(MICROSECONDS),
-        clock.rem_euclid(MICROSECONDS)
-    );
-    Ok(micros)
 }

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 use super::{last_part, or_break};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::parser::fold;
+use crate::sql::shapes::constraint_mut;
 use crate::sql::tokens::join_alias;
 use crate::sql::walk;
 
@@ -79,16 +80,8 @@ fn take_in_brackets(factor: &mut TableFactor, aliases: &mut Aliases) {
 }
 
 fn columns_of(join: &mut JoinOperator) -> Option<&mut Vec<ObjectName>> {
-    use JoinOperator as J;
-    match join {
-        J::Join(on) | J::Inner(on) | J::Left(on) | J::LeftOuter(on) => match on {
-            JoinConstraint::Using(columns) => Some(columns),
-            _ => None,
-        },
-        J::Right(on) | J::RightOuter(on) | J::FullOuter(on) => match on {
-            JoinConstraint::Using(columns) => Some(columns),
-            _ => None,
-        },
+    match constraint_mut(join)? {
+        JoinConstraint::Using(columns) => Some(columns),
         _ => None,
     }
 }

@@ -5,17 +5,14 @@
 //! `coalesce(a.x, b.x)`, and `coalesce(a.x, b.x) AS x, a.* EXCLUDE (x), b.* EXCLUDE (x)`. An `x` that is not found here
 //! (within a correlated subquery) is ambiguous to the planner, which is an error and never a wrong value.
 
-use std::ops::ControlFlow;
-
 use datafusion::sql::sqlparser::ast::{
     BinaryOperator, ExcludeSelectItem, Expr, Ident, Join, JoinConstraint, JoinOperator, ObjectName,
     OrderByKind, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, TableFactor,
-    TableWithJoins, VisitorMut, WildcardAdditionalOptions,
+    TableWithJoins, VisitMut, WildcardAdditionalOptions,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::build::{binary, call};
-use super::or_break;
 use crate::error::{Error, Result};
 use crate::sql::complexity::too_complex;
 use crate::sql::output_names::lasting_name;
@@ -43,7 +40,7 @@ pub(in crate::sql) fn merge_in_select(select: &mut Select) -> Result<()> {
         .into_iter()
         .flat_map(|item| merge.item(item))
         .collect();
-    let merged = walk::change(select, &mut merge);
+    let merged = merge.write(select);
     select.from = from;
     merged?;
     merge.check()
@@ -76,7 +73,7 @@ pub(in crate::sql) fn merge_in_order(query: &mut Query) -> Result<()> {
         if let Some(shown) = shown {
             key.expr = shown;
         } else {
-            walk::change(key, &mut merge)?;
+            merge.write(key)?;
         }
     }
     merge.check()
@@ -289,7 +286,7 @@ fn join_of(
         JoinConstraint::On(on) => {
             left.extend(right);
             let mut merge = Merge::new(&left);
-            walk::change(on, &mut merge)?;
+            merge.write(on)?;
             merge.check()?;
             return Ok(left);
         }
@@ -387,17 +384,12 @@ fn output(item: &SelectItem, name: &Ident, columns: &[Columns]) -> Option<Expr> 
 /// Writes the values of merged columns where their names stand, outside of subqueries.
 struct Merge<'a> {
     columns: &'a [Columns],
-    depth: usize,
     copies: usize,
 }
 
 impl<'a> Merge<'a> {
     fn new(columns: &'a [Columns]) -> Self {
-        Self {
-            columns,
-            depth: 0,
-            copies: 0,
-        }
+        Self { columns, copies: 0 }
     }
 
     fn item(&mut self, item: SelectItem) -> Vec<SelectItem> {
@@ -409,7 +401,7 @@ impl<'a> Merge<'a> {
             SelectItem::UnnamedExpr(mut expr) => {
                 let name = lasting_name(&expr);
                 // Where it breaks, `check` says why.
-                let _ = walk::change(&mut expr, self);
+                let _ = self.write(&mut expr);
                 match name.filter(|name| lasting_name(&expr).as_ref() != Some(name)) {
                     Some(name) => vec![SelectItem::ExprWithAlias {
                         expr,
@@ -422,41 +414,30 @@ impl<'a> Merge<'a> {
         }
     }
 
+    /// Writes them in a node.
+    fn write(&mut self, node: &mut impl VisitMut) -> Result<()> {
+        walk::change_outside_subqueries(node, |expr| {
+            let Expr::Identifier(name) = expr else {
+                return Ok(());
+            };
+            let name = fold(name);
+            let found = self.columns.iter().find_map(|columns| match columns {
+                Columns::Merged(known, parts) if *known == name => Some(parts),
+                _ => None,
+            });
+            if let Some(parts) = found {
+                self.copies += parts.len();
+                self.check()?;
+                *expr = value(parts);
+            }
+            Ok(())
+        })
+    }
+
     fn check(&self) -> Result<()> {
         match self.copies > COPIES_MAX {
             true => Err(too_complex("it names columns of its joins too often")),
             false => Ok(()),
         }
-    }
-}
-
-impl VisitorMut for Merge<'_> {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _query: &mut Query) -> ControlFlow<Error> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        let Expr::Identifier(name) = expr else {
-            return ControlFlow::Continue(());
-        };
-        let name = fold(name);
-        let found = self.columns.iter().find_map(|columns| match columns {
-            Columns::Merged(known, parts) if *known == name && self.depth == 0 => Some(parts),
-            _ => None,
-        });
-        if let Some(parts) = found {
-            self.copies += parts.len();
-            or_break(self.check())?;
-            *expr = value(parts);
-        }
-        ControlFlow::Continue(())
     }
 }

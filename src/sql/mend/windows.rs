@@ -3,16 +3,15 @@
 //! DataFusion reads a name that stands alone, and that in a SELECT list; what is written beside one it takes for all there is.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, GroupByExpr, Ident, NamedWindowDefinition, NamedWindowExpr, OrderByKind, Query,
-    Select, SelectItem, SetExpr, Value, VisitMut, VisitorMut, WindowSpec, WindowType,
+    Select, SelectItem, SetExpr, Value, VisitMut, WindowSpec, WindowType,
 };
 
 use super::build::is_distinct;
+use super::folded;
 use super::grouping::place;
-use super::{folded, or_break};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::output_names::lasting_name;
 use crate::sql::walk;
@@ -30,7 +29,7 @@ pub(super) fn windows_in_order(query: &mut Query) -> Result<()> {
         && let OrderByKind::Expressions(keys) = &mut order.kind
         && !select.named_window.is_empty()
     {
-        return spell(keys, definitions(select)?);
+        return spell(keys, &definitions(select)?);
     }
     Ok(())
 }
@@ -49,7 +48,7 @@ pub(super) fn name_sorted_windows(query: &mut Query) {
             continue;
         };
         if let SelectItem::UnnamedExpr(expr) = item
-            && Finder::default().finds(expr)
+            && has_windows(expr)
         {
             // The blank is left out of the answer.
             let name = format!("{} ", lasting_name(expr).unwrap_or_default());
@@ -79,7 +78,7 @@ pub(super) fn spell_windows(select: &mut Select) -> Result<()> {
             *window = NamedWindowExpr::WindowSpec(spec.clone());
         }
     }
-    spell(select, windows)
+    spell(select, &windows)
 }
 
 /// # Errors
@@ -113,61 +112,32 @@ fn windowing(message: String) -> Error {
 /// # Errors
 /// 42P20 for window functions where rows are chosen or grouped.
 fn refuse_windows(select: &mut Select) -> Result<()> {
-    let refuse = |node: &mut dyn FnMut(&mut Finder) -> bool, clause: &str| match node(
-        &mut Finder::default(),
-    ) {
-        true => Err(windowing(format!(
+    let in_groups = match &mut select.group_by {
+        GroupByExpr::Expressions(keys, _) => has_windows(keys),
+        GroupByExpr::All(_) => false,
+    };
+    let clauses = [
+        (has_windows(&mut select.selection), "WHERE"),
+        (has_windows(&mut select.having), "HAVING"),
+        (in_groups, "GROUP BY"),
+    ];
+    match clauses.into_iter().find(|(found, _)| *found) {
+        Some((_, clause)) => Err(windowing(format!(
             "window functions are not allowed in {clause}"
         ))),
-        false => Ok(()),
-    };
-    let (selection, having, groups) = (
-        &mut select.selection,
-        &mut select.having,
-        &mut select.group_by,
-    );
-    refuse(&mut |f| f.finds(selection), "WHERE")?;
-    refuse(&mut |f| f.finds(having), "HAVING")?;
-    match groups {
-        GroupByExpr::Expressions(keys, _) => refuse(&mut |f| f.finds(keys), "GROUP BY"),
-        GroupByExpr::All(_) => Ok(()),
+        None => Ok(()),
     }
 }
 
-/// Looks for window functions outside of subqueries.
-#[derive(Default)]
-struct Finder {
-    depth: usize,
-    found: bool,
-}
-
-impl Finder {
-    fn finds(&mut self, node: &mut impl VisitMut) -> bool {
-        // What breaks the walk is that there is one.
-        let _ = walk::change(node, self);
-        self.found
-    }
-}
-
-impl VisitorMut for Finder {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        if let Expr::Function(function) = expr {
-            self.found |= self.depth == 0 && function.over.is_some();
-        }
-        ControlFlow::Continue(())
-    }
+/// Whether there are window functions outside of subqueries.
+fn has_windows(node: &mut impl VisitMut) -> bool {
+    let mut found = false;
+    // It never breaks.
+    let _ = walk::change_outside_subqueries(node, |expr| {
+        found |= matches!(expr, Expr::Function(function) if function.over.is_some());
+        Ok(())
+    });
+    found
 }
 
 type Windows = HashMap<String, WindowSpec>;
@@ -235,47 +205,17 @@ fn is_mark(key: &Expr) -> bool {
     }
 }
 
-fn spell(node: &mut impl VisitMut, windows: Windows) -> Result<()> {
-    walk::change(node, &mut Speller { windows, depth: 0 })
-}
-
 /// Writes windows for their names, outside of subqueries.
-struct Speller {
-    windows: Windows,
-    depth: usize,
-}
-
-impl Speller {
-    fn spell(&self, window: &mut WindowType) -> Result<()> {
-        let spec = match window {
-            WindowType::NamedWindow(name) => named(&self.windows, name)?.clone(),
-            WindowType::WindowSpec(spec) => whole(spec, &self.windows)?,
-        };
-        *window = WindowType::WindowSpec(spec);
-        Ok(())
-    }
-}
-
-impl VisitorMut for Speller {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        self.depth += 1;
-        ControlFlow::Continue(())
-    }
-
-    fn post_visit_query(&mut self, _: &mut Query) -> ControlFlow<Error> {
-        self.depth -= 1;
-        ControlFlow::Continue(())
-    }
-
-    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+fn spell(node: &mut impl VisitMut, windows: &Windows) -> Result<()> {
+    walk::change_outside_subqueries(node, |expr| {
         if let Expr::Function(function) = expr
             && let Some(window) = &mut function.over
-            && self.depth == 0
         {
-            return or_break(self.spell(window));
+            *window = WindowType::WindowSpec(match window {
+                WindowType::NamedWindow(name) => named(windows, name)?.clone(),
+                WindowType::WindowSpec(spec) => whole(spec, windows)?,
+            });
         }
-        ControlFlow::Continue(())
-    }
+        Ok(())
+    })
 }

@@ -5,19 +5,22 @@ use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
 use super::quantifiers::last_word;
-use super::{is_blank, last_open};
+use super::{is_blank, is_spelled, last_open};
 use crate::sql::windows::Exclusion;
 
 /// The tokens without it.
 pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
-    if !tokens.iter().any(|token| is_word(token, "EXCLUDE")) {
+    if !tokens
+        .iter()
+        .any(|token| is_spelled(&token.token, "EXCLUDE"))
+    {
         return tokens;
     }
     let mut mended: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while let Some(token) = tokens.get(at) {
         at += 1;
-        let excluded = match is_word(token, "EXCLUDE") && ends_frame(&mended) {
+        let excluded = match is_spelled(&token.token, "EXCLUDE") && ends_frame(&mended) {
             true => excluded(&tokens[at..]),
             false => None,
         };
@@ -41,7 +44,7 @@ fn excluded(tokens: &[TokenWithSpan]) -> Option<(usize, Option<Exclusion>)> {
         let mut length = 0;
         for word in words {
             let place = places.next()?;
-            if !is_word(&tokens[place], word) {
+            if !is_spelled(&tokens[place].token, word) {
                 return None;
             }
             length = place + 1;
@@ -67,7 +70,7 @@ fn put_mark(tokens: &mut Vec<TokenWithSpan>, exclusion: Exclusion, span: Span) {
         Token::RParen,
     ];
     let words = || (open + 1..tokens.len()).filter(|at| !is_blank(&tokens[*at].token));
-    let begins = |at: usize, words: &[&str]| words.iter().any(|w| is_word(&tokens[at], w));
+    let begins = |at: usize, words: &[&str]| words.iter().any(|w| is_spelled(&tokens[at].token, w));
     let first = words().next().filter(|at| begins(*at, &["PARTITION"]));
     let (at, mut put) = match (first, words().next()) {
         // Behind PARTITION BY.
@@ -112,11 +115,11 @@ fn partition_by(mark: Vec<Token>) -> Vec<Token> {
 fn ends_frame(tokens: &[TokenWithSpan]) -> bool {
     let last = last_word(tokens, tokens.len()).map(|at| &tokens[at]);
     let bounds = ["ROW", "PRECEDING", "FOLLOWING"];
-    last.is_some_and(|last| bounds.into_iter().any(|bound| is_word(last, bound)))
-}
-
-fn is_word(token: &TokenWithSpan, word: &str) -> bool {
-    matches!(&token.token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
+    last.is_some_and(|last| {
+        bounds
+            .into_iter()
+            .any(|bound| is_spelled(&last.token, bound))
+    })
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@
 //!   does not.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 use super::quantifiers::last_word;
-use super::{is_blank, is_word, last_open};
+use super::{is_blank, is_spelled, is_word, last_open};
 use crate::sql::functions::SUBSTRING_SIMILAR;
 
 /// The function whose arguments are functions in FROM, side by side.
@@ -51,49 +51,13 @@ pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             tokens: &tokens,
             at,
         };
-        at += 1;
-        let span = token.span;
-        if is_word(&token.token, Keyword::USING)
-            && let Some((columns, alias, end)) = rest.aliased_columns()
-        {
-            mended.extend_from_slice(&tokens[at - 1..columns]);
-            mended.push(with_span(Token::Comma, span));
-            mended.push(with_span(name(&format!("{JOIN_ALIAS}{alias}")), span));
-            mended.push(with_span(Token::RParen, span));
-            at = end;
-        } else if is_word(&token.token, Keyword::ROWS)
-            && let Some(open) = rest.follows(&[Keyword::FROM]).filter(|at| rest.opens(*at))
-        {
-            mended.push(with_span(name(ROWS_FROM), span));
-            at = open;
-        } else if is_variadic(&token.token) && begins_argument(&mended) {
-            mended.push(with_span(name(VARIADIC), span));
-            mended.push(with_span(Token::RArrow, span));
-        } else if is_word(&token.token, Keyword::SIMILAR)
-            && rest.follows(&[Keyword::TO]).is_none()
-            && name_substring(&mut mended)
-        {
-            similar += 1;
-            mended.push(with_span(Token::Comma, span));
-        } else if is_word(&token.token, Keyword::ESCAPE) && similar > 0 {
-            similar -= 1;
-            mended.push(with_span(Token::Comma, span));
-        } else if is_word(&token.token, Keyword::GROUP)
-            && let Some(keys) = rest.follows(&[Keyword::BY, Keyword::DISTINCT])
-        {
-            mended.extend(grouped_by(span));
-            mended.push(with_span(name(DISTINCT_SETS), span));
-            mended.push(with_span(Token::Comma, span));
-            at = keys;
-        } else if is_word(&token.token, Keyword::GROUP)
-            && let Some(keys) = rest.follows(&[Keyword::BY, Keyword::ALL])
-            && rest.begins_key(keys)
-        {
-            mended.extend(grouped_by(span));
-            at = keys;
-        } else {
-            mended.push(token.clone());
-        }
+        at = match rest.spell(&mut mended, &mut similar) {
+            Some(behind) => behind,
+            None => {
+                mended.push(token.clone());
+                at + 1
+            }
+        };
     }
     mended
 }
@@ -105,6 +69,82 @@ struct Rest<'t> {
 }
 
 impl Rest<'_> {
+    /// Spells the clause that begins here, and tells the place behind what it read of it; `None` where none does.
+    fn spell(&self, mended: &mut Vec<TokenWithSpan>, similar: &mut usize) -> Option<usize> {
+        let token = &self.tokens[self.at].token;
+        let begins = |keyword| is_word(token, keyword);
+        match token {
+            token if is_variadic(token) => self.spell_variadic(mended),
+            _ if begins(Keyword::USING) => self.spell_alias(mended),
+            _ if begins(Keyword::ROWS) => self.spell_rows_from(mended),
+            _ if begins(Keyword::GROUP) => self.spell_group_by(mended),
+            _ if begins(Keyword::SIMILAR) => self.spell_similar(mended, similar),
+            _ if begins(Keyword::ESCAPE) => self.spell_escape(mended, similar),
+            _ => None,
+        }
+    }
+
+    fn spell_alias(&self, mended: &mut Vec<TokenWithSpan>) -> Option<usize> {
+        let (close, alias, end) = self.aliased_columns()?;
+        mended.extend_from_slice(&self.tokens[self.at..close]);
+        let column = name(&format!("{JOIN_ALIAS}{alias}"));
+        mended.extend([Token::Comma, column, Token::RParen].map(|token| self.here(token)));
+        Some(end)
+    }
+
+    fn spell_rows_from(&self, mended: &mut Vec<TokenWithSpan>) -> Option<usize> {
+        let open = self.follows(&[Keyword::FROM])?;
+        if !self.opens(open) {
+            return None;
+        }
+        mended.push(self.here(name(ROWS_FROM)));
+        Some(open)
+    }
+
+    fn spell_variadic(&self, mended: &mut Vec<TokenWithSpan>) -> Option<usize> {
+        if !begins_argument(mended) {
+            return None;
+        }
+        mended.extend([name(VARIADIC), Token::RArrow].map(|token| self.here(token)));
+        Some(self.at + 1)
+    }
+
+    fn spell_similar(&self, mended: &mut Vec<TokenWithSpan>, similar: &mut usize) -> Option<usize> {
+        if self.follows(&[Keyword::TO]).is_some() || !name_substring(mended) {
+            return None;
+        }
+        *similar += 1;
+        mended.push(self.here(Token::Comma));
+        Some(self.at + 1)
+    }
+
+    fn spell_escape(&self, mended: &mut Vec<TokenWithSpan>, similar: &mut usize) -> Option<usize> {
+        *similar = similar.checked_sub(1)?;
+        mended.push(self.here(Token::Comma));
+        Some(self.at + 1)
+    }
+
+    fn spell_group_by(&self, mended: &mut Vec<TokenWithSpan>) -> Option<usize> {
+        let group_by = ["GROUP", "BY"].map(|word| self.here(Token::make_keyword(word)));
+        if let Some(keys) = self.follows(&[Keyword::BY, Keyword::DISTINCT]) {
+            mended.extend(group_by);
+            mended.extend([name(DISTINCT_SETS), Token::Comma].map(|token| self.here(token)));
+            return Some(keys);
+        }
+        let keys = self.follows(&[Keyword::BY, Keyword::ALL])?;
+        if !self.begins_key(keys) {
+            return None;
+        }
+        mended.extend(group_by);
+        Some(keys)
+    }
+
+    /// A token in the place of the one here.
+    fn here(&self, token: Token) -> TokenWithSpan {
+        let span = self.tokens[self.at].span;
+        TokenWithSpan { token, span }
+    }
+
     /// The place behind the keywords, if they stand behind the one here.
     fn follows(&self, keywords: &[Keyword]) -> Option<usize> {
         let mut at = self.at + 1;
@@ -199,18 +239,13 @@ fn name_substring(tokens: &mut [TokenWithSpan]) -> bool {
 }
 
 fn is_variadic(token: &Token) -> bool {
-    matches!(token, Token::Word(word)
-        if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("variadic"))
+    is_spelled(token, "VARIADIC")
 }
 
 /// Whether the tokens end where an argument begins.
 fn begins_argument(tokens: &[TokenWithSpan]) -> bool {
     let last = last_word(tokens, tokens.len()).map(|at| &tokens[at].token);
     matches!(last, Some(Token::LParen | Token::Comma))
-}
-
-fn with_span(token: Token, span: Span) -> TokenWithSpan {
-    TokenWithSpan { token, span }
 }
 
 /// A name in quotes.
@@ -220,12 +255,6 @@ fn name(value: &str) -> Token {
         quote_style: Some('"'),
         keyword: Keyword::NoKeyword,
     })
-}
-
-/// `GROUP BY`
-fn grouped_by(span: Span) -> impl Iterator<Item = TokenWithSpan> {
-    let words = [Token::make_keyword("GROUP"), Token::make_keyword("BY")];
-    words.into_iter().map(move |word| with_span(word, span))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@
 
 mod condition;
 mod evaluate;
+mod interval;
 #[cfg(test)]
 mod property;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, split_conjunction};
 
 use self::condition::Condition;
+pub use self::interval::Interval;
 use crate::storage::segment_filters::SegmentFilters;
 use crate::storage::stats::PartitionStats;
 
@@ -46,6 +48,8 @@ use crate::storage::stats::PartitionStats;
 #[derive(Debug)]
 pub struct Pruner {
     conjuncts: Vec<Conjunct>,
+    /// What they say together, where that is no more than the ends of an interval.
+    interval: Option<Interval>,
 }
 
 #[derive(Debug)]
@@ -67,7 +71,7 @@ pub struct Pruned {
 impl Pruner {
     /// The pruner of `predicate`, whose columns are those of `schema`; its fields carry their field ids as metadata.
     pub fn new(predicate: &Arc<dyn PhysicalExpr>, schema: &Schema) -> Self {
-        let conjuncts = split_conjunction(predicate)
+        let conjuncts: Vec<Conjunct> = split_conjunction(predicate)
             .into_iter()
             .map(|part| Conjunct {
                 columns: collect_columns(part)
@@ -77,7 +81,15 @@ impl Pruner {
                 condition: Condition::new(part, schema),
             })
             .collect();
-        Self { conjuncts }
+        Self {
+            interval: Interval::of(conjuncts.iter().map(|c| &c.condition)),
+            conjuncts,
+        }
+    }
+
+    /// The values of one column that it accepts, where it accepts these and no others.
+    pub fn interval(&self) -> Option<&Interval> {
+        self.interval.as_ref()
     }
 
     /// Whether it can prune anything, whatever the statistics.
@@ -106,15 +118,17 @@ impl Pruner {
 
     /// One bit per container: whether every row of it makes the predicate true, so that none need be looked at.
     pub fn must_match(&self, stats: &PartitionStats) -> BooleanBuffer {
-        let mut all = BooleanBuffer::new_set(stats.containers);
-        for conjunct in &self.conjuncts {
-            all &= &conjunct.condition.evaluate(stats, None).is_true();
-        }
-        all
+        self.matches(stats).1
     }
 
     /// [`Pruner::may_match`], and [`Pruner::must_match`], for what one costs.
     pub fn matches(&self, stats: &PartitionStats) -> (BooleanBuffer, BooleanBuffer) {
+        let of_interval = self.interval.as_ref().and_then(|i| i.matches(stats));
+        of_interval.unwrap_or_else(|| self.verdicts(stats))
+    }
+
+    /// The same, each conjunct held against the statistics by itself.
+    fn verdicts(&self, stats: &PartitionStats) -> (BooleanBuffer, BooleanBuffer) {
         let all = || BooleanBuffer::new_set(stats.containers);
         let (mut may, mut must) = (all(), all());
         for conjunct in &self.conjuncts {
@@ -132,6 +146,14 @@ impl Pruner {
 
     /// [`Pruner::may_match`] with the columns that did it.
     pub fn prune(&self, stats: &PartitionStats) -> Pruned {
+        if let Some((kept, _)) = self.interval.as_ref().and_then(|i| i.matches(stats)) {
+            let columns = self.conjuncts.first().filter(|_| kept.has_false());
+            let by = columns.into_iter().flat_map(|c| c.columns.iter().cloned());
+            return Pruned {
+                by: by.collect(),
+                kept,
+            };
+        }
         let mut kept = BooleanBuffer::new_set(stats.containers);
         let mut by = Vec::new();
         for conjunct in &self.conjuncts {

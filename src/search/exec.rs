@@ -111,10 +111,7 @@ pub struct VectorTopKExec {
 
 impl VectorTopKExec {
     /// A search of the collection at the version of `source`; segments are pruned here if `prune`.
-    ///
-    /// # Errors
-    /// XX000 for a filter that reads no stored column.
-    pub fn try_new(source: Arc<ScanSource>, search: Search, prune: bool) -> Result<Self> {
+    pub fn new(source: Arc<ScanSource>, search: Search, prune: bool) -> Self {
         let properties = Arc::new(compute_properties(&search));
         Self::with_properties(source, search, prune, properties)
     }
@@ -124,17 +121,17 @@ impl VectorTopKExec {
         search: Search,
         prune: bool,
         properties: Arc<PlanProperties>,
-    ) -> Result<Self> {
+    ) -> Self {
         let metrics = ExecutionPlanMetricsSet::new();
-        let candidates = find_candidates(&source, &search, prune, &metrics)?;
-        Ok(Self {
+        let candidates = find_candidates(&source, &search, prune, &metrics);
+        Self {
             properties,
             candidates: Arc::new(candidates),
             search: Arc::new(search),
             source,
             prune,
             metrics,
-        })
+        }
     }
 
     /// What it reads from.
@@ -148,10 +145,7 @@ impl VectorTopKExec {
     }
 
     /// The same operator for another version, or a search with other values: nothing is planned again but the pruning.
-    ///
-    /// # Errors
-    /// Those of [`VectorTopKExec::try_new`].
-    pub fn with_search(&self, source: Arc<ScanSource>, search: Search) -> Result<Self> {
+    pub fn with_search(&self, source: Arc<ScanSource>, search: Search) -> Self {
         Self::with_properties(source, search, self.prune, Arc::clone(&self.properties))
     }
 
@@ -168,21 +162,18 @@ impl VectorTopKExec {
 }
 
 /// The rows that a search may find; records how many segments are left.
-///
-/// # Errors
-/// XX000 for a filter that reads no stored column.
 pub(super) fn find_candidates(
     source: &Arc<ScanSource>,
     search: &Search,
     prune: bool,
     metrics: &ExecutionPlanMetricsSet,
-) -> Result<Candidates> {
+) -> Candidates {
     let filter = search.filter.as_ref();
-    let candidates = Candidates::try_new(Arc::clone(source), filter, &search.table, prune)?;
+    let candidates = Candidates::new(Arc::clone(source), filter, &search.table, prune);
     let (segments, _) = candidates.pruned();
     let kept = candidates.segments().count();
     SearchMetrics::planned(metrics, segments, segments - kept);
-    Ok(candidates)
+    candidates
 }
 
 /// What EXPLAIN shows of a search.

@@ -119,7 +119,7 @@ impl Worker {
         };
         let _timer = run.metrics.filter_time.timer();
         let reader = run.source.open_segment(segment.id)?;
-        let row_groups = run.candidates.row_groups(segment, &reader);
+        let row_groups = run.candidates.row_groups(segment, &reader)?;
         if row_groups.is_empty() {
             run.metrics.segments_pruned_late.add(1);
             return Ok(());
@@ -140,8 +140,11 @@ impl Worker {
             run.least(unit, &opened.reader.row_group_range(row_group.index))
         });
         let find = |row_group: RowGroup| {
-            let rows = opened.reader.row_group_range(row_group.index);
-            let bytes = run.find_bytes(rows.len() as u64, row_group.is_certain);
+            let all = || opened.reader.row_group_range(row_group.index).len();
+            let bytes = match &row_group.certain {
+                Some(rows) => run.measure_bytes(rows.len() as u64),
+                None => run.filter_bytes(all() as u64),
+            };
             (Task::Find(Arc::clone(&opened), row_group), bytes)
         };
         run.pool.add(row_groups.into_iter().map(find));

@@ -65,9 +65,7 @@ impl ExtensionPlanner for VectorTopKPlanner {
         let search = search(parts, input.schema(), scan, physical)?;
         let prune = ShelfmarkOptions::prunes(session.config_options());
         let source = Arc::clone(scan.source());
-        Ok(Some(Arc::new(VectorTopKExec::try_new(
-            source, search, prune,
-        )?)))
+        Ok(Some(Arc::new(VectorTopKExec::new(source, search, prune))))
     }
 }
 

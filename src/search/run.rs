@@ -114,16 +114,16 @@ impl Run {
             Unit::Growing(segment) => segment.live_rows(),
             Unit::Sealed(segment) => segment.live_rows(),
         };
-        let bytes = self.find_bytes(rows, self.search.filter.is_none());
+        let bytes = match self.search.filter {
+            None => self.measure_bytes(rows),
+            Some(_) => self.filter_bytes(rows),
+        };
         (Task::Open(unit), bytes)
     }
 
-    /// The work of finding candidates among so many rows: of measuring them where all are candidates.
-    pub fn find_bytes(&self, rows: u64, is_certain: bool) -> u64 {
-        match is_certain {
-            true => self.measure_bytes(rows),
-            false => rows.saturating_mul(FILTER_BYTES),
-        }
+    /// The work of finding candidates among so many rows.
+    pub fn filter_bytes(&self, rows: u64) -> u64 {
+        rows.saturating_mul(FILTER_BYTES)
     }
 
     /// The work of comparing so many rows with all queries.

@@ -338,7 +338,7 @@ fn not_zero(bound: &ArrayRef) -> BooleanBuffer {
 }
 
 /// The least `k` below `len` for which `is_before` is false, where all before it are true; else `len`.
-fn partition_point(len: usize, is_before: impl Fn(usize) -> bool) -> usize {
+pub(super) fn partition_point(len: usize, is_before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, len);
     while low < high {
         let middle = low + (high - low) / 2;

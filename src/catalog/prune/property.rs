@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::{SortOptions, concat_batches, sort_to_indices, take_record_batch};
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::logical_expr::Operator;
@@ -155,8 +156,62 @@ fn matches(predicate: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> usize {
     result.as_boolean().true_count()
 }
 
+/// `key >= a AND key < b` and the like, of one column.
+fn of_one_column() -> impl Strategy<Value = Arc<dyn PhysicalExpr>> {
+    let schema = test_schema().arrow_schema();
+    let operators = vec![
+        Operator::Eq,
+        Operator::Lt,
+        Operator::LtEq,
+        Operator::Gt,
+        Operator::GtEq,
+    ];
+    let column = prop::sample::select(vec![0, 2, 3]);
+    (
+        column,
+        prop::collection::vec(prop::sample::select(operators), 1..4),
+    )
+        .prop_flat_map(move |(index, operators)| {
+            let field = schema.field(index);
+            let key = col(field.name(), &schema).unwrap();
+            let schema = Arc::clone(&schema);
+            let values = prop::collection::vec(value_of(field.data_type()), operators.len());
+            values.prop_map(move |values| {
+                let compared = operators.iter().zip(values).map(|(operator, value)| {
+                    binary(Arc::clone(&key), *operator, lit(value), &schema).unwrap()
+                });
+                let and = |a, b| binary(a, Operator::And, b, &schema).unwrap();
+                compared.reduce(and).unwrap()
+            })
+        })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_500))]
+
+    #[test]
+    fn an_interval_is_what_the_predicate_accepts_of_a_sorted_column(
+        containers in containers(),
+        predicate in of_one_column(),
+    ) {
+        let schema = test_schema().arrow_schema();
+        let pruner = Pruner::new(&predicate, &schema);
+        let Some(interval) = pruner.interval() else {
+            return Ok(());
+        };
+        let batches: Vec<RecordBatch> = containers.iter().map(|c| batch_of(c)).collect();
+        let rows = concat_batches(&schema, &batches).unwrap();
+        let place = test_schema().index_of(interval.field()).unwrap();
+        let nulls_last = SortOptions { descending: false, nulls_first: false };
+        let order = sort_to_indices(rows.column(place), Some(nulls_last), None).unwrap();
+        let sorted = take_record_batch(&rows, &order).unwrap();
+        let accepted = predicate.evaluate(&sorted).unwrap().into_array(sorted.num_rows()).unwrap();
+        let accepted: Vec<usize> = (0..sorted.num_rows())
+            .filter(|i| accepted.as_boolean().is_valid(*i) && accepted.as_boolean().value(*i))
+            .collect();
+        let found: Vec<usize> = interval.of_sorted(sorted.column(place)).unwrap().collect();
+        prop_assert_eq!(found, accepted, "{}", predicate);
+    }
 
     #[test]
     fn containers_are_pruned_and_left_unfiltered_rightly(
@@ -181,6 +236,7 @@ proptest! {
         let pruner = Pruner::new(&predicate, &schema.arrow_schema());
         let (kept, all) = (pruner.may_match(&stats), pruner.must_match(&stats));
         prop_assert_eq!(&pruner.matches(&stats), &(kept.clone(), all.clone()));
+        prop_assert_eq!(&pruner.verdicts(&stats), &(kept.clone(), all.clone()), "{}", predicate);
         for (i, container) in containers.iter().enumerate() {
             let batch = batch_of(container);
             let matching = matches(&predicate, &batch);

@@ -5,11 +5,11 @@
 //!                                                    +- open: the predicate's columns are decoded and evaluated
 //! ```
 //! Decoded columns of numbers are kept for the next predicate, where most pages of a row group are open.
-//! Where rows are sorted by a column that the predicate bounds, only the pages at the ends of the accepted range are
-//! open. Deleted rows are never among the candidates.
+//! Where rows are sorted by the only column that the predicate bounds, the accepted ones follow each other: their ends are
+//! found by halving in the decoded column, and no row is looked at. Deleted rows are never among the candidates.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, AsArray, BooleanArray};
 use arrow::datatypes::{Schema, UInt32Type};
@@ -20,6 +20,7 @@ use super::pruning::{Accepted, ScanPruning};
 use super::reader::{LateFilter, RowGroupsKept};
 use super::source::ScanSource;
 use super::{Pruned, prune_segments_by};
+use crate::catalog::prune::Pruner;
 use crate::error::{Error, Result};
 use crate::storage::adapt::adapt_batch;
 use crate::storage::collection::Segment;
@@ -27,6 +28,7 @@ use crate::storage::growing::GrowingSegment;
 use crate::storage::segment::{
     ReadRequest, SegmentReader, live_ranges, live_selection, push_range, select_ranges,
 };
+use crate::storage::stats::PartitionStats;
 
 /// Rows of a batch of the predicate's columns.
 const BATCH_ROWS: usize = 8_192;
@@ -38,18 +40,26 @@ const KEPT_PARTS_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Candidates {
     source: Arc<ScanSource>,
-    filter: Option<LateFilter>,
+    filter: Option<Unprepared>,
     pruning: Option<ScanPruning>,
     pruned: Pruned,
 }
 
+/// A predicate that becomes a filter when the first row has to be looked at.
+#[derive(Debug)]
+struct Unprepared {
+    predicate: Arc<dyn PhysicalExpr>,
+    table: Arc<Schema>,
+    filter: OnceLock<Option<LateFilter>>,
+}
+
 /// A row group that may have candidates.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct RowGroup {
     /// Its place in the file.
     pub index: usize,
-    /// Whether all its rows are accepted.
-    pub is_certain: bool,
+    /// Places in the file of rows that are all accepted, where no others of the row group are.
+    pub certain: Option<Range<u32>>,
 }
 
 /// Rows that a predicate accepts, as ascending ranges of places with gaps between them.
@@ -66,29 +76,45 @@ pub struct Rows {
 impl Candidates {
     /// The candidates of a predicate, whose columns are scalar ones among those of `table`; its fields carry their
     /// field ids. Without `prune` every row is looked at.
-    ///
-    /// # Errors
-    /// XX000 for a predicate that reads no column, or one that is not stored.
-    pub fn try_new(
+    pub fn new(
         source: Arc<ScanSource>,
         predicate: Option<&Arc<dyn PhysicalExpr>>,
         table: &Arc<Schema>,
         prune: bool,
-    ) -> Result<Self> {
-        let filter = predicate.map(|p| {
-            LateFilter::new(p, table).ok_or_else(|| {
-                Error::internal(format!("the predicate {p} reads no stored columns"))
-            })
+    ) -> Self {
+        let filter = predicate.map(|predicate| Unprepared {
+            predicate: Arc::clone(predicate),
+            table: Arc::clone(table),
+            filter: OnceLock::new(),
         });
         let schema = &source.collection.schema;
         let pruning = ScanPruning::new(predicate.filter(|_| prune), table, &[], table, schema);
         let planned = pruning.as_ref().and_then(ScanPruning::planned);
-        Ok(Self {
-            filter: filter.transpose()?,
+        Self {
+            filter,
             pruned: prune_segments_by(&source, planned),
             pruning,
             source,
-        })
+        }
+    }
+
+    /// The predicate as a filter.
+    ///
+    /// # Errors
+    /// XX000 for a predicate that reads no column, or one that is not stored.
+    fn filter(&self) -> Result<Option<&LateFilter>> {
+        let Some(unprepared) = &self.filter else {
+            return Ok(None);
+        };
+        let Unprepared {
+            predicate,
+            table,
+            filter,
+        } = unprepared;
+        let filter = filter.get_or_init(|| LateFilter::new(predicate, table));
+        let unread =
+            || Error::internal(format!("the predicate {predicate} reads no stored columns"));
+        filter.as_ref().ok_or_else(unread).map(Some)
     }
 
     /// How many sealed segments the collection has, and the columns by which some were pruned.
@@ -104,19 +130,70 @@ impl Candidates {
     }
 
     /// The row groups of a segment that may have candidates.
-    pub fn row_groups(&self, segment: &Segment, reader: &SegmentReader) -> Vec<RowGroup> {
-        let is_certain = self.filter.is_none();
+    ///
+    /// # Errors
+    /// XX001 when the file is damaged, 58030 when it cannot be read.
+    pub fn row_groups(
+        &self,
+        segment: &Segment,
+        reader: &Arc<SegmentReader>,
+    ) -> Result<Vec<RowGroup>> {
+        let row_group = |index, is_certain: bool| RowGroup {
+            index,
+            certain: is_certain.then(|| reader.row_group_range(index)),
+        };
         let Some(pruning) = &self.pruning else {
             let all = 0..reader.row_groups();
-            return all.map(|index| RowGroup { index, is_certain }).collect();
+            return Ok(all.map(|i| row_group(i, self.filter.is_none())).collect());
         };
         let stats = pruning.row_group_stats(reader, segment);
+        if let Some(found) = self.in_sorted(pruning, &stats, segment, reader)? {
+            return Ok(found);
+        }
         let kept = RowGroupsKept::new(&self.source, pruning, &stats, segment, reader);
-        let row_group = |index| RowGroup {
-            index,
-            is_certain: is_certain || kept.certain.value(index),
+        let certain = |i| self.filter.is_none() || kept.certain.value(i);
+        Ok(kept
+            .all
+            .set_indices()
+            .map(|i| row_group(i, certain(i)))
+            .collect())
+    }
+
+    /// [`Self::row_groups`] with their candidates, where the rows are sorted by the column of which the predicate accepts
+    /// an interval, and the column can be kept decoded.
+    fn in_sorted(
+        &self,
+        pruning: &ScanPruning,
+        stats: &PartitionStats,
+        segment: &Segment,
+        reader: &Arc<SegmentReader>,
+    ) -> Result<Option<Vec<RowGroup>>> {
+        let sorted_by = segment.sorted_by.first();
+        let interval = pruning.planned().and_then(Pruner::interval);
+        let Some(interval) = interval.filter(|i| Some(&i.field()) == sorted_by) else {
+            return Ok(None);
         };
-        kept.all.set_indices().map(row_group).collect()
+        let (schema, columns) = (&self.source.collection.schema, &self.source.engine.columns);
+        let (kept, certain) = pruning.planned_matches(stats);
+        let mut found = Vec::new();
+        for index in kept.set_indices() {
+            let all = reader.row_group_range(index);
+            let rows = if certain.value(index) {
+                all
+            } else {
+                let key =
+                    columns.read_column(segment.id, reader, index, schema, interval.field())?;
+                let Some(rows) = key.and_then(|(key, _)| interval.of_sorted(&key)) else {
+                    return Ok(None);
+                };
+                all.start + rows.start as u32..all.start + rows.end as u32
+            };
+            if !rows.is_empty() {
+                let certain = Some(rows);
+                found.push(RowGroup { index, certain });
+            }
+        }
+        Ok(Some(found))
     }
 
     /// The candidates in a row group.
@@ -130,13 +207,15 @@ impl Candidates {
         row_group: RowGroup,
     ) -> Result<Rows> {
         let all = reader.row_group_range(row_group.index);
-        let filter = self.filter.as_ref().filter(|_| !row_group.is_certain);
-        let Some(filter) = filter else {
-            let ranges = live_ranges(&segment.deletes, [all]);
-            return Ok(Rows {
-                ranges,
-                ..Rows::default()
-            });
+        let certain = |rows| Rows {
+            ranges: live_ranges(&segment.deletes, [rows]),
+            ..Rows::default()
+        };
+        if let Some(rows) = row_group.certain {
+            return Ok(certain(rows));
+        }
+        let Some(filter) = self.filter()? else {
+            return Ok(certain(all));
         };
         let accepted = match &self.pruning {
             Some(pruning) => pruning.accepted(reader, segment, row_group.index),
@@ -246,12 +325,13 @@ impl Candidates {
     /// # Errors
     /// Those of the predicate.
     pub fn in_growing(&self, growing: &GrowingSegment) -> Result<Rows> {
+        let filter = self.filter()?;
         let mut rows = Rows::default();
         let mut first = 0;
         for batch in growing.batches() {
             let places = first..first + batch.num_rows() as u32;
             first = places.end;
-            let Some(filter) = &self.filter else {
+            let Some(filter) = filter else {
                 push_range(&mut rows.ranges, places);
                 continue;
             };

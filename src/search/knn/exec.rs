@@ -67,18 +67,15 @@ struct Join {
 
 impl KnnJoinExec {
     /// A join over the collection at the version of `source`; segments are pruned here if `prune`.
-    ///
-    /// # Errors
-    /// XX000 for a filter that reads no stored column.
-    pub fn try_new(
+    pub fn new(
         queries: Arc<dyn ExecutionPlan>,
         source: Arc<ScanSource>,
         search: Search,
         joined: Joined,
         prune: bool,
-    ) -> Result<Self> {
+    ) -> Self {
         let metrics = ExecutionPlanMetricsSet::new();
-        let candidates = find_candidates(&source, &search, prune, &metrics)?;
+        let candidates = find_candidates(&source, &search, prune, &metrics);
         let properties = PlanProperties::new(
             EquivalenceProperties::new(Arc::clone(&joined.output)),
             Partitioning::UnknownPartitioning(1),
@@ -92,13 +89,13 @@ impl KnnJoinExec {
             candidates: Arc::new(candidates),
             joined,
         };
-        Ok(Self {
+        Self {
             queries,
             join: Arc::new(join),
             prune,
             properties: Arc::new(properties),
             metrics,
-        })
+        }
     }
 
     /// The operator that gives the queries.
@@ -117,17 +114,14 @@ impl KnnJoinExec {
     }
 
     /// The same operator for other queries, at the version of another source.
-    ///
-    /// # Errors
-    /// Those of [`KnnJoinExec::try_new`].
     pub fn with_search(
         &self,
         queries: Arc<dyn ExecutionPlan>,
         source: Arc<ScanSource>,
         search: Search,
-    ) -> Result<Self> {
+    ) -> Self {
         let joined = self.join.joined.clone();
-        Self::try_new(queries, source, search, joined, self.prune)
+        Self::new(queries, source, search, joined, self.prune)
     }
 }
 
@@ -189,7 +183,7 @@ impl ExecutionPlan for KnnJoinExec {
             return datafusion::common::internal_err!("KnnJoinExec has one child");
         };
         let (source, search) = (Arc::clone(self.source()), self.search().clone());
-        Ok(Arc::new(self.with_search(queries, source, search)?))
+        Ok(Arc::new(self.with_search(queries, source, search)))
     }
 
     fn execute(

@@ -66,7 +66,7 @@ impl ExtensionPlanner for KnnJoinPlanner {
         };
         let prune = ShelfmarkOptions::prunes(session.config_options());
         let source = Arc::clone(scan.source());
-        let exec = KnnJoinExec::try_new(Arc::clone(queries), source, search, joined, prune)?;
+        let exec = KnnJoinExec::new(Arc::clone(queries), source, search, joined, prune);
         Ok(Some(Arc::new(exec)))
     }
 }

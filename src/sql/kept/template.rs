@@ -226,13 +226,13 @@ fn afresh(
     if let Some(search) = plan.downcast_ref::<VectorTopKExec>() {
         let source = search.source().at(snapshot)?;
         let again = search_again(search.search())?;
-        return Ok(Arc::new(search.with_search(source, again)?));
+        return Ok(Arc::new(search.with_search(source, again)));
     }
     if let Some(join) = plan.downcast_ref::<KnnJoinExec>() {
         let queries = afresh(join.queries(), snapshot)?;
         let source = join.source().at(snapshot)?;
         let again = search_again(join.search())?;
-        return Ok(Arc::new(join.with_search(queries, source, again)?));
+        return Ok(Arc::new(join.with_search(queries, source, again)));
     }
     if let Some(change) = plan.downcast_ref::<DmlExec>() {
         return Ok(Arc::new(change_again(change, snapshot)?));

@@ -107,6 +107,29 @@ impl ColumnCache {
         )
     }
 
+    /// As [`ColumnCache::read`] one column.
+    ///
+    /// # Errors
+    /// Those of [`ColumnCache::read`].
+    pub fn read_column(
+        &self,
+        segment: SegmentId,
+        reader: &Arc<SegmentReader>,
+        row_group: usize,
+        schema: &Arc<CollectionSchema>,
+        field: FieldId,
+    ) -> Result<Option<(ArrayRef, u64)>> {
+        if let Some(column) = schema.column_by_id(field) {
+            let data_type = column.column_type.arrow_type();
+            let rows = reader.row_group_range(row_group);
+            if let Some(column) = self.get(&(segment, rows, field, data_type)) {
+                return Ok(Some((column, 0)));
+            }
+        }
+        let read = self.read(segment, reader, row_group, schema, &[field])?;
+        Ok(read.map(|(columns, bytes)| (Arc::clone(columns.column(0)), bytes)))
+    }
+
     /// The same of rows of one row group, by their places in the file. Who asks for the same places again finds them:
     /// those of pages, not of single rows.
     ///
@@ -187,8 +210,7 @@ impl ColumnCache {
         if !self.is_wanted_again((segment, rows, field, data_type), bytes) {
             return Ok(None);
         }
-        let read = self.read(segment, reader, row_group, schema, &fields)?;
-        Ok(read.map(|(columns, bytes)| (Arc::clone(columns.column(0)), bytes)))
+        self.read_column(segment, reader, row_group, schema, field)
     }
 
     /// The columns that are kept of some of these segments.

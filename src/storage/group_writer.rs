@@ -26,7 +26,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Bytes after which a group of commits takes no more members.
 const GROUP_BYTES_MAX: usize = 64 << 20;
 /// Requests after which a group takes no more members.
-const GROUP_MEMBERS_MAX: usize = 1_024;
+pub(super) const GROUP_MEMBERS_MAX: usize = 1_024;
 /// How long a commit may wait to be written that nobody waits for.
 const SOON: Duration = Duration::from_millis(100);
 /// Bytes after which such commits are written at once.
@@ -45,6 +45,13 @@ pub(super) enum Request {
     Freeze(CollectionId, SegmentId, Answer),
     /// Commits that nobody waits for are published, and have to be written in time.
     Unwritten,
+}
+
+impl Request {
+    /// Whether somebody waits until it is on the disk.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self, Self::Commit(prepared, _) if prepared.durability == Durability::Synced)
+    }
 }
 
 /// Writes groups of commits, by turns for all who commit.
@@ -112,7 +119,7 @@ impl GroupWriter {
     }
 
     /// Writes the first request, and whatever `next` has, as one group: what came while the last group was written is
-    /// the next group, so no timer is needed.
+    /// the next group.
     pub(super) fn write_group(
         &mut self,
         first: Request,
@@ -137,6 +144,12 @@ impl GroupWriter {
     pub(super) fn is_quick(&self, bytes: usize) -> bool {
         let bytes = bytes + self.unwritten.as_ref().map_or(0, |u| u.frame.len());
         bytes <= QUICK_BYTES_MAX && self.last_took <= QUICK_TIME_MAX && self.log.has_room(bytes)
+    }
+
+    /// How long the last write took, if that was long.
+    pub(super) fn slow_write(&self) -> Option<Duration> {
+        let took = self.last_took;
+        (took > QUICK_TIME_MAX && took < Duration::MAX).then_some(took)
     }
 
     /// When commits that nobody waits for have to be written, if there are any.

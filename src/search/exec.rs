@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Result, Statistics, stats::Precision};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::expressions::{Column, Literal};
+use datafusion::physical_expr::scalar_subquery::ScalarSubqueryExpr;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_expr_common::physical_expr::fmt_sql;
 use datafusion::physical_plan::coop::make_cooperative;
@@ -30,6 +31,7 @@ use super::node::metric_name;
 use super::order::Order;
 use super::run::Run;
 use super::score::Score;
+use crate::catalog::expressions::constant;
 use crate::catalog::scan::{Candidates, OutputColumn, ScanSource};
 use crate::storage::schema::{FieldId, field_id};
 
@@ -152,13 +154,40 @@ impl VectorTopKExec {
     fn run(&self) -> Result<Run> {
         let metrics = SearchMetrics::new(&self.metrics);
         let search = Arc::clone(&self.search);
-        let candidates = Arc::clone(&self.candidates);
+        let candidates = self.candidates_now(&metrics)?;
         Run::try_new(search, Arc::clone(&self.source), candidates, metrics)
+    }
+
+    /// The candidates, found again where the filter has subqueries, whose values are known when the search begins.
+    fn candidates_now(&self, metrics: &SearchMetrics) -> Result<Arc<Candidates>> {
+        let filter = self.search.filter.as_ref().map(with_values).transpose()?;
+        let Some(filter) = filter.filter(|filter| filter.transformed && self.prune) else {
+            return Ok(Arc::clone(&self.candidates));
+        };
+        let (source, table) = (Arc::clone(&self.source), &self.search.table);
+        let candidates = Candidates::new(source, Some(&filter.data), table, true);
+        let pruned = self.candidates.segments().count() - candidates.segments().count();
+        metrics.segments_pruned_late.add(pruned);
+        Ok(Arc::new(candidates))
     }
 
     fn pruned(&self) -> usize {
         self.candidates.pruned().0 - self.candidates.segments().count()
     }
+}
+
+/// The expression with the values of its subqueries.
+///
+/// # Errors
+/// XX000 before they are known.
+fn with_values(expr: &Arc<dyn PhysicalExpr>) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
+    Arc::clone(expr).transform_up(|part| {
+        if !part.is::<ScalarSubqueryExpr>() {
+            return Ok(Transformed::no(part));
+        }
+        let value: Arc<dyn PhysicalExpr> = Arc::new(Literal::new(constant(&part)?));
+        Ok(Transformed::yes(value))
+    })
 }
 
 /// The rows that a search may find; records how many segments are left.

@@ -13,7 +13,8 @@ pub(super) struct SearchMetrics {
     pub baseline: BaselineMetrics,
     /// Sealed segments that were opened.
     pub segments_scanned: Count,
-    /// Sealed segments that were pruned by their row groups' statistics or bloom filters when they were opened.
+    /// Sealed segments that were pruned when the search ran: by values of subqueries, or when they were opened by their
+    /// row groups' statistics or bloom filters.
     pub segments_pruned_late: Count,
     /// Sealed segments none of whose vectors can be near enough.
     pub segments_skipped: Count,

@@ -106,8 +106,9 @@ fn of_names(plan: &LogicalPlan) -> Option<(HashMap<Column, Expr>, &LogicalPlan)>
 fn is_movable(expr: &Expr) -> bool {
     let stays = |part: &Expr| match part {
         Expr::ScalarFunction(call) => call.func.as_async().is_some(),
-        Expr::ScalarSubquery(_)
-        | Expr::Exists(_)
+        // One that depends on no row is evaluated once, wherever it stands.
+        Expr::ScalarSubquery(subquery) => !subquery.outer_ref_columns.is_empty(),
+        Expr::Exists(_)
         | Expr::InSubquery(_)
         | Expr::OuterReferenceColumn(..)
         | Expr::Unnest(_)

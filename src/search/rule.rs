@@ -20,7 +20,7 @@ use crate::catalog::options::ShelfmarkOptions;
 /// Projection  -> Sort by distance, more, fetch k -> VectorTopK k with ties -> TableScan
 /// ```
 /// The sort may be by a score of the distance ([`Nearest`]). A plan that does not fit stays as it is: a filter on the
-/// vector itself, a query that depends on the row, subqueries, volatile functions.
+/// vector itself, a query or a subquery that depends on the row, volatile functions.
 #[derive(Debug, Default)]
 pub struct VectorTopKRule;
 

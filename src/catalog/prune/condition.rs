@@ -10,7 +10,7 @@ use datafusion::common::utils::normalize_float_zero_scalar;
 use datafusion::logical_expr::{ColumnarValue, Operator};
 use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, CastExpr, Column, DynamicFilterPhysicalExpr, InListExpr, IsNotNullExpr,
-    IsNullExpr, LikeExpr, Literal, NotExpr, TryCastExpr,
+    IsNullExpr, LikeExpr, Literal, NegativeExpr, NotExpr, TryCastExpr,
 };
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
@@ -308,16 +308,25 @@ fn constant(expr: &Arc<dyn PhysicalExpr>) -> Option<Option<bool>> {
     }
 }
 
-/// The value of a literal, also of one under casts that nobody has folded.
+/// The value of a literal, also of what is computed of literals alone: nobody folds what had parameters.
 fn literal(expr: &Arc<dyn PhysicalExpr>) -> Option<ScalarValue> {
     if let Some(literal) = expr.downcast_ref::<Literal>() {
         return Some(literal.value().clone());
     }
-    let cast = expr.downcast_ref::<CastExpr>().map(CastExpr::expr);
-    let inner = cast.or_else(|| expr.downcast_ref::<TryCastExpr>().map(TryCastExpr::expr))?;
-    literal(inner)?;
+    let computes = expr.is::<CastExpr>()
+        || expr.is::<TryCastExpr>()
+        || expr.is::<BinaryExpr>()
+        || expr.is::<NegativeExpr>()
+        || expr.is::<ScalarFunctionExpr>();
+    let operands = expr.children();
+    if !computes || expr.is_volatile_node() || operands.is_empty() {
+        return None;
+    }
+    let are_known = operands
+        .into_iter()
+        .all(|operand| literal(operand).is_some());
     let no_row = RecordBatch::new_empty(Arc::new(Schema::empty()));
-    match expr.evaluate(&no_row).ok()? {
+    match are_known.then(|| expr.evaluate(&no_row))?.ok()? {
         ColumnarValue::Scalar(value) => Some(value),
         ColumnarValue::Array(_) => None,
     }

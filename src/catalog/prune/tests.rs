@@ -139,6 +139,37 @@ fn check(stats: &PartitionStats, cases: &[(&str, &[usize])]) {
     }
 }
 
+#[test]
+fn what_is_computed_of_literals_prunes_as_a_literal() {
+    let schema = schema().arrow_schema();
+    let key = || col("key", &schema).unwrap();
+    let compute = |a: i64, operator, b: i64| binary(lit(a), operator, lit(b), &schema).unwrap();
+    let compare = |operator, value| binary(key(), operator, value, &schema).unwrap();
+    let cases = [
+        (
+            compare(Operator::Lt, compute(4, Operator::Plus, 6)),
+            vec![0, 4],
+        ),
+        (
+            compare(Operator::Gt, compute(95, Operator::Divide, 5)),
+            vec![2, 4],
+        ),
+        // It fails for every row, if there is one.
+        (
+            compare(Operator::Eq, compute(1, Operator::Divide, 0)),
+            vec![0, 1, 2, 3, 4],
+        ),
+    ];
+    for (predicate, expected) in cases {
+        let bits = may_match(&predicate, &schema, &keys());
+        assert_eq!(
+            bits.set_indices().collect::<Vec<_>>(),
+            expected,
+            "{predicate}"
+        );
+    }
+}
+
 /// Keys 0..10, 10..20, 20..30, all NULL, some NULL.
 fn keys() -> PartitionStats {
     let range = |a: i64, b: i64| (a..b).map(Some).collect::<Vec<_>>();

@@ -105,6 +105,8 @@ fn scalar_filter() -> BoxedStrategy<String> {
         "key > grp",
         "CASE WHEN key < 5 THEN grp < 5 END",
         "coalesce(key, 3) = 3",
+        "key = (SELECT max(key) FROM t)",
+        "key > (SELECT 2) + 1 AND key <= (SELECT min(id) FROM t WHERE id > 6)",
     ]);
     let leaf = prop_oneof![3 => compared, 2 => other.prop_map(String::from)].boxed();
     leaf.prop_recursive(2, 6, 2, |inner| {
@@ -159,13 +161,14 @@ fn distance() -> impl Strategy<Value = (String, (String, String))> {
     let columns = prop_oneof![3 => Just(("e", "vector", 3)), 1 => Just(("h", "halfvec", 2))];
     columns.prop_flat_map(move |(column, data_type, dimensions)| {
         let query = prop_oneof![15 => vector(dimensions), 1 => Just("NULL".to_string())];
-        let shape = (select(operators.clone()), select(functions.clone()), 0..4);
+        let shape = (select(operators.clone()), select(functions.clone()), 0..5);
         (query, shape).prop_map(move |(query, (operator, function, shape))| {
             let cast = format!("{query}::{data_type}");
             let written = match shape {
                 0 if query != "NULL" => format!("{column} {operator} {query}"),
                 0 | 1 => format!("{column} {operator} {cast}"),
                 2 => format!("{function}({column}, {cast})"),
+                3 => format!("{column} {operator} (SELECT {column} FROM t WHERE id = 2)"),
                 _ => format!("({cast}) {operator} {column}"),
             };
             (written, (format!("{column} {operator} $1"), query))

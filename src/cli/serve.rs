@@ -9,11 +9,10 @@ use shelfmark::server::http::{self, State};
 use shelfmark::server::listen::Controls;
 use shelfmark::server::log::Log;
 use shelfmark::server::metrics::Exporter;
-use shelfmark::server::process::{Signals, raise_open_files, ready};
+use shelfmark::server::process::{Signals, Stop, raise_open_files, ready};
 use shelfmark::server::{Access, Config, Server};
 use shelfmark::{Database, Error, Result};
 use tokio::runtime::{Builder, Runtime};
-use tokio_util::sync::CancellationToken;
 
 use super::args::ServeArgs;
 
@@ -85,12 +84,12 @@ async fn serve(
     let signals = Signals::new()?;
     let http_listen = config.server.http_listen.clone();
     let server = Server::bind(config, database.clone(), queries.handle().clone()).await?;
-    let (controls, shutdown) = (server.controls(), CancellationToken::new());
+    let (controls, stop) = (server.controls(), Stop::default());
     let metrics = Arc::clone(controls.metrics());
     let state = Arc::new(State {
         exporter: Exporter::new(database.clone(), metrics),
         database,
-        draining: shutdown.clone(),
+        stopping: stop.announced.clone(),
     });
     let mut watched = tokio::task::JoinSet::new();
     for address in &http_listen {
@@ -104,11 +103,9 @@ async fn serve(
         tracing::info!(%address, "listening");
     }
     let reload = controls.clone();
-    watched.spawn(signals.follow(shutdown.clone(), controls, move || {
-        reloading.reload(&reload)
-    }));
+    watched.spawn(signals.follow(stop.clone(), controls, move || reloading.reload(&reload)));
     ready();
-    server.run(shutdown).await;
+    server.run(stop.begun).await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -46,7 +46,7 @@ pub struct State {
     /// The database, which may have become read-only.
     pub database: Database,
     /// Is cancelled when the server begins to stop.
-    pub draining: CancellationToken,
+    pub stopping: CancellationToken,
     /// The metrics.
     pub exporter: Exporter,
 }
@@ -122,7 +122,7 @@ fn answer(state: &State, method: &Method, path: &str) -> Response<Full<Bytes>> {
 }
 
 fn ready(state: &State) -> Response<Full<Bytes>> {
-    if state.draining.is_cancelled() {
+    if state.stopping.is_cancelled() {
         return text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
     }
     if state.database.engine().committer.is_read_only() {

@@ -38,31 +38,38 @@ impl Signals {
     }
 
     /// Follows the signals for ever.
-    pub async fn follow(
-        mut self,
-        shutdown: CancellationToken,
-        controls: Controls,
-        reload: impl Fn(),
-    ) {
+    pub async fn follow(mut self, stop: Stop, controls: Controls, reload: impl Fn()) {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => stop(&shutdown, &controls),
-                _ = self.interrupt.recv() => stop(&shutdown, &controls),
+                _ = self.terminate.recv() => stop.signaled(&controls),
+                _ = self.interrupt.recv() => stop.signaled(&controls),
                 _ = self.hangup.recv() => reload(),
             }
         }
     }
 }
 
-fn stop(shutdown: &CancellationToken, controls: &Controls) {
-    if shutdown.is_cancelled() {
-        tracing::info!("stopping at once");
-        controls.stop_at_once();
-        return;
+/// The end of a server, in two steps: the log tells of it between them.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// Is cancelled first: those who ask hear that the server is stopping.
+    pub announced: CancellationToken,
+    /// Is cancelled when sessions shall end.
+    pub begun: CancellationToken,
+}
+
+impl Stop {
+    fn signaled(&self, controls: &Controls) {
+        if self.begun.is_cancelled() {
+            tracing::info!("stopping at once");
+            controls.stop_at_once();
+            return;
+        }
+        self.announced.cancel();
+        tracing::info!("stopping; running statements may end, a second signal ends them");
+        tell(&[NotifyState::Stopping]);
+        self.begun.cancel();
     }
-    tracing::info!("stopping; running statements may end, a second signal ends them");
-    tell(&[NotifyState::Stopping]);
-    shutdown.cancel();
 }
 
 /// Tells systemd that clients can connect.

@@ -87,6 +87,7 @@ fn book(id: CollectionId) -> NewCollection {
             computed_keys: Vec::new(),
             foreign_keys: Vec::new(),
             primary_key_name: None,
+            partitioning: None,
         },
         options: CollectionOptions::default(),
     }

@@ -33,6 +33,7 @@ use crate::catalog::json::{self, JsonPlanner};
 use crate::catalog::keys::know_functions;
 use crate::catalog::math::check_domains;
 use crate::catalog::options::ShelfmarkOptions;
+use crate::catalog::pg::functions::PartitionTable;
 use crate::catalog::pg::{self, RegTypeRule};
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
 use crate::catalog::search_path;
@@ -339,6 +340,9 @@ impl Database {
         know_functions(&context.state());
         context.register_udf(uuid().as_ref().clone().with_aliases(["gen_random_uuid"]));
         context.register_udtf("pg_get_keywords", Arc::new(pg::functions::Keywords));
+        for function in [PartitionTable::Tree, PartitionTable::Ancestors] {
+            context.register_udtf(function.name(), Arc::new(function));
+        }
         views.session.get_or_init(|| context.state_weak_ref());
         context
     }

@@ -234,7 +234,10 @@ impl SchemaProvider for UserSchema {
         let view = snapshot
             .view(&name)
             .filter(|_| !self.catalog.with_row_address);
-        Ok(view.map(|_| TableType::View))
+        Ok(view.map(|view| match view.partition {
+            Some(_) => TableType::Base,
+            None => TableType::View,
+        }))
     }
 
     fn register_table(

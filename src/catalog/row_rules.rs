@@ -8,6 +8,7 @@ use datafusion::execution::SessionState;
 use super::checks::Checks;
 use super::domains::DomainChecks;
 use super::generated::GeneratedColumns;
+use super::routing::Routing;
 use crate::error::{Error, Result};
 use crate::storage::collection::Collection;
 use crate::storage::schema::Column;
@@ -19,6 +20,8 @@ pub struct RowRules {
     checks: Option<Arc<Checks>>,
     /// The domains of its columns, with the places of these.
     domains: Vec<(usize, Arc<DomainChecks>)>,
+    /// Its partitions.
+    routing: Option<Arc<Routing>>,
     /// Its generated columns.
     pub generated: Option<Arc<GeneratedColumns>>,
 }
@@ -32,6 +35,7 @@ impl RowRules {
         Ok(Self {
             checks: Checks::of(collection, state)?,
             domains: DomainChecks::all(collection, state)?,
+            routing: Routing::of(collection)?.map(Arc::new),
             generated: GeneratedColumns::of(collection, state)?,
         })
     }
@@ -42,7 +46,7 @@ impl RowRules {
     /// 0A000 for another.
     pub fn none(collection: &Collection) -> Result<Self> {
         if Self::has_some(collection) {
-            let message = "a collection with checks, domains or generated columns takes rows \
+            let message = "a collection with checks, domains, partitions or generated columns takes rows \
                            from a DataFusion session";
             return Err(Error::unsupported(message));
         }
@@ -53,7 +57,9 @@ impl RowRules {
     pub fn has_some(collection: &Collection) -> bool {
         let schema = &collection.schema;
         let is_ruled = |c: &Column| c.generated.is_some() || c.domain.is_some();
-        !schema.checks.is_empty() || schema.columns.iter().any(is_ruled)
+        !schema.checks.is_empty()
+            || schema.partitioning.is_some()
+            || schema.columns.iter().any(is_ruled)
     }
 
     /// Whether rules that were made for the collection as it was then are its rules now.
@@ -61,6 +67,7 @@ impl RowRules {
         let of_domains = now.schema.columns.iter().any(|c| c.domain.is_some());
         then.schema.columns == now.schema.columns
             && then.schema.checks == now.schema.checks
+            && then.is_divided_like(now)
             && (!of_domains || then.schema_version == now.schema_version)
     }
 
@@ -69,6 +76,9 @@ impl RowRules {
     /// # Errors
     /// 23514 and 23502 for the first that may not, and whatever a condition itself fails with.
     pub fn check(&self, rows: &RecordBatch) -> Result<()> {
+        if let Some(routing) = &self.routing {
+            routing.check(rows)?;
+        }
         for (place, domain) in &self.domains {
             domain.check(rows.column(*place))?;
         }

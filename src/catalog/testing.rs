@@ -59,6 +59,7 @@ pub fn clustered(columns: Vec<Column>) -> CollectionSchema {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
         columns,
     }
 }

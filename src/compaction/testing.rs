@@ -112,6 +112,7 @@ impl Shelf {
             checks: Vec::new(),
             foreign_keys: Vec::new(),
             primary_key_name: None,
+            partitioning: None,
             computed_keys: computed.collect(),
         };
         let new = NewCollection {

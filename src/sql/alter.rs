@@ -26,13 +26,14 @@ use super::dependents::{Dropped, drop_dependents, each_view_once};
 use super::index;
 use super::options;
 use super::parser::fold;
+use super::partition;
 use super::session::{Planning, Session, Tag, done};
 use super::statement::{Alter, AlterAction, AlterWord};
 use crate::catalog::table::CollectionTable;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
-use crate::storage::change::{AlterCollection, Change, QualifiedName};
+use crate::storage::change::{AlterCollection, Change, QualifiedName, View};
 use crate::storage::collection::Collection;
-use crate::storage::schema::{CollectionSchema, FieldId};
+use crate::storage::schema::{CollectionId, CollectionSchema, FieldId};
 use crate::storage::snapshot::TEMPORARY_SCHEMA;
 use crate::storage::ttl::{TTL_COLUMN, Ttl};
 
@@ -56,7 +57,10 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         if alter.word == AlterWord::MaterializedView {
             return Err(is_not(name, "materialized view"));
         }
-        let changes = view::changes(&planning, view, alter).await?;
+        let changes = match &view.partition {
+            Some(partition) => of_partition(&planning, view, partition.parent, alter).await?,
+            None => view::changes(&planning, view, &alter.actions).await?,
+        };
         return match changes.is_empty() {
             true => Ok(()),
             false => session.commit(&planning.snapshot, changes).await,
@@ -83,12 +87,34 @@ async fn run(session: &Session, name: &QualifiedName, alter: &Alter) -> Result<(
         actions.try_for_each(|action| view::check_materialized(action, &name.name))?;
     }
     session.check_owns(&planning.snapshot, collection)?;
+    match alter.actions.as_slice() {
+        [AlterAction::AttachPartition { name, bound }] => {
+            return partition::attach(&planning, collection, name, bound).await;
+        }
+        [AlterAction::DetachPartition { name }] => {
+            return partition::detach(&planning, collection, name).await;
+        }
+        _ => {}
+    }
     let Altered { changes, values } = altered(&planning, collection, &alter.actions).await?;
     match values {
         Some(values) => rewrite::commit(&planning, collection, changes, values).await,
         None if changes.is_empty() => Ok(()),
         None => session.commit(&planning.snapshot, changes).await,
     }
+}
+
+/// What the actions do to a partition.
+async fn of_partition(
+    planning: &Planning<'_>,
+    view: &Arc<View>,
+    parent: CollectionId,
+    alter: &Alter,
+) -> Result<Vec<Change>> {
+    let parent = planning.snapshot.collection_by_id(parent);
+    let parent = parent.ok_or_else(|| Error::internal("a partition has a table"))?;
+    let left = partition::check_actions(planning, view, parent, alter.word, &alter.actions)?;
+    view::changes(planning, view, &left).await
 }
 
 fn is_not(name: &QualifiedName, kind: &str) -> Error {
@@ -157,6 +183,7 @@ async fn altered(
         apply(planning, collection, &mut next, action).await?;
     }
     types::check(planning, collection, &next)?;
+    partition::check_keys(&next.schema, &collection.name.name, &next.others)?;
     Ttl::check(&next.schema, &next.options)?;
     let values = next
         .is_rewritten
@@ -261,7 +288,7 @@ async fn apply(
                 let views = drop_dependents(planning, &dropped, *cascade).await?;
                 next.others.extend(views);
             }
-            columns::drop(next, name)
+            columns::drop(next, &collection.name.name, name)
         }
         AlterAction::AddCheck { check, not_valid } => {
             let relation = old_name().name;
@@ -332,6 +359,10 @@ async fn apply(
                 *column = fold(to);
             }
             Ok(())
+        }
+        AlterAction::AttachPartition { .. } | AlterAction::DetachPartition { .. } => {
+            let message = "ATTACH and DETACH PARTITION stand alone in a statement";
+            Err(Error::invalid(sqlstate::SYNTAX_ERROR, message))
         }
         AlterAction::Rename(to) => {
             // The primary key keeps its name.

@@ -142,6 +142,7 @@ async fn find(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, 
             let collection = match relation(planning, name)? {
                 Found::Collection(found) if found.kind() == kind => found,
                 Found::Collection(other) => return Err(no_kind(&other.name, kind)),
+                Found::View(view) if view.kind() == kind => return Ok(of_view(view)),
                 Found::View(view) => return Err(no_kind(&view.name, kind)),
             };
             let (id, name) = (collection.id, collection.name.name.clone());
@@ -149,12 +150,11 @@ async fn find(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, 
         }
         Kind::View => {
             let view = match relation(planning, name)? {
-                Found::View(view) => view,
+                Found::View(view) if view.kind() == "view" => view,
+                Found::View(partition) => return Err(no_kind(&partition.name, "view")),
                 Found::Collection(c) => return Err(no_kind(&c.name, "view")),
             };
-            let found = view.name.clone();
-            let object = Object::View(found.clone());
-            Ok((Commented::View(found.clone()), object, found.name))
+            Ok(of_view(view))
         }
         Kind::Column => column(planning, name).await,
         Kind::Index => index(planning, name),
@@ -202,6 +202,13 @@ fn relation<'a>(planning: &'a Planning<'_>, name: &ObjectName) -> Result<Found<'
     }
     let view = planning.snapshot.view(&name);
     view.map(Found::View).ok_or_else(|| no_relation(&name))
+}
+
+/// What a comment on a view or partition is on.
+fn of_view(view: &View) -> (Commented, Object, String) {
+    let name = view.name.clone();
+    let object = Object::View(name.clone());
+    (Commented::View(name.clone()), object, name.name)
 }
 
 fn no_kind(name: &QualifiedName, kind: &str) -> Error {

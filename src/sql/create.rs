@@ -39,6 +39,7 @@ use super::generated;
 use super::named::table_of_execute;
 use super::options;
 use super::parser::fold;
+use super::partition::{self, Emptied, drop_rows_of};
 use super::sequence::{column_changes, restarts};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::{CreateCollection, Drop, DropKind, Persistence};
@@ -82,6 +83,9 @@ pub(super) async fn collection(
     let of_columns = create.columns.iter().flat_map(|c| &c.checks);
     for check in of_columns.chain(&create.checks) {
         constraint::add(planning, &name.name, &mut schema, check)?;
+    }
+    if let Some(by) = &create.partitioning {
+        partition::divide(&mut schema, by)?;
     }
     let settings = ShelfmarkOptions::settings_of(planning.state.config_options());
     if settings.use_partition_key_as_clustering_key {
@@ -150,6 +154,7 @@ pub(super) async fn collection(
                 copied.indexes(&indexes, &mut made)?;
             }
             let indexes = made;
+            partition::check_keys(&schema, &name.name, &indexes)?;
             let child = Child {
                 session: &session,
                 snapshot: &snapshot,
@@ -452,7 +457,8 @@ pub(super) fn drop(session: &Session, drop: Drop) -> Result<(Tag, LogicalPlan)> 
             let views = drop_dependents(&planning, &dropped, drop.cascade).await?;
             changes.extend(releases_of(&session, &snapshot, &changes, drop.cascade)?);
             changes.extend(views);
-            session.commit(&snapshot, changes).await
+            let emptied = drop_rows_of(&snapshot, &mut changes);
+            emptied.commit(&session, &snapshot, changes).await
         }
     })
 }
@@ -500,10 +506,10 @@ fn drop_one(
         return Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message));
     }
     let collection = snapshot.collection(&name);
-    let found = match collection {
-        Some(collection) => collection.kind(),
-        None if snapshot.view(&name).is_some() => "view",
-        None => find_collection(snapshot, &name)?.kind(),
+    let found = match (collection, snapshot.view(&name)) {
+        (Some(collection), _) => collection.kind(),
+        (None, Some(view)) => view.kind(),
+        (None, None) => find_collection(snapshot, &name)?.kind(),
     };
     if found != what {
         let message = format!("\"{name}\" is not a {what}");
@@ -576,7 +582,13 @@ pub(super) fn truncate(
             async move {
                 let snapshot = session.snapshot();
                 let mut changes = Vec::new();
-                let named = names.iter();
+                let (partitions, named): (Vec<_>, Vec<_>) = names
+                    .into_iter()
+                    .partition(|name| snapshot.partition(name).is_some());
+                for name in &partitions {
+                    session.check_may_view(&snapshot, name, Privilege::Truncate)?;
+                }
+                let named = named.iter();
                 let named = named.map(|name| find_table(&snapshot, name).cloned());
                 let named = named.collect::<Result<Vec<_>>>()?;
                 for collection in &referring(&session, &snapshot, named, cascade)? {
@@ -586,7 +598,8 @@ pub(super) fn truncate(
                         changes.extend(restarts(&session, &snapshot, collection)?);
                     }
                 }
-                session.commit(&snapshot, changes).await
+                let emptied = Emptied::beside(&snapshot, &changes, partitions);
+                emptied.commit(&session, &snapshot, changes).await
             }
         },
     )

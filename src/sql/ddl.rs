@@ -96,6 +96,11 @@ pub fn find_collection<'a>(
     if let Some(collection) = snapshot.collection(name) {
         return Ok(collection);
     }
+    if snapshot.partition(name).is_some() {
+        let message = format!("\"{name}\" is a partition, not a table of its own");
+        return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message)
+            .with_hint("Name the partitioned table, which holds the rows of all partitions."));
+    }
     if snapshot.view(name).is_some() {
         let message = format!("\"{name}\" is a view, not a collection");
         return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
@@ -180,6 +185,7 @@ fn empty_schema() -> CollectionSchema {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     }
 }
 

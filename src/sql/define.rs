@@ -9,6 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 pub(super) use self::alter::alter;
 use super::foreign_key;
 use super::parser::{Grammar, fold, parse_query_as_written};
+use super::partition::{partition_by, partition_of};
 use super::sequence;
 use super::statement::{
     CheckDefinition, ColumnDefinition, CreateCollection, CreateView, KeyItem, LikeClause,
@@ -27,9 +28,14 @@ pub(super) fn collection(grammar: &mut Grammar<'_>, persistence: Persistence) ->
         if_not_exists,
         ..CreateCollection::new(grammar.name()?, persistence)
     };
+    if grammar.accept(&["PARTITION", "OF"]) {
+        return partition_of(grammar, create);
+    }
     let mut has_columns = false;
     if lists_names(grammar) {
         create.column_names = grammar.names_in_parentheses()?;
+    } else if inherits_alone(grammar) {
+        return Err(inheritance());
     } else if grammar.parser.consume_token(&Token::LParen) {
         grammar.comma_separated(|g| element(g, &mut create))?;
         grammar.parser.expect_token(&Token::RParen)?;
@@ -95,6 +101,10 @@ fn layout(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<bo
     } else if grammar.accept(&["PARTITION", "KEY"]) {
         let names = partition_key(grammar)?;
         create.partition_key = Some(names);
+    } else if grammar.accept(&["PARTITION", "BY"]) {
+        create.partitioning = Some(partition_by(grammar)?);
+    } else if grammar.word(0) == "INHERITS" {
+        return Err(inheritance());
     } else if grammar.accept(&["WITH"]) {
         create.options.extend(grammar.options()?);
     } else if grammar.accept(&["ON", "COMMIT"]) {
@@ -103,6 +113,18 @@ fn layout(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<bo
         return Ok(false);
     }
     Ok(true)
+}
+
+/// Whether a table without columns of its own comes next: `() INHERITS`.
+fn inherits_alone(grammar: &Grammar<'_>) -> bool {
+    let token = |n| &grammar.parser.peek_nth_token_ref(n).token;
+    *token(0) == Token::LParen && *token(1) == Token::RParen && grammar.word(2) == "INHERITS"
+}
+
+/// 0A000: tables do not inherit.
+fn inheritance() -> Error {
+    Error::unsupported("inheritance of tables is not supported")
+        .with_hint("PARTITION BY divides a table, LIKE copies its columns.")
 }
 
 /// Whether names of columns come next, without types: those that CREATE TABLE AS gives.

@@ -11,7 +11,7 @@ use super::session::{Planning, Session};
 use crate::catalog::pg;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::Object;
-use crate::storage::change::{Change, QualifiedName, View};
+use crate::storage::change::{Change, View};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{CollectionId, Column};
 use crate::storage::snapshot::Snapshot;
@@ -22,6 +22,8 @@ pub(super) struct Dropped {
     what: What,
     /// In words, as `table book`.
     words: String,
+    /// Whether it goes with something else that is dropped, whose part it is.
+    is_part: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -37,14 +39,16 @@ impl Dropped {
         Self {
             what: What::Relation(pg::collection_oid(collection.id)),
             words: format!("{} {}", collection.kind(), collection.name),
+            is_part: false,
         }
     }
 
     /// A view.
-    pub(super) fn view(name: &QualifiedName) -> Self {
+    pub(super) fn view(view: &View) -> Self {
         Self {
-            what: What::Relation(pg::view_oid(name)),
-            words: format!("view {name}"),
+            what: What::Relation(pg::view_oid(&view.name)),
+            words: format!("{} {}", view.kind(), view.name),
+            is_part: false,
         }
     }
 
@@ -62,6 +66,7 @@ impl Dropped {
                 collection.kind(),
                 collection.name
             ),
+            is_part: false,
         }
     }
 
@@ -75,13 +80,30 @@ impl Dropped {
 
 /// What is dropped by changes.
 pub(super) fn dropped_by(planning: &Planning<'_>, changes: &[Change]) -> Vec<Dropped> {
-    let collection = |id: &CollectionId| planning.snapshot.collection_by_id(*id);
-    let dropped = changes.iter().filter_map(|change| match change {
-        Change::DropCollection(id) => collection(id).map(|c| Dropped::collection(c)),
-        Change::DropView(name) => Some(Dropped::view(name)),
-        _ => None,
-    });
-    dropped.collect()
+    let mut dropped = Vec::new();
+    for change in changes {
+        match change {
+            Change::DropCollection(id) => {
+                let collection = planning.snapshot.collection_by_id(*id);
+                let Some(collection) = collection else {
+                    continue;
+                };
+                dropped.push(Dropped::collection(collection));
+                // Partitions go with their table.
+                let partitions = collection.partitions().iter();
+                dropped.extend(partitions.map(|view| Dropped {
+                    is_part: true,
+                    ..Dropped::view(view)
+                }));
+            }
+            Change::DropView(name) => {
+                let view = planning.snapshot.view(name);
+                dropped.extend(view.map(|view| Dropped::view(view)));
+            }
+            _ => {}
+        }
+    }
+    dropped
 }
 
 /// The changes that drop the views which read what is dropped, itself or by other views.
@@ -98,11 +120,11 @@ pub(super) async fn drop_dependents(
         return Ok(Vec::new());
     }
     if !cascade {
-        let what = match dropped {
-            [one] => one.words.as_str(),
-            _ => "desired object(s)",
+        let named: Vec<&Dropped> = dropped.iter().filter(|d| !d.is_part).collect();
+        let (what, them) = match named.as_slice() {
+            [one] => (one.words.as_str(), "it"),
+            _ => ("desired object(s)", "them"),
         };
-        let them = if dropped.len() == 1 { "it" } else { "them" };
         let depends = found
             .iter()
             .map(|(reader, on)| format!("{} depends on {on}", reader.words()));
@@ -166,7 +188,9 @@ struct Reader {
 impl Reader {
     /// All of a version.
     fn all(snapshot: &Snapshot) -> Vec<Self> {
-        let views = snapshot.views().map(|view| Self {
+        // Partitions are parts of their table.
+        let views = snapshot.views().filter(|view| view.partition.is_none());
+        let views = views.map(|view| Self {
             view: Arc::clone(view),
             collection: None,
         });
@@ -198,6 +222,7 @@ impl Reader {
         Dropped {
             what: What::Relation(self.oid()),
             words: self.words(),
+            is_part: false,
         }
     }
 

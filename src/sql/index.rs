@@ -232,8 +232,8 @@ fn is_relation(snapshot: &Snapshot, name: &QualifiedName) -> bool {
 fn not_an_index(snapshot: &Snapshot, name: &QualifiedName, called: &str) -> Error {
     if is_relation(snapshot, name) {
         let kind = match snapshot.view(name) {
-            Some(_) => "VIEW to remove a view",
-            None => "TABLE to remove a table",
+            Some(view) if view.partition.is_none() => "VIEW to remove a view",
+            _ => "TABLE to remove a table",
         };
         let message = format!("\"{name}\" is not an index");
         return Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message)

@@ -67,6 +67,7 @@ mod origins;
 mod output_names;
 mod parameters;
 pub mod parser;
+mod partition;
 pub(crate) mod pg_types;
 mod prepared;
 mod qualifier;

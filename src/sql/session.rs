@@ -486,6 +486,8 @@ impl<'a> Planning<'a> {
                 cascade,
             } => create::truncate(session, names, restart, cascade),
             Statement::Alter(alter) => super::alter::plan(session, *alter),
+            Statement::CreatePartition(create) => super::partition::create(session, *create),
+            Statement::AttachIndex => super::partition::of_index(session),
             Statement::CreateIndex(create) => index::create(session, *create),
             Statement::DropIndex(drop) => index::drop(session, drop),
             Statement::RenameIndex(rename) => index::rename(session, rename),

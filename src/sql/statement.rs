@@ -22,6 +22,7 @@ use super::export::ExportStatement;
 use super::foreign_key::ForeignKeyDefinition;
 use super::index::{CreateIndex, DropIndex, RenameIndex};
 use super::named::{Execute, Prepare};
+use super::partition::{Bound, CreatePartition};
 use super::scripts::Script;
 use super::sequence::{ColumnSequence, SequenceOptions, SequenceStatement};
 use super::transaction::{Modes, TransactionStatement};
@@ -45,6 +46,8 @@ pub enum Statement {
     Transaction(TransactionStatement),
     /// CREATE TABLE or CREATE COLLECTION.
     CreateCollection(Box<CreateCollection>),
+    /// CREATE TABLE .. PARTITION OF.
+    CreatePartition(Box<CreatePartition>),
     /// CREATE SCHEMA.
     CreateSchema {
         /// The SQL schema.
@@ -82,6 +85,8 @@ pub enum Statement {
     DropIndex(DropIndex),
     /// ALTER INDEX .. RENAME TO.
     RenameIndex(RenameIndex),
+    /// ALTER INDEX .. ATTACH PARTITION.
+    AttachIndex,
     /// CREATE, ALTER and DROP SEQUENCE.
     Sequence(Box<SequenceStatement>),
     /// CREATE, ALTER and DROP TYPE.
@@ -337,6 +342,18 @@ pub enum AlterAction {
     RenameConstraint(Ident, Ident),
     /// RENAME COLUMN a TO b.
     RenameColumn(Ident, Ident),
+    /// ATTACH PARTITION.
+    AttachPartition {
+        /// The table that becomes one.
+        name: ObjectName,
+        /// Which rows it has.
+        bound: Box<Bound>,
+    },
+    /// DETACH PARTITION.
+    DetachPartition {
+        /// The partition.
+        name: ObjectName,
+    },
     /// RENAME TO.
     Rename(Ident),
     /// SET SCHEMA.
@@ -507,7 +524,9 @@ impl Statement {
             Self::CreateCollection(create) if create.query.is_some() => {
                 (Effect::Writes, "CREATE TABLE AS")
             }
-            Self::CreateCollection(_) => (Effect::Writes, "CREATE TABLE"),
+            Self::CreateCollection(_) | Self::CreatePartition(_) => {
+                (Effect::Writes, "CREATE TABLE")
+            }
             Self::CreateSchema { .. } => (Effect::Writes, "CREATE SCHEMA"),
             Self::RenameSchema { .. } => (Effect::Writes, "ALTER SCHEMA"),
             Self::CreateView(_) => (Effect::Writes, "CREATE VIEW"),
@@ -526,7 +545,7 @@ impl Statement {
             Self::Copy(copy) if copy.is_from => (Effect::Writes, "COPY FROM"),
             Self::CreateIndex(_) => (Effect::Writes, "CREATE INDEX"),
             Self::DropIndex(_) => (Effect::Writes, "DROP INDEX"),
-            Self::RenameIndex(_) => (Effect::Writes, "ALTER INDEX"),
+            Self::RenameIndex(_) | Self::AttachIndex => (Effect::Writes, "ALTER INDEX"),
             Self::Compact(_) => (Effect::Maintains, "COMPACT"),
             Self::Backup(_) => (Effect::Maintains, "BACKUP DATABASE"),
             Self::Vacuum(_) => (Effect::Maintains, "VACUUM"),

@@ -220,8 +220,12 @@ fn marked(
         .collect()
 }
 
-fn step(snapshot: &Snapshot, view: &View) -> ViewStep {
-    let owner = snapshot.access(&Object::View(view.name.clone())).owner;
+pub(super) fn step(snapshot: &Snapshot, view: &View) -> ViewStep {
+    let owner = match &view.partition {
+        // Who may use the partition need not have rights on its table.
+        Some(partition) => snapshot.access(&Object::Collection(partition.parent)).owner,
+        None => snapshot.access(&Object::View(view.name.clone())).owner,
+    };
     ViewStep {
         name: view.name.clone(),
         owner: (!view.is_invoker()).then_some(owner),
@@ -398,8 +402,12 @@ fn over(
     }
     let mut steps = vec![step];
     steps.extend(below.steps);
+    let collection = match view.partition {
+        Some(_) => Arc::new(below.collection.by_partition(&view.name)),
+        None => below.collection,
+    };
     Ok(UpdatableView {
-        collection: below.collection,
+        collection,
         columns,
         conditions,
         checks,

@@ -142,6 +142,7 @@ mod tests {
             computed_keys: Vec::new(),
             foreign_keys: Vec::new(),
             primary_key_name: None,
+            partitioning: None,
             columns,
             primary_key: vec![],
             clustering_key: vec![],

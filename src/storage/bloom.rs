@@ -72,7 +72,7 @@ pub(super) fn build(hashes: &mut Vec<u64>) -> Vec<u8> {
 }
 
 /// The hashes of all values of a column that are not NULL; `None` for types without filters.
-pub(super) fn hashes(column: &dyn Array) -> Option<Vec<u64>> {
+pub fn hashes(column: &dyn Array) -> Option<Vec<u64>> {
     use DataType as D;
     let small = |v: i64| hash(&(v as i32).to_le_bytes());
     Some(match column.data_type() {

@@ -36,7 +36,7 @@ use super::store::{Store, io, remove, sync_directory};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SHELFCKP";
-const FORMAT: u32 = 8;
+const FORMAT: u32 = 9;
 /// The oldest format that can be read.
 const FORMAT_MIN: u32 = 1;
 const HEADER_BYTES: usize = 16;
@@ -480,6 +480,7 @@ impl Restore {
         self.jobs
             .into_iter()
             .for_each(|j| snapshot.put_job(Arc::new(j)));
+        snapshot.link_all_partitions()?;
         Ok(snapshot)
     }
 }

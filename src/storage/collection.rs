@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use roaring::RoaringBitmap;
 use rpds::RedBlackTreeMapSync;
 
-use super::change::{NewCollection, NewSegment, QualifiedName, Training};
+use super::change::{NewCollection, NewSegment, QualifiedName, Training, View};
 use super::growing::GrowingSegment;
 use super::index::{Index, SegmentFilter};
 use super::key_model::KeyModel;
@@ -118,6 +118,10 @@ pub struct Collection {
     growing: Vec<Arc<GrowingSegment>>,
     indexes: Vec<Arc<Index>>,
     models: Vec<Arc<KeyModel>>,
+    /// Those that its rows are divided among, in the order of their names.
+    partitions: Arc<[Arc<View>]>,
+    /// The partition that a statement writes rows by.
+    written_by: Option<QualifiedName>,
     /// The version of the last training of a computed key, of this process: what was read before it opened is gone.
     pub(super) trained_version: Version,
     /// Built when first asked for; shared by versions with the same schema.
@@ -140,6 +144,8 @@ impl Collection {
             growing: Vec::new(),
             indexes: Vec::new(),
             models: Vec::new(),
+            partitions: Arc::default(),
+            written_by: None,
             trained_version: Version(0),
             arrow: Arc::default(),
             stats: Arc::default(),
@@ -157,6 +163,35 @@ impl Collection {
     /// Whether it may be read: a materialized view once it has its rows.
     pub fn is_populated(&self) -> bool {
         self.materialized.as_ref().is_none_or(|of| of.populated)
+    }
+
+    /// The partitions of a partitioned collection, in the order of their names.
+    pub fn partitions(&self) -> &[Arc<View>] {
+        &self.partitions
+    }
+
+    /// Whether rows find the same partitions as in another version of the collection.
+    pub fn is_divided_like(&self, other: &Self) -> bool {
+        self.schema.partitioning == other.schema.partitioning
+            && (Arc::ptr_eq(&self.partitions, &other.partitions)
+                || self.partitions == other.partitions)
+    }
+
+    pub(super) fn set_partitions(&mut self, partitions: Vec<Arc<View>>) {
+        self.partitions = partitions.into();
+    }
+
+    /// The collection for a statement whose new rows are rows of one of its partitions.
+    pub fn by_partition(&self, name: &QualifiedName) -> Self {
+        Self {
+            written_by: Some(name.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// The partition that a statement writes rows by, if it names one.
+    pub fn written_by(&self) -> Option<&QualifiedName> {
+        self.written_by.as_ref()
     }
 
     /// The collection with these segments in place of its own.

@@ -11,6 +11,7 @@
 //! | replace | replace of an input, truncate, drop, rows for a growing input | 40001 |
 //! | role, owner, grants | change of the same | 40001 |
 //! | alter, create index, train | alter, unique index | 40001 |
+//! | partition comes, goes | alter, another partition, append, add segments | 40001 |
 //! | alter type | alter of the same type | 40001 |
 //! | alter, train | train | 40001 |
 //! | alter that constrains rows, unique index | append, add segments | 40001 |

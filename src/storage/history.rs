@@ -424,6 +424,9 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
         Change::DropCollection(id) => format!("drop {}", name(id)),
         Change::AlterCollection(alter) => format!("alter {}", name(&alter.id)),
         Change::Truncate(id) => format!("truncate {}", name(id)),
+        Change::CreateView(view) if view.partition.is_some() => {
+            format!("create partition {}", view.name)
+        }
         Change::CreateView(view) => format!("create view {}", view.name),
         Change::DropView(view) => format!("drop view {view}"),
         Change::Append(append) => format!(

@@ -29,6 +29,7 @@ impl Materialized {
             search_path: self.search_path.clone(),
             options: Vec::new(),
             defaults: Default::default(),
+            partition: None,
         }
     }
 }

@@ -39,6 +39,7 @@ mod log;
 pub mod materialized;
 pub mod options;
 mod page_header;
+pub mod partition;
 pub mod pending;
 pub mod places;
 pub(crate) mod recovery;

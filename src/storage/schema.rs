@@ -11,6 +11,7 @@ use super::enum_type::EnumType;
 use super::foreign_key::ForeignKey;
 use super::key_model::ComputedKey;
 pub use super::options::CollectionOptions;
+use super::partition::Partitioning;
 use super::stats::Bound;
 
 macro_rules! id {
@@ -370,6 +371,9 @@ pub struct CollectionSchema {
     /// The name of the primary key; `None` is that of the collection with `_pkey` behind it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub primary_key_name: Option<String>,
+    /// How its rows are divided, of a partitioned collection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitioning: Option<Partitioning>,
 }
 
 /// A CHECK constraint.
@@ -397,6 +401,7 @@ impl CollectionSchema {
             computed_keys: Vec::new(),
             foreign_keys: Vec::new(),
             primary_key_name: None,
+            partitioning: None,
         }
     }
 

@@ -3,6 +3,7 @@
 mod comments;
 mod definitions;
 mod domains;
+mod partitions;
 mod references;
 mod sequences;
 mod temporary;

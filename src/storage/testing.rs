@@ -39,6 +39,7 @@ pub(crate) fn schema() -> CollectionSchema {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     }
 }
 

@@ -161,6 +161,16 @@ impl Arrivals {
                 _ => return Ok(()),
             },
             Change::AlterDomain(domain) => return self.check_domain(current, domain, read),
+            // The rows of a partition that goes are gone, or in a table of their own.
+            Change::DropView(name) => match current.partition(name) {
+                Some((_, partition)) => partition.parent,
+                None => return Ok(()),
+            },
+            // Its rows must not be in the default partition.
+            Change::CreateView(view) => match &view.partition {
+                Some(partition) => partition.parent,
+                None => return Ok(()),
+            },
             _ => return Ok(()),
         };
         self.check_none(constrained, read)

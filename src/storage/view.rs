@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::change::QualifiedName;
+use super::partition::Partition;
 use super::snapshot::DEFAULT_SCHEMA;
 
 /// A view: a query kept as its author wrote it.
@@ -25,6 +26,9 @@ pub struct View {
     /// The defaults of its columns, for rows that are inserted by it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub defaults: BTreeMap<String, String>,
+    /// What makes it a partition, whose query is made of its bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Box<Partition>>,
 }
 
 pub(super) fn default_path() -> Vec<String> {

@@ -21,8 +21,12 @@ fn copy(from: &Path, to: &Path) {
 
 /// Opens a database, which background work of the one before may hold for a moment.
 async fn open(data: &Path) -> Database {
+    opened_with(data, Settings::default()).await
+}
+
+async fn opened_with(data: &Path, settings: Settings) -> Database {
     for _ in 0..500 {
-        match Database::open(data, Settings::default()).await {
+        match Database::open(data, settings.clone()).await {
             Err(e) if e.sqlstate() == "55006" => {
                 tokio::time::sleep(Duration::from_millis(10)).await
             }
@@ -116,7 +120,7 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     drop(database);
     assert_eq!(titles(&data).await, read);
     // They would refuse it by its number.
-    assert_eq!(newest_format(&data.join("log")), 8);
+    assert_eq!(newest_format(&data.join("log")), 9);
     let database = open(&data).await;
     let key = "SELECT cluster_by, unclustered_segments FROM clustering_information('lib.book')";
     let key = text(&database.session(), key).await;
@@ -144,7 +148,7 @@ async fn format_3_with_foreign_keys_and_a_trained_key() {
     ask("COMMENT ON TABLE lib.book IS 'all of them'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 8);
+    assert_eq!(newest_format(&data.join("log")), 9);
     let database = open(&data).await;
     let new = "SELECT book, obj_description('lib.book'::regclass, 'pg_class') FROM lib.copy \
                WHERE state > 'worn'";
@@ -169,7 +173,7 @@ async fn format_4_with_types_and_comments() {
     ask("UPDATE lib.book SET lent = '1 mon 00:00:00.000001' WHERE id = 4").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 8);
+    assert_eq!(newest_format(&data.join("log")), 9);
     let database = open(&data).await;
     let longest = "SELECT max(lent)::text, min(lent)::text FROM lib.book";
     let longest = text(&database.session(), longest).await;
@@ -203,7 +207,7 @@ async fn format_5_with_columns_of_intervals() {
     ask("ALTER TABLE lib.book ADD COLUMN back TIMESTAMP(0) DEFAULT '2024-02-02 10:00:00.5'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 8);
+    assert_eq!(newest_format(&data.join("log")), 9);
     let database = open(&data).await;
     let back = "SELECT DISTINCT back::text FROM lib.book";
     let back = text(&database.session(), back).await;
@@ -229,7 +233,7 @@ async fn format_6_with_digits_of_seconds_and_characters() {
     ask("INSERT INTO lib.book (id, price) VALUES (7, 2.5)").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 8);
+    assert_eq!(newest_format(&data.join("log")), 9);
     let database = open(&data).await;
     let cents = "SELECT string_agg(cents::text, ' ' ORDER BY id) FROM lib.book";
     let cents = text(&database.session(), cents).await;
@@ -253,7 +257,7 @@ async fn format_7_with_views_without_options() {
     ask("CREATE MATERIALIZED VIEW lib.later AS SELECT 1 AS one WITH NO DATA").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 8);
+    assert_eq!(newest_format(&data.join("log")), 9);
     let database = open(&data).await;
     let session = database.session();
     let ask = |statement| text(&session, statement);
@@ -271,4 +275,40 @@ async fn format_7_with_views_without_options() {
         known.contains("| unnamed | 3. | known true,later false "),
         "{known}"
     );
+}
+
+#[tokio::test]
+async fn format_8_with_views_with_options_and_materialized_views() {
+    let (_directory, data) = copied("tests/format_8");
+    let read = titles(&data).await;
+    check_titles(&read, &FOUR_TITLES);
+    let database = open(&data).await;
+    let session = database.session();
+    let ask = |statement| text(&session, statement);
+    let known = ask("SELECT string_agg(number::text, ' ' ORDER BY number) FROM lib.known").await;
+    assert!(known.contains("| 1 3 4 "), "{known}");
+    // What they did not know: partitions.
+    ask("CREATE TABLE lib.volume (id bigint, key int) PARTITION BY RANGE (key)").await;
+    ask("CREATE TABLE lib.few PARTITION OF lib.volume FOR VALUES FROM (1) TO (10)").await;
+    ask("INSERT INTO lib.volume SELECT id, key FROM lib.book WHERE key < 10").await;
+    ask("ALTER TABLE lib.volume RENAME TO scroll").await;
+    drop(session);
+    drop(database);
+    assert_eq!(newest_format(&data.join("log")), 9);
+    // From the log, then from a checkpoint.
+    for _ in 0..2 {
+        let settings = Settings {
+            checkpoint_commits: 1,
+            ..Settings::default()
+        };
+        let database = opened_with(&data, settings).await;
+        let session = database.session();
+        let few = text(&session, "SELECT count(*)::text || '.' FROM lib.few").await;
+        assert!(few.contains("| 2. "), "{few}");
+        let refused = session.sql("INSERT INTO lib.scroll VALUES (1, 10)").await;
+        let refused = refused.unwrap().collect().await.unwrap_err().to_string();
+        assert!(refused.contains("no partition of relation"), "{refused}");
+        text(&session, "COMMENT ON TABLE lib.few IS 'few'").await;
+    }
+    assert!(!files_below(&data.join("checkpoint"), "ckpt").is_empty());
 }

@@ -466,6 +466,7 @@ fn batches_match_by_place_and_keep_not_null() {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     };
     let new = NewCollection {
         id: CollectionId(1),

@@ -89,6 +89,7 @@ fn schema(types: &[ColumnType], use_curve: bool) -> CollectionSchema {
         checks: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
         clustering_key: vec![computed.as_ref().map_or(FieldId(2), |key| key.id)],
         computed_keys: computed.into_iter().collect(),
         columns,

@@ -29,7 +29,9 @@ pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
         let collection = relation.collection();
         let is_view = relation.kind() == "v";
         let access_method = match &relation.source {
+            _ if relation.divided().is_some() => 0,
             Source::Collection(_) | Source::System(_) if !is_view => oid::AM_SHELFMARK,
+            Source::View(_) if !is_view => oid::AM_SHELFMARK,
             Source::KeyIndex(_) => oid::AM_BTREE,
             Source::Index(_, index) => method(&index.method),
             _ => 0,
@@ -58,6 +60,17 @@ pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
                     .into(),
             ),
             ("relnatts", (relation.columns.len() as i64).into()),
+            ("relispartition", relation.partition().is_some().into()),
+            (
+                "relpartbound",
+                relation.partition().map(|of| of.bound.definition()).into(),
+            ),
+            (
+                "relhassubclass",
+                collection
+                    .is_some_and(|c| !c.partitions().is_empty())
+                    .into(),
+            ),
             ("relhasrules", (is_view || relation.kind() == "m").into()),
             ("relhastriggers", linked.contains(&relation.oid).into()),
             (
@@ -393,7 +406,9 @@ pub(super) fn pg_sequence(rows: &mut Rows, objects: &Objects) {
 
 pub(super) fn pg_rewrite(rows: &mut Rows, objects: &Objects) {
     for relation in &objects.relations {
-        if let Source::View(view) = &relation.source {
+        if let Source::View(view) = &relation.source
+            && view.partition.is_none()
+        {
             rows.push(&[
                 ("oid", oid::rule(relation.oid).into()),
                 ("rulename", "_RETURN".into()),

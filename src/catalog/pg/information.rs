@@ -65,7 +65,7 @@ impl<'a> Information<'a> {
     /// Tables and views, without indexes.
     fn tables_and_views(&self) -> impl Iterator<Item = &'a Relation> {
         let relations = self.objects.relations.iter();
-        relations.filter(|r| matches!(r.kind(), "r" | "v"))
+        relations.filter(|r| matches!(r.kind(), "r" | "p" | "v"))
     }
 
     pub fn catalog_name(&self, rows: &mut Rows) {
@@ -86,7 +86,7 @@ impl<'a> Information<'a> {
         for relation in self.tables_and_views() {
             let kind = match relation.kind() {
                 _ if relation.schema == TEMPORARY_SCHEMA => "LOCAL TEMPORARY",
-                "r" => "BASE TABLE",
+                "r" | "p" => "BASE TABLE",
                 _ => "VIEW",
             };
             let mut cells = table_of(relation, self.database());

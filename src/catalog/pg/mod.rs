@@ -21,6 +21,7 @@ mod information_domains;
 mod live;
 mod objects;
 mod oid;
+mod partitions;
 mod references;
 mod relation;
 mod roles;

@@ -8,6 +8,7 @@ use arrow::datatypes::Schema;
 use super::comments::{self, Place};
 use super::definition::quote_ident;
 use super::oid;
+use super::partitions::columns_of;
 use super::relation::{self, SystemRelation};
 use crate::catalog::pg_type::{self, PgType, enum_oid, type_of};
 use crate::catalog::system::{SYSTEM_SCHEMA, system_tables};
@@ -55,11 +56,11 @@ impl Relation {
     /// PostgreSQL's letter for the kind.
     pub fn kind(&self) -> &'static str {
         match &self.source {
-            Source::Collection(collection) => match collection.materialized {
-                Some(_) => "m",
-                None => "r",
-            },
+            Source::Collection(collection) if collection.materialized.is_some() => "m",
+            Source::Collection(_) if self.divided().is_some() => "p",
+            Source::Collection(_) => "r",
             Source::KeyIndex(_) | Source::Index(..) => "i",
+            Source::View(view) if view.partition.is_some() => "r",
             Source::View(_) | Source::Engine => "v",
             Source::Sequence(_) => "S",
             Source::System(system) => system.kind,
@@ -143,7 +144,7 @@ impl Objects {
             let indexes = collection.indexes().iter();
             relations.extend(indexes.map(|index| of_index(collection, index, snapshot)));
         }
-        relations.extend(snapshot.views().map(of_view));
+        relations.extend(snapshot.views().map(|view| of_view(view, snapshot)));
         relations.extend(snapshot.sequences().map(of_sequence));
         relations.extend(system_tables().map(|(name, schema)| of_engine(name, &schema)));
         relations.extend(relation::all().iter().map(of_system));
@@ -325,14 +326,18 @@ fn of_index(collection: &Arc<Collection>, index: &Arc<Index>, snapshot: &Snapsho
     }
 }
 
-fn of_view(view: &Arc<View>) -> Relation {
+fn of_view(view: &Arc<View>, snapshot: &Snapshot) -> Relation {
+    let oid = oid::view(&view.name.schema, &view.name.name);
+    let parent = view.partition.as_ref();
+    let parent = parent.and_then(|of| snapshot.collection_by_id(of.parent));
+    let columns = parent.map(|parent| of_collection(parent, snapshot).columns);
     Relation {
-        oid: oid::view(&view.name.schema, &view.name.name),
+        oid,
         namespace: oid::schema(&view.name.schema),
         schema: view.name.schema.clone(),
         name: view.name.name.clone(),
         source: Source::View(Arc::clone(view)),
-        columns: Vec::new(),
+        columns: columns.map_or_else(Vec::new, |columns| columns_of(oid, &columns)),
     }
 }
 

@@ -18,7 +18,7 @@ use super::live::LiveRelation;
 use super::objects::{Objects, Source, ViewColumns};
 use super::relation::{self, SystemRelation};
 use super::rows::Rows;
-use super::{class, comments, fixed, global, oid, references, roles, types, views};
+use super::{class, comments, fixed, global, oid, partitions, references, roles, types, views};
 use crate::catalog::provider::ViewPlanner;
 
 /// `pg_catalog` or `information_schema`.
@@ -96,6 +96,7 @@ impl SystemCatalogTable {
         let mut columns: HashMap<u32, ViewColumns> = HashMap::new();
         for relation in &objects.relations {
             if let Source::View(view) = &relation.source
+                && view.partition.is_none()
                 // One whose query fails by now has no columns, and hides no other relation.
                 && let Ok(plan) = planner.plan_view(view).await
             {
@@ -165,6 +166,8 @@ fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objec
         "pg_sequences" => views::pg_sequences(rows, context, objects),
         "pg_rewrite" => class::pg_rewrite(rows, objects),
         "pg_depend" => class::pg_depend(rows, objects),
+        "pg_inherits" => partitions::pg_inherits(rows, objects),
+        "pg_partitioned_table" => partitions::pg_partitioned_table(rows, objects),
         "pg_namespace" => global::pg_namespace(rows, objects),
         "pg_database" => global::pg_database(rows, context),
         "pg_tablespace" => global::pg_tablespace(rows),

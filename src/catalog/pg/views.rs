@@ -16,7 +16,11 @@ fn owner(context: &PgContext) -> Option<String> {
 }
 
 pub(super) fn pg_tables(rows: &mut Rows, context: &PgContext, objects: &Objects) {
-    for relation in objects.relations.iter().filter(|r| r.kind() == "r") {
+    for relation in objects
+        .relations
+        .iter()
+        .filter(|r| matches!(r.kind(), "r" | "p"))
+    {
         let collection = relation.collection();
         let has_indexes = collection.is_some_and(|c| has_indexes(c));
         rows.push(&[
@@ -90,6 +94,7 @@ pub(super) fn pg_sequences(rows: &mut Rows, context: &PgContext, objects: &Objec
 /// The query of a view, with the semicolon that PostgreSQL ends it with.
 pub(super) fn definition(relation: &Relation) -> Option<String> {
     match &relation.source {
+        Source::View(view) if view.partition.is_some() => None,
         Source::View(view) => Some(format!("{};", view.query)),
         Source::Collection(collection) => {
             let of = collection.materialized.as_ref()?;

@@ -48,6 +48,7 @@ pub(super) fn schema() -> CollectionSchema {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     }
 }
 

@@ -5,7 +5,7 @@ use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result};
 use crate::sql::session::Session;
 use crate::storage::access::{Access, Object, Privilege, Rights};
-use crate::storage::change::Change;
+use crate::storage::change::{Change, QualifiedName};
 use crate::storage::collection::Collection;
 use crate::storage::role::RoleId;
 use crate::storage::snapshot::Snapshot;
@@ -124,6 +124,22 @@ impl Session {
         )?;
         let object = Object::Collection(collection.id);
         require(&rights, &object, privilege, &collection.name.name)
+    }
+
+    /// That the current user may do that to the rows of the view or partition.
+    ///
+    /// # Errors
+    /// 42501.
+    pub(in crate::sql) fn check_may_view(
+        &self,
+        snapshot: &Snapshot,
+        name: &QualifiedName,
+        privilege: Privilege,
+    ) -> Result<()> {
+        let rights = self.rights(snapshot);
+        let schema = Object::Schema(name.schema.clone());
+        require(&rights, &schema, Privilege::Usage, &name.schema)?;
+        require(&rights, &Object::View(name.clone()), privilege, &name.name)
     }
 
     /// The change that makes the current user the owner of something new; none where that is so without it.

@@ -142,6 +142,8 @@ impl Session {
             | Statement::CreateSchema { .. }
             | Statement::RenameSchema { .. }
             | Statement::CreateView(_)
+            | Statement::CreatePartition(_)
+            | Statement::AttachIndex
             | Statement::Refresh(_)
             | Statement::Drop(_)
             | Statement::Truncate { .. }

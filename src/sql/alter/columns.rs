@@ -10,6 +10,7 @@ use crate::error::{Error, Result, sqlstate};
 use crate::sql::constraint;
 use crate::sql::ddl::add_column;
 use crate::sql::parser::fold;
+use crate::sql::partition::check_column;
 use crate::sql::session::Planning;
 use crate::sql::statement::ColumnDefinition;
 use crate::storage::collection::Collection;
@@ -80,9 +81,10 @@ fn holds_nulls(column: &Column, collection: &Collection) -> Error {
     Error::invalid(sqlstate::NOT_NULL_VIOLATION, message)
 }
 
-pub(super) fn drop(next: &mut Next, name: &Ident) -> Result<()> {
+pub(super) fn drop(next: &mut Next, relation: &str, name: &Ident) -> Result<()> {
     let schema = &mut next.schema;
     let id = column_mut(schema, name)?.id;
+    check_column(schema, relation, &fold(name), "drop")?;
     let computed = schema.computed_keys.iter();
     let computed = computed.flat_map(|key| key.function.columns()).copied();
     let clustering: Vec<FieldId> = schema

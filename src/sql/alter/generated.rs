@@ -108,7 +108,7 @@ pub(super) fn drop_readers(
     }
     notice_cascade(planning.session, &words);
     for name in names {
-        columns::drop(next, &Ident::with_quote('"', name))?;
+        columns::drop(next, &table.name, &Ident::with_quote('"', name))?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::sql::dependents::{Dropped, first_reader};
 use crate::sql::foreign_key::check_comparable;
 use crate::sql::index::check_index;
 use crate::sql::parser::fold;
+use crate::sql::partition::check_column;
 use crate::sql::sequence::SequenceOptions;
 use crate::sql::session::Planning;
 use crate::storage::collection::Collection;
@@ -48,6 +49,12 @@ impl NewType<'_> {
         let wanted = names.column_type(self.data_type)?;
         let domain = names.domain(self.data_type).map(|domain| domain.id);
         let column = column_mut(&mut next.schema, self.name)?.clone();
+        check_column(
+            &collection.schema,
+            &collection.name.name,
+            &column.name,
+            "alter",
+        )?;
         self.check_readers(next, &column)?;
         let is_same = column.column_type == wanted && column.domain == domain;
         if is_same && self.using.is_none() {

@@ -10,7 +10,7 @@ use crate::sql::ddl::check_writable;
 use crate::sql::dml::no_column;
 use crate::sql::parser::fold;
 use crate::sql::session::Planning;
-use crate::sql::statement::{Alter, AlterAction};
+use crate::sql::statement::AlterAction;
 use crate::storage::access::Object;
 use crate::storage::change::{Change, QualifiedName, View};
 use crate::storage::comment::Commented;
@@ -24,13 +24,13 @@ use crate::storage::view::CHECK_OPTION;
 pub(super) async fn changes(
     planning: &Planning<'_>,
     view: &Arc<View>,
-    alter: &Alter,
+    actions: &[AlterAction],
 ) -> Result<Vec<Change>> {
     let session = planning.session;
     let object = Object::View(view.name.clone());
     session.check_owner(&planning.snapshot, &object, &view.name.name)?;
     let mut next = View::clone(view);
-    for action in &alter.actions {
+    for action in actions {
         match action {
             AlterAction::Rename(to) => next.name.name = fold(to),
             AlterAction::SetSchema(to) => next.name.schema = moved(planning, view, to)?,

@@ -72,12 +72,13 @@ async fn table(
     columns: Vec<Ident>,
 ) -> Result<LogicalPlan> {
     let name = qualify(name, &planning.session.search_path())?;
-    if planning.snapshot.view(&name).is_some() {
+    let partition = planning.snapshot.partition(&name);
+    if partition.is_none() && planning.snapshot.view(&name).is_some() {
         let message = format!("cannot copy from view \"{}\"", name.name);
         return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message)
             .with_hint("Try the COPY (SELECT ...) TO variant."));
     }
-    if !is_reserved(&name.schema) {
+    if partition.is_none() && !is_reserved(&name.schema) {
         let collection = find_collection(&planning.snapshot, &name)?;
         if collection.materialized.is_some() {
             let message = format!("cannot copy from materialized view \"{}\"", name.name);
@@ -91,7 +92,11 @@ async fn table(
     if columns.is_empty() && is_reserved(&name.schema) {
         return Ok(plan);
     }
-    let collection = find_collection(&planning.snapshot, &name)?;
+    let collection = match partition {
+        Some((_, of)) => planning.snapshot.collection_by_id(of.parent),
+        None => Some(find_collection(&planning.snapshot, &name)?),
+    };
+    let collection = collection.ok_or_else(|| Error::internal("a partition has a table"))?;
     let names: Vec<_> = columns.into_iter().map(|c| vec![c].into()).collect();
     let all = plan.schema().columns();
     let chosen = copied_columns(collection, &names)?;

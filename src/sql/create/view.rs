@@ -73,6 +73,7 @@ pub(in crate::sql) async fn view(
         search_path: path.into_schemas(),
         options: create.options,
         defaults,
+        partition: None,
     };
     check_updatable(planning, &view).await?;
     let or_replace = create.or_replace;
@@ -187,7 +188,8 @@ impl Planning<'_> {
         plan: &LogicalPlan,
         columns: &[String],
     ) -> Result<()> {
-        let Some(view) = self.snapshot.view(name) else {
+        let view = self.snapshot.view(name);
+        let Some(view) = view.filter(|view| view.partition.is_none()) else {
             if self.snapshot.has_relation(name) {
                 let message = format!("\"{}\" is not a view", name.name);
                 return Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message));
@@ -299,6 +301,10 @@ async fn plan_view_query(
     view: &View,
     owner: RoleId,
 ) -> Result<LogicalPlan> {
+    let owner = match &view.partition {
+        Some(partition) => snapshot.access(&Object::Collection(partition.parent)).owner,
+        None => owner,
+    };
     let plan = plan_query_of(state, snapshot, view, query_of(view)?).await?;
     let owner = (!view.is_invoker()).then_some(owner);
     let marked = |plan| ViewNode::plan(view.name.clone(), owner, plan);

@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::{check, column, constraint_name, default, key_items, unsupported_constraint};
 use crate::error::{Error, Result};
 use crate::sql::parser::Grammar;
+use crate::sql::partition::partitions_of_table;
 use crate::sql::sequence::{self, SequenceOptions};
 use crate::sql::statement::{Alter, AlterAction, AlterWord, Statement};
 use crate::sql::{foreign_key, unique};
@@ -31,6 +32,9 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
             return Ok(AlterAction::ClusterBy(Vec::new()));
         }
         return Ok(AlterAction::ClusterBy(key_items(grammar)?));
+    }
+    if let Some(action) = partitions_of_table(grammar)? {
+        return Ok(action);
     }
     if let Some(action) = constraint_action(grammar)? {
         return Ok(action);

@@ -206,6 +206,7 @@ fn refuse_view(planning: &Planning<'_>, target: &TableFactor) -> Result<()> {
     let name = qualify(name, &planning.session.search_path())?;
     let collection = planning.snapshot.collection(&name);
     let kinds = match planning.snapshot.view(&name) {
+        Some(view) if view.partition.is_some() => "partitions",
         Some(_) => "views",
         None if collection.is_some_and(|c| c.materialized.is_some()) => "materialized views",
         None => return Ok(()),

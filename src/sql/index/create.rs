@@ -18,6 +18,7 @@ use crate::sql::constraint::check_operators;
 use crate::sql::ddl::{check_writable, find_collection, qualify};
 use crate::sql::notice::Notice;
 use crate::sql::parser::fold;
+use crate::sql::partition::check_keys;
 use crate::sql::session::{Planning, Session, Tag, done};
 use crate::sql::unique::{check_rows, check_type};
 use crate::storage::bloom::has_filter;
@@ -61,6 +62,10 @@ async fn commit(session: &Session, create: &CreateIndex) -> Result<Option<Collec
     let snapshot = &planning.snapshot;
     let table = qualify(&create.table, &session.search_path())?;
     check_writable(&table.schema)?;
+    if snapshot.partition(&table).is_some() && !create.is_unique {
+        session.notice("the rows of a partition are found by the indexes of its table");
+        return Ok(None);
+    }
     let collection = find_collection(snapshot, &table)?;
     session.check_owns(snapshot, collection)?;
     let (mut index, notices) = Definition::new(&planning, collection, create)?.index()?;
@@ -77,6 +82,8 @@ async fn commit(session: &Session, create: &CreateIndex) -> Result<Option<Collec
         return Ok(None);
     }
     if index.is_unique {
+        let change = [Change::CreateIndex(collection.id, index.clone())];
+        check_keys(&collection.schema, &table.name, &change)?;
         let key = UniqueKey::of(&index);
         check_rows(&planning, collection, &collection.schema, &key).await?;
     }

@@ -124,6 +124,10 @@ pub(in crate::sql) fn parse_alter(grammar: &mut Grammar<'_>) -> Result<Statement
     grammar.skip(2);
     let if_exists = grammar.if_exists();
     let name = grammar.name()?;
+    if grammar.accept(&["ATTACH", "PARTITION"]) {
+        grammar.name()?;
+        return Ok(Statement::AttachIndex);
+    }
     if !grammar.accept(&["RENAME", "TO"]) {
         let message = "ALTER INDEX can only RENAME";
         return Err(Error::unsupported(message)

@@ -4,6 +4,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Ident, ObjectName, Query};
 
 use crate::sql::foreign_key::ForeignKeyDefinition;
 use crate::sql::named::Execute;
+use crate::sql::partition::PartitionBy;
 use crate::sql::sequence::ColumnSequence;
 use crate::sql::unique::UniqueDefinition;
 use crate::storage::snapshot::OnCommit;
@@ -44,6 +45,8 @@ pub struct CreateCollection {
     pub clustering_key: Vec<KeyItem>,
     /// The partition key's column.
     pub partition_key: Option<Ident>,
+    /// PARTITION BY.
+    pub partitioning: Option<PartitionBy>,
     /// WITH (option = value, ..).
     pub options: Vec<(String, String)>,
     /// Tables whose columns it has as well.
@@ -133,6 +136,7 @@ impl CreateCollection {
             foreign_keys: Vec::new(),
             primary_key: Vec::new(),
             primary_key_name: None,
+            partitioning: None,
             clustering_key: Vec::new(),
             partition_key: None,
             options: Vec::new(),

@@ -196,6 +196,7 @@ async fn who_is_in_a_role_acts_as_far_as_members_inherit() {
             search_path: vec!["public".into()],
             options: Vec::new(),
             defaults: Default::default(),
+            partition: None,
         }),
         Change::SetAccess(
             Object::View(name("titles")),

@@ -28,6 +28,14 @@ pub(super) fn check_schema(current: &Snapshot, change: &Change, read: Version) -
         Change::CreateIndex(collection, _)
         | Change::Train(collection, _)
         | Change::Materialize(collection, _) => *collection,
+        Change::CreateView(view) => match &view.partition {
+            Some(partition) => partition.parent,
+            None => return Ok(()),
+        },
+        Change::DropView(name) => match current.partition(name) {
+            Some((_, partition)) => partition.parent,
+            None => return Ok(()),
+        },
         _ => return Ok(()),
     };
     match current.collection_by_id(collection) {

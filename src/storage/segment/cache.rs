@@ -129,6 +129,7 @@ mod tests {
             computed_keys: Vec::new(),
             foreign_keys: Vec::new(),
             primary_key_name: None,
+            partitioning: None,
         };
         let layout = SegmentLayout {
             schema: &schema,

@@ -73,7 +73,11 @@ impl Snapshot {
 
     pub(super) fn drop_collection(&mut self, id: CollectionId) -> Result<()> {
         let collection = self.collections.get(&id).ok_or_else(gone)?;
+        let collection = Arc::clone(collection);
         let name = collection.name.clone();
+        for partition in collection.partitions() {
+            self.forget_view(&partition.name);
+        }
         self.forget_references(id);
         self.names.remove_mut(&name);
         self.collections.remove_mut(&id);
@@ -118,7 +122,8 @@ impl Snapshot {
                 collection.options = options.clone();
             }
             Ok(())
-        })
+        })?;
+        self.link_partitions(alter.id)
     }
 
     pub(super) fn create_index(&mut self, id: CollectionId, index: &Index) -> Result<()> {
@@ -152,18 +157,28 @@ impl Snapshot {
             self.check_free(&view.name)?;
             self.check_no_type(&view.name)?;
         }
-        self.views
-            .insert_mut(view.name.clone(), Arc::new(view.clone()));
-        Ok(())
+        self.put_view(Arc::new(view.clone()));
+        match &view.partition {
+            Some(partition) => self.divide(partition.parent),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn drop_view(&mut self, name: &QualifiedName) -> Result<()> {
-        if self.views.remove_mut(name) {
-            self.authority.forget(&Object::View(name.clone()));
-            self.forget_comments_of_view(name);
-            return Ok(());
+        let Some(view) = self.views.get(name).cloned() else {
+            let message = format!("view \"{name}\" does not exist");
+            return Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message));
+        };
+        self.forget_view(name);
+        match &view.partition {
+            Some(partition) => self.divide(partition.parent),
+            None => Ok(()),
         }
-        let message = format!("view \"{name}\" does not exist");
-        Err(Error::not_found(sqlstate::UNDEFINED_TABLE, message))
+    }
+
+    fn forget_view(&mut self, name: &QualifiedName) {
+        self.views.remove_mut(name);
+        self.authority.forget(&Object::View(name.clone()));
+        self.forget_comments_of_view(name);
     }
 }

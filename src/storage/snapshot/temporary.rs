@@ -79,6 +79,8 @@ impl TemporaryRelations {
         self.collections.retain(|c| !drops(c.id));
         let owned = |s: &Arc<Sequence>| s.owner.map(|owner| owner.collection);
         self.sequences.retain(|s| !owned(s).is_some_and(drops));
+        let divided = |v: &Arc<View>| v.partition.as_ref().map(|of| of.parent);
+        self.views.retain(|v| !divided(v).is_some_and(drops));
         for collection in &mut self.collections {
             if rules.get(&collection.id) == Some(&OnCommit::DeleteRows) {
                 Arc::make_mut(collection).clear();

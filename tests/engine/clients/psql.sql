@@ -26,6 +26,17 @@ SELECT count(*) AS shelves, count(*) > 0 AS is_full FROM shelf \gset
 SELECT title, id, price FROM shelf ORDER BY id \crosstabview
 SELECT format('SELECT %s AS made', 6 * 7) \gexec
 \copy (SELECT id, title FROM shelf ORDER BY id) TO STDOUT CSV HEADER
+CREATE TABLE volume (id bigint, key int) PARTITION BY RANGE (key);
+CREATE TABLE volume_1 PARTITION OF volume FOR VALUES FROM (1) TO (10);
+CREATE TABLE volume_d PARTITION OF volume DEFAULT;
+\copy volume FROM PROGRAM 'printf "1\t1\n2\t50\n"'
+\copy volume_1 FROM PROGRAM 'printf "3\t3\n"'
+\d volume
+\d+ volume
+\d volume_1
+\dt volume*
+\copy (SELECT id FROM volume_1 ORDER BY id) TO STDOUT
+\copy volume_d TO STDOUT
 \set ON_ERROR_STOP 0
 SELECT nothing FROM shelf;
 \echo :LAST_ERROR_SQLSTATE

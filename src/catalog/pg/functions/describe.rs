@@ -20,13 +20,6 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("pg_get_viewdef", 1..=2, Gives::Text, view),
     Definition::new("pg_get_ruledef", 1..=2, Gives::Text, nothing),
     Definition::new("pg_get_triggerdef", 1..=2, Gives::Text, nothing),
-    Definition::new("pg_get_partkeydef", 1..=1, Gives::Text, nothing),
-    Definition::new(
-        "pg_get_partition_constraintdef",
-        1..=1,
-        Gives::Text,
-        nothing,
-    ),
     Definition::new("pg_get_statisticsobjdef", 1..=1, Gives::Text, nothing),
     Definition::new(
         "pg_get_statisticsobjdef_columns",

@@ -9,6 +9,7 @@ mod describe;
 mod format;
 mod list;
 mod name;
+mod partition;
 mod rights;
 mod sequence;
 mod session;
@@ -37,6 +38,7 @@ use super::relation::Kind;
 use super::rows::{Value, array as column};
 pub use list::{ARRAY_OR_EMPTY, ARRAY_PLACES, ARRAY_SUBSCRIPTS};
 pub use name::{RegType, reg_type_of};
+pub use partition::PartitionTable;
 pub use sequence::NextValue;
 pub use table::Keywords;
 
@@ -47,6 +49,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         describe::FUNCTIONS,
         format::FUNCTIONS,
         name::FUNCTIONS,
+        partition::FUNCTIONS,
         rights::FUNCTIONS,
         sequence::FUNCTIONS,
         session::FUNCTIONS,
@@ -60,6 +63,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
         ScalarUDF::new_from_impl(list::OrEmpty::new()),
         ScalarUDF::new_from_impl(list::Subscripts::new()),
         ScalarUDF::new_from_impl(list::Places::new()),
+        ScalarUDF::new_from_impl(partition::SatisfiesHash::new()),
     ];
     let all = functions
         .chain(name::conversions())

@@ -41,6 +41,7 @@ pub fn book(segment_rows_max: u64) -> NewCollection {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     };
     let options = CollectionOptions {
         segment_rows_max,

@@ -42,11 +42,13 @@ use super::dialect::{Dialect, Header};
 use super::files::{InputFile, find_files};
 use super::input::CopyShape;
 use super::options::{CopyOptions, Direction};
+use crate::catalog::dml::{ByViews, DmlNode};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{check_writable, find_collection, qualify};
 use crate::sql::dml::{copied_columns, insert_plan};
 use crate::sql::session::{Planning, Tag};
 use crate::sql::statement::CopyPlace;
+use crate::sql::updatable::step;
 use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
 
@@ -69,10 +71,7 @@ pub(super) fn plan(
 ) -> Result<(Tag, LogicalPlan)> {
     let name = qualify(into.name, &planning.session.search_path())?;
     check_writable(&name.schema)?;
-    if planning.snapshot.view(&name).is_some() {
-        return Err(not_to(&name, "view"));
-    }
-    let collection = Arc::clone(find_collection(&planning.snapshot, &name)?);
+    let (collection, views) = filled(planning, &name)?;
     if collection.materialized.is_some() {
         return Err(not_to(&name, collection.kind()));
     }
@@ -108,7 +107,27 @@ pub(super) fn plan(
     if let Some(filter) = into.filter {
         input = filtered(planning, input, filter, &collection)?;
     }
-    Ok((tag, insert_plan(planning.session, &collection, input)?))
+    let plan = insert_plan(planning.session, &collection, input)?;
+    Ok((tag, DmlNode::by_views(plan, views)))
+}
+
+/// What COPY fills by a name: a collection, or a partition of one.
+fn filled(planning: &Planning<'_>, name: &QualifiedName) -> Result<(Arc<Collection>, ByViews)> {
+    let snapshot = &planning.snapshot;
+    if let Some((view, partition)) = snapshot.partition(name) {
+        let parent = snapshot.collection_by_id(partition.parent);
+        let parent = parent.ok_or_else(|| Error::internal("a partition has a table"))?;
+        let views = ByViews {
+            steps: vec![step(snapshot, view)],
+            returns_columns: false,
+        };
+        return Ok((Arc::new(parent.by_partition(name)), views));
+    }
+    if snapshot.view(name).is_some() {
+        return Err(not_to(name, "view"));
+    }
+    let collection = Arc::clone(find_collection(snapshot, name)?);
+    Ok((collection, ByViews::default()))
 }
 
 /// The rows for which the expression over the collection's columns holds.

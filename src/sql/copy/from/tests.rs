@@ -44,6 +44,7 @@ fn collection() -> Collection {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     };
     let new = NewCollection {
         id: CollectionId(1),

@@ -41,6 +41,7 @@ fn fixture() -> Fixture {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     };
     let numbers = (0..1_000).map(|i| (i % 7 > 0).then_some(i));
     let flags = (0..1_000).map(|i| (i % 5 > 0).then_some(i % 2 == 0));

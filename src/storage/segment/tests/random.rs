@@ -101,6 +101,7 @@ impl Random {
             computed_keys: Vec::new(),
             foreign_keys: Vec::new(),
             primary_key_name: None,
+            partitioning: None,
         }
     }
 

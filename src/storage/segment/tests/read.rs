@@ -147,6 +147,7 @@ fn columns_renamed_added_and_dropped_are_matched_by_field_id() {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     };
     let rows = Random(1).batch(&old, 100);
     let fixture = Fixture::write(old.clone(), &[rows], 30);
@@ -215,6 +216,7 @@ fn a_narrow_read_reads_few_bytes() {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     };
     let rows = random.batch(&schema, 5_000);
     let fixture = Fixture::write(schema, &[rows], 4_000);

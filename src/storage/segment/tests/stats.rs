@@ -235,6 +235,7 @@ fn statistics_are_tight_for_plain_numbers() {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     };
     let values: ArrayRef = Arc::new(arrow::array::Int64Array::from_iter_values(0..10_000));
     let rows = RecordBatch::try_new(schema.arrow_schema(), vec![values]).unwrap();

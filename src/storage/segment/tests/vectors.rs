@@ -33,6 +33,7 @@ fn vector_schema(column_type: ColumnType, nullable: bool) -> CollectionSchema {
         computed_keys: Vec::new(),
         foreign_keys: Vec::new(),
         primary_key_name: None,
+        partitioning: None,
     }
 }
 

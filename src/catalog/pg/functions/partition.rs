@@ -1,0 +1,245 @@
+//! Functions about partitions.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use async_trait::async_trait;
+use datafusion::catalog::{MemTable, Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
+use datafusion::logical_expr::{
+    Cast, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, TableType, Volatility,
+};
+use datafusion::physical_plan::ExecutionPlan;
+
+use super::{Call, Definition, Gives, RegType};
+use crate::catalog::pg::context::PgContext;
+use crate::catalog::pg::partitions::{ancestors, condition_of, key_of, tree};
+use crate::catalog::pg::relation::Kind;
+use crate::catalog::pg::rows::{Value, array};
+use crate::catalog::routing::hashes;
+use crate::storage::partition::HASH_FUNCTION;
+
+pub(super) const FUNCTIONS: &[Definition] = &[
+    Definition::new("pg_get_partkeydef", 1..=1, Gives::Text, |c| {
+        Ok(c.relation(0)?.and_then(key_of).into())
+    }),
+    Definition::new(
+        "pg_get_partition_constraintdef",
+        1..=1,
+        Gives::Text,
+        constraint,
+    ),
+    Definition::new("pg_partition_root", 1..=1, Gives::Oid("regclass"), root),
+];
+
+fn constraint(call: &Call<'_>) -> Result<Value> {
+    let relation = call.relation(0)?;
+    let condition = relation.and_then(|r| condition_of(call.context.objects(), r));
+    Ok(condition.map(|text| format!("({text})")).into())
+}
+
+fn root(call: &Call<'_>) -> Result<Value> {
+    let Some(relation) = call.relation(0)? else {
+        return Ok(Value::Null);
+    };
+    let all = ancestors(call.context.objects(), relation.oid);
+    Ok(all.last().copied().into())
+}
+
+/// `satisfies_hash_partition(table, modulus, remainder, value, ..)`: whether values belong to a remainder.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct SatisfiesHash {
+    signature: Signature,
+}
+
+impl SatisfiesHash {
+    pub fn new() -> Self {
+        Self {
+            signature: Signature::variadic_any(Volatility::Immutable),
+        }
+    }
+}
+
+impl ScalarUDFImpl for SatisfiesHash {
+    fn name(&self) -> &str {
+        HASH_FUNCTION
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
+        if arguments.len() < 4 {
+            return plan_err!("{HASH_FUNCTION} takes a table, a modulus, a remainder and values");
+        }
+        Ok(DataType::Boolean)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let rows = args.number_rows;
+        let number = |place: usize| -> Result<Option<u64>> {
+            let array = args.args[place].to_array(1)?;
+            let array = arrow::compute::cast(&array, &DataType::UInt64)?;
+            let array = array.as_any().downcast_ref::<UInt64Array>();
+            Ok(array.and_then(|numbers| numbers.iter().next().flatten()))
+        };
+        let (Some(modulus), Some(remainder)) = (number(1)?, number(2)?) else {
+            return Ok(ColumnarValue::Scalar(ScalarValue::Boolean(None)));
+        };
+        let modulus = modulus.max(1);
+        let values = args.args[3..].iter().map(|value| value.to_array(rows));
+        let values: Vec<ArrayRef> = values.collect::<Result<_>>()?;
+        let belongs: BooleanArray = hashes(&values)?
+            .into_iter()
+            .map(|hash| Some(hash % modulus == remainder))
+            .collect();
+        Ok(ColumnarValue::Array(Arc::new(belongs)))
+    }
+}
+
+/// `pg_partition_tree(regclass)` and `pg_partition_ancestors(regclass)`.
+#[derive(Debug, Clone, Copy)]
+pub enum PartitionTable {
+    /// A table with its partitions.
+    Tree,
+    /// A partition with its table.
+    Ancestors,
+}
+
+impl PartitionTable {
+    /// The name of the function.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tree => "pg_partition_tree",
+            Self::Ancestors => "pg_partition_ancestors",
+        }
+    }
+
+    fn columns(self) -> Vec<(&'static str, Kind)> {
+        match self {
+            Self::Tree => vec![
+                ("relid", Kind::Oid("regclass")),
+                ("parentrelid", Kind::Oid("regclass")),
+                ("isleaf", Kind::Bool),
+                ("level", Kind::Int4),
+            ],
+            Self::Ancestors => vec![("relid", Kind::Oid("regclass"))],
+        }
+    }
+
+    fn schema(self) -> SchemaRef {
+        let fields = self.columns().into_iter();
+        let fields: Vec<Field> = fields.map(|(name, kind)| kind.field(name)).collect();
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The rows for a relation.
+    fn rows(self, context: &PgContext, relation: u32) -> Result<RecordBatch> {
+        let objects = context.objects();
+        let rows: Vec<Vec<Value>> = match self {
+            Self::Tree => tree(objects, relation)
+                .into_iter()
+                .map(|branch| {
+                    vec![
+                        branch.relation.into(),
+                        branch.parent.into(),
+                        branch.is_leaf.into(),
+                        branch.level.into(),
+                    ]
+                })
+                .collect(),
+            Self::Ancestors => ancestors(objects, relation)
+                .into_iter()
+                .map(|relation| vec![relation.into()])
+                .collect(),
+        };
+        let column = |(place, (_, kind)): (usize, &(&str, Kind))| {
+            let values: Vec<Value> = rows.iter().map(|row| row[place].clone()).collect();
+            array(kind, &values)
+        };
+        let columns = self.columns();
+        let columns = columns.iter().enumerate().map(column);
+        let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
+        Ok(RecordBatch::try_new(self.schema(), columns)?)
+    }
+}
+
+impl TableFunctionImpl for PartitionTable {
+    fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
+        let [relation] = args.exprs() else {
+            return plan_err!("{}() takes one argument", self.name());
+        };
+        Ok(Arc::new(OfRelation {
+            function: *self,
+            relation: uncast(relation).clone(),
+        }))
+    }
+}
+
+/// What is cast to `regclass`: it is looked up as that.
+fn uncast(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Cast(Cast { expr, .. }) => uncast(expr),
+        other => other,
+    }
+}
+
+/// The rows of a function for a relation, which is looked up when they are read.
+#[derive(Debug)]
+struct OfRelation {
+    function: PartitionTable,
+    relation: Expr,
+}
+
+impl OfRelation {
+    /// The OID of the relation.
+    fn relation(&self, state: &dyn Session, context: &PgContext) -> Result<Option<u32>> {
+        let relation = state.create_physical_expr(self.relation.clone(), &DFSchema::empty())?;
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        let row = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), vec![], &options)?;
+        let value = relation.evaluate(&row)?.into_array(1)?;
+        let value = ScalarValue::try_from_array(&value, 0)?;
+        if value.is_null() {
+            return Ok(None);
+        }
+        match value.to_string().parse::<u32>() {
+            Ok(oid) => Ok(Some(oid)),
+            Err(_) => {
+                let text = value.to_string();
+                RegType::Class
+                    .read(context, state.config_options(), &text)
+                    .map(Some)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl TableProvider for OfRelation {
+    fn schema(&self) -> SchemaRef {
+        self.function.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let context = PgContext::of(state.config_options())?;
+        let rows = match self.relation(state, context)? {
+            Some(relation) => self.function.rows(context, relation)?,
+            None => RecordBatch::new_empty(self.schema()),
+        };
+        let table = MemTable::try_new(self.schema(), vec![vec![rows]])?;
+        table.scan(state, projection, filters, limit).await
+    }
+}

@@ -330,7 +330,11 @@ impl Error {
 
     /// The same error of the UDF crate.
     pub fn from_vector(error: &VectorError) -> Self {
-        Self::invalid(error.sqlstate, error.message.clone())
+        let new = Self::invalid(error.sqlstate, error.message.clone());
+        match error.detail {
+            Some(detail) => new.with_detail(detail),
+            None => new,
+        }
     }
 
     /// What a caller does about it.

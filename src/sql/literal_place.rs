@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
-use datafusion::sql::sqlparser::ast::{DataType, ObjectName};
+use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType, ObjectName};
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
 use shelfmark_udfs::{Element, parse_halfvec, parse_vector, vector_type_of_sql};
@@ -101,6 +101,10 @@ impl<'a> Literal<'a> {
 fn without_length(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Custom(name, _) => DataType::Custom(ObjectName::clone(name), Vec::new()),
+        DataType::Array(ArrayElemTypeDef::SquareBracket(inner, length)) => {
+            let inner = Box::new(without_length(inner));
+            DataType::Array(ArrayElemTypeDef::SquareBracket(inner, *length))
+        }
         other => other.clone(),
     }
 }
@@ -148,6 +152,12 @@ mod tests {
                 "22000",
                 "vector must have at least 1 dimension",
                 Some(13),
+            ),
+            (
+                "SELECT '{\"[1,2]\"}'::vector(3)[], 1",
+                "22000",
+                "expected 3 dimensions, not 2",
+                None,
             ),
             (
                 "SELECT '[1]'::vector(0)",

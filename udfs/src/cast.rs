@@ -21,7 +21,7 @@ use crate::input::{Elements, Operand, SingleVectors, Vectors, all_constant, resu
 use crate::output::{VectorsBuilder, columnar};
 use crate::signature::{accept_vector, accept_vectors, immutable, result_field};
 use crate::text::{self, check_dimension, check_finite, write_vector};
-use crate::types::{Element, VectorType, is_text};
+use crate::types::{DIMENSION_MAX, Element, VectorType, is_text};
 
 /// `vector_in(text [, dimension])`, `array_to_vector(array [, dimension])` and their `halfvec` twins.
 ///
@@ -91,6 +91,12 @@ impl ScalarUDFImpl for ToVectorFunction {
             [vector, dimension] if dimension.is_integer() || dimension.is_null() => {
                 Ok(vec![accept_vector(self.name, vector)?, DataType::Int64])
             }
+            // Whether the cast is written changes nothing here.
+            [vector, dimension, DataType::Boolean] if dimension.is_integer() => Ok(vec![
+                accept_vector(self.name, vector)?,
+                DataType::Int64,
+                DataType::Boolean,
+            ]),
             _ => plan_err!("{} takes a value and a dimension, not {types:?}", self.name),
         }
     }
@@ -109,6 +115,7 @@ fn constant_dimension(scalar: &ScalarValue, element: Element) -> Result<Option<u
         _ => return Ok(None),
     };
     match usize::try_from(dimension) {
+        Ok(n) if n > DIMENSION_MAX => Err(VectorError::too_many_dimensions(element).into()),
         Ok(n) => Ok(Some(n)),
         Err(_) => Err(VectorError::type_without_dimension(element).into()),
     }

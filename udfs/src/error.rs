@@ -15,6 +15,8 @@ pub struct VectorError {
     pub sqlstate: &'static str,
     /// The message, as pgvector words it.
     pub message: String,
+    /// What the message leaves out, where pgvector says more.
+    pub detail: Option<&'static str>,
 }
 
 /// How much of a user's text a message repeats, in characters.
@@ -25,7 +27,13 @@ impl VectorError {
         Self {
             sqlstate,
             message: message.into(),
+            detail: None,
         }
+    }
+
+    pub(crate) fn with_detail(self, detail: &'static str) -> Self {
+        let detail = Some(detail);
+        Self { detail, ..self }
     }
 
     pub(crate) fn syntax(element: Element, text: &str) -> Self {

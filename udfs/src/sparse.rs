@@ -184,7 +184,8 @@ impl SparseVector {
     /// 54000 for too many of them.
     pub fn parse(text: &str) -> Result<Self, VectorError> {
         let syntax = || VectorError::sparse_syntax(text);
-        let inner = skip_blanks(text).strip_prefix('{').ok_or_else(syntax)?;
+        let no_start = || syntax().with_detail("Vector contents must start with \"{\".");
+        let inner = skip_blanks(text).strip_prefix('{').ok_or_else(no_start)?;
         let (elements, rest) = inner.split_once('}').ok_or_else(syntax)?;
         if elements.matches(',').count() >= SPARSE_ELEMENTS_MAX {
             return Err(VectorError::too_many_elements(SPARSE_ELEMENTS_MAX));
@@ -197,8 +198,16 @@ impl SparseVector {
                 read.push((place.saturating_sub(1), read_value(value, text)?));
             }
         }
-        let dimension = skip_blanks(rest).strip_prefix('/').ok_or_else(syntax)?;
-        let dimension = read_integer(dimension).ok_or_else(syntax)?;
+        let no_dimension = || syntax().with_detail("Unexpected end of input.");
+        let dimension = skip_blanks(rest)
+            .strip_prefix('/')
+            .ok_or_else(no_dimension)?;
+        let behind = skip_blanks(dimension).trim_start_matches(|c: char| c.is_ascii_digit());
+        let junk = || match behind.len() < skip_blanks(dimension).len() {
+            true => syntax().with_detail("Junk after closing."),
+            false => syntax(),
+        };
+        let dimension = read_integer(dimension).ok_or_else(junk)?;
         Self::try_new(dimension, read)
     }
 
@@ -450,6 +459,21 @@ mod tests {
                 code,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn details_say_what_is_wrong_with_a_text() {
+        for (text, detail) in [
+            ("", Some("Vector contents must start with \"{\".")),
+            ("{1:1}", Some("Unexpected end of input.")),
+            ("{}/1a", Some("Junk after closing.")),
+            ("{}/ 1 a", Some("Junk after closing.")),
+            ("{}/", None),
+            ("{a:1}/2", None),
+        ] {
+            let error = SparseVector::parse(text).unwrap_err();
+            assert_eq!(error.detail, detail, "{text}");
         }
     }
 

@@ -57,7 +57,15 @@ impl StateFunction {
     fn state(&self, states: &States, row: usize) -> Result<Vec<f64>, VectorError> {
         states
             .get(row)
-            .ok_or_else(|| VectorError::no_state(self.name()))
+            .ok_or_else(|| VectorError::no_state(self.called()))
+    }
+
+    /// The name that calls have: `vector_avg` is rewritten where it is called with a state.
+    fn called(&self) -> &str {
+        match (self.element, self.step) {
+            (Element::Single, Step::Average) => "vector_avg",
+            _ => self.name(),
+        }
     }
 
     fn accumulate(&self, mut state: Vec<f64>, vector: &[f32]) -> Result<Vec<f64>, VectorError> {

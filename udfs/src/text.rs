@@ -41,7 +41,8 @@ pub fn parse_halfvec(text: &str, dimension: Option<usize>) -> Result<Vec<f16>, V
 /// Reads a vector of either element; those of a `halfvec` are rounded, but held in 32 bits.
 pub(crate) fn parse(text: &str, target: VectorType) -> Result<Vec<f32>, VectorError> {
     let syntax = || VectorError::syntax(target.element, text);
-    let mut rest = skip_blanks(text).strip_prefix('[').ok_or_else(syntax)?;
+    let no_start = || syntax().with_detail("Vector contents must start with \"[\".");
+    let mut rest = skip_blanks(text).strip_prefix('[').ok_or_else(no_start)?;
     if skip_blanks(rest).starts_with(']') {
         return Err(VectorError::no_dimension(target.element));
     }
@@ -63,7 +64,7 @@ pub(crate) fn parse(text: &str, target: VectorType) -> Result<Vec<f32>, VectorEr
         }
     }
     if !skip_blanks(rest).is_empty() {
-        return Err(syntax());
+        return Err(syntax().with_detail("Junk after closing right brace."));
     }
     check_dimension(target, values.len())?;
     Ok(values)
@@ -217,6 +218,17 @@ mod tests {
             let expected = format!("invalid input syntax for type vector: \"{text}\"");
             assert_eq!(error(text), (expected, "22P02"));
         }
+    }
+
+    #[test]
+    fn details_say_what_is_wrong_with_a_text() {
+        let detail = |text| parse_vector(text, None).unwrap_err().detail;
+        let start = Some("Vector contents must start with \"[\".");
+        assert_eq!(detail(""), start);
+        assert_eq!(detail("1,2]"), start);
+        assert_eq!(detail("[1,2]x"), Some("Junk after closing right brace."));
+        assert_eq!(detail("[1,2"), None);
+        assert_eq!(detail("[a]"), None);
     }
 
     #[test]

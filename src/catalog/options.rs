@@ -7,6 +7,7 @@ use datafusion::common::Result;
 use datafusion::config::{ConfigEntry, ConfigExtension, ConfigOptions, ExtensionOptions};
 use datafusion::execution::context::SessionConfig;
 
+use super::zone::DateOrder;
 use crate::error::Error;
 use crate::settings::{Scope, SettingInfo, Settings};
 use crate::storage::engine::Engine;
@@ -25,6 +26,8 @@ pub struct ShelfmarkOptions {
     pub settings: Settings,
     /// When changes of rows are answered: `synchronous_commit` of our own sessions.
     pub durability: Durability,
+    /// The order in which dates in text are read: the second part of `DateStyle`.
+    pub date_order: DateOrder,
 }
 
 /// The version that a statement or transaction reads, put into the session's configuration with
@@ -48,6 +51,7 @@ impl ShelfmarkOptions {
         Self {
             settings: settings.clone(),
             durability: Durability::default(),
+            date_order: DateOrder::default(),
         }
     }
 
@@ -61,6 +65,12 @@ impl ShelfmarkOptions {
     pub fn durability_of(config: &ConfigOptions) -> Durability {
         let own = config.extensions.get::<Self>();
         own.map(|own| own.durability).unwrap_or_default()
+    }
+
+    /// The order in which the session reads dates.
+    pub fn date_order_of(config: &ConfigOptions) -> DateOrder {
+        let own = config.extensions.get::<Self>();
+        own.map(|own| own.date_order).unwrap_or_default()
     }
 
     /// Whether the session wants segments, row groups and pages to be pruned.

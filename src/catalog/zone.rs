@@ -1,4 +1,4 @@
-//! Time zones: what the clock of a place shows at an instant.
+//! Time zones: what the clock of a place shows at an instant, and the order in which a session reads days and months.
 
 use std::borrow::Cow;
 
@@ -6,6 +6,8 @@ use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
 use datafusion::common::config::ConfigOptions;
+
+use super::options::ShelfmarkOptions;
 
 /// The largest distance from Greenwich that PostgreSQL takes, in seconds: less than a week.
 const OFFSET_MAX: i32 = 167 * 3600 + 59 * 60 + 59;
@@ -47,9 +49,27 @@ const ABBREVIATIONS: [(&str, f64); 33] = [
     ("hst", -10.0),
 ];
 
-/// A time zone.
+/// The order of the parts of a date in the styles that are not ISO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum DateOrder {
+    /// Month, day, year.
+    #[default]
+    Mdy,
+    /// Day, month, year.
+    Dmy,
+    /// Year, month, day; written like month, day, year.
+    Ymd,
+}
+
+/// A time zone, and the order of the parts of a date that goes with it: together what times in text are read by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Zone {
+pub struct Zone {
+    clock: Clock,
+    date_order: DateOrder,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Clock {
     /// Always as far from Greenwich.
     Fixed {
         /// Seconds to the east.
@@ -61,30 +81,58 @@ pub enum Zone {
     Place(Tz),
 }
 
+impl From<Clock> for Zone {
+    fn from(clock: Clock) -> Self {
+        let date_order = DateOrder::default();
+        Self { clock, date_order }
+    }
+}
+
 impl Zone {
     /// Universal time.
     pub fn utc() -> Self {
-        Self::Fixed {
-            east: 0,
-            name: "UTC".to_string(),
-        }
+        let name = "UTC".to_string();
+        Clock::Fixed { east: 0, name }.into()
+    }
+
+    /// The same clock for a session that reads dates in that order.
+    pub fn with_date_order(self, date_order: DateOrder) -> Self {
+        Self { date_order, ..self }
+    }
+
+    /// The order in which the parts of dates are read.
+    pub fn date_order(&self) -> DateOrder {
+        self.date_order
     }
 
     /// The zone of a session. Its configuration names zones as Arrow does, offsets to the east (`+02:00`).
     pub fn of(options: &ConfigOptions) -> Self {
-        let Some(name) = options.execution.time_zone.as_deref() else {
-            return Self::utc();
-        };
-        match offset(name) {
-            Some(0) => Self::utc(),
-            Some(east) => Self::fixed(east),
-            None => Self::parse(name).unwrap_or_else(Self::utc),
+        let name = options.execution.time_zone.as_deref();
+        let zone = name.and_then(|name| match offset(name) {
+            Some(0) => None,
+            Some(east) => Some(Self::fixed(east)),
+            None => Self::parse(name),
+        });
+        let order = ShelfmarkOptions::date_order_of(options);
+        zone.unwrap_or_else(Self::utc).with_date_order(order)
+    }
+
+    /// The name that Arrow has for it: offsets to the east (`+02:00`).
+    pub fn arrow_name(&self) -> String {
+        match &self.clock {
+            Clock::Fixed { east, name } if name != "UTC" => {
+                let sign = if *east < 0 { '-' } else { '+' };
+                let minutes = east.unsigned_abs() / 60;
+                format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+            }
+            Clock::Fixed { .. } => "UTC".to_string(),
+            Clock::Place(place) => place.name().to_string(),
         }
     }
 
     /// Whether its clock shows universal time.
     pub fn is_utc(&self) -> bool {
-        matches!(self, Self::Fixed { east: 0, .. })
+        matches!(self.clock, Clock::Fixed { east: 0, .. })
     }
 
     /// A zone that is so many seconds east of Greenwich, named as PostgreSQL does after `SET TIME ZONE 5.5`.
@@ -100,7 +148,7 @@ impl Zone {
         }
         // A POSIX name counts hours to the west.
         let name = format!("<{0}{digits}>{1}{digits}", sign(east < 0), sign(east >= 0));
-        Self::Fixed { east, name }
+        Clock::Fixed { east, name }.into()
     }
 
     /// `UTC`, a place (`Europe/Berlin`, in any case), or a name of POSIX, whose offset is to the west (`UTC+2`, `-05:30`,
@@ -109,28 +157,28 @@ impl Zone {
         let text = text.trim();
         let upper = text.to_ascii_uppercase();
         if matches!(upper.as_str(), "UTC" | "GMT") {
-            return Some(Self::Fixed {
-                east: 0,
-                name: upper,
-            });
+            let (east, name) = (0, upper);
+            return Some(Clock::Fixed { east, name }.into());
         }
         let same = |zone: &&Tz| zone.name().eq_ignore_ascii_case(text);
         let exact = text.parse::<Tz>().ok();
         let zone = exact.or_else(|| TZ_VARIANTS.iter().find(same).copied());
-        zone.map(Self::Place).or_else(|| {
+        let clock = zone.map(Clock::Place).or_else(|| {
             let east = -offset(posix_offset(text)?)?;
-            Some(Self::Fixed { east, name: upper })
-        })
+            Some(Clock::Fixed { east, name: upper })
+        });
+        clock.map(Self::from)
     }
 
     /// The zone of an abbreviation (`CEST`).
     pub fn abbreviated(text: &str) -> Option<Self> {
         let known = |(name, _): &&(&str, f64)| name.eq_ignore_ascii_case(text);
         let (name, hours) = ABBREVIATIONS.iter().find(known)?;
-        Some(Self::Fixed {
+        let clock = Clock::Fixed {
             east: (hours * 3600.0) as i32,
             name: name.to_ascii_uppercase(),
-        })
+        };
+        Some(clock.into())
     }
 
     /// The zone of an offset to the east with its sign, as in a timestamp (`+02`, `-0530`).
@@ -148,17 +196,17 @@ impl Zone {
 
     /// The name as SHOW TimeZone writes it.
     pub fn name(&self) -> &str {
-        match self {
-            Self::Fixed { name, .. } => name,
-            Self::Place(zone) => zone.name(),
+        match &self.clock {
+            Clock::Fixed { name, .. } => name,
+            Clock::Place(zone) => zone.name(),
         }
     }
 
     /// Seconds that the clock is ahead of Greenwich at an instant (microseconds since 1970), and the short name of
     /// its time then (`CEST`).
     pub fn offset_at(&self, micros: i64) -> (i32, Cow<'_, str>) {
-        match self {
-            Self::Fixed { east, name } => {
+        match &self.clock {
+            Clock::Fixed { east, name } => {
                 let inner = name.strip_prefix('<').and_then(|rest| rest.split_once('>'));
                 let short = match inner {
                     Some((short, _)) => short,
@@ -166,7 +214,7 @@ impl Zone {
                 };
                 (*east, Cow::Borrowed(short))
             }
-            Self::Place(zone) => {
+            Clock::Place(zone) => {
                 let offset = zone.offset_from_utc_datetime(&instant(micros));
                 let short = match offset.abbreviation() {
                     Some(short) => Cow::Owned(short.to_string()),
@@ -179,9 +227,9 @@ impl Zone {
 
     /// Seconds that the clock is ahead of Greenwich at an instant.
     pub fn seconds_at(&self, micros: i64) -> i32 {
-        match self {
-            Self::Fixed { east, .. } => *east,
-            Self::Place(zone) => zone
+        match &self.clock {
+            Clock::Fixed { east, .. } => *east,
+            Clock::Place(zone) => zone
                 .offset_from_utc_datetime(&instant(micros))
                 .fix()
                 .local_minus_utc(),
@@ -196,11 +244,11 @@ impl Zone {
     /// The instant at which the clock shows a time, both in microseconds. Of a time that comes twice it is the later, and
     /// one that is left out is read with the offset before.
     pub fn instant_of(&self, local: i64) -> i64 {
-        let place = match self {
-            Self::Fixed { east, .. } => {
+        let place = match &self.clock {
+            Clock::Fixed { east, .. } => {
                 return local.saturating_sub(i64::from(*east) * MICROSECONDS);
             }
-            Self::Place(place) => place,
+            Clock::Place(place) => place,
         };
         let east = match place.offset_from_local_datetime(&instant(local)) {
             LocalResult::Single(offset) | LocalResult::Ambiguous(_, offset) => {

@@ -112,7 +112,7 @@ fn parse(text: &str, type_name: &str, zone: &Zone) -> Result<Moment> {
     }
     let time_only = type_name == "time";
     field::fields(trimmed)
-        .and_then(|fields| moment::of_fields(&fields, time_only))
+        .and_then(|fields| moment::of_fields(&fields, time_only, zone.date_order()))
         .map_err(|fault| match fault {
             Fault::Syntax => bad(type_name, text),
             Fault::Range => outside(text),

@@ -1,9 +1,10 @@
 //! The settings of a session that text output follows.
 
+pub use crate::catalog::zone::DateOrder;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 
-/// How dates are written; all read the same.
+/// How dates are written; all read the same, in the order that goes with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DateStyle {
     /// `1997-12-17 07:37:16-08`
@@ -15,18 +16,6 @@ pub enum DateStyle {
     Postgres,
     /// `17.12.1997 07:37:16.00 PST`
     German,
-}
-
-/// The order of the parts of a date in the styles that are not ISO.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum DateOrder {
-    /// Month, day, year.
-    #[default]
-    Mdy,
-    /// Day, month, year.
-    Dmy,
-    /// Year, month, day; written like month, day, year.
-    Ymd,
 }
 
 /// How intervals are written.
@@ -107,7 +96,8 @@ impl Style {
                 }
             }
             "timezone" => {
-                self.zone = Zone::parse(value).ok_or_else(|| invalid("TimeZone", value))?;
+                let zone = Zone::parse(value).ok_or_else(|| invalid("TimeZone", value))?;
+                self.zone = zone.with_date_order(self.date_order);
             }
             "bytea_output" => {
                 self.bytea_output = match lower.as_str() {
@@ -202,6 +192,7 @@ impl Style {
         }
         self.date_style = style.unwrap_or(self.date_style);
         self.date_order = order.unwrap_or(self.date_order);
+        self.zone = self.zone.clone().with_date_order(self.date_order);
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use crate::catalog::options::ShelfmarkOptions;
 use crate::catalog::search_path;
 use crate::catalog::system::SYSTEM_SCHEMA;
 use crate::database::session_config;
-use crate::sql::format::Zone;
+use crate::sql::format::{Style, Zone};
 use crate::sql::session::Session;
 use crate::storage::transaction::Durability;
 
@@ -28,6 +28,16 @@ impl Session {
             "TimeZone" => {
                 let zone = time_zone(&self.raw(name));
                 set(&mut |options| options.execution.time_zone = Some(zone.clone()));
+            }
+            "DateStyle" => {
+                let mut style = Style::default();
+                // The value was accepted by the same function when it was set.
+                drop(style.set(name, &self.raw(name)));
+                set(&mut |options| {
+                    if let Some(own) = options.extensions.get_mut::<ShelfmarkOptions>() {
+                        own.date_order = style.date_order;
+                    }
+                });
             }
             "synchronous_commit" => {
                 let durability = self.durability();
@@ -95,15 +105,7 @@ pub(super) fn switch(text: &str) -> String {
 
 /// A zone as Arrow names it.
 fn time_zone(name: &str) -> String {
-    match Zone::parse(name) {
-        Some(Zone::Fixed { east, name }) if name != "UTC" => {
-            let sign = if east < 0 { '-' } else { '+' };
-            let minutes = east.unsigned_abs() / 60;
-            format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
-        }
-        Some(Zone::Place(place)) => place.name().to_string(),
-        _ => "UTC".to_string(),
-    }
+    Zone::parse(name).unwrap_or_else(Zone::utc).arrow_name()
 }
 
 pub(super) fn option(options: &ConfigOptions, name: &str) -> Option<String> {

@@ -6,7 +6,7 @@ use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
 
 use super::field::Field;
 use super::{Fault, civil, days_from_civil};
-use crate::catalog::zone::Zone;
+use crate::catalog::zone::{DateOrder, Zone};
 
 const MONTHS: [&str; 12] = [
     "january",
@@ -107,6 +107,7 @@ fn place_of(word: &str, names: &[&str]) -> Option<usize> {
 #[derive(Debug, Default)]
 struct Parts {
     time_only: bool,
+    order: DateOrder,
     year: Option<i64>,
     /// Whether the year was written with one or two digits.
     short_year: bool,
@@ -121,10 +122,16 @@ struct Parts {
     clock: Option<Clock>,
 }
 
-/// The moment that the fields say; `time_only` where six digits are a time rather than a date.
-pub(super) fn of_fields(fields: &[Field<'_>], time_only: bool) -> Result<Moment, Fault> {
+/// The moment that the fields say, those of a date in the given order; `time_only` where six digits are a time rather than a
+/// date.
+pub(super) fn of_fields(
+    fields: &[Field<'_>],
+    time_only: bool,
+    order: DateOrder,
+) -> Result<Moment, Fault> {
     let mut parts = Parts {
         time_only,
+        order,
         ..Parts::default()
     };
     for (at, field) in fields.iter().enumerate() {
@@ -180,8 +187,16 @@ impl Parts {
         if pieces.len() != 3 && !(pieces.len() == 2 && self.year.is_some()) {
             return Err(Fault::Syntax);
         }
+        let is_word = |piece: &str| piece.starts_with(|c: char| c.is_ascii_alphabetic());
+        // Two numbers and a name are no date, as little as in PostgreSQL.
+        if let [_, second, third] = pieces
+            && is_word(third)
+            && !is_word(second)
+        {
+            return Err(Fault::Syntax);
+        }
         for piece in pieces {
-            if piece.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            if is_word(piece) {
                 self.set_month(month(piece).ok_or(Fault::Syntax)?)?;
             }
         }
@@ -215,16 +230,21 @@ impl Parts {
         Ok(())
     }
 
-    /// The next number of a date, in the order month, day, year unless one of them says otherwise.
+    /// The next number of a date, in the session's order unless one of them says otherwise.
     fn date_number(&mut self, text: &str) -> Result<(), Fault> {
         let is_long = text.len() >= 3;
+        let is_year = is_long || self.order == DateOrder::Ymd;
         match (self.year, self.month, self.day) {
-            (None, None, None) if is_long => self.set_year(text),
-            (None, None, None) | (Some(_), None, None) => {
+            (None, None, None) if is_year => self.set_year(text),
+            (None, None, None) if self.order == DateOrder::Dmy => {
+                self.day = Some(digits(text)?);
+                Ok(())
+            }
+            (_, None, None) | (None, None, Some(_)) => {
                 self.month = Some(digits(text)?);
                 Ok(())
             }
-            (None, Some(_), None) if self.named_month && is_long => self.set_year(text),
+            (None, Some(_), None) if self.named_month && is_year => self.set_year(text),
             (Some(year), Some(_), None) if self.named_month && is_long && self.short_year => {
                 self.day = Some(year);
                 self.set_year(text)

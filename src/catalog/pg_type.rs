@@ -170,6 +170,7 @@ types! {
     UUID, UUID_ARRAY: 2950, 2951, "uuid", 16;
     PG_LSN, PG_LSN_ARRAY: 3220, 3221, "pg_lsn", 8;
     JSONB, JSONB_ARRAY: 3802, 3807, "jsonb", -1;
+    JSONPATH, JSONPATH_ARRAY: 4072, 4073, "jsonpath", -1;
     REGNAMESPACE, REGNAMESPACE_ARRAY: 4089, 4090, "regnamespace", 4;
     REGROLE, REGROLE_ARRAY: 4096, 4097, "regrole", 4;
     REGCOLLATION, REGCOLLATION_ARRAY: 4191, 4192, "regcollation", 4;
@@ -222,7 +223,7 @@ fn named_type(name: &str, data_type: &DataType) -> Option<PgType> {
         }
         oid::XML | oid::CIDR | oid::INET | oid::ACLITEM | oid::PG_NODE_TREE | oid::PG_LSN => text,
         oid::REFCURSOR | oid::UNKNOWN | oid::TID | oid::VOID | oid::ANYARRAY => text,
-        oid::BIT | oid::VARBIT | oid::SPARSEVEC => text,
+        oid::BIT | oid::VARBIT | oid::SPARSEVEC | oid::JSONPATH => text,
         oid::TIME => matches!(data_type, DataType::Time64(_)),
         oid::TIMESTAMP => matches!(data_type, DataType::Timestamp(_, None)),
         oid::TIMESTAMPTZ => matches!(data_type, DataType::Timestamp(_, Some(_))),

@@ -54,16 +54,19 @@ mod array_literal;
 mod build;
 mod calls;
 mod constant;
+mod elements;
 mod exact;
 mod from;
 mod gather;
 mod grouping;
 mod join_alias;
 mod joins;
+mod lone_series;
 mod moment;
 mod names;
 mod qualified;
 mod quantified;
+mod query;
 mod recursion;
 mod row_queries;
 mod rows;
@@ -98,17 +101,19 @@ pub(super) use self::constant::{share_named_type, without_exponent};
 use self::exact::{compare_exactly, compute_exactly, is_exact, round_exactly};
 use self::from::{call_arrays, call_in_from};
 use self::grouping::{spell_distinct, spell_sets};
-use self::join_alias::{join_aliases, join_aliases_in_order};
+use self::join_alias::join_aliases;
 use self::joins::merge_in_brackets;
 pub(super) use self::joins::{has_natural, merge_in_order, merge_in_select, refuse_merged};
+use self::lone_series::stream_series;
 use self::moment::{at_time_zone, cast_of_interval, interval_of_text, overlaps};
 pub(super) use self::names::{first_select, name_columns};
 use self::names::{
     keep_names, lasting_names, name_common, name_derived, name_sorted_casts, type_series,
 };
-use self::qualified::{compares_bytes, operator, unqualify};
+pub(super) use self::qualified::compares_bytes;
+use self::qualified::{operator, unqualify};
 use self::quantified::compare_quantified;
-use self::recursion::check_recursion;
+use self::query::begin_query;
 pub(super) use self::row_queries::{ROWS, compare_widths};
 use self::row_queries::{row_among_rows, row_with_query, rows_in_where};
 use self::rows::{compare_rows, row_in_list, row_is_null};
@@ -120,13 +125,11 @@ use self::spelling::{
     text_of_unicode, typed_literals,
 };
 use self::system::{shown_tables, system_relations};
-use self::ties::rank_of_ties;
 pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
-use self::values::select_table;
 pub(super) use self::values::select_values;
 use self::variadic::spread_variadic;
-use self::windows::{check_window, name_sorted_windows, spell_windows, windows_in_order};
+use self::windows::{check_window, name_sorted_windows, spell_windows};
 use super::complexity::Expansion;
 use super::dml::{changes_at_top, changes_rows, with_statement};
 use super::statement::{CopySubject, Statement};
@@ -274,7 +277,7 @@ impl VisitorMut for Mender {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         merge_in_brackets(factor);
-        call_in_from(factor);
+        or_break(call_in_from(factor))?;
         type_series(factor);
         ControlFlow::Continue(())
     }
@@ -301,14 +304,7 @@ impl VisitorMut for Mender {
             };
             self.changes = left;
         }
-        if let Some(with) = &query.with {
-            or_break(check_recursion(with))?;
-        }
-        or_break(select_table(&mut query.body))?;
-        or_break(windows_in_order(query))?;
-        or_break(rank_of_ties(query))?;
-        or_break(join_aliases_in_order(query))?;
-        or_break(merge_in_order(query))
+        or_break(begin_query(query))
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
@@ -319,6 +315,7 @@ impl VisitorMut for Mender {
         let scope = system_relations(select, &self.common);
         self.scopes.push(scope);
         self.names.push(lasting_names(select));
+        stream_series(select);
         ControlFlow::Continue(())
     }
 

@@ -5,12 +5,13 @@
 //! their own. So does FULL JOIN USING, whose columns are `coalesce`. Texts written beside such a value are read as its type.
 //! A cast to text keeps the field of what is cast; as a column it is a plain text. Enums have a rule of their own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Case, Placeholder, ScalarFunction};
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Projection};
 use datafusion::optimizer::AnalyzerRule;
@@ -45,7 +46,7 @@ impl AnalyzerRule for NamedResultRule {
 fn concerns(plan: &LogicalPlan) -> Result<bool> {
     let mut found = false;
     plan.apply_with_subqueries(|node| {
-        found = holds(node, has_results)?;
+        found = elements_of(node).next().is_some() || holds(node, has_results)?;
         Ok(match found {
             true => TreeNodeRecursion::Stop,
             false => TreeNodeRecursion::Continue,
@@ -73,7 +74,47 @@ fn gives_element(call: &ScalarFunction) -> bool {
 fn in_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let plan = retype(plan, |expr, schema| Ok(rewrite(expr, schema)))?.data;
     let plan = aggregates::with_results(plan)?;
+    let plan = with_elements(plan)?;
     Ok(Transformed::yes(with_texts(plan)?))
+}
+
+/// The columns of a node that are elements of arrays whose type Arrow does not tell, and the type of each.
+fn elements_of(plan: &LogicalPlan) -> impl Iterator<Item = (&Column, FieldRef)> {
+    let unnest = match plan {
+        LogicalPlan::Unnest(unnest) => Some(unnest),
+        _ => None,
+    };
+    unnest.into_iter().flat_map(|unnest| {
+        let arrays = unnest.input.schema();
+        unnest.list_type_columns.iter().filter_map(|(at, list)| {
+            let array = arrays.field(*at);
+            let of = element_of(array).filter(|_| is_named(array) && list.depth == 1)?;
+            Some((&list.output_column, of))
+        })
+    })
+}
+
+/// The node with elements of arrays as values of the type of these.
+fn with_elements(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let elements: HashMap<&Column, FieldRef> = elements_of(&plan).collect();
+    if elements.is_empty() {
+        return Ok(plan);
+    }
+    let columns = plan.schema().columns();
+    let exprs = columns
+        .into_iter()
+        .map(|column| match elements.get(&column) {
+            Some(of) => {
+                let value = typed(Expr::Column(column.clone()), of);
+                value.alias_qualified(column.relation, column.name)
+            }
+            None => Expr::Column(column),
+        });
+    let exprs = exprs.collect();
+    Ok(LogicalPlan::Projection(Projection::try_new(
+        exprs,
+        Arc::new(plan),
+    )?))
 }
 
 /// The node with columns of text where they are casts to it.

@@ -10,7 +10,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, TrimWhereField};
 
-use super::functions::SUBSTRING_SIMILAR;
+use super::functions::{ROUND_SECONDS, SUBSTRING_SIMILAR};
 use super::mend::CUT_TEXT;
 use super::origins::{Origin, origins, with_origins};
 use super::parser::fold;
@@ -220,6 +220,15 @@ pub(super) fn lasting_name(expr: &Expr) -> Option<String> {
     }
 }
 
+/// The name of a type as it is written, of an array that of its elements; `None` for types that SQL has words for.
+fn own_name(data_type: &ast::DataType) -> Option<String> {
+    match data_type {
+        ast::DataType::Custom(name, _) => name.0.last()?.as_ident().map(fold),
+        ast::DataType::Array(ast::ArrayElemTypeDef::SquareBracket(inner, _)) => own_name(inner),
+        _ => None,
+    }
+}
+
 fn name_of(expr: &Expr) -> Name {
     let strong = |name: &str| Name::Strong(name.to_string());
     match expr {
@@ -228,7 +237,10 @@ fn name_of(expr: &Expr) -> Name {
             parts.last().map_or(Name::None, |p| Name::Strong(fold(p)))
         }
         Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => name_of(inner),
-        Expr::CompoundFieldAccess { root, .. } => name_of(root),
+        Expr::CompoundFieldAccess { root, access_chain } => match access_chain.last() {
+            Some(ast::AccessExpr::Dot(Expr::Identifier(field))) => Name::Strong(fold(field)),
+            _ => name_of(root),
+        },
         Expr::Function(function) => {
             let last = function.name.0.last().and_then(|part| part.as_ident());
             if let Some(cut) = last
@@ -240,11 +252,19 @@ fn name_of(expr: &Expr) -> Name {
             match last.map(fold) {
                 Some(name) if name == ARRAY_OR_EMPTY => strong("coalesce"),
                 Some(name) if name == SUBSTRING_SIMILAR => strong("substring"),
+                Some(name) if name == ROUND_SECONDS => {
+                    first_argument(function).map_or(Name::None, name_of)
+                }
                 Some(name) => Name::Strong(name),
                 None => Name::None,
             }
         }
-        Expr::Cast { expr, .. } => name_of(expr).of_cast(),
+        Expr::Cast {
+            expr, data_type, ..
+        } => match (name_of(expr).of_cast(), own_name(data_type)) {
+            (Name::OfType, Some(name)) => Name::Weak(name),
+            (name, _) => name,
+        },
         Expr::TypedString(_) | Expr::Interval(_) => Name::OfType,
         Expr::Case { else_result, .. } => match else_result.as_deref().map(name_of) {
             Some(Name::Strong(name)) => Name::Strong(name),

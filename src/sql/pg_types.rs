@@ -7,7 +7,7 @@ use datafusion::common::Result;
 use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::sql::sqlparser::ast::{DataType, TimezoneInfo};
 
-use super::types::characters;
+use super::types::{characters, column_type};
 use crate::catalog::pg::field_of_type;
 use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
 
@@ -37,9 +37,14 @@ impl TypePlanner for PgTypePlanner {
             DataType::Uuid => field_of_type("uuid", false),
             DataType::JSON => field_of_type("json", false),
             DataType::JSONB => field_of_type("jsonb", false),
-            DataType::CharacterVarying(_) | DataType::CharVarying(_) => {
+            DataType::CharacterVarying(_) | DataType::CharVarying(_) | DataType::Varchar(_) => {
                 field_of_type("varchar", false)
             }
+            // To DataFusion FLOAT is REAL.
+            DataType::Float(_) => match column_type(sql_type)? {
+                ColumnType::Real => field_of_type("float4", false),
+                _ => field_of_type("float8", false),
+            },
             DataType::Custom(name, arguments) if arguments.is_empty() => {
                 let last = name.0.last().and_then(|part| part.as_ident());
                 last.and_then(|ident| match ident.quote_style {

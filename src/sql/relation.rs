@@ -375,9 +375,11 @@ impl Call {
         let only = columns.len() - usize::from(self.with_ordinality) == 1;
         let mut taken = HashSet::new();
         let outputs = columns.into_iter().enumerate().map(|(i, (name, value))| {
-            // A function of one column is called as its table is.
+            // The column of a function is called as its table is, unless it has a name of its own.
+            let is_named =
+                self.gives == Gives::Expanded || column_of(&self.function) != self.function;
             let usual = match &table {
-                Some(table) if i == 0 && only && self.gives != Gives::Expanded => table,
+                Some(table) if i == 0 && only && !is_named => table,
                 _ => &name,
             };
             let name = named

@@ -7,11 +7,11 @@ use arrow::datatypes::{DataType, Decimal128Type, DecimalType};
 use datafusion::common::{Result, ScalarValue};
 
 use super::extended::Extension;
-use super::row::{Call, Kind, Overload, list_of};
+use super::row::{Call, Kind, Overload, list_of, text};
 use super::series::no_step;
 use crate::error::{Error, sqlstate};
 
-use Kind::{Int4, Int4s, Int8, Whole};
+use Kind::{Int4, Int4s, Int8, Text, Whole};
 
 pub(super) const EXTENSIONS: &[Extension] = &[
     (
@@ -30,11 +30,25 @@ pub(super) const EXTENSIONS: &[Extension] = &[
         &[Overload::new(&[Int4, Int4], Int4, lcm)],
     ),
     (
+        "to_hex",
+        |types| matches!(types, [DataType::Int16 | DataType::Int32]),
+        &[Overload::new(&[Int4], Text, |call| {
+            // Negative numbers are shown with the bits that an INTEGER has.
+            Ok(text(format!(
+                "{:x}",
+                call.int(0).unwrap_or_default() as i32
+            )))
+        })],
+    ),
+    (
         "factorial",
         |types| matches!(types, [of] if of.is_integer()),
         &[Overload::new(&[Int8], Whole, factorial)],
     ),
 ];
+
+/// The most numbers of a series that is an array at once, as it is beside other functions that give rows.
+const SERIES_MAX: i64 = 100_000_000;
 
 /// Whether there are several arguments, which INTEGER holds.
 fn are_integers(types: &[DataType]) -> bool {
@@ -50,6 +64,12 @@ fn series(call: &Call<'_>) -> Result<ScalarValue> {
         0 => return Err(no_step().into()),
         step => (stop - start) / step,
     };
+    if count > SERIES_MAX {
+        let message =
+            format!("a series of more than {SERIES_MAX} numbers is too long for an array");
+        let error = Error::limit(sqlstate::PROGRAM_LIMIT_EXCEEDED, message);
+        return Err(error.with_hint("Call generate_series in FROM.").into());
+    }
     let is_empty = (stop - start).signum() == -step.signum();
     let numbers = (0..=count)
         .filter(|_| !is_empty)

@@ -1,13 +1,14 @@
 //! Paths of SQL/JSON: `jsonb_path_query(j, '$.a[*] ? (@ > 1)')`, `j @? '$.a'`, `j @@ '$.a == 1'`.
 //!
 //! A path is read for each call ([`parser`]) and walked in the value ([`eval`]). Left out: `datetime()`, and `keyvalue()` of
-//! any object but the whole; numbers are computed with within 38 digits. A `jsonpath` is kept as the text that it was.
+//! any object but the whole; numbers are computed with within 38 digits. A `jsonpath` is a text in its one spelling ([`write`]).
 
 mod eval;
 mod lexer;
 mod number;
 mod parser;
 mod tree;
+mod write;
 
 use std::borrow::Cow;
 
@@ -16,12 +17,13 @@ use datafusion::common::{Result, ScalarValue};
 use self::eval::{Failure, Item, Run};
 use self::parser::parse;
 use self::tree::Path;
+use self::write::write;
 use super::Group;
 use super::row::{Call, Kind, Overload, text, texts};
 use crate::catalog::json::{Value, read_json, write_json};
 use crate::error::{Error, sqlstate};
 
-use Kind::{Bool, Json, Jsons, Text};
+use Kind::{Bool, Json, JsonPath, Jsons, Text};
 
 /// `j @? path`
 pub(crate) const PATH_EXISTS: &str = "jsonb_path_exists_opr";
@@ -55,9 +57,8 @@ pub(super) const FUNCTIONS: Group = &[
     ),
     (
         JSONPATH,
-        &[Overload::new(&[Text], Text, |call| {
-            parse(call.text(0))?;
-            Ok(text(call.text(0)))
+        &[Overload::new(&[Text], JsonPath, |call| {
+            Ok(text(write(&parse(call.text(0))?)))
         })],
     ),
 ];

@@ -18,7 +18,7 @@ use super::pattern::Patterns;
 use crate::catalog::json::json_field;
 use crate::catalog::zone::Zone;
 use crate::error::Error;
-use crate::storage::schema::LIST_ELEMENT;
+use crate::storage::schema::{LIST_ELEMENT, SQL_TYPE_KEY};
 
 /// The type of an argument or of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub(super) enum Kind {
     Texts,
     Json,
     Jsons,
+    /// As a result, a path of SQL/JSON.
+    JsonPath,
     /// Records of a key and a value of `jsonb`.
     JsonMembers,
     /// Records of a key and a value of `json`.
@@ -91,7 +93,7 @@ impl Kind {
             Self::Float8 => DataType::Float64,
             Self::Number => DataType::Decimal128(NUMBER.0, NUMBER.1),
             Self::Whole => DataType::Decimal128(NUMBER.0, 0),
-            Self::Text | Self::Json => DataType::Utf8,
+            Self::Text | Self::Json | Self::JsonPath => DataType::Utf8,
             Self::Bytes => DataType::Binary,
             Self::Texts | Self::Jsons => list(DataType::Utf8),
             Self::Int4s => list(DataType::Int32),
@@ -185,6 +187,7 @@ impl Kind {
             | Self::Innermost
             | Self::Instants
             | Self::Whole
+            | Self::JsonPath
             | Self::JsonMembers
             | Self::JsonMembersAsWritten
             | Self::TextMembers => 0,
@@ -203,6 +206,14 @@ impl Kind {
             (_, None) => given.clone(),
         }
     }
+}
+
+/// The field of arrays of such elements, whose type Arrow does not tell.
+fn array_of(element: &Field, list: DataType) -> Field {
+    let name = element.metadata().get(SQL_TYPE_KEY);
+    let name = format!("{}[]", name.map_or("", String::as_str));
+    let metadata = [(SQL_TYPE_KEY.to_string(), name)];
+    Field::new(element.name(), list, true).with_metadata(metadata.into())
 }
 
 /// The array type of the elements at the bottom of an array.
@@ -485,6 +496,14 @@ impl ScalarUDFImpl for RowFunction {
         let given: Vec<DataType> = given.collect();
         let field = match self.overload(&given)?.gives {
             Kind::Json => json_field(self.name, self.name.starts_with("jsonb")),
+            Kind::Jsons => {
+                let element = json_field(self.name, self.name.starts_with("jsonb"));
+                array_of(&element, self.return_type(&given)?)
+            }
+            Kind::JsonPath => {
+                let metadata = [(SQL_TYPE_KEY.to_string(), "jsonpath".to_string())];
+                Field::new(self.name, DataType::Utf8, true).with_metadata(metadata.into())
+            }
             Kind::Any | Kind::Array => match args.arg_fields.first() {
                 Some(first) => Field::clone(first).with_name(self.name),
                 None => Field::new(self.name, DataType::Null, true),

@@ -7,17 +7,31 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::arguments::in_order;
 use super::build::{argument, binary, call, cast_as, nested};
 use super::unqualify;
+use crate::error::Result;
 use crate::sql::parser::fold;
 use crate::sql::tokens::DIALECT;
 use crate::sql::walk;
 
 /// Makes calls in FROM functions that may use what stands before them.
-pub(super) fn call_in_from(factor: &mut TableFactor) {
+///
+/// # Errors
+/// Those of [`in_order`].
+pub(super) fn call_in_from(factor: &mut TableFactor) -> Result<()> {
+    if let TableFactor::Table {
+        name,
+        args: Some(ast::TableFunctionArgs { args, .. }),
+        ..
+    }
+    | TableFactor::Function { name, args, .. } = factor
+    {
+        in_order(name, args)?;
+    }
     if let Some(records) = records_of(factor) {
         *factor = records;
-        return;
+        return Ok(());
     }
     match factor {
         TableFactor::Table {
@@ -59,6 +73,7 @@ pub(super) fn call_in_from(factor: &mut TableFactor) {
         }
         _ => {}
     }
+    Ok(())
 }
 
 /// `json_to_record(j) AS x (a int, ..)` as `(SELECT (j ->> 'a')::int AS a, ..) AS x`, and `json_to_recordset` as the same

@@ -6,14 +6,19 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
+use arrow::datatypes::Field;
 use datafusion::sql::sqlparser::ast::{
     self, Expr, Ident, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Visitor,
 };
 
 use super::build::cast_as;
+use crate::catalog::pg_type::{info, type_of};
 use crate::sql::output_names::lasting_name;
 use crate::sql::parser::fold;
+use crate::sql::shapes::{factors, name_of};
+use crate::sql::types::column_type;
 use crate::sql::walk;
+use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
 
 /// Names the columns of a query in FROM.
 pub(super) fn name_derived(factor: &mut TableFactor) {
@@ -26,29 +31,57 @@ pub(super) fn name_derived(factor: &mut TableFactor) {
         && alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
     {
         name_columns(subquery);
+        let mut sorted = Identifiers::default();
+        // It never breaks.
+        let _ = walk::read(&subquery.order_by, &mut sorted);
         if *lateral && let SetExpr::Select(select) = subquery.body.as_mut() {
-            name_outer(select);
+            name_outer(select, &sorted.0);
         }
     }
 }
 
-/// Columns of a SELECT without FROM are those of a query further out, which DataFusion calls otherwise.
-fn name_outer(select: &mut Select) {
-    if !select.from.is_empty() {
-        return;
-    }
-    for item in &mut select.projection {
-        let name = match &*item {
-            SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name),
-            SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names)) => names.last(),
-            _ => None,
-        };
-        if let (Some(name), SelectItem::UnnamedExpr(expr)) = (name.cloned(), &*item) {
+/// Gives their own names to columns of a query further out, which DataFusion calls otherwise: those of relations that are
+/// not in FROM, and all where there is no FROM. Names by which the rows are `sorted` stay those of columns.
+fn name_outer(select: &mut Select, sorted: &HashSet<String>) {
+    let own: HashSet<String> = factors(&select.from).filter_map(name_of).collect();
+    let is_outer = |names: &[Ident]| match names {
+        [_] => select.from.is_empty(),
+        [.., table, _] => !own.contains(&fold(table)),
+        [] => false,
+    };
+    let names: Vec<Option<Ident>> = select.projection.iter().map(column_name).collect();
+    let has_star = names.iter().any(Option::is_none);
+    let comes_once = |name: &Ident| {
+        let alike = names.iter().flatten().filter(|n| fold(n) == fold(name));
+        alike.count() == 1 && !has_star && !sorted.contains(&fold(name))
+    };
+    let outer = select.projection.iter().map(|item| match item {
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => is_outer(std::slice::from_ref(name)),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names)) => is_outer(names),
+        _ => false,
+    });
+    let outer: Vec<bool> = outer.collect();
+    for ((item, name), outer) in select.projection.iter_mut().zip(&names).zip(outer) {
+        if let (SelectItem::UnnamedExpr(expr), Some(name)) = (&*item, name)
+            && outer
+            && comes_once(name)
+        {
             *item = SelectItem::ExprWithAlias {
                 expr: expr.clone(),
-                alias: name,
+                alias: name.clone(),
             };
         }
+    }
+}
+
+/// The name of a column as it is written; an empty one of an expression, `None` for a star.
+fn column_name(item: &SelectItem) -> Option<Ident> {
+    match item {
+        SelectItem::UnnamedExpr(Expr::Identifier(name)) => Some(name.clone()),
+        SelectItem::UnnamedExpr(Expr::CompoundIdentifier(names)) => names.last().cloned(),
+        SelectItem::ExprWithAlias { alias, .. } => Some(alias.clone()),
+        SelectItem::UnnamedExpr(_) => Some(Ident::new("")),
+        _ => None,
     }
 }
 
@@ -62,8 +95,12 @@ pub(super) fn name_common(query: &mut Query) {
 
 /// Gives columns without a name that of PostgreSQL, as far as the query does not use it otherwise.
 pub(in crate::sql) fn name_columns(query: &mut Query) {
+    let mut taken = Identifiers::default();
+    if let Some(order) = &query.order_by {
+        taken.read_order(order);
+    }
     if let Some(select) = first_select(&mut query.body) {
-        name_items(select);
+        name_items(select, taken);
     }
 }
 
@@ -77,7 +114,8 @@ pub(in crate::sql) fn first_select(body: &mut SetExpr) -> Option<&mut Select> {
     }
 }
 
-fn name_items(select: &mut Select) {
+/// An alias hides a column of its name in HAVING, DISTINCT ON, and expressions of ORDER BY.
+fn name_items(select: &mut Select, mut taken: Identifiers) {
     let is_unnamed = |item: &SelectItem| {
         matches!(item, SelectItem::UnnamedExpr(expr)
             if !matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)))
@@ -85,28 +123,62 @@ fn name_items(select: &mut Select) {
     if !select.projection.iter().any(is_unnamed) {
         return;
     }
-    let mut taken = Identifiers::default();
-    // It never breaks.
-    let _ = walk::read(select, &mut taken);
-    let mut taken = taken.0;
+    // None of these ever breaks.
+    let _ = walk::read(&select.having, &mut taken);
+    let _ = walk::read(&select.distinct, &mut taken);
+    let hidden = taken.0.clone();
     for item in &select.projection {
-        if let SelectItem::ExprWithAlias { alias, .. } = item {
-            taken.insert(fold(alias));
+        match item {
+            SelectItem::ExprWithAlias { alias, .. } => {
+                taken.0.insert(fold(alias));
+            }
+            SelectItem::UnnamedExpr(expr) if !is_unnamed(item) => {
+                let _ = walk::read(expr, &mut taken);
+            }
+            SelectItem::UnnamedExpr(_) => {}
+            // The columns behind a star may have any name that is read.
+            _ => {
+                let _ = walk::read(select, &mut taken);
+            }
         }
     }
+    let mut taken = taken.0;
     for item in select.projection.iter_mut().filter(|i| is_unnamed(i)) {
         let SelectItem::UnnamedExpr(expr) = item else {
             continue;
         };
-        if let Some(name) = lasting_name(expr)
-            && taken.insert(name.clone())
-        {
+        let Some(mut name) = lasting_name(expr).or_else(|| name_of_type(expr)) else {
+            continue;
+        };
+        // DataFusion calls a cast as what is cast: blanks tell it from another column of that name.
+        if taken.contains(&name) && cast_column(expr).is_some() && !hidden.contains(&name) {
+            name.push(' ');
+        }
+        if taken.insert(name.clone()) {
             *item = SelectItem::ExprWithAlias {
                 expr: expr.clone(),
                 alias: Ident::with_quote('"', name),
             };
         }
     }
+}
+
+/// The name of a cast's type, of an array that of its elements.
+fn name_of_type(expr: &Expr) -> Option<String> {
+    let data_type = match expr {
+        Expr::Nested(inner) => return name_of_type(inner),
+        Expr::Cast { data_type, .. } => data_type,
+        Expr::TypedString(typed) => &typed.data_type,
+        Expr::Interval(_) => return Some("interval".to_string()),
+        _ => return None,
+    };
+    let mut of = column_type(data_type).ok()?;
+    if let ColumnType::Array(element) = of {
+        of = *element;
+    }
+    let metadata = [(SQL_TYPE_KEY.to_string(), of.sql_type())].into();
+    let field = Field::new("", of.arrow_type(), true).with_metadata(metadata);
+    info(type_of(&field).oid).map(|of| of.name.to_string())
 }
 
 /// `SELECT x::text .. ORDER BY x` sorts by the text: PostgreSQL calls a cast as what is cast. In an expression of ORDER BY,
@@ -183,6 +255,21 @@ pub(super) fn keep_names(select: &mut Select, names: Vec<Option<String>>) {
 /// Names that stand in a query: an alias would change what they mean in GROUP BY or ORDER BY.
 #[derive(Default)]
 struct Identifiers(HashSet<String>);
+
+impl Identifiers {
+    /// Notes names in the keys that are more than the name of a column.
+    fn read_order(&mut self, order: &ast::OrderBy) {
+        let OrderByKind::Expressions(keys) = &order.kind else {
+            return;
+        };
+        for key in keys {
+            if !matches!(key.expr, Expr::Identifier(_)) {
+                // It never breaks.
+                let _ = walk::read(&key.expr, self);
+            }
+        }
+    }
+}
 
 impl Visitor for Identifiers {
     type Break = ();

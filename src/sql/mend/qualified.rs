@@ -18,7 +18,7 @@ pub(super) fn unqualify(name: &mut ObjectName) {
 }
 
 /// Whether text is compared by its bytes in a collation.
-pub(super) fn compares_bytes(collation: &ObjectName) -> bool {
+pub(in crate::sql) fn compares_bytes(collation: &ObjectName) -> bool {
     let last = collation.0.last().and_then(|part| part.as_ident());
     let names = ["default", "c", "posix", "ucs_basic"];
     last.is_some_and(|ident| names.contains(&ident.value.to_lowercase().as_str()))

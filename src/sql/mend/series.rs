@@ -1,11 +1,16 @@
 //! Functions that give rows, in a SELECT list: `SELECT generate_series(1, 3)` has three rows.
 
-use datafusion::sql::sqlparser::ast::{Expr, FunctionArguments, Select, SelectItem};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Select, SelectItem,
+};
 
 use super::build::{arguments, call};
 use super::names::type_arguments;
 use crate::catalog::pg::functions::ARRAY_PLACES;
 use crate::sql::functions::gives_rows;
+use crate::sql::walk;
 
 /// Unnests the arrays that such functions give in the list.
 pub(super) fn unnest_series(select: &mut Select) {
@@ -16,11 +21,55 @@ pub(super) fn unnest_series(select: &mut Select) {
     }
 }
 
-/// Only where the function itself, a field or a cast of it is shown: elsewhere it may be an argument of `unnest`.
+/// Functions of single values, whose arguments may give rows. Others may take the array as a whole.
+const OF_VALUES: [&str; 24] = [
+    "abs",
+    "ceil",
+    "chr",
+    "concat",
+    "date_part",
+    "date_trunc",
+    "extract",
+    "floor",
+    "format",
+    "length",
+    "lower",
+    "lpad",
+    "make_date",
+    "md5",
+    "mod",
+    "power",
+    "random",
+    "repeat",
+    "round",
+    "rpad",
+    "sqrt",
+    "to_char",
+    "trunc",
+    "upper",
+];
+
+/// Only where the function is shown, or what is computed of it: elsewhere it may be an argument of `unnest`.
 fn unnest(expr: &mut Expr) {
     match expr {
-        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => unnest(inner),
+        Expr::Nested(inner)
+        | Expr::Cast { expr: inner, .. }
+        | Expr::UnaryOp { expr: inner, .. }
+        | Expr::Extract { expr: inner, .. } => unnest(inner),
         Expr::CompoundFieldAccess { root, .. } => unnest(root),
+        Expr::BinaryOp { left, right, .. } => {
+            unnest(left);
+            unnest(right);
+        }
+        Expr::Function(function) if takes_values(function) => {
+            if let FunctionArguments::List(list) = &mut function.args {
+                for argument in &mut list.args {
+                    if let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument {
+                        unnest(argument);
+                    }
+                }
+            }
+        }
         Expr::Function(function) if function.over.is_none() => {
             let last = function.name.0.last().and_then(|part| part.as_ident());
             let name = last.map(|n| n.value.to_lowercase()).unwrap_or_default();
@@ -41,4 +90,35 @@ fn unnest(expr: &mut Expr) {
         }
         _ => {}
     }
+}
+
+fn takes_values(function: &Function) -> bool {
+    let name = function.name.0.last().and_then(|part| part.as_ident());
+    name.is_some_and(|name| OF_VALUES.contains(&name.value.to_lowercase().as_str()))
+}
+
+/// Whether it is a call of `generate_series`.
+pub(super) fn is_series(function: &Function) -> bool {
+    let name = function.name.0.last().and_then(|part| part.as_ident());
+    name.is_some_and(|name| name.value.eq_ignore_ascii_case("generate_series"))
+}
+
+/// Whether something in the expression gives rows.
+pub(super) fn holds_series(expr: &Expr) -> bool {
+    struct Series;
+    impl ast::Visitor for Series {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            let Expr::Function(function) = expr else {
+                return ControlFlow::Continue(());
+            };
+            let last = function.name.0.last().and_then(|part| part.as_ident());
+            let name = last.map(|n| n.value.to_lowercase()).unwrap_or_default();
+            match matches!(name.as_str(), "generate_series" | "unnest") || gives_rows(&name) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        }
+    }
+    walk::read(expr, &mut Series).is_break()
 }

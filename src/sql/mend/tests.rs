@@ -101,7 +101,11 @@ fn each_spelling_becomes_one_that_is_planned() {
         ),
         (
             "WITH c AS (SELECT 1, lower(a) FROM t GROUP BY lower) SELECT * FROM c",
-            "WITH c AS (SELECT 1 AS \"?column?\", lower(a) FROM t GROUP BY lower) SELECT * FROM c",
+            "WITH c AS (SELECT 1 AS \"?column?\", lower(a) AS \"lower\" FROM t GROUP BY lower) SELECT * FROM c",
+        ),
+        (
+            "WITH c AS (SELECT a::text, lower(b) FROM t GROUP BY a, b HAVING lower > 1) SELECT * FROM c",
+            "WITH c AS (SELECT a::TEXT AS \"a\", lower(b) FROM t GROUP BY a, b HAVING lower > 1) SELECT * FROM c",
         ),
     ] {
         assert_eq!(mended(text), expected, "{text}");

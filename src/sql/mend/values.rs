@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 
 use super::from::names_columns;
 use super::gather::holds_query;
+use super::series::holds_series;
 use crate::error::{Error, Result};
 use crate::sql::tokens::{DIALECT, tokenize};
 use crate::sql::walk;
@@ -26,12 +27,12 @@ pub(in crate::sql) fn select_values(statement: &mut ast::Statement) {
     let _ = walk::change(statement, &mut Rows);
 }
 
-/// Makes `SELECT * FROM t` of `TABLE t`.
-pub(super) fn select_table(body: &mut SetExpr) -> Result<()> {
+/// Makes `SELECT * FROM t` of `TABLE t`, and a SELECT of the one row of VALUES in which a function gives rows.
+pub(super) fn select_body(body: &mut SetExpr) -> Result<()> {
     match body {
         SetExpr::SetOperation { left, right, .. } => {
-            select_table(left)?;
-            select_table(right)
+            select_body(left)?;
+            select_body(right)
         }
         SetExpr::Table(table) => {
             let parts = [&table.schema_name, &table.table_name];
@@ -41,7 +42,22 @@ pub(super) fn select_table(body: &mut SetExpr) -> Result<()> {
             *body = *parser.parse_query()?.body;
             Ok(())
         }
+        SetExpr::Values(_) => {
+            select_series(body);
+            Ok(())
+        }
         _ => Ok(()),
+    }
+}
+
+/// Makes a SELECT of the one row of VALUES in which a function gives rows: INSERT has such.
+fn select_series(body: &mut SetExpr) {
+    if let SetExpr::Values(values) = body
+        && let [row] = values.rows.as_slice()
+        && row.content.iter().any(holds_series)
+        && let Some(select) = select_of(row.content.clone())
+    {
+        *body = SetExpr::Select(Box::new(select));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::sql::format::sparse;
 use crate::sql::format::{ByteaOutput, bits, oid};
 
 /// The first byte of `jsonb`'s binary format.
-const JSONB_VERSION: u8 = 1;
+const JSON_VERSION: u8 = 1;
 
 /// Texts, in binary as their type has it.
 ///
@@ -28,7 +28,7 @@ pub(super) fn texts(array: &ArrayRef, target: Target<'_>) -> Result<Put> {
     let put: fn(&str, &mut BytesMut) -> Result<()> = match target.pg_type.oid {
         _ if !target.is_binary() => put_plain,
         oid::UUID => put_uuid,
-        oid::JSONB => put_jsonb,
+        oid::JSONB | oid::JSONPATH => put_versioned,
         oid::BIT | oid::VARBIT => put_bits,
         oid::SPARSEVEC => put_sparse,
         oid::INT2VECTOR | oid::OIDVECTOR | oid::TID | oid::PG_LSN | oid::ACLITEM => {
@@ -82,8 +82,9 @@ fn put_uuid(text: &str, out: &mut BytesMut) -> Result<()> {
     Ok(())
 }
 
-fn put_jsonb(text: &str, out: &mut BytesMut) -> Result<()> {
-    out.put_u8(JSONB_VERSION);
+/// `jsonb` and `jsonpath`: the version of the format, and the text.
+fn put_versioned(text: &str, out: &mut BytesMut) -> Result<()> {
+    out.put_u8(JSON_VERSION);
     put_plain(text, out)
 }
 

@@ -239,9 +239,11 @@ impl Parser {
         let mut node = self.accessors()?;
         for is_negative in negatives.into_iter().rev() {
             let inner = self.items(node)?;
-            node = match is_negative {
-                true => Node::Negative(inner),
-                false => Node::Positive(inner),
+            node = match (literal(&inner), is_negative) {
+                (Some(number), true) => Node::Literal(number.negated().into_value()),
+                (Some(_), false) => *inner,
+                (None, true) => Node::Negative(inner),
+                (None, false) => Node::Positive(inner),
             };
         }
         Ok(node)
@@ -412,6 +414,14 @@ impl Parser {
         self.subscripts -= 1;
         self.expect("]")?;
         Ok(Step::Places(places))
+    }
+}
+
+/// The number that is written.
+fn literal(node: &Node) -> Option<Number> {
+    match node {
+        Node::Literal(value) => Number::of(value),
+        _ => None,
     }
 }
 

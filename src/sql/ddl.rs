@@ -18,7 +18,7 @@ use crate::storage::change::QualifiedName;
 use crate::storage::collection::Collection;
 use crate::storage::enum_type::EnumType;
 use crate::storage::key_model::{CURVE_COLUMNS_MAX, ComputedKey, KeyFunction};
-use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId};
+use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId, TextName};
 use crate::storage::snapshot::Snapshot;
 
 /// The most columns a collection may have, as in Postgres.
@@ -515,7 +515,12 @@ fn text_type(named: PgType) -> Option<ColumnType> {
         oid::UUID => ColumnType::Uuid,
         oid::JSON => ColumnType::Json,
         oid::JSONB => ColumnType::Jsonb,
-        oid::VARCHAR => ColumnType::Varchar(length(named)?),
+        oid::VARCHAR => match length(named) {
+            Some(length) => ColumnType::Varchar(length),
+            None => ColumnType::Named(TextName::Varchar),
+        },
+        oid::NAME => ColumnType::Named(TextName::Name),
+        oid::CHAR => ColumnType::Named(TextName::Char),
         oid::BPCHAR => ColumnType::Char(length(named)),
         _ => return None,
     })

@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 pub(super) use self::alter::alter;
 use super::foreign_key;
+use super::mend::compares_bytes;
 use super::parser::{Grammar, fold, parse_query_as_written};
 use super::partition::{partition_by, partition_of};
 use super::sequence;
@@ -317,11 +318,27 @@ fn column(
         } else if let Some(create) = create.as_deref_mut()
             && column_key(grammar, create, &column.name, constraint.as_ref())?
         {
-        } else if matches!(grammar.word(0).as_str(), "COLLATE" | "PRIMARY") || constraint.is_some()
-        {
+        } else if constraint.is_none() && grammar.accept(&["COLLATE"]) {
+            column_collation(grammar)?;
+        } else if grammar.word(0) == "PRIMARY" || constraint.is_some() {
             return Err(unsupported_constraint(grammar));
         } else {
             return Ok(column);
+        }
+    }
+}
+
+/// The collation of a column, which must be one of those that compare texts by their bytes, as all are compared here.
+///
+/// # Errors
+/// 42704 for a collation that does not exist.
+pub(super) fn column_collation(grammar: &mut Grammar<'_>) -> Result<()> {
+    let name = grammar.name()?;
+    match compares_bytes(&name) {
+        true => Ok(()),
+        false => {
+            let message = format!("collation {name} for encoding \"UTF8\" does not exist");
+            Err(Error::not_found(sqlstate::UNDEFINED_OBJECT, message))
         }
     }
 }

@@ -269,10 +269,11 @@ pub(super) fn check_comparable(name: &str, own: &Column, referred: &Column) -> R
 /// Whether a value of the one type may refer to one of the other, as where PostgreSQL compares them by an index.
 fn are_comparable(own: &ColumnType, referred: &ColumnType) -> bool {
     use ColumnType as C;
+    let is_text = |of: &C| matches!(of, C::Text | C::Varchar(_) | C::Named(_));
     let is_whole = |of: &C| matches!(of, C::TinyInt | C::SmallInt | C::Integer | C::BigInt);
     match (own.base(), referred.base()) {
         (own, C::Numeric(..)) => is_whole(own) || matches!(own, C::Numeric(..)),
-        (C::Text | C::Varchar(_), C::Text | C::Varchar(_)) => true,
+        (own, referred) if is_text(own) && is_text(referred) => true,
         (C::Char(_), C::Char(_)) => true,
         (C::Real | C::Double, C::Real | C::Double) => true,
         (own, referred) => own == referred || (is_whole(own) && is_whole(referred)),

@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{
 use shelfmark_udfs::{BitType, SparseType};
 
 use crate::error::{Error, Result, sqlstate};
-use crate::storage::schema::{ColumnType, VECTOR_DIMENSIONS_MAX};
+use crate::storage::schema::{ColumnType, TextName, VECTOR_DIMENSIONS_MAX};
 
 /// Digits of NUMERIC without precision, and how many of them stand behind the point.
 const NUMERIC_DEFAULT: (u8, i8) = (38, 10);
@@ -110,7 +110,7 @@ fn numeric(info: ExactNumberInfo) -> Result<ColumnType> {
 
 fn varchar(length: Option<&CharacterLength>) -> Result<ColumnType> {
     match length {
-        None | Some(CharacterLength::Max) => Ok(ColumnType::Text),
+        None | Some(CharacterLength::Max) => Ok(ColumnType::Named(TextName::Varchar)),
         Some(CharacterLength::IntegerLength { length, .. }) => {
             Ok(ColumnType::Varchar(length_of("varchar", *length)?))
         }
@@ -166,6 +166,8 @@ fn vector_of_any_size(data_type: &DataType) -> Option<ColumnType> {
 fn custom(name: &str, arguments: &[String]) -> Result<ColumnType> {
     match name {
         "bpchar" => bpchar(arguments),
+        "name" if arguments.is_empty() => Ok(ColumnType::Named(TextName::Name)),
+        "\"char\"" if arguments.is_empty() => Ok(ColumnType::Named(TextName::Char)),
         "vector" => Ok(ColumnType::Vector(dimensions(name, arguments)?)),
         "halfvec" => Ok(ColumnType::HalfVec(dimensions(name, arguments)?)),
         "bigserial" | "serial" | "smallserial" => Err(Error::unsupported(format!(
@@ -240,7 +242,9 @@ mod tests {
             ("double precision", ColumnType::Double),
             ("numeric(10, 2)", ColumnType::Numeric(10, 2)),
             ("numeric", ColumnType::Numeric(38, 10)),
-            ("varchar", ColumnType::Text),
+            ("varchar", ColumnType::Named(TextName::Varchar)),
+            ("name", ColumnType::Named(TextName::Name)),
+            ("\"char\"", ColumnType::Named(TextName::Char)),
             ("character varying(20)", ColumnType::Varchar(20)),
             ("timestamptz", ColumnType::TimestampTz),
             ("timestamp with time zone", ColumnType::TimestampTz),

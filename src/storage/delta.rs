@@ -114,7 +114,7 @@ fn data_type(column_type: &ColumnType) -> Option<Value> {
             json!("string")
         }
         ColumnType::Bit { .. } | ColumnType::SparseVec(_) | ColumnType::Enum(_) => json!("string"),
-        ColumnType::Char(_) | ColumnType::Jsonb => json!("string"),
+        ColumnType::Char(_) | ColumnType::Jsonb | ColumnType::Named(_) => json!("string"),
         ColumnType::Date => json!("date"),
         ColumnType::Timestamp => json!("timestamp_ntz"),
         ColumnType::TimestampTz => json!("timestamp"),

@@ -86,6 +86,8 @@ pub enum ColumnType {
     /// CHARACTER(n), shown with blanks behind up to n characters, and BPCHAR, of any length; kept without those blanks,
     /// which say nothing where values are compared
     Char(Option<u32>),
+    /// VARCHAR without a length, NAME, "char": texts that only have a type of another name
+    Named(TextName),
     /// DATE
     Date,
     /// TIME, microseconds
@@ -123,6 +125,38 @@ pub enum ColumnType {
     Enum(Arc<EnumType>),
     /// An array of another type
     Array(Box<ColumnType>),
+}
+
+/// The name of a type whose values are plain texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TextName {
+    /// VARCHAR of any length
+    Varchar,
+    /// NAME: the first 63 bytes of a text
+    Name,
+    /// "char": the first byte of a text
+    Char,
+}
+
+impl TextName {
+    /// The name in `pg_type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Varchar => "varchar",
+            Self::Name => "name",
+            Self::Char => "\"char\"",
+        }
+    }
+
+    /// The most bytes that a value has.
+    pub fn bytes_max(self) -> usize {
+        match self {
+            Self::Varchar => usize::MAX,
+            Self::Name => 63,
+            Self::Char => 1,
+        }
+    }
 }
 
 impl From<BitType> for ColumnType {
@@ -167,7 +201,7 @@ impl ColumnType {
             Self::Double => DataType::Float64,
             Self::Numeric(precision, scale) => DataType::Decimal128(*precision, *scale),
             Self::Text | Self::Varchar(_) | Self::Char(_) | Self::Uuid => DataType::Utf8,
-            Self::Json | Self::Jsonb => DataType::Utf8,
+            Self::Json | Self::Jsonb | Self::Named(_) => DataType::Utf8,
             Self::Bit { .. } | Self::SparseVec(_) | Self::Enum(_) => DataType::Utf8,
             Self::Date => DataType::Date32,
             Self::Time => DataType::Time64(TimeUnit::Microsecond),
@@ -261,6 +295,7 @@ impl fmt::Display for ColumnType {
             Self::Varchar(n) => write!(f, "varchar({n})"),
             Self::Char(Some(n)) => write!(f, "character({n})"),
             Self::Char(None) => f.write_str("bpchar"),
+            Self::Named(name) => f.write_str(name.name()),
             Self::Date => f.write_str("date"),
             Self::Time => f.write_str("time"),
             Self::Timestamp => f.write_str("timestamp"),

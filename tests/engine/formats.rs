@@ -312,3 +312,28 @@ async fn format_8_with_views_with_options_and_materialized_views() {
     }
     assert!(!files_below(&data.join("checkpoint"), "ckpt").is_empty());
 }
+
+#[tokio::test]
+async fn format_8_with_varchar_that_was_text() {
+    let (_directory, data) = copied("tests/format_8_texts");
+    check_titles(&titles(&data).await, &FOUR_TITLES);
+    let database = open(&data).await;
+    let session = database.session();
+    let ask = |statement| text(&session, statement);
+    // What it did not know: types whose values are texts, and whose names clients see.
+    let types = "SELECT string_agg(format_type(atttypid, atttypmod), ',' ORDER BY attnum) AS types \
+                 FROM pg_attribute WHERE attrelid = 'lib.book'::regclass AND attnum BETWEEN 2 AND 9";
+    assert!(ask(types).await.contains("| text,vector(3) "));
+    ask("ALTER TABLE lib.book ALTER COLUMN title TYPE VARCHAR").await;
+    ask("ALTER TABLE lib.book ADD COLUMN shelf NAME DEFAULT 'a'").await;
+    drop(session);
+    drop(database);
+    assert_eq!(newest_format(&data.join("log")), 9);
+    check_titles(&titles(&data).await, &FOUR_TITLES);
+    let database = open(&data).await;
+    let named = text(&database.session(), types).await;
+    assert!(
+        named.contains("| character varying,vector(3),name "),
+        "{named}"
+    );
+}

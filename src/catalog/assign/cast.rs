@@ -75,7 +75,7 @@ fn is_assignable(source: &DataType, target: &ColumnType) -> bool {
         C::Boolean => source == &DataType::Boolean,
         C::TinyInt | C::SmallInt | C::Integer | C::BigInt => source.is_numeric(),
         C::Real | C::Double | C::Numeric(..) => source.is_numeric(),
-        C::Text | C::Varchar(_) | C::Char(_) => true,
+        C::Text | C::Varchar(_) | C::Char(_) | C::Named(_) => true,
         C::Date => moment || source == &DataType::Date32,
         C::Timestamp | C::TimestampTz => moment || source == &DataType::Date32,
         C::Time => moment || matches!(source, DataType::Time32(_) | DataType::Time64(_)),
@@ -135,7 +135,9 @@ pub(super) fn to_type(
         C::Boolean | C::Bit { .. } | C::Enum(_) => Ok(source),
         C::TinyInt | C::SmallInt | C::Integer | C::BigInt => to_number(&source, target),
         C::Real | C::Double | C::Numeric(..) => to_number(&source, target),
-        C::Text | C::Varchar(_) | C::Char(_) => read_text(&output::text_of(&source)?, target, zone),
+        C::Text | C::Varchar(_) | C::Char(_) | C::Named(_) => {
+            read_text(&output::text_of(&source)?, target, zone)
+        }
         C::Json => Ok(Arc::new(output::json_of(&source)?)),
         C::Jsonb => read_text(&output::json_of(&source)?, target, zone),
         C::Bytea => Ok(source),
@@ -253,6 +255,7 @@ pub fn read_text(
         C::Interval => each::<IntervalMonthDayNanoType>(texts, target, interval::parse),
         C::Rounded(of, digits) => round_seconds(&read_text(texts, of, zone)?, *digits),
         C::Text => checked(texts, |_| Ok(())),
+        C::Named(name) => limited(texts, |text| parse::named(text, *name)),
         C::Varchar(n) => limited(texts, |text| parse::varchar(text, *n)),
         C::Char(n) => limited(texts, |text| parse::character(text, *n)),
         C::Json => checked(texts, parse::json),

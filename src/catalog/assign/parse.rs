@@ -6,6 +6,7 @@ use std::num::IntErrorKind;
 use super::error::{syntax, text_out_of_range};
 use super::number::numeric_overflow;
 use crate::error::{Error, Result, sqlstate};
+use crate::storage::schema::TextName;
 
 const BAD_TEXT: &str = sqlstate::INVALID_TEXT_REPRESENTATION;
 
@@ -248,6 +249,14 @@ pub(super) fn varchar(text: &str, limit: u32) -> Result<&str> {
         sqlstate::STRING_DATA_RIGHT_TRUNCATION,
         format!("value too long for type character varying({limit})"),
     ))
+}
+
+/// As many bytes of the text as a value of the type has.
+///
+/// # Errors
+/// None: what is too long is cut, as PostgreSQL does.
+pub(super) fn named(text: &str, name: TextName) -> Result<&str> {
+    Ok(&text[..text.floor_char_boundary(name.bytes_max())])
 }
 
 /// The text without the blanks behind it, of which CHARACTER(n) keeps none.

@@ -23,7 +23,7 @@ use crate::sql::sequence::SequenceOptions;
 use crate::sql::session::Planning;
 use crate::storage::collection::Collection;
 use crate::storage::foreign_key::ForeignKey;
-use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId};
+use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId, TextName};
 use crate::storage::sequence::Generates;
 
 /// What a column becomes.
@@ -203,7 +203,7 @@ fn no_cast(column: &Column, wanted: &ColumnType) -> Error {
 /// Whether values of the one type become of the other when they are assigned, as PostgreSQL has it.
 fn becomes(from: &ColumnType, to: &ColumnType) -> bool {
     use ColumnType as C;
-    let is_text = |of: &C| matches!(of, C::Text | C::Varchar(_) | C::Char(_));
+    let is_text = |of: &C| matches!(of, C::Text | C::Varchar(_) | C::Char(_) | C::Named(_));
     let is_moment = |of: &C| matches!(of, C::Date | C::Timestamp | C::TimestampTz);
     match (from.base(), to.base()) {
         (from, to) if from == to || is_text(to) => true,
@@ -236,7 +236,7 @@ fn is_number(of: &ColumnType) -> bool {
 /// The most characters of a text that is kept as it is.
 fn characters_max(of: &ColumnType) -> Option<u32> {
     match of {
-        ColumnType::Text => Some(u32::MAX),
+        ColumnType::Text | ColumnType::Named(TextName::Varchar) => Some(u32::MAX),
         ColumnType::Varchar(most) => Some(*most),
         _ => None,
     }

@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident};
 
 use super::{DomainChange, DomainDefinition, DomainStatement};
 use crate::error::{Error, Result, sqlstate};
-use crate::sql::define::{check, constraint_name, default};
+use crate::sql::define::{check, column_collation, constraint_name, default};
 use crate::sql::parser::Grammar;
 use crate::sql::statement::Statement;
 
@@ -53,7 +53,9 @@ fn create(grammar: &mut Grammar<'_>) -> Result<DomainStatement> {
                 let message = "multiple default expressions";
                 return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
             }
-        } else if constraint.is_some() || grammar.word(0) == "COLLATE" {
+        } else if constraint.is_none() && grammar.accept(&["COLLATE"]) {
+            column_collation(grammar)?;
+        } else if constraint.is_some() {
             let message = format!("{} of domains is not supported", grammar.word(0));
             return Err(Error::unsupported(message));
         } else {

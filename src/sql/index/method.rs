@@ -324,7 +324,7 @@ impl KeyType {
             C::Real => T::Real,
             C::Double => T::Double,
             C::Numeric(..) => T::Numeric,
-            C::Text | C::Varchar(_) | C::Char(_) => T::Text,
+            C::Text | C::Varchar(_) | C::Char(_) | C::Named(_) => T::Text,
             C::Date => T::Date,
             C::Time => T::Time,
             C::Timestamp => T::Timestamp,

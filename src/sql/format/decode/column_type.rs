@@ -8,7 +8,7 @@ use shelfmark_udfs::{BitType, Element, SparseType, VectorType};
 use crate::catalog::pg_type::seconds_digits;
 use crate::sql::format::{oid, type_of};
 use crate::storage::enum_type::EnumType;
-use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
+use crate::storage::schema::{ColumnType, SQL_TYPE_KEY, TextName};
 
 /// `None` for a type that columns cannot have.
 pub(super) fn column_type(field: &Field) -> Option<ColumnType> {
@@ -104,6 +104,9 @@ fn text_type(field: &Field) -> ColumnType {
         (oid::JSON, _) => ColumnType::Json,
         (oid::JSONB, _) => ColumnType::Jsonb,
         (oid::VARCHAR, Ok(characters)) => ColumnType::Varchar(characters),
+        (oid::VARCHAR, Err(_)) => ColumnType::Named(TextName::Varchar),
+        (oid::NAME, _) => ColumnType::Named(TextName::Name),
+        (oid::CHAR, _) => ColumnType::Named(TextName::Char),
         (oid::BPCHAR, characters) => ColumnType::Char(characters.ok()),
         _ => ColumnType::Text,
     }

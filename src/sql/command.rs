@@ -1,16 +1,19 @@
 //! Commands as plan nodes: they have a fixed schema, and act when their node is executed.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{DFSchema, DFSchemaRef, Result as DataFusionResult, plan_err};
+use datafusion::common::{
+    DFSchema, DFSchemaRef, Result as DataFusionResult, TableReference, plan_err,
+};
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{
@@ -60,7 +63,7 @@ impl CommandNode {
     /// A plan of one command. `label` is what EXPLAIN shows.
     ///
     /// # Errors
-    /// When the schema names a column twice.
+    /// None that callers can cause.
     pub fn plan(
         label: impl Into<String>,
         schema: SchemaRef,
@@ -73,13 +76,13 @@ impl CommandNode {
     /// A plan of one command whose rows need not be there all at once.
     ///
     /// # Errors
-    /// When the schema names a column twice.
+    /// None that callers can cause.
     pub fn plan_stream(
         label: impl Into<String>,
         schema: SchemaRef,
         action: StreamAction,
     ) -> Result<LogicalPlan> {
-        let schema = Arc::new(DFSchema::try_from(schema)?);
+        let schema = Arc::new(with_twins(&schema)?);
         let node = Arc::new(Self {
             label: label.into(),
             action,
@@ -87,6 +90,22 @@ impl CommandNode {
         });
         Ok(LogicalPlan::Extension(Extension { node }))
     }
+}
+
+/// The schema, in which columns of one name belong to tables of their own: cursors may have such.
+fn with_twins(schema: &SchemaRef) -> Result<DFSchema> {
+    let mut columns: HashMap<&str, usize> = HashMap::new();
+    for field in schema.fields() {
+        *columns.entry(field.name()).or_default() += 1;
+    }
+    let table = |(place, field): (usize, &FieldRef)| {
+        let has_twin = columns[field.name().as_str()] > 1;
+        has_twin.then(|| TableReference::bare(format!("column_{place}")))
+    };
+    let tables = schema.fields().iter().enumerate().map(table).collect();
+    Ok(DFSchema::from_field_specific_qualified_schema(
+        tables, schema,
+    )?)
 }
 
 impl fmt::Debug for CommandNode {

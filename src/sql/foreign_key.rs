@@ -127,10 +127,14 @@ impl Child<'_> {
         definition: &ForeignKeyDefinition,
     ) -> Result<Parent<'a>> {
         let name = qualify(&definition.table, &self.session.search_path())?;
-        if name == *self.name {
+        // A temporary table hides others of its name once it is there.
+        let is_hidden = self.name.schema == TEMPORARY_SCHEMA
+            && definition.table.0.len() == 1
+            && name.name == self.name.name;
+        if name == *self.name || is_hidden {
             return Ok(Parent {
                 id: self.id,
-                name: name.name,
+                name: self.name.name.clone(),
                 schema: own,
                 keys: self.keys.to_vec(),
             });

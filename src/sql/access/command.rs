@@ -104,6 +104,7 @@ impl<'a> Acting<'a> {
             AccessStatement::SetSessionAuthorization(name) => {
                 self.set_session_authorization(name.as_deref())
             }
+            AccessStatement::ResetSessionAuthorization => self.set_session_authorization(None),
         }
     }
 

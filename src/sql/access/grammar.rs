@@ -48,7 +48,7 @@ pub(in crate::sql) fn statement(g: &mut Grammar<'_>) -> Result<Option<AccessStat
         }
         ["RESET", "SESSION", "AUTHORIZATION"] => {
             g.skip(3);
-            Ok(AccessStatement::SetSessionAuthorization(None))
+            Ok(AccessStatement::ResetSessionAuthorization)
         }
         _ => return Ok(None),
     };

@@ -212,6 +212,8 @@ pub enum AccessStatement {
     SetRole(Option<String>),
     /// SET SESSION AUTHORIZATION; `None` is DEFAULT.
     SetSessionAuthorization(Option<String>),
+    /// RESET SESSION AUTHORIZATION.
+    ResetSessionAuthorization,
 }
 
 impl AccessStatement {
@@ -238,13 +240,16 @@ impl AccessStatement {
             },
             Self::ReassignOwned { .. } => "REASSIGN OWNED",
             Self::DropOwned(_) => "DROP OWNED",
-            Self::SetRole(None) => "RESET",
+            Self::SetRole(None) | Self::ResetSessionAuthorization => "RESET",
             Self::SetRole(Some(_)) | Self::SetSessionAuthorization(_) => "SET",
         }
     }
 
     /// Whether it changes whose rights the session has, and nothing else.
     pub fn is_of_session(&self) -> bool {
-        matches!(self, Self::SetRole(_) | Self::SetSessionAuthorization(_))
+        matches!(
+            self,
+            Self::SetRole(_) | Self::SetSessionAuthorization(_) | Self::ResetSessionAuthorization
+        )
     }
 }

@@ -94,7 +94,7 @@ enum Part {
 impl Part {
     /// The field of a name.
     fn of(name: &str) -> Option<Self> {
-        let name = name.trim_matches('\'').to_lowercase();
+        let name = name.trim_matches(['\'', '"']).to_lowercase();
         match name.as_str() {
             "epoch" => return Some(Self::Epoch),
             "timezone" => return Some(Self::Zone),
@@ -326,7 +326,7 @@ const OF_TIMES: [Part; 6] = [
 /// # Errors
 /// 0A000 for a unit that the type does not have, 22023 for one that there is none of.
 fn check_unit(name: &str, part: Option<Part>, data_type: &DataType) -> Result<()> {
-    let name = name.trim_matches('\'').to_lowercase();
+    let name = name.trim_matches(['\'', '"']).to_lowercase();
     let of_type = match data_type {
         DataType::Date32 | DataType::Date64 => "date",
         DataType::Time32(_) | DataType::Time64(_) => "time without time zone",

@@ -75,16 +75,17 @@ pub(super) const FUNCTIONS: Group = &[
     (
         "timezone",
         &[
-            Overload::new(&[Text, Timestamp], Timestamptz, |call| {
-                at_zone(call, &zone_of(call.text(0))?)
-            }),
+            // What is no time yet is one with a time zone, as are dates.
             Overload::new(&[Text, Timestamptz], Timestamp, |call| {
                 at_zone(call, &zone_of(call.text(0))?)
             }),
-            Overload::new(&[Interval, Timestamp], Timestamptz, |call| {
-                at_zone(call, &zone_of_interval(call)?)
+            Overload::new(&[Text, Timestamp], Timestamptz, |call| {
+                at_zone(call, &zone_of(call.text(0))?)
             }),
             Overload::new(&[Interval, Timestamptz], Timestamp, |call| {
+                at_zone(call, &zone_of_interval(call)?)
+            }),
+            Overload::new(&[Interval, Timestamp], Timestamptz, |call| {
                 at_zone(call, &zone_of_interval(call)?)
             }),
         ],

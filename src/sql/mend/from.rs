@@ -42,6 +42,7 @@ pub(super) fn call_in_from(factor: &mut TableFactor) -> Result<()> {
             ..
         } => {
             unqualify(name);
+            args.args.iter_mut().for_each(uncast_relation);
             let uses_columns = args.args.iter().any(uses_columns);
             let with_ordinality = *with_ordinality;
             if uses_columns || with_ordinality {
@@ -74,6 +75,22 @@ pub(super) fn call_in_from(factor: &mut TableFactor) -> Result<()> {
         _ => {}
     }
     Ok(())
+}
+
+/// `f('t'::regclass)` as `f('t')`, whose function looks the name up: the cast would be made before, of a number.
+fn uncast_relation(argument: &mut FunctionArg) {
+    let FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) = argument else {
+        return;
+    };
+    if let Expr::Cast {
+        data_type: ast::DataType::Regclass,
+        expr: of,
+        ..
+    } = expr
+        && matches!(of.as_ref(), Expr::Value(_))
+    {
+        *expr = Expr::clone(of);
+    }
 }
 
 /// `json_to_record(j) AS x (a int, ..)` as `(SELECT (j ->> 'a')::int AS a, ..) AS x`, and `json_to_recordset` as the same

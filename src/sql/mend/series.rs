@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::build::{arguments, call};
 use super::names::type_arguments;
-use crate::catalog::pg::functions::ARRAY_PLACES;
+use crate::catalog::pg::functions::{ANCESTORS, ARRAY_PLACES};
 use crate::sql::functions::gives_rows;
 use crate::sql::walk;
 
@@ -84,6 +84,7 @@ fn unnest(expr: &mut Expr) {
                 }
                 (name, _) if gives_rows(name) => expr.clone(),
                 ("_pg_expandarray", [array]) => call(ARRAY_PLACES, vec![Expr::clone(array)]),
+                ("pg_partition_ancestors", [of]) => call(ANCESTORS, vec![Expr::clone(of)]),
                 _ => return,
             };
             *expr = call("unnest", vec![array]);

@@ -38,7 +38,7 @@ use super::relation::Kind;
 use super::rows::{Value, array as column};
 pub use list::{ARRAY_OR_EMPTY, ARRAY_PLACES, ARRAY_SUBSCRIPTS};
 pub use name::{RegType, reg_type_of};
-pub use partition::PartitionTable;
+pub use partition::{ANCESTORS, PartitionTable};
 pub use sequence::NextValue;
 pub use table::Keywords;
 
@@ -86,6 +86,7 @@ enum Gives {
     Names,
     Int4s,
     Oid(&'static str),
+    Oids(&'static str),
     Named(&'static str),
 }
 
@@ -101,6 +102,7 @@ impl Gives {
             Self::Names => Kind::List(Box::new(Kind::Text("name")), None),
             Self::Int4s => Kind::List(Box::new(Kind::Int4), None),
             Self::Oid(name) => Kind::Oid(name),
+            Self::Oids(name) => Kind::List(Box::new(Kind::Oid(name)), None),
             Self::Named(name) => Kind::Text(name),
         }
     }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use datafusion::catalog::{MemTable, Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
-    Cast, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, TableType, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, TableType, Volatility,
 };
 use datafusion::physical_plan::ExecutionPlan;
 
@@ -20,6 +20,9 @@ use crate::catalog::pg::relation::Kind;
 use crate::catalog::pg::rows::{Value, array};
 use crate::catalog::routing::hashes;
 use crate::storage::partition::HASH_FUNCTION;
+
+/// The function that gives an array of what `pg_partition_ancestors` gives as rows, for a SELECT list.
+pub const ANCESTORS: &str = "partition_ancestors";
 
 pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("pg_get_partkeydef", 1..=1, Gives::Text, |c| {
@@ -32,6 +35,11 @@ pub(super) const FUNCTIONS: &[Definition] = &[
         constraint,
     ),
     Definition::new("pg_partition_root", 1..=1, Gives::Oid("regclass"), root),
+    Definition::new(ANCESTORS, 1..=1, Gives::Oids("regclass"), |c| {
+        let found = c.relation(0)?;
+        let all = found.map(|found| ancestors(c.context.objects(), found.oid));
+        Ok(all.unwrap_or_default().into())
+    }),
 ];
 
 fn constraint(call: &Call<'_>) -> Result<Value> {
@@ -174,16 +182,8 @@ impl TableFunctionImpl for PartitionTable {
         };
         Ok(Arc::new(OfRelation {
             function: *self,
-            relation: uncast(relation).clone(),
+            relation: relation.clone(),
         }))
-    }
-}
-
-/// What is cast to `regclass`: it is looked up as that.
-fn uncast(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Cast(Cast { expr, .. }) => uncast(expr),
-        other => other,
     }
 }
 

@@ -17,12 +17,13 @@ use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions::utils::make_scalar_function;
 use datafusion::logical_expr::{
     BinaryExpr, Cast, ColumnarValue, Expr, ExprSchemable, LogicalPlan, Operator,
-    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast,
 };
 use datafusion::optimizer::analyzer::AnalyzerRule;
 use datafusion::physical_expr_common::datum::apply;
 
 use super::assign::cast_to;
+use super::exact_operators::ExactOperator;
 use super::expressions::rewrite_expressions;
 use super::zone::Zone;
 use crate::error::{Error, sqlstate};
@@ -54,6 +55,16 @@ fn concerns(expr: &Expr) -> bool {
 
 fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match expr {
+        Expr::BinaryExpr(binary) if divides_decimals(&binary, schema) => {
+            let quotient_type = Expr::BinaryExpr(binary.clone()).get_type(schema);
+            match quotient_type {
+                Ok(of) => {
+                    let BinaryExpr { left, right, .. } = binary;
+                    Transformed::yes(cast(ExactOperator::Quotient.call(*left, *right), of))
+                }
+                Err(_) => Transformed::no(Expr::BinaryExpr(binary)),
+            }
+        }
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => {
             let checked = Checked::of(op).filter(|checked| {
                 let of_right = || type_of(&right, schema).ok();
@@ -95,6 +106,12 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         other => Transformed::no(other),
     }
+}
+
+/// Whether decimals are divided, as yet by Arrow's operator, which cuts: what they are was not known when they were planned.
+fn divides_decimals(binary: &BinaryExpr, schema: &DFSchema) -> bool {
+    let is_decimal = |side: &Expr| matches!(type_of(side, schema), Ok(DataType::Decimal128(..)));
+    binary.op == Operator::Divide && is_decimal(&binary.left) && is_decimal(&binary.right)
 }
 
 /// The type of an operand. A call that was made here has the type of its first argument: DataFusion would name all that is

@@ -3,26 +3,25 @@
 //! DataFusion reads 16.01 as a double, and compares it with a decimal as DECIMAL(30, 15), in which the double is
 //! 16.010000000000001563: no price is equal to it. The literal becomes the decimal that its author wrote.
 //!
-//! Of a double and a decimal among the results of CASE, or in a list, it makes a decimal, which has neither NaN nor the range
-//! of doubles: PostgreSQL makes a double. An average of decimals has at least 16 digits behind the point, as there.
+//! Of a double and a decimal among the results of CASE, in a list or in a UNION, it makes a decimal, which has neither NaN nor the range
+//! of doubles: PostgreSQL makes a double.
 
 use arrow::datatypes::{DataType, Decimal128Type, DecimalType};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, Between, InList, ScalarFunction};
+use datafusion::logical_expr::expr::{Between, InList, ScalarFunction};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion::optimizer::analyzer::AnalyzerRule;
 
+use super::decimal_union;
 use super::expressions::rewrite_expressions;
 
 /// The most digits of a decimal.
 const DIGITS_MAX: usize = 38;
-/// The digits behind the point that decimals have whose average is taken; that has four more of them.
-const AVERAGED_SCALE: i8 = 12;
 
-/// Makes decimals of the literals that are compared with decimals, doubles of decimals among doubles, and longer decimals of
-/// those whose average is taken. It must run before types are coerced.
+/// Makes decimals of the literals that are compared with decimals, and doubles of decimals among doubles. It must run before
+/// types are coerced.
 #[derive(Debug, Default)]
 pub struct DecimalLiteralRule;
 
@@ -32,7 +31,7 @@ impl AnalyzerRule for DecimalLiteralRule {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        rewrite_expressions(plan, concerns, rewrite)
+        decimal_union::as_doubles(rewrite_expressions(plan, concerns, rewrite)?)
     }
 }
 
@@ -40,7 +39,6 @@ fn concerns(expr: &Expr) -> bool {
     match expr {
         Expr::BinaryExpr(_) | Expr::Between(_) | Expr::InList(_) | Expr::Case(_) => true,
         Expr::ScalarFunction(call) => gives_one_of(call),
-        Expr::AggregateFunction(call) => call.func.name() == "avg",
         _ => false,
     }
 }
@@ -94,28 +92,7 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             let all = call.args.iter_mut();
             as_doubles(all.collect(), schema).update_data(|()| Expr::ScalarFunction(call))
         }
-        Expr::AggregateFunction(call) if call.func.name() == "avg" => averaged(call, schema),
         other => Transformed::no(other),
-    }
-}
-
-/// An average with enough digits behind the point, where there is room for them.
-fn averaged(mut call: AggregateFunction, schema: &DFSchema) -> Transformed<Expr> {
-    let given = call.params.args.first_mut();
-    let wider = given.and_then(|arg| match arg.get_type(schema) {
-        Ok(DataType::Decimal128(precision, scale)) if scale < AVERAGED_SCALE => {
-            let precision = precision.checked_add((AVERAGED_SCALE - scale).unsigned_abs())?;
-            let fits = precision <= DIGITS_MAX as u8;
-            fits.then_some((arg, DataType::Decimal128(precision, AVERAGED_SCALE)))
-        }
-        _ => None,
-    });
-    match wider {
-        Some((arg, wider)) => {
-            *arg = cast(std::mem::take(arg), wider);
-            Transformed::yes(Expr::AggregateFunction(call))
-        }
-        None => Transformed::no(Expr::AggregateFunction(call)),
     }
 }
 

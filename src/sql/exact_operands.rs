@@ -1,66 +1,86 @@
-//! The operands of exact products and quotients: with enough digits behind the point, or doubles where there is no room for
+//! Exact products and quotients: which of them are computed here, and which operands are doubles because there is no room for
 //! the digits of the result.
 //!
-//! A quotient has four more digits than what is divided, which gets twelve first: PostgreSQL's have sixteen or more. A product
-//! has the digits of both sides, of 38 at the most. What is computed of whole numbers and literals alone becomes a double
-//! where its digits would not fit; NUMERICs that are stored stay exact.
+//! A quotient has PostgreSQL's digits ([`ExactOperator`]). A product has the digits of both sides, of 38 at the most. What is
+//! computed of whole numbers and literals alone becomes a double where its digits would not fit; NUMERICs that are stored
+//! stay exact.
 
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType as D};
+use arrow::datatypes::DataType as D;
 use datafusion::common::DFSchema;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::expr::Cast;
-use datafusion::logical_expr::planner::RawBinaryExpr;
+use datafusion::logical_expr::planner::{PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 
 use crate::catalog::decimal_literal::double_of;
+use crate::catalog::exact_operators::ExactOperator;
+use crate::catalog::quotient::Shown;
 
-/// The digits behind the point that a number has that is divided.
-const DIVIDEND_SCALE: i8 = 12;
-/// The digits behind the point of a quotient.
-const QUOTIENT_SCALE: i16 = 16;
 /// The most digits that a result may have by its type: whole numbers are seldom as long as theirs allows, and a product's type
 /// has one more than its values.
 const DIGITS_MAX: i16 = 42;
+/// The digits behind the point that products may have without leaving too few for those before it.
+const PRODUCT_SCALE_MAX: i16 = 20;
 
 pub(super) fn is_whole(data_type: &D) -> bool {
     matches!(data_type, D::Int16 | D::Int32 | D::Int64)
 }
 
-/// The product of a number and a decimal that is written.
-pub(super) fn product(expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
-    let is_decimal = |side: &Expr| double_of(side).is_some();
-    if !is_decimal(&expr.left) && !is_decimal(&expr.right) {
-        return expr;
-    }
+/// A product of numbers.
+pub(super) fn product(expr: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinaryExpr> {
     let Some((left, right)) = digits(&expr.left, schema).zip(digits(&expr.right, schema)) else {
-        return expr;
+        return PlannerResult::Original(expr);
     };
+    let is_decimal = |side: &Expr| double_of(side).is_some();
+    let is_written = is_decimal(&expr.left) || is_decimal(&expr.right);
     let fits = left.all() + right.all() < DIGITS_MAX;
-    match fits || reads_numeric(&expr.left, schema) || reads_numeric(&expr.right, schema) {
-        true => expr,
-        false => doubles(expr),
+    if is_written
+        && !fits
+        && !reads_numeric(&expr.left, schema)
+        && !reads_numeric(&expr.right, schema)
+    {
+        return PlannerResult::Original(doubles(expr));
+    }
+    let is_long = left.fraction + right.fraction > PRODUCT_SCALE_MAX && !fits;
+    let is_long = is_long || is_quotient(&expr.left, schema) || is_quotient(&expr.right, schema);
+    match is_long && !is_open(&expr.left, schema) && !is_open(&expr.right, schema) {
+        true => PlannerResult::Planned(ExactOperator::Product.call(expr.left, expr.right)),
+        false => PlannerResult::Original(expr),
     }
 }
 
 /// A quotient, of which one side is a decimal at least.
-pub(super) fn quotient(expr: RawBinaryExpr, schema: &DFSchema) -> RawBinaryExpr {
+pub(super) fn quotient(expr: RawBinaryExpr, schema: &DFSchema) -> PlannerResult<RawBinaryExpr> {
     let sides = digits(&expr.left, schema).zip(digits(&expr.right, schema));
-    let Some((left, right)) = sides.filter(|(left, right)| left.exact || right.exact) else {
-        return expr;
-    };
-    let fits = left.whole + QUOTIENT_SCALE + right.fraction <= DIGITS_MAX;
-    if !fits && !reads_numeric(&expr.left, schema) && !reads_numeric(&expr.right, schema) {
-        return doubles(expr);
+    let is_exact = sides.is_some_and(|(left, right)| left.exact || right.exact);
+    match is_exact && !is_open(&expr.left, schema) && !is_open(&expr.right, schema) {
+        true => PlannerResult::Planned(ExactOperator::Quotient.call(expr.left, expr.right)),
+        false => PlannerResult::Original(expr),
     }
-    let precision = left.whole + i16::from(DIVIDEND_SCALE);
-    let is_short = left.fraction < i16::from(DIVIDEND_SCALE);
-    if !is_short || precision > i16::from(DECIMAL128_MAX_PRECISION) || is_open(&expr.left) {
-        return expr;
+}
+
+/// A sum or a difference, with digits as quotients have them where a side is one.
+pub(super) fn with_quotient(
+    expr: RawBinaryExpr,
+    operator: ExactOperator,
+    schema: &DFSchema,
+) -> PlannerResult<RawBinaryExpr> {
+    let has_quotient = is_quotient(&expr.left, schema) || is_quotient(&expr.right, schema);
+    let is_exact = |side: &Expr| digits(side, schema).is_some() && !is_open(side, schema);
+    match has_quotient && is_exact(&expr.left) && is_exact(&expr.right) {
+        true => PlannerResult::Planned(operator.call(expr.left, expr.right)),
+        false => PlannerResult::Original(expr),
     }
-    let wider = D::Decimal128(precision as u8, DIVIDEND_SCALE);
-    RawBinaryExpr {
-        left: cast(expr.left, wider),
-        ..expr
+}
+
+/// Whether how many digits of an expression are shown depends on its value.
+fn is_quotient(expr: &Expr, schema: &DFSchema) -> bool {
+    match expr {
+        // The type of a long chain of operators is not found again for each of them.
+        Expr::BinaryExpr(_) | Expr::Literal(..) => false,
+        other => other
+            .to_field(schema)
+            .is_ok_and(|(_, field)| Shown::of(&field).is_some()),
     }
 }
 
@@ -123,15 +143,21 @@ fn reads_numeric(expr: &Expr, schema: &DFSchema) -> bool {
     expr.exists(|expr| Ok(reads(expr))).unwrap_or(true)
 }
 
-/// Whether an expression may yet turn out to be a double: it has results of several types.
-fn is_open(expr: &Expr) -> bool {
+/// Whether an expression may yet turn out to be a double: doubles are among its results.
+fn is_open(expr: &Expr, schema: &DFSchema) -> bool {
     const GIVE: [&str; 4] = ["coalesce", "greatest", "least", "nullif"];
-    let gives_one_of = |expr: &Expr| match expr {
-        Expr::Case(_) => true,
-        Expr::ScalarFunction(call) => GIVE.contains(&call.name()),
+    let is_double = |expr: &Expr| expr.get_type(schema).is_ok_and(|of| of.is_floating());
+    let gives_double = |expr: &Expr| match expr {
+        Expr::Case(case) => {
+            let thens = case.when_then_expr.iter().map(|(_, then)| then);
+            thens.chain(&case.else_expr).any(|then| is_double(then))
+        }
+        Expr::ScalarFunction(call) => {
+            GIVE.contains(&call.name()) && call.args.iter().any(is_double)
+        }
         _ => false,
     };
-    expr.exists(|expr| Ok(gives_one_of(expr))).unwrap_or(true)
+    expr.exists(|expr| Ok(gives_double(expr))).unwrap_or(true)
 }
 
 #[cfg(test)]
@@ -139,7 +165,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use arrow::datatypes::{Field, Schema};
     use datafusion::logical_expr::col;
-    use datafusion::prelude::lit;
+    use datafusion::prelude::{coalesce, lit};
     use datafusion::sql::sqlparser::ast::BinaryOperator;
 
     use super::*;
@@ -162,41 +188,52 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_a_double_unless_it_is_stored_exactly() {
-        use BinaryOperator::{Divide, Multiply};
         let schema = schema();
-        for (left, op, right, expected) in [
-            (col("i"), Multiply, decimal("1.5"), D::Int32),
-            (col("b"), Multiply, decimal("1.23456789012345"), D::Int64),
+        for (left, right, expected) in [
+            (col("i"), decimal("1.5"), D::Int32),
+            (col("b"), decimal("1.23456789012345"), D::Int64),
+            (col("b"), decimal("1.234567890123456789012345"), D::Float64),
+            (col("n"), decimal("1.23456789012345"), D::Decimal128(38, 10)),
+        ] {
+            let shown = format!("{left} * {right}");
+            let op = BinaryOperator::Multiply;
+            match product(RawBinaryExpr { op, left, right }, &schema) {
+                PlannerResult::Original(made) => {
+                    assert_eq!(made.left.get_type(&schema).unwrap(), expected, "{shown}");
+                }
+                PlannerResult::Planned(made) => {
+                    let made = made.get_type(&schema).unwrap();
+                    assert_eq!(
+                        (made, expected),
+                        (D::Decimal128(38, 16), D::Decimal128(38, 10))
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn quotients_of_exact_numbers_are_exact() {
+        let schema = schema();
+        for (left, right, expected) in [
+            (col("i"), decimal("3.0"), Some(D::Decimal128(38, 20))),
             (
                 col("b"),
-                Multiply,
-                decimal("1.234567890123456789012345"),
-                D::Float64,
+                decimal("3.14159265358979"),
+                Some(D::Decimal128(38, 16)),
             ),
-            (
-                col("n"),
-                Multiply,
-                decimal("1.23456789012345"),
-                D::Decimal128(38, 10),
-            ),
-            (col("i"), Divide, decimal("3.0"), D::Decimal128(22, 12)),
-            (col("b"), Divide, decimal("3.0"), D::Decimal128(31, 12)),
-            (col("b"), Divide, decimal("3.14159265358979"), D::Float64),
-            (col("p"), Divide, lit(3_i32), D::Decimal128(20, 12)),
-            (col("n"), Divide, lit(3_i32), D::Decimal128(38, 10)),
-            (col("i"), Divide, lit(3_i32), D::Int32),
+            (col("p"), lit(3_i32), Some(D::Decimal128(38, 20))),
+            (col("n"), col("n"), Some(D::Decimal128(38, 16))),
+            (col("i"), lit(3_i32), None),
+            (coalesce(vec![col("p"), lit(1.5)]), lit(3_i32), None),
         ] {
-            let expr = RawBinaryExpr {
-                op: op.clone(),
-                left,
-                right,
+            let shown = format!("{left} / {right}");
+            let op = BinaryOperator::Divide;
+            let made = match quotient(RawBinaryExpr { op, left, right }, &schema) {
+                PlannerResult::Planned(made) => Some(made.get_type(&schema).unwrap()),
+                PlannerResult::Original(_) => None,
             };
-            let shown = format!("{} {op} {}", expr.left, expr.right);
-            let made = match op {
-                Multiply => product(expr, &schema),
-                _ => quotient(expr, &schema),
-            };
-            assert_eq!(made.left.get_type(&schema).unwrap(), expected, "{shown}");
+            assert_eq!(made, expected, "{shown}");
         }
     }
 }

@@ -11,7 +11,6 @@ use arrow::datatypes::{
     DataType, Field, FieldRef, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
 };
 use datafusion::common::{Result, ScalarValue};
-use datafusion::functions_aggregate::{average::avg_udaf, sum::sum_udaf};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::{AggregateOrderSensitivity, format_state_name};
 use datafusion::logical_expr::{
@@ -20,6 +19,7 @@ use datafusion::logical_expr::{
 };
 use shelfmark_udfs::coerced_types;
 
+use super::aggregates::totals_of_numbers;
 use super::functions::{INTERVAL, divided, interval_out_of_range};
 use crate::error::Error;
 
@@ -47,10 +47,11 @@ impl IntervalTotal {
         }
     }
 
-    /// `sum` and `avg`, DataFusion's below.
+    /// `sum` and `avg`, those of numbers below.
     pub(crate) fn functions() -> [Arc<AggregateUDF>; 2] {
-        let totals = [(Total::Sum, sum_udaf()), (Total::Average, avg_udaf())];
-        totals.map(|(total, inner)| Arc::new(Self::new(total, inner).into()))
+        let [sum, average] = totals_of_numbers();
+        let totals = [(Total::Sum, sum), (Total::Average, average)];
+        totals.map(|(total, inner)| Arc::new(Self::new(total, Arc::new(inner)).into()))
     }
 
     /// The function below, where there is one.

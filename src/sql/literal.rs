@@ -11,9 +11,10 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-use super::exact_operands::{is_whole, product, quotient};
+use super::exact_operands::{is_whole, product, quotient, with_quotient};
 use crate::catalog::assign::boolean;
 use crate::catalog::decimal_literal::{decimal_of, decimal_of_text, double_of};
+use crate::catalog::exact_operators::ExactOperator;
 
 /// NUMERIC without precision.
 const NUMERIC: D = D::Decimal128(38, 10);
@@ -46,12 +47,13 @@ impl ExprPlanner for LiteralPlanner {
         let left = read(&expr.right, &expr.left, schema)?;
         expr.right = right.unwrap_or(expr.right);
         expr.left = left.unwrap_or(expr.left);
-        let expr = match expr.op {
+        Ok(match expr.op {
             BinaryOperator::Multiply => product(expr, schema),
             BinaryOperator::Divide => quotient(expr, schema),
-            _ => expr,
-        };
-        Ok(PlannerResult::Original(expr))
+            BinaryOperator::Plus => with_quotient(expr, ExactOperator::Sum, schema),
+            BinaryOperator::Minus => with_quotient(expr, ExactOperator::Difference, schema),
+            _ => PlannerResult::Original(expr),
+        })
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Numbers that are no values stay as they are: the ordinals of ORDER BY and GROUP BY, LIMIT and OFFSET, the bounds of
 //! window frames. Numbers with a point stay doubles beside which DataFusion would make a NUMERIC of a double: where they are
-//! compared, among the results of CASE and in set operations. So they do in recursive queries, whose columns have one scale.
+//! compared, and in INTERSECT and EXCEPT. So they do in the terms of recursive queries, whose columns have one scale.
 
 use std::ops::ControlFlow;
 
@@ -28,16 +28,50 @@ use crate::error::Error;
 const INTEGER: &str = "integer literal";
 /// The operator of NUMERICs; its left operand is the text of the number.
 const NUMERIC: &str = "numeric literal";
-/// Functions that give a NUMERIC of one, or tell its type.
-const EXACT: [&str; 9] = [
+/// Functions that give a NUMERIC of one, or tell its type or its digits.
+const EXACT: [&str; 43] = [
     "abs",
+    "array_agg",
     "avg",
     "ceil",
+    "ceiling",
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "div",
+    "factorial",
+    "first_value",
     "floor",
+    "gcd",
+    "greatest",
+    "json_build_array",
+    "json_build_object",
+    "jsonb_build_array",
+    "jsonb_build_object",
+    "lag",
+    "last_value",
+    "lcm",
+    "lead",
+    "least",
+    "ln",
+    "log",
+    "log10",
     "max",
     "min",
+    "min_scale",
+    "mod",
+    "nth_value",
+    "nullif",
     "pg_typeof",
+    "round",
+    "scale",
+    "sign",
+    "signum",
+    "sqrt",
     "sum",
+    "to_json",
+    "to_jsonb",
+    "trim_scale",
     "trunc",
 ];
 
@@ -72,15 +106,57 @@ pub(super) fn widened(expr: Expr) -> Expr {
 
 #[derive(Default)]
 struct Typing {
-    /// How many of the queries around are WITH RECURSIVE, or set operations.
-    inexact: usize,
+    /// The queries around, innermost last.
+    queries: Vec<OpenQuery>,
+}
+
+/// A query that is walked through: what is in its WITH comes first.
+struct OpenQuery {
+    /// How many queries of its WITH are still to come.
+    common_left: usize,
+    /// Whether its WITH is RECURSIVE.
+    is_recursive: bool,
+    /// Whether numbers with a point stay doubles.
+    is_inexact: bool,
 }
 
 impl Typing {
     /// Makes numbers with a point NUMERIC.
     fn type_exactly<'e>(&self, exprs: impl IntoIterator<Item = &'e mut SqlExpr>) {
-        if self.inexact == 0 {
+        if !self.queries.last().is_some_and(|query| query.is_inexact) {
             exprs.into_iter().for_each(type_decimal);
+        }
+    }
+
+    /// Whether numbers with a point stay doubles in a query that begins.
+    fn begins_inexact(&mut self, query: &ast::Query) -> bool {
+        let is_united = matches!(query.body.as_ref(), ast::SetExpr::SetOperation { .. });
+        let mut is_inexact = is_compared(&query.body);
+        if let Some(around) = self.queries.last_mut() {
+            let is_common = around.common_left > 0;
+            around.common_left -= usize::from(is_common);
+            is_inexact |= around.is_inexact || is_common && around.is_recursive && is_united;
+        }
+        is_inexact
+    }
+
+    /// Types what the SELECTs of a set operation, or the one there is, give.
+    fn type_items(&self, body: &mut ast::SetExpr) {
+        match body {
+            ast::SetExpr::Select(select) => {
+                let items = select.projection.iter_mut();
+                self.type_exactly(items.filter_map(|item| match item {
+                    SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                        Some(expr)
+                    }
+                    _ => None,
+                }));
+            }
+            ast::SetExpr::SetOperation { left, right, .. } => {
+                self.type_items(left);
+                self.type_items(right);
+            }
+            _ => {}
         }
     }
 
@@ -115,7 +191,13 @@ impl VisitorMut for Typing {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
-        self.inexact += usize::from(is_inexact(query));
+        let is_inexact = self.begins_inexact(query);
+        let with = query.with.as_ref();
+        self.queries.push(OpenQuery {
+            common_left: with.map_or(0, |with| with.cte_tables.len()),
+            is_recursive: with.is_some_and(|with| with.recursive),
+            is_inexact,
+        });
         ControlFlow::Continue(())
     }
 
@@ -150,6 +232,15 @@ impl VisitorMut for Typing {
             SqlExpr::Ceil { expr, .. } | SqlExpr::Floor { expr, .. } => {
                 self.type_exactly([expr.as_mut()]);
             }
+            SqlExpr::Case {
+                conditions,
+                else_result,
+                ..
+            } => {
+                let results = conditions.iter_mut().map(|when| &mut when.result);
+                self.type_exactly(results.chain(else_result.as_deref_mut()));
+            }
+            SqlExpr::Array(array) => self.type_exactly(&mut array.elem),
             SqlExpr::Interval(interval) => untype(&mut interval.value),
             SqlExpr::CompoundFieldAccess { access_chain, .. } => {
                 access_chain.iter_mut().for_each(untype_subscript);
@@ -179,18 +270,11 @@ impl VisitorMut for Typing {
     }
 
     fn post_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
-        if let ast::SetExpr::Select(select) = query.body.as_mut() {
-            self.type_exactly(select.projection.iter_mut().filter_map(|item| match item {
-                SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
-                    Some(expr)
-                }
-                _ => None,
-            }));
-        }
+        self.type_items(&mut query.body);
         for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
             self.type_values(&mut cte.query.body);
         }
-        self.inexact -= usize::from(is_inexact(query));
+        self.queries.pop();
         if let Some(ast::OrderBy {
             kind: ast::OrderByKind::Expressions(keys),
             ..
@@ -209,10 +293,14 @@ impl VisitorMut for Typing {
     }
 }
 
-/// Whether numbers with a point stay doubles in a query.
-fn is_inexact(query: &ast::Query) -> bool {
-    let is_recursive = query.with.as_ref().is_some_and(|with| with.recursive);
-    is_recursive || matches!(query.body.as_ref(), ast::SetExpr::SetOperation { .. })
+/// Whether rows of a query are compared with each other.
+fn is_compared(body: &ast::SetExpr) -> bool {
+    match body {
+        ast::SetExpr::SetOperation {
+            op, left, right, ..
+        } => *op != ast::SetOperator::Union || is_compared(left) || is_compared(right),
+        _ => false,
+    }
 }
 
 /// Whether a function has one of the names.
@@ -432,8 +520,12 @@ mod tests {
             ),
             ("SELECT a * 1.5 > 2.5", "SELECT a * '1.5'::numeric > 2.5"),
             (
-                "SELECT abs(-1.5), sqrt(2.0)",
-                "SELECT abs('-1.5'::numeric), sqrt(2.0)",
+                "SELECT abs(-1.5), sin(2.0), coalesce(a, 2.0)",
+                "SELECT abs('-1.5'::numeric), sin(2.0), coalesce(a, '2.0'::numeric)",
+            ),
+            (
+                "SELECT CASE WHEN a > 1.5 THEN 1.5 ELSE 2.5 END, ARRAY[1.5, a]",
+                "SELECT CASE WHEN a > 1.5 THEN '1.5'::numeric ELSE '2.5'::numeric END, ARRAY['1.5'::numeric, a]",
             ),
             (
                 "SELECT x FROM (VALUES (1, 1.5), (2, NULL)) AS v (n, x)",
@@ -445,15 +537,19 @@ mod tests {
             ),
             (
                 "SELECT 1.5 UNION ALL SELECT d FROM t",
-                "SELECT 1.5 UNION ALL SELECT d FROM t",
+                "SELECT '1.5'::numeric UNION ALL SELECT d FROM t",
             ),
             (
-                "SELECT a * 1.5 FROM t UNION SELECT d FROM t",
-                "SELECT a * 1.5 FROM t UNION SELECT d FROM t",
+                "SELECT 1.5 EXCEPT SELECT d FROM t",
+                "SELECT 1.5 EXCEPT SELECT d FROM t",
             ),
             (
-                "WITH RECURSIVE t AS (SELECT 1.5 AS n) SELECT n * 1.5 FROM t",
-                "WITH RECURSIVE t AS (SELECT 1.5 AS n) SELECT n * 1.5 FROM t",
+                "SELECT a * 1.5 FROM t INTERSECT SELECT d FROM t",
+                "SELECT a * 1.5 FROM t INTERSECT SELECT d FROM t",
+            ),
+            (
+                "WITH RECURSIVE t AS (SELECT 1.5 AS n UNION ALL SELECT n * 1.5 FROM t), u AS (SELECT 2.5) SELECT n * 1.5 FROM t",
+                "WITH RECURSIVE t AS (SELECT 1.5 AS n UNION ALL SELECT n * 1.5 FROM t), u AS (SELECT '2.5'::numeric) SELECT n * '1.5'::numeric FROM t",
             ),
             ("SELECT 1e300", "SELECT 1e300"),
         ] {

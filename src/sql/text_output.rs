@@ -20,6 +20,7 @@ use shelfmark_udfs::VectorType;
 
 use super::format::{Format, RowEncoder, Style, Zone};
 use crate::catalog::expressions::rewrite_expressions;
+use crate::catalog::quotient::Shown;
 use crate::error::Error;
 
 /// Makes a function of each cast to text that Arrow would carry out in other words. It must run after types are coerced.
@@ -53,8 +54,12 @@ fn rewrite(expr: Expr, schema: &DFSchema, zone: &Zone) -> Transformed<Expr> {
     let Expr::Cast(Cast { expr: inner, field }) = &expr else {
         return Transformed::no(expr);
     };
-    let from = inner.get_type(schema);
-    if !is_plain_text(field) || !from.is_ok_and(|from| differs(&from)) {
+    if !is_plain_text(field) {
+        return Transformed::no(expr);
+    }
+    let from = inner.to_field(schema);
+    let differs = |from: &Field| differs(from.data_type()) || Shown::of(from).is_some();
+    if !from.is_ok_and(|(_, from)| differs(from.as_ref())) {
         return Transformed::no(expr);
     }
     let function = ScalarUDF::new_from_impl(TextOutput::new(Some(zone)));

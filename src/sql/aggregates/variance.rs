@@ -17,7 +17,7 @@ use datafusion::logical_expr::{
 };
 
 /// The functions.
-pub(super) fn functions() -> [AggregateUDF; 4] {
+pub(super) fn functions() -> [(AggregateUDF, Measure); 4] {
     let all = [
         (var_pop_udaf(), false, false),
         (var_samp_udaf(), true, false),
@@ -25,19 +25,16 @@ pub(super) fn functions() -> [AggregateUDF; 4] {
         (stddev_udaf(), true, true),
     ];
     all.map(|(inner, of_sample, is_root)| {
-        Variance {
-            inner,
-            measure: Measure { of_sample, is_root },
-        }
-        .into()
+        let measure = Measure { of_sample, is_root };
+        (Variance { inner, measure }.into(), measure)
     })
 }
 
 /// What is made of the sum of squares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Measure {
-    of_sample: bool,
-    is_root: bool,
+pub(super) struct Measure {
+    pub(super) of_sample: bool,
+    pub(super) is_root: bool,
 }
 
 impl Measure {

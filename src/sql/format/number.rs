@@ -3,6 +3,7 @@
 use arrow::datatypes::i256;
 use bytes::{BufMut, BytesMut};
 
+use crate::catalog::quotient::Shown;
 use crate::error::{Error, Result, sqlstate};
 
 /// Where the text of a float changes to an exponent: decimal exponents from here on.
@@ -233,6 +234,37 @@ impl<'a> Decimal<'a> {
             negative,
             digits: unscaled.strip_prefix('-').unwrap_or(unscaled),
             scale,
+        }
+    }
+
+    /// The same without zeros at the end that are not shown.
+    pub(super) fn shown(unscaled: &'a str, scale: i8, shown: Option<Shown>) -> Self {
+        let all = Self::new(unscaled, scale);
+        let Some(shown) = shown else {
+            return all;
+        };
+        let first = (all.digits != "0").then_some(all.digits.len() as i32 - 1 - i32::from(scale));
+        let hidden = i32::from(scale) - shown.digits(first).max(0);
+        let hidden = usize::try_from(hidden).unwrap_or_default();
+        let zeros = all
+            .digits
+            .bytes()
+            .rev()
+            .take_while(|digit| *digit == b'0')
+            .count();
+        let hidden = match first {
+            None => {
+                return Self {
+                    scale: scale - hidden as i8,
+                    ..all
+                };
+            }
+            Some(_) => hidden.min(zeros),
+        };
+        Self {
+            digits: &all.digits[..all.digits.len() - hidden],
+            scale: scale - hidden as i8,
+            ..all
         }
     }
 

@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 use datafusion::prelude::SessionContext;
 
 use super::row::{Overload, RowFunction};
-use super::{array, bytea, integer, truncate, whole};
+use super::{array, bytea, exact_math, integer, truncate, whole};
 
 /// A name, which arguments are taken here, and what is done with them.
 pub(super) type Extension = (&'static str, fn(&[DataType]) -> bool, &'static [Overload]);
@@ -33,13 +33,16 @@ pub(crate) fn extend(context: &SessionContext) {
     for (name, takes, overloads) in extensions.into_iter().flatten() {
         let inner = state.scalar_functions().get(*name).cloned();
         if let Some(inner) = inner {
-            let signature = Signature::user_defined(inner.signature().volatility);
-            context.register_udf(ScalarUDF::new_from_impl(Extended {
-                own: RowFunction::new(name, overloads.iter().collect()),
-                takes: *takes,
-                inner,
-                signature,
-            }));
+            let own = RowFunction::new(name, overloads.iter().collect());
+            let own = ScalarUDF::new_from_impl(own);
+            context.register_udf(Extended::of(inner, own, *takes));
+        }
+    }
+    // Over those of whole numbers.
+    let state = context.state();
+    for (name, takes, own) in exact_math::extensions() {
+        if let Some(inner) = state.scalar_functions().get(name).cloned() {
+            context.register_udf(Extended::of(inner, own, takes));
         }
     }
 }
@@ -47,9 +50,21 @@ pub(crate) fn extend(context: &SessionContext) {
 #[derive(Debug)]
 struct Extended {
     inner: Arc<ScalarUDF>,
-    own: RowFunction,
+    own: ScalarUDF,
     takes: fn(&[DataType]) -> bool,
     signature: Signature,
+}
+
+impl Extended {
+    fn of(inner: Arc<ScalarUDF>, own: ScalarUDF, takes: fn(&[DataType]) -> bool) -> ScalarUDF {
+        let signature = Signature::user_defined(inner.signature().volatility);
+        ScalarUDF::new_from_impl(Self {
+            inner,
+            own,
+            takes,
+            signature,
+        })
+    }
 }
 
 impl PartialEq for Extended {

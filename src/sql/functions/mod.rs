@@ -17,6 +17,7 @@
 //! | [`numeral`] | `to_char` of numbers |
 //! | [`calendar`] | `to_char` of dates, times and intervals |
 //! | [`degrees`] | `sind`, `acosd` and their like |
+//! | [`exact_math`] | `sqrt`, `ln`, `log`, `sign`, `gcd`, `lcm` and `trim_scale` of NUMERICs |
 //! | [`text`] | `string_to_table` |
 //! | [`unicode`] | `normalize`, `unistr` |
 //! | [`similar`] | `SUBSTRING(x SIMILAR ..)` |
@@ -41,6 +42,7 @@ mod bytes;
 mod calendar;
 mod date_part;
 mod degrees;
+mod exact_math;
 mod extended;
 mod integer;
 mod interval;
@@ -134,7 +136,12 @@ pub(crate) fn functions() -> Vec<ScalarUDF> {
     }
     let functions = names.into_iter().map(function);
     functions
-        .chain([date_part(), round(), round_seconds()])
+        .chain([
+            date_part(),
+            exact_math::trim_scale(),
+            round(),
+            round_seconds(),
+        ])
         .collect()
 }
 

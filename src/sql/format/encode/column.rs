@@ -16,6 +16,7 @@ use shelfmark_udfs::VectorType;
 use super::list::{ListValues, Record};
 use super::{NULL_LENGTH, put_sized, scalar, text, vector};
 use crate::catalog::assign::{json_of, text_of};
+use crate::catalog::quotient::Shown;
 use crate::error::Result;
 use crate::sql::format::{Format, PgType, Style, oid};
 
@@ -24,13 +25,20 @@ use crate::sql::format::{Format, PgType, Style, oid};
 pub(super) struct Target<'a> {
     pub(super) pg_type: PgType,
     pub(super) format: Format,
+    /// Which digits behind the point are shown of decimals that are computed.
+    pub(super) shown: Option<Shown>,
     pub(super) style: &'a Arc<Style>,
 }
 
 impl<'a> Target<'a> {
     /// The same format for another type, that of a part.
     pub(super) fn of(self, pg_type: PgType) -> Target<'a> {
-        Target { pg_type, ..self }
+        let shown = None;
+        Target {
+            pg_type,
+            shown,
+            ..self
+        }
     }
 
     pub(super) fn is_binary(self) -> bool {

@@ -14,6 +14,7 @@ use bytes::{BufMut, BytesMut};
 
 use self::column::{Column, Target};
 use super::{Format, PgType, Style, type_of};
+use crate::catalog::quotient::Shown;
 use crate::error::{Error, Result, sqlstate};
 
 /// The length that stands for NULL.
@@ -28,6 +29,8 @@ const NULL_LENGTH: i32 = -1;
 /// ```
 pub struct RowEncoder {
     types: Vec<PgType>,
+    /// Which digits behind the point are shown of decimals that are computed.
+    shown: Vec<Option<Shown>>,
     formats: Vec<Format>,
     style: Arc<Style>,
     columns: Vec<Column>,
@@ -54,6 +57,7 @@ impl RowEncoder {
         };
         Ok(Self {
             types: schema.fields().iter().map(|f| type_of(f)).collect(),
+            shown: schema.fields().iter().map(|f| Shown::of(f)).collect(),
             formats,
             style: Arc::new(style.clone()),
             columns: Vec::new(),
@@ -71,11 +75,13 @@ impl RowEncoder {
                 "a row can have at most 32767 columns",
             ));
         }
-        let kinds = self.types.iter().zip(&self.formats);
-        let columns = batch.columns().iter().zip(kinds).map(|(array, kind)| {
+        let kinds = self.types.iter().zip(&self.formats).zip(&self.shown);
+        let columns = batch.columns().iter().zip(kinds);
+        let columns = columns.map(|(array, ((pg_type, format), shown))| {
             let target = Target {
-                pg_type: *kind.0,
-                format: *kind.1,
+                pg_type: *pg_type,
+                format: *format,
+                shown: *shown,
                 style: &self.style,
             };
             Column::try_new(array, target)

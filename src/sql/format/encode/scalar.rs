@@ -110,14 +110,15 @@ where
             Ok(())
         });
     }
+    let shown = target.shown;
     if target.is_binary() {
         return each::<T>(array, move |v, out| {
-            v.with_digits(|digits| Decimal::new(digits, scale).put_binary(out));
+            v.with_digits(|digits| Decimal::shown(digits, scale, shown).put_binary(out));
             Ok(())
         });
     }
     each::<T>(array, move |v, out| {
-        v.with_digits(|digits| Decimal::new(digits, scale).put_text(out));
+        v.with_digits(|digits| Decimal::shown(digits, scale, shown).put_text(out));
         Ok(())
     })
 }

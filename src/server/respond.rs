@@ -1,12 +1,13 @@
 //! Answers that are the same for all messages: errors, notices, columns, tags.
 
-use arrow::datatypes::{FieldRef, Schema};
+use arrow::datatypes::{Field, FieldRef, Schema};
 use pgwire::messages::data::{FieldDescription, ParameterDescription, RowDescription};
 use pgwire::messages::response::{ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus};
 
+use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid};
 use crate::error::Error;
 use crate::sql::format::{self, Format};
-use crate::sql::{Notice, TransactionStatus as Block, literal_place, origin_of};
+use crate::sql::{Notice, TransactionStatus as Block, is_cast, literal_place, origin_of};
 
 /// Bytes of an error's text that are sent; the rest of a longer one would only fill logs.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
@@ -90,6 +91,9 @@ fn characters_before(text: &str, offset: usize, place: (u64, u64)) -> Option<usi
     Some(before + column.checked_sub(1)?)
 }
 
+/// Precision and scale of what was declared as NUMERIC.
+const NUMERIC_WITHOUT_PRECISION: (i32, i32) = (38, 10);
+
 /// The columns of an answer in the given formats.
 pub fn row_description(schema: &Schema, formats: &[Format]) -> RowDescription {
     let fields = schema.fields().iter().enumerate();
@@ -104,11 +108,23 @@ pub fn row_description(schema: &Schema, formats: &[Format]) -> RowDescription {
             column,
             pg.oid,
             pg.length,
-            pg.typmod,
+            modifier_of(field, pg),
             format.code(),
         )
     });
     RowDescription::new(described.collect())
+}
+
+/// The modifier of a column's type. NUMERICs that are computed have none, whatever Arrow's type says: only columns that were
+/// declared with one, and casts to such a type.
+fn modifier_of(field: &Field, pg: PgType) -> i32 {
+    let is_numeric = matches!(pg.oid, oid::NUMERIC | oid::NUMERIC_ARRAY);
+    let is_declared = origin_of(field) != (0, 0) || is_cast(field);
+    let is_plain = numeric_precision_and_scale(pg.typmod) == Some(NUMERIC_WITHOUT_PRECISION);
+    match is_numeric && (is_plain || !is_declared) {
+        true => -1,
+        false => pg.typmod,
+    }
 }
 
 /// The types of a statement's parameters.

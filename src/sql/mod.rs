@@ -116,7 +116,7 @@ pub use named::Named;
 pub(crate) use named_results::NamedResultRule;
 pub use notice::{Notice, Severity};
 pub(crate) use number_literal::NumberPlanner;
-pub use origins::origin_of;
+pub use origins::{is_cast, origin_of};
 pub use prepared::Prepared;
 pub(crate) use recursive::RecursiveTermsRule;
 pub use repeated::{Recall, Repeated};

@@ -19,6 +19,9 @@ use crate::catalog::table::CollectionTable;
 use crate::storage::change::QualifiedName;
 use crate::storage::schema::{FieldId, field_id};
 
+/// Metadata key of the columns of an answer that are casts.
+const CAST_KEY: &str = "shelfmark.cast";
+
 /// Metadata key of the OID and the number of the column that a column of an answer is.
 const ORIGIN_KEY: &str = "shelfmark.origin";
 
@@ -189,13 +192,57 @@ pub(super) fn with_origins(schema: &SchemaRef, origins: &[Option<Origin>]) -> Sc
         let Some(origin) = origin else {
             return Arc::clone(field);
         };
-        let mut metadata: HashMap<String, String> = field.metadata().clone();
         let told = format!("{}.{}", origin.relation, origin.column);
-        metadata.insert(ORIGIN_KEY.to_string(), told);
-        Arc::new(Field::clone(field).with_metadata(metadata))
+        with_metadata(field, ORIGIN_KEY, told)
     });
     let fields: Vec<Arc<Field>> = fields.collect();
     Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// For each column of the plan whether it is a cast to NUMERIC: its type has the modifier that is written.
+pub(super) fn casts(plan: &LogicalPlan) -> Vec<bool> {
+    match plan {
+        LogicalPlan::Projection(projection) => projection.expr.iter().map(casts_numeric).collect(),
+        LogicalPlan::SubqueryAlias(alias) => casts(&alias.input),
+        LogicalPlan::Filter(filter) => casts(&filter.input),
+        LogicalPlan::Sort(sort) => casts(&sort.input),
+        LogicalPlan::Limit(limit) => casts(&limit.input),
+        LogicalPlan::Distinct(Distinct::All(input)) => casts(input),
+        _ => Vec::new(),
+    }
+}
+
+fn casts_numeric(expr: &Expr) -> bool {
+    match expr {
+        Expr::Alias(alias) => casts_numeric(&alias.expr),
+        Expr::Cast(cast) => cast.field.data_type().is_decimal(),
+        _ => false,
+    }
+}
+
+/// The columns of an answer with which of them are casts.
+pub(super) fn with_casts(schema: &SchemaRef, casts: &[bool]) -> SchemaRef {
+    if casts.len() != schema.fields().len() || !casts.contains(&true) {
+        return Arc::clone(schema);
+    }
+    let fields = schema.fields().iter().zip(casts);
+    let fields = fields.map(|(field, is_cast)| match is_cast {
+        true => with_metadata(field, CAST_KEY, String::new()),
+        false => Arc::clone(field),
+    });
+    let fields: Vec<Arc<Field>> = fields.collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn with_metadata(field: &Arc<Field>, key: &str, value: String) -> Arc<Field> {
+    let mut metadata: HashMap<String, String> = field.metadata().clone();
+    metadata.insert(key.to_string(), value);
+    Arc::new(Field::clone(field).with_metadata(metadata))
+}
+
+/// Whether a column of an answer is a cast.
+pub fn is_cast(field: &Field) -> bool {
+    field.metadata().contains_key(CAST_KEY)
 }
 
 /// The OID of the relation and the number of the column that a column of an answer is; zeros for none.

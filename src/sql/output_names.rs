@@ -12,7 +12,7 @@ use datafusion::sql::sqlparser::ast::{self, Expr, Query, SelectItem, SetExpr, Tr
 
 use super::functions::{ROUND_SECONDS, SUBSTRING_SIMILAR};
 use super::mend::CUT_TEXT;
-use super::origins::{Origin, origins, with_origins};
+use super::origins::{Origin, casts, origins, with_casts, with_origins};
 use super::parser::fold;
 use super::statement::Statement;
 use crate::catalog::pg::functions::ARRAY_OR_EMPTY;
@@ -31,6 +31,8 @@ pub(super) struct OutputNames {
     last: Vec<Option<Name>>,
     /// Which columns of relations they are.
     origins: Vec<Option<Origin>>,
+    /// Which of them are casts to NUMERIC.
+    casts: Vec<bool>,
 }
 
 /// A name, and whether a cast around it keeps it.
@@ -97,13 +99,16 @@ impl OutputNames {
 
     /// The same, of the columns of a plan that are those of relations.
     pub fn with_origins(self, plan: &LogicalPlan) -> Self {
-        let origins = origins(plan);
-        Self { origins, ..self }
+        Self {
+            origins: origins(plan),
+            casts: casts(plan),
+            ..self
+        }
     }
 
     /// The columns with these names, and with what they are.
     pub fn apply(&self, schema: &SchemaRef) -> SchemaRef {
-        with_origins(&self.named(schema), &self.origins)
+        with_origins(&with_casts(&self.named(schema), &self.casts), &self.origins)
     }
 
     fn named(&self, schema: &SchemaRef) -> SchemaRef {

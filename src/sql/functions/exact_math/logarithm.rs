@@ -40,11 +40,11 @@ pub(super) fn common_logarithm(number: Decimal, scale: i8) -> Result<Option<i128
 pub(super) fn logarithm_of_base(base: Decimal, number: Decimal, scale: i8) -> Result<Option<i128>> {
     check_logarithm(base.0)?;
     check_logarithm(number.0)?;
-    let (of_base, of_number) = (natural(base), natural(number));
-    if of_base == Some(i256::ZERO) {
+    // Its computed logarithm is near zero.
+    if 10_i128.checked_pow(base.1.unsigned_abs().into()) == Some(base.0) {
         return Err(Error::invalid(sqlstate::DIVISION_BY_ZERO, "division by zero").into());
     }
-    let sides = of_number.zip(of_base);
+    let sides = natural(number).zip(natural(base));
     let found = sides.and_then(|(number, base)| divided(number, base));
     Ok(found.and_then(|found| as_rounded(found, base.1.max(number.1), scale)))
 }

@@ -28,8 +28,8 @@ use crate::error::Error;
 const INTEGER: &str = "integer literal";
 /// The operator of NUMERICs; its left operand is the text of the number.
 const NUMERIC: &str = "numeric literal";
-/// Functions that give a NUMERIC of one, or tell its type or its digits.
-const EXACT: [&str; 43] = [
+/// Functions that give a NUMERIC of one, or tell its type, its digits or its text.
+const EXACT: [&str; 44] = [
     "abs",
     "array_agg",
     "avg",
@@ -62,6 +62,7 @@ const EXACT: [&str; 43] = [
     "mod",
     "nth_value",
     "nullif",
+    "output_text",
     "pg_typeof",
     "round",
     "scale",
@@ -226,7 +227,9 @@ impl VisitorMut for Typing {
                     *expr = typed;
                 }
             }
-            SqlExpr::BinaryOp { left, op, right } if computes(op) => {
+            SqlExpr::BinaryOp { left, op, right }
+                if computes(op) || *op == BinaryOperator::StringConcat =>
+            {
                 self.type_exactly([left.as_mut(), right.as_mut()]);
             }
             SqlExpr::Ceil { expr, .. } | SqlExpr::Floor { expr, .. } => {
@@ -240,6 +243,9 @@ impl VisitorMut for Typing {
                 let results = conditions.iter_mut().map(|when| &mut when.result);
                 self.type_exactly(results.chain(else_result.as_deref_mut()));
             }
+            SqlExpr::Cast {
+                expr, data_type, ..
+            } if is_text(data_type) => self.type_exactly([expr.as_mut()]),
             SqlExpr::Array(array) => self.type_exactly(&mut array.elem),
             SqlExpr::Interval(interval) => untype(&mut interval.value),
             SqlExpr::CompoundFieldAccess { access_chain, .. } => {
@@ -307,6 +313,15 @@ fn is_compared(body: &ast::SetExpr) -> bool {
 fn is_called(call: &ast::Function, names: &[&str]) -> bool {
     let is_name = |name: &ast::Ident| names.iter().any(|n| name.value.eq_ignore_ascii_case(n));
     last_part(&call.name).is_some_and(is_name)
+}
+
+/// Whether a type is one of texts, which have the digits of a number as they were written.
+fn is_text(data_type: &ast::DataType) -> bool {
+    use ast::DataType::{Character, CharacterVarying, Text, Varchar};
+    matches!(
+        data_type,
+        Text | Varchar(_) | CharacterVarying(_) | Character(_)
+    )
 }
 
 /// Whether an operator computes a number.

@@ -3,6 +3,7 @@
 //! - literals with a line break between them are one.
 //! - `TRIM(LEADING FROM x)` is of blanks.
 //! - `ORDER BY x USING >` is descending.
+//! - `INT ARRAY` and `INT ARRAY[4]` are `INT[]` and `INT[4]`.
 //! - `'1 day'::interval PRECEDING` is `INTERVAL '1 day' PRECEDING`.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -40,6 +41,14 @@ pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
             {
                 type_bound(&mut mended);
             }
+            Token::Word(word) if word.keyword == Keyword::ARRAY && ends_type(&mended[..=last]) => {
+                let span = token.span;
+                let brackets = [Token::LBracket, Token::RBracket];
+                mended.truncate(last + 1);
+                mended.extend(brackets.map(|token| TokenWithSpan { token, span }));
+                continue;
+            }
+            Token::LBracket if is_array_word(&mended[..=last]) => mended.truncate(last - 1),
             Token::Lt | Token::Gt if is_word(&mended[last].token, Keyword::USING) => {
                 let is_ascending = token.token == Token::Lt;
                 let order = if is_ascending { "ASC" } else { "DESC" };
@@ -72,6 +81,78 @@ fn type_bound(tokens: &mut [TokenWithSpan]) {
     }
 }
 
+/// Whether the tokens end with the name of a type, its modifier behind it or not. An array behind anything else begins
+/// an expression, or is none.
+fn ends_type(tokens: &[TokenWithSpan]) -> bool {
+    let shown = tokens.iter().map(|t| &t.token).filter(|t| !is_blank(t));
+    let mut shown = shown.rev();
+    let last = match shown.next() {
+        Some(Token::RParen) => {
+            let before = shown.find(|token| !matches!(token, Token::Number(..) | Token::Comma));
+            before
+                .filter(|token| **token == Token::LParen)
+                .and_then(|_| shown.next())
+        }
+        last => last,
+    };
+    let Some(Token::Word(word)) = last else {
+        return false;
+    };
+    word.quote_style.is_none()
+        && TYPE_ENDS
+            .iter()
+            .any(|end| word.value.eq_ignore_ascii_case(end))
+}
+
+/// The words that the names of types of columns end with.
+const TYPE_ENDS: &[&str] = &[
+    "smallint",
+    "integer",
+    "int",
+    "bigint",
+    "int2",
+    "int4",
+    "int8",
+    "real",
+    "float",
+    "float4",
+    "float8",
+    "precision",
+    "numeric",
+    "decimal",
+    "boolean",
+    "bool",
+    "text",
+    "varchar",
+    "varying",
+    "char",
+    "character",
+    "bpchar",
+    "name",
+    "bytea",
+    "date",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "timetz",
+    "zone",
+    "interval",
+    "uuid",
+    "json",
+    "jsonb",
+    "bit",
+    "varbit",
+    "vector",
+    "halfvec",
+    "sparsevec",
+];
+
+/// Whether the tokens end with the brackets that stand for the word ARRAY, whose own may follow.
+fn is_array_word(tokens: &[TokenWithSpan]) -> bool {
+    matches!(tokens, [.., open, close]
+        if open.token == Token::LBracket && close.token == Token::RBracket && open.span == close.span)
+}
+
 fn trims(token: &Token) -> bool {
     let ends = [Keyword::LEADING, Keyword::TRAILING, Keyword::BOTH];
     ends.into_iter().any(|end| is_word(token, end))
@@ -101,6 +182,21 @@ mod tests {
             ("trim(both 'x' from y)", "trim(both 'x' from y)"),
             ("ORDER BY a using >, b USING <", "ORDER BY a DESC, b ASC"),
             ("JOIN a USING (b)", "JOIN a USING (b)"),
+            ("a int8 ARRAY, b text array [4]", "a int8[], b text[4]"),
+            (
+                "x::timestamp with time zone ARRAY",
+                "x::timestamp with time zone[]",
+            ),
+            (
+                "(v vector(3) ARRAY, n numeric(4, 2) ARRAY[2][3])",
+                "(v vector(3)[], n numeric(4, 2)[2][3])",
+            ),
+            ("f(3) ARRAY", "f(3) ARRAY"),
+            (
+                "SELECT ARRAY[1], \"text\" ARRAY",
+                "SELECT ARRAY[1], \"text\" ARRAY",
+            ),
+            ("DEFAULT ARRAY[1]", "DEFAULT ARRAY[1]"),
             ("'1 day'::interval PRECEDING", "INTERVAL '1 day' PRECEDING"),
         ] {
             let tokens = tokenize(text).unwrap();

@@ -1,6 +1,6 @@
 //! CREATE VIEW, and the plans that the names of views stand for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -58,6 +58,7 @@ pub(in crate::sql) async fn view(
         let message = "CREATE VIEW specifies more column names than columns";
         return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message));
     }
+    check_names(&plan, &columns)?;
     if create.or_replace {
         planning.check_replaces(&name, &plan, &columns).await?;
     }
@@ -107,6 +108,25 @@ pub(in crate::sql) async fn view(
             }
         },
     )
+}
+
+/// That no two columns have one name: the first have those that the statement gives, the others those of the query.
+///
+/// # Errors
+/// 42701.
+fn check_names(plan: &LogicalPlan, given: &[String]) -> Result<()> {
+    let fields = plan.schema().fields().iter().skip(given.len());
+    // A column that comes twice has blanks behind its name.
+    let names = fields.map(|field| field.name().trim_end_matches(' '));
+    let names = given.iter().map(String::as_str).chain(names);
+    let mut seen = HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            let message = format!("column \"{name}\" specified more than once");
+            return Err(Error::exists(sqlstate::DUPLICATE_COLUMN, message));
+        }
+    }
+    Ok(())
 }
 
 /// That the options of a view are ones that views have.

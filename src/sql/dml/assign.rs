@@ -197,10 +197,13 @@ pub(super) enum Subscript {
     Element(Box<Expr>),
     /// The elements from a place to another; none is the array's own bound.
     Slice(Option<Box<Expr>>, Option<Box<Expr>>),
+    /// A field of a row, which no column is yet.
+    Field(String),
 }
 
 impl Place {
-    /// The place that a target names.
+    /// The place that a target names: what follows the first name, as in `t.a`, is a part of it, for targets are not
+    /// qualified.
     ///
     /// # Errors
     /// 42601 for one without a column.
@@ -209,7 +212,8 @@ impl Place {
         let mut subscripts = Vec::new();
         for part in &target.0 {
             match part {
-                ObjectNamePart::Identifier(ident) => name = Some(fold(ident)),
+                ObjectNamePart::Identifier(ident) if name.is_none() => name = Some(fold(ident)),
+                ObjectNamePart::Identifier(ident) => subscripts.push(Subscript::Field(fold(ident))),
                 ObjectNamePart::Function(call) if is_subscript(&call.name) => {
                     subscripts.push(Subscript::of(&call.args)?);
                 }
@@ -255,7 +259,7 @@ impl Subscript {
 /// The value of a column, a part of which is another value.
 ///
 /// # Errors
-/// 42804 for a column without parts, 0A000 for parts of parts, and for DEFAULT.
+/// 42804 for a column without parts or with other ones, 0A000 for parts of parts, and for DEFAULT.
 pub(super) fn assigned(
     before: Expr,
     column: &Column,
@@ -265,9 +269,12 @@ pub(super) fn assigned(
     if super::is_default(&value) {
         return Err(Error::unsupported("cannot set an array element to DEFAULT"));
     }
+    if let Some(Subscript::Field(field)) = subscripts.first() {
+        return Err(not_composite(field, column, &column.column_type));
+    }
     match &column.column_type {
-        ColumnType::Array(element) => assigned_element(before, element, subscripts, value),
-        ColumnType::Jsonb => assigned_member(before, subscripts, value),
+        ColumnType::Array(element) => assigned_element(before, column, element, subscripts, value),
+        ColumnType::Jsonb => assigned_member(before, column, subscripts, value),
         other => {
             let message =
                 format!("cannot subscript type {other} because it does not support subscripting");
@@ -276,8 +283,17 @@ pub(super) fn assigned(
     }
 }
 
+fn not_composite(field: &str, column: &Column, of: &ColumnType) -> Error {
+    let name = &column.name;
+    let message = format!(
+        "cannot assign to field \"{field}\" of column \"{name}\" because its type {of} is not a composite type"
+    );
+    Error::invalid(sqlstate::DATATYPE_MISMATCH, message)
+}
+
 fn assigned_element(
     before: Expr,
+    column: &Column,
     element: &ColumnType,
     mut subscripts: Vec<Subscript>,
     value: Expr,
@@ -305,18 +321,29 @@ fn assigned_element(
             let to = cast_to(to, &ColumnType::Integer)?;
             Ok(call(SET_SLICE, vec![before, value, from, to]))
         }
+        Subscript::Field(field) => Err(not_composite(&field, column, element)),
     }
 }
 
 /// `document['a']['b'] = value`.
-fn assigned_member(before: Expr, subscripts: Vec<Subscript>, value: Expr) -> Result<Expr> {
+fn assigned_member(
+    before: Expr,
+    column: &Column,
+    subscripts: Vec<Subscript>,
+    value: Expr,
+) -> Result<Expr> {
     let mut path = Vec::with_capacity(subscripts.len());
     for subscript in subscripts {
-        let Subscript::Element(key) = subscript else {
-            let message = "jsonb subscript does not support slices";
-            return Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message));
-        };
-        path.push(cast_to(*key, &ColumnType::Text)?);
+        match subscript {
+            Subscript::Element(key) => path.push(cast_to(*key, &ColumnType::Text)?),
+            Subscript::Slice(..) => {
+                let message = "jsonb subscript does not support slices";
+                return Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message));
+            }
+            Subscript::Field(field) => {
+                return Err(not_composite(&field, column, &column.column_type));
+            }
+        }
     }
     let path = Expr::Array(ast::Array {
         elem: path,
@@ -363,7 +390,7 @@ fn cast_to(value: Expr, column_type: &ColumnType) -> Result<Expr> {
 pub(super) fn whole_columns(collection: &Collection, names: &[ObjectName]) -> Result<Vec<usize>> {
     for name in names {
         if !Place::of(name)?.subscripts.is_empty() {
-            let message = "MERGE does not insert into elements of arrays";
+            let message = "MERGE does not insert into parts of columns";
             return Err(Error::unsupported(message));
         }
     }

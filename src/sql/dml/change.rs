@@ -17,7 +17,7 @@ use crate::catalog::dml::Operation;
 use crate::catalog::dml::check_changeable;
 use crate::catalog::provider::ROWS_CATALOG;
 use crate::catalog::table::{ROW_COLUMN, SEGMENT_COLUMN};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{check_writable, find_collection, qualify};
 use crate::sql::session::Planning;
 use crate::sql::tokens::{DIALECT, tokenize};
@@ -217,6 +217,11 @@ impl Planning<'_> {
             columns: Vec::new(),
             at: None,
         });
+        if !alias.columns.is_empty() {
+            let message = "syntax error at or near \"(\"";
+            let hint = "The columns of what is changed keep their names.";
+            return Err(Error::invalid(sqlstate::SYNTAX_ERROR, message).with_hint(hint));
+        }
         self.changed(qualified, alias.name.clone(), verb).await
     }
 

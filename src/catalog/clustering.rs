@@ -6,11 +6,11 @@ use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use datafusion::catalog::{MemTable, Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{Result, ScalarValue, TableReference};
-use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::logical_expr::Expr;
 
+use super::computed::{Computed, ComputedRows};
 use super::options::PinnedSnapshot;
 use super::search_path;
 use crate::compaction::depth::{ClusteringInformation, clustering_information};
@@ -52,7 +52,7 @@ impl TableFunctionImpl for ClusteringFunction {
             schema: schema(),
         };
         table.measure(args.session())?;
-        Ok(Arc::new(table))
+        Ok(Arc::new(Computed(table)))
     }
 }
 
@@ -189,22 +189,12 @@ fn named_columns(collection: &Collection, columns: &str) -> Result<Vec<FieldId>,
 }
 
 #[async_trait]
-impl TableProvider for ClusteringTable {
+impl ComputedRows for ClusteringTable {
     fn schema(&self) -> SchemaRef {
         SchemaRef::clone(&self.schema)
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    async fn scan(
-        &self,
-        session: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn rows(&self, session: &dyn Session) -> Result<RecordBatch> {
         let (cluster_by, found) = self.measure(session)?;
         let number = |v: u64| -> ArrayRef { Arc::new(Int64Array::from(vec![v as i64])) };
         let double = |v: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![v])) };
@@ -219,9 +209,7 @@ impl TableProvider for ClusteringTable {
             number(found.depth.max_depth),
             text(found.depth.histogram_json()),
         ];
-        let row = RecordBatch::try_new(self.schema(), columns)?;
-        let table = MemTable::try_new(self.schema(), vec![vec![row]])?;
-        table.scan(session, projection, filters, limit).await
+        Ok(RecordBatch::try_new(self.schema(), columns)?)
     }
 }
 

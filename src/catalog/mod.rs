@@ -8,6 +8,7 @@ pub mod cast_filters;
 pub mod changes;
 pub(crate) mod checks;
 pub mod clustering;
+pub mod computed;
 pub mod covered;
 pub mod decimal_literal;
 mod decimal_union;

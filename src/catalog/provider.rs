@@ -13,6 +13,7 @@ use datafusion::error::DataFusionError;
 use datafusion::logical_expr::{LogicalPlan, TableType};
 use parking_lot::RwLock;
 
+use super::computed::Computed;
 use super::pg::{self, SequenceTable, SystemCatalog};
 use super::search_path::{self, PathSchema};
 use super::system::{SYSTEM_SCHEMA, SystemSchema, SystemSource};
@@ -216,7 +217,7 @@ impl SchemaProvider for UserSchema {
             return Ok(Some(Arc::new(table)));
         }
         if let Some(sequence) = snapshot.sequence_named(&name) {
-            return Ok(Some(Arc::new(SequenceTable::new(sequence))));
+            return Ok(Some(Arc::new(Computed(SequenceTable::new(sequence)))));
         }
         match snapshot.view(&name) {
             Some(view) if !self.catalog.with_row_address => self.view(view).await.map(Some),

@@ -9,14 +9,13 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use datafusion::catalog::{MemTable, SchemaProvider, Session, TableProvider};
+use datafusion::catalog::{SchemaProvider, Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
 
 pub(crate) use rows::bound_text;
 
+use super::computed::{Computed, ComputedRows};
 use super::options::{PinnedSnapshot, ShelfmarkOptions};
 use super::user::CurrentUser;
 use crate::compaction::scheduler::Scheduler;
@@ -160,11 +159,11 @@ impl SchemaProvider for SystemSchema {
             return Ok(None);
         };
         let none = table.rows(None, &Snapshot::empty(), &Settings::default(), None)?;
-        Ok(Some(Arc::new(SystemTableProvider {
+        Ok(Some(Arc::new(Computed(SystemTableProvider {
             source: self.source.clone(),
             table,
             schema: none.schema(),
-        })))
+        }))))
     }
 
     fn table_exist(&self, name: &str) -> bool {
@@ -181,30 +180,17 @@ pub(super) struct SystemTableProvider {
 }
 
 #[async_trait]
-impl TableProvider for SystemTableProvider {
+impl ComputedRows for SystemTableProvider {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn rows(&self, state: &dyn Session) -> Result<RecordBatch> {
         let snapshot = PinnedSnapshot::or_newest(state.config(), &self.source.engine);
         let settings = ShelfmarkOptions::settings_of(state.config_options());
         let user = state.config().get_extension::<CurrentUser>();
         let user = user.map(|user| user.current());
-        let rows = self
-            .table
-            .rows(Some(&self.source), &snapshot, &settings, user)?;
-        let table = MemTable::try_new(Arc::clone(&self.schema), vec![vec![rows]])?;
-        table.scan(state, projection, filters, limit).await
+        self.table
+            .rows(Some(&self.source), &snapshot, &settings, user)
     }
 }

@@ -35,6 +35,7 @@ pub use casts::field_of_type;
 pub(crate) use casts::{RegTypeRule, show_names};
 pub use context::{PgContext, SessionFacts};
 pub(crate) use definition::quote_ident;
+pub(crate) use functions::OfRelation;
 pub use functions::reg_type_of;
 pub use live::{Live, LiveRelation, Row, Signal, Value};
 pub use sequence_table::SequenceTable;

@@ -5,19 +5,18 @@ use std::sync::Arc;
 use arrow::array::{BooleanArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
+use datafusion::catalog::Session;
 use datafusion::common::Result;
-use datafusion::datasource::MemTable;
-use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::logical_expr::TableType;
 
 use super::context::PgContext;
+use crate::catalog::computed::ComputedRows;
 use crate::error::{Error, sqlstate};
 use crate::storage::change::QualifiedName;
 use crate::storage::schema::SequenceId;
 use crate::storage::sequence::Sequence;
 
-/// The table of a sequence.
+/// The row of a sequence.
 #[derive(Debug)]
 pub struct SequenceTable {
     id: SequenceId,
@@ -68,7 +67,7 @@ impl SequenceTable {
 }
 
 #[async_trait]
-impl TableProvider for SequenceTable {
+impl ComputedRows for SequenceTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -77,15 +76,7 @@ impl TableProvider for SequenceTable {
         TableType::Base
     }
 
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let row = self.row(PgContext::of(state.config_options())?)?;
-        let table = MemTable::try_new(self.schema(), vec![vec![row]])?;
-        table.scan(state, projection, filters, limit).await
+    async fn rows(&self, state: &dyn Session) -> Result<RecordBatch> {
+        self.row(PgContext::of(state.config_options())?)
     }
 }

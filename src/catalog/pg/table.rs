@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use datafusion::catalog::{MemTable, SchemaProvider, Session, TableProvider};
+use datafusion::catalog::{SchemaProvider, Session, TableProvider};
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::logical_expr::TableType;
 
 use super::context::PgContext;
 use super::global::function_names;
@@ -19,6 +19,7 @@ use super::objects::{Objects, Source, ViewColumns};
 use super::relation::{self, SystemRelation};
 use super::rows::Rows;
 use super::{class, comments, fixed, global, oid, partitions, references, roles, types, views};
+use crate::catalog::computed::{Computed, ComputedRows};
 use crate::catalog::provider::ViewPlanner;
 
 /// `pg_catalog` or `information_schema`.
@@ -52,7 +53,7 @@ impl SchemaProvider for SystemCatalog {
         let found = relation::find(self.schema, name);
         Ok(found.map(|relation| {
             let views = self.views.clone();
-            Arc::new(SystemCatalogTable { relation, views }) as _
+            Arc::new(Computed(SystemCatalogTable { relation, views })) as _
         }))
     }
 
@@ -116,7 +117,7 @@ impl SystemCatalogTable {
 }
 
 #[async_trait]
-impl TableProvider for SystemCatalogTable {
+impl ComputedRows for SystemCatalogTable {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.relation.arrow)
     }
@@ -128,19 +129,12 @@ impl TableProvider for SystemCatalogTable {
         }
     }
 
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn rows(&self, state: &dyn Session) -> Result<RecordBatch> {
         let context = PgContext::of(state.config_options())?;
         let objects = self.objects(context).await;
         let mut rows = Rows::new(self.relation);
         fill(&mut rows, state, context, &objects);
-        let table = MemTable::try_new(self.schema(), vec![vec![rows.into_batch()?]])?;
-        table.scan(state, projection, filters, limit).await
+        rows.into_batch()
     }
 }
 

@@ -10,6 +10,7 @@ use datafusion::prelude::Expr;
 
 use super::view::{ViewNode, as_view};
 use crate::catalog::changes::ChangesTable;
+use crate::catalog::computed::Computed;
 use crate::catalog::dml::{ChangedRowsNode, ConflictNode, DmlNode, Operation, WithNode};
 use crate::catalog::pg::SequenceTable;
 use crate::catalog::public::is_public;
@@ -218,7 +219,7 @@ impl Requirements {
         let Ok(provider) = source_as_provider(&scan.source) else {
             return self.superuser(by, format!("read \"{}\"", scan.table_name));
         };
-        if let Some(table) = provider.downcast_ref::<SequenceTable>() {
+        if let Some(Computed(table)) = provider.downcast_ref::<Computed<SequenceTable>>() {
             let object = Object::Sequence(table.id());
             return self.relation(by, object, Privilege::Select, table.name());
         }

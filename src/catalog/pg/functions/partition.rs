@@ -6,14 +6,14 @@ use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
-use datafusion::catalog::{MemTable, Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
+use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
 use datafusion::common::{DFSchema, Result, ScalarValue, plan_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, TableType, Volatility,
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDFImpl, Signature, Volatility,
 };
-use datafusion::physical_plan::ExecutionPlan;
 
 use super::{Call, Definition, Gives, RegType};
+use crate::catalog::computed::{Computed, ComputedRows};
 use crate::catalog::pg::context::PgContext;
 use crate::catalog::pg::partitions::{ancestors, condition_of, key_of, tree};
 use crate::catalog::pg::relation::Kind;
@@ -180,16 +180,16 @@ impl TableFunctionImpl for PartitionTable {
         let [relation] = args.exprs() else {
             return plan_err!("{}() takes one argument", self.name());
         };
-        Ok(Arc::new(OfRelation {
+        Ok(Arc::new(Computed(OfRelation {
             function: *self,
             relation: relation.clone(),
-        }))
+        })))
     }
 }
 
 /// The rows of a function for a relation, which is looked up when they are read.
 #[derive(Debug)]
-struct OfRelation {
+pub(crate) struct OfRelation {
     function: PartitionTable,
     relation: Expr,
 }
@@ -218,28 +218,16 @@ impl OfRelation {
 }
 
 #[async_trait]
-impl TableProvider for OfRelation {
+impl ComputedRows for OfRelation {
     fn schema(&self) -> SchemaRef {
         self.function.schema()
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
+    async fn rows(&self, state: &dyn Session) -> Result<RecordBatch> {
         let context = PgContext::of(state.config_options())?;
-        let rows = match self.relation(state, context)? {
-            Some(relation) => self.function.rows(context, relation)?,
-            None => RecordBatch::new_empty(self.schema()),
-        };
-        let table = MemTable::try_new(self.schema(), vec![vec![rows]])?;
-        table.scan(state, projection, filters, limit).await
+        match self.relation(state, context)? {
+            Some(relation) => self.function.rows(context, relation),
+            None => Ok(RecordBatch::new_empty(self.schema())),
+        }
     }
 }

@@ -236,8 +236,9 @@ impl VectorError {
         Self::new("22023", message)
     }
 
+    /// XX000 as pgvector's `elog`, though it is the caller's array that is wrong.
     pub(crate) fn no_state(function: &str) -> Self {
-        Self::new("22023", format!("{function}: expected state array"))
+        Self::new("XX000", format!("{function}: expected state array"))
     }
 
     pub(crate) fn type_modifier() -> Self {

@@ -149,8 +149,8 @@ impl Method {
     /// That the method and the operator class, if one is named, take the type.
     ///
     /// # Errors
-    /// 42704 for a class that does not exist and for a type without one, 42804 for a class of another type, 54000
-    /// for vectors too long for the method.
+    /// 42704 for a class that does not exist and for a type without one, 42804 for a class of another type, 0A000 for
+    /// bits of varying length, 54000 for vectors too long for the method.
     pub fn check_class(self, class: Option<&str>, key: &KeyType) -> Result<()> {
         let name = self.name();
         let Some(class) = class else {
@@ -166,6 +166,11 @@ impl Method {
         };
         match self.class_takes(class, key) {
             Some(true) => self.check_dimensions(key),
+            // Of one class in Postgres, which converts nothing between them; pgvector's methods refuse it then.
+            Some(false) if *key == T::VarBit && self.is_nearest() && class.starts_with("bit_") => {
+                let message = format!("type not supported for {name} index");
+                Err(Error::unsupported(message))
+            }
             Some(false) => {
                 let message = format!("operator class \"{class}\" does not accept data type {key}");
                 Err(Error::invalid(sqlstate::DATATYPE_MISMATCH, message))

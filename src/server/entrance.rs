@@ -18,7 +18,6 @@ use super::listen::Shared;
 use super::respond::{self, Severity};
 use super::startup::{Beginning, Startup, begin};
 use super::transport::{Gone, Io, Received, Transport};
-use crate::catalog::provider::CATALOG;
 use crate::error::{Error, ErrorKind, Result, sqlstate};
 use crate::sql::backends::{Entry, Identity};
 use crate::sql::{FileAccess, Session};
@@ -209,16 +208,17 @@ fn open(
     welcome: &Welcome,
     address: Option<SocketAddr>,
 ) -> Result<(Session, Entry)> {
-    if ![CATALOG, MAINTENANCE_DATABASE].contains(&startup.database.as_str()) {
+    let name = &shared.config.server.database.0;
+    if ![name, MAINTENANCE_DATABASE].contains(&startup.database.as_str()) {
         let message = format!("database \"{}\" does not exist", startup.database);
         let sqlstate = sqlstate::INVALID_CATALOG_NAME;
-        return Err(Error::new(ErrorKind::NotFound, sqlstate, message)
-            .with_hint(format!("The database is called \"{CATALOG}\".")));
+        let hint = format!("The database is called \"{name}\", by server.database.");
+        return Err(Error::new(ErrorKind::NotFound, sqlstate, message).with_hint(hint));
     }
     let identity = Identity {
         role: welcome.role,
         user: welcome.name.clone(),
-        database: CATALOG.to_string(),
+        database: name.clone(),
         pid: 0,
         address,
         encrypted: startup.encrypted,

@@ -184,7 +184,7 @@ async fn find(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, 
             Ok((Commented::Type(of.id), object, of.name.name.clone()))
         }
         Kind::Database => {
-            let name = existing_database(name)?;
+            let name = existing_database(planning.session, name)?;
             Ok((Commented::Database, Object::Database, name))
         }
     }

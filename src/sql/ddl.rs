@@ -9,6 +9,7 @@ use shelfmark_udfs::{BitType, Element, SparseType, VectorType};
 use super::format::{PgType, oid, type_of};
 use super::names::SearchPath;
 use super::parser::{fold, name_parts};
+use super::session::Session;
 use super::statement::{ColumnDefinition, CreateCollection, KeyItem};
 use super::type_names::TypeNames;
 use crate::catalog::pg_type::{list_element, seconds_digits};
@@ -148,17 +149,22 @@ pub(super) fn no_schema(name: &str) -> Error {
     Error::not_found(sqlstate::INVALID_SCHEMA_NAME, message)
 }
 
-/// The database, if it has that name.
+/// The database, if its sessions know it by that name.
 ///
 /// # Errors
 /// 3D000 for another name.
-pub(super) fn existing_database(name: &ObjectName) -> Result<String> {
+pub(super) fn existing_database(session: &Session, name: &ObjectName) -> Result<String> {
     let name = schema_name(name)?;
-    if name == CATALOG {
-        return Ok(name);
+    match name == session.identity().database {
+        true => Ok(name),
+        false => Err(no_database(&name)),
     }
+}
+
+/// 3D000: there is no database of the name.
+pub(super) fn no_database(name: &str) -> Error {
     let message = format!("database \"{name}\" does not exist");
-    Err(Error::not_found(sqlstate::INVALID_CATALOG_NAME, message))
+    Error::not_found(sqlstate::INVALID_CATALOG_NAME, message)
 }
 
 /// The columns and keys that CREATE TABLE defines.

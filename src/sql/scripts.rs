@@ -1,9 +1,10 @@
-//! Statements of scripts for PostgreSQL that have nothing to do here: they are accepted, and say so.
+//! Statements of scripts for PostgreSQL that have nothing to do here: they are accepted, and say so, or refused where a
+//! script relies on them.
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
-use super::ddl::{find_collection, qualified_parts, qualify};
+use super::ddl::{find_collection, no_database, qualified_parts, qualify};
 use super::notice::Notice;
 use super::session::{Session, Tag, done};
 use super::transaction::TransactionStatus;
@@ -36,6 +37,15 @@ pub enum Script {
     },
     /// ALTER EXTENSION .. UPDATE.
     AlterExtension(String),
+    /// CREATE DATABASE: a server has one.
+    CreateDatabase(String),
+    /// DROP DATABASE.
+    DropDatabase {
+        /// The database.
+        name: String,
+        /// Whether a missing one is fine.
+        if_exists: bool,
+    },
     /// COMMENT ON something whose comments are not kept.
     Comment,
     /// ANALYZE.
@@ -130,6 +140,8 @@ impl Script {
             Self::CreateExtension { .. } => "CREATE EXTENSION",
             Self::DropExtension { .. } => "DROP EXTENSION",
             Self::AlterExtension(_) => "ALTER EXTENSION",
+            Self::CreateDatabase(_) => "CREATE DATABASE",
+            Self::DropDatabase { .. } => "DROP DATABASE",
             Self::Comment => "COMMENT",
             Self::Analyze(_) => "ANALYZE",
             Self::Cluster(_) => "CLUSTER",
@@ -187,6 +199,8 @@ impl Session {
                 ));
                 Ok(())
             }
+            Script::CreateDatabase(name) => Err(self.no_second_database(name)),
+            Script::DropDatabase { name, if_exists } => self.drop_database(name, *if_exists),
             Script::Comment => {
                 self.notice("comments on such objects are not kept");
                 Ok(())
@@ -302,6 +316,29 @@ impl Session {
             true => format!("extension \"{name}\" already exists, skipping"),
             false => format!("extension \"{name}\" is built in"),
         });
+        Ok(())
+    }
+
+    fn no_second_database(&self, name: &str) -> Error {
+        if *name == self.identity().database {
+            let message = format!("database \"{name}\" already exists");
+            return Error::exists(sqlstate::DUPLICATE_DATABASE, message);
+        }
+        Error::unsupported("a server has one database").with_hint(
+            "Its setting server.database is the name; make a schema, or start a second server.",
+        )
+    }
+
+    fn drop_database(&self, name: &str, if_exists: bool) -> Result<()> {
+        if *name == self.identity().database {
+            let message = "cannot drop the currently open database";
+            return Err(Error::invalid(sqlstate::OBJECT_IN_USE, message));
+        }
+        let missing = no_database(name);
+        if !if_exists {
+            return Err(missing);
+        }
+        self.notice(format!("{}, skipping", missing.message()));
         Ok(())
     }
 

@@ -77,6 +77,47 @@ async fn clients_that_do_not_log_in_lose_their_socket_and_keep_nobody_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_database_has_the_name_that_the_configuration_says() {
+    let server = TestServer::with(|config| config.set("server.database", "books").unwrap()).await;
+    let connect = |name: &str| {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(server.address.ip().to_string())
+            .port(server.address.port())
+            .user("shelfmark")
+            .dbname(name);
+        async move { config.connect(tokio_postgres::NoTls).await }
+    };
+    for name in ["books", "postgres"] {
+        let (client, connection) = connect(name).await.unwrap();
+        tokio::spawn(connection);
+        let row = client
+            .query_one(
+                "SELECT current_database()::text, (SELECT string_agg(datname, ',') FROM pg_database), \
+                 (SELECT min(datname) FROM pg_stat_activity), catalog_name::text \
+                 FROM information_schema.schemata WHERE schema_name = 'public'",
+                &[],
+            )
+            .await
+            .unwrap();
+        for column in 0..4 {
+            assert_eq!(row.get::<_, &str>(column), "books", "{name}, {column}");
+        }
+        client
+            .batch_execute(
+                "GRANT CONNECT ON DATABASE books TO PUBLIC; COMMENT ON DATABASE books IS 'shelves'",
+            )
+            .await
+            .unwrap();
+        let error = client.batch_execute("CREATE DATABASE books").await;
+        assert_eq!(sqlstate(&error.unwrap_err()), "42P04");
+    }
+    let error = connect("shelfmark").await.err().unwrap();
+    assert_eq!(sqlstate(&error), "3D000");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn idle_sessions_end_by_the_configuration_unless_they_say_otherwise() {
     let server = TestServer::with(|config| {
         config.set("server.idle_session_timeout", "300ms").unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::value::{ListenAddress, LogFormat, LogLevel, LogStatements};
+use super::value::{DatabaseName, ListenAddress, LogFormat, LogLevel, LogStatements};
 use crate::error::Result;
 use crate::settings::{ByteSize, Value, parse};
 
@@ -82,6 +82,8 @@ sections! {
     ServerOptions "server" {
         /// The database directory; empty: a temporary one, removed when the server stops.
         data: Option<PathBuf> = None, in ..;
+        /// The name of the database, as clients connect to it.
+        database: DatabaseName = DatabaseName::default(), in ..;
         /// Addresses where clients of the Postgres protocol connect.
         listen: Vec<ListenAddress> = vec![local(5433)], in ..;
         /// A directory for the Unix socket `.s.PGSQL.PORT`; empty: none.

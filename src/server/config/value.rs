@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use tracing_subscriber::EnvFilter;
 
+use crate::catalog::provider::CATALOG;
 use crate::settings::Value;
 
 /// Where the server listens: `127.0.0.1:5433`, `localhost:5433`, `[::1]:5433`; port 0 takes a free one.
@@ -22,6 +23,29 @@ impl fmt::Display for ListenAddress {
             true => write!(f, "[{}]:{}", self.host, self.port),
             false => write!(f, "{}:{}", self.host, self.port),
         }
+    }
+}
+
+/// What clients call the database.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DatabaseName(pub String);
+
+impl Default for DatabaseName {
+    fn default() -> Self {
+        Self(CATALOG.to_string())
+    }
+}
+
+impl Value for DatabaseName {
+    const EXPECTED: &'static str = "a name of 1 to 63 bytes";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let is_name = (1..=63).contains(&text.len()) && !text.contains('\0');
+        is_name.then(|| Self(text.to_string()))
+    }
+
+    fn to_text(&self) -> String {
+        self.0.clone()
     }
 }
 

@@ -166,7 +166,7 @@ impl<'a> Acting<'a> {
     }
 
     pub(super) fn database(&self, name: &ObjectName) -> Result<Object> {
-        existing_database(name).map(|_| Object::Database)
+        existing_database(self.session, name).map(|_| Object::Database)
     }
 
     fn set_role(&self, name: Option<&str>) -> Result<Vec<Change>> {

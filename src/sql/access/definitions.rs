@@ -1,7 +1,6 @@
 //! What definitions need: to own what they change, and to be let into where they make something.
 
 use super::requirements::require;
-use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result};
 use crate::sql::session::Session;
 use crate::storage::access::{Access, Object, Privilege, Rights};
@@ -101,7 +100,8 @@ impl Session {
     /// 42501.
     pub(in crate::sql) fn check_creates_schemas(&self, snapshot: &Snapshot) -> Result<()> {
         let rights = self.rights(snapshot);
-        require(&rights, &Object::Database, Privilege::Create, CATALOG)
+        let name = &self.identity().database;
+        require(&rights, &Object::Database, Privilege::Create, name)
     }
 
     /// That the current user may do that to the rows of the collection.

@@ -4,18 +4,17 @@ use datafusion::sql::sqlparser::ast::ObjectName;
 
 use super::command::Acting;
 use super::statement::{GrantPrivileges, Target};
-use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::notice::Notice;
 use crate::storage::access::{Access, Grant, Object, Privileges};
 use crate::storage::change::Change;
 use crate::storage::role::RoleId;
-use crate::storage::snapshot::Snapshot;
 
 /// The name of an object in messages.
-pub(super) fn name_of(snapshot: &Snapshot, object: &Object) -> String {
+pub(super) fn name_of(acting: &Acting<'_>, object: &Object) -> String {
+    let snapshot = acting.snapshot;
     match object {
-        Object::Database => CATALOG.to_string(),
+        Object::Database => acting.session.identity().database.clone(),
         Object::Schema(name) => name.clone(),
         Object::Collection(id) => snapshot
             .collection_by_id(*id)
@@ -145,7 +144,7 @@ fn grantor(
     if acting.rights.owns(object) {
         return Ok(Some((acting.snapshot.access(object).owner, wanted)));
     }
-    let name = name_of(acting.snapshot, object);
+    let name = name_of(acting, object);
     let grantable = acting.rights.grantable(object).and(wanted);
     if grantable.is_empty() && acting.rights.privileges(object).is_empty() {
         let message = format!("permission denied for {} {name}", object.kind());

@@ -29,7 +29,7 @@ pub(super) fn alter(
         return Ok(Vec::new());
     }
     if !acting.rights.owns(&found) {
-        let name = name_of(acting.snapshot, &found);
+        let name = name_of(acting, &found);
         return Err(Error::denied(format!(
             "must be owner of {} {name}",
             found.kind()
@@ -60,7 +60,7 @@ fn find(acting: &Acting<'_>, object: &Owned) -> Result<Object> {
             match collection.is_some_and(|c| c.materialized.is_some()) {
                 true => Ok(found),
                 false => {
-                    let name = name_of(acting.snapshot, &found);
+                    let name = name_of(acting, &found);
                     let message = format!("\"{name}\" is not a materialized view");
                     Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message))
                 }
@@ -69,7 +69,7 @@ fn find(acting: &Acting<'_>, object: &Owned) -> Result<Object> {
         Owned::View(name) => match acting.relation(name)? {
             view @ Object::View(_) => Ok(view),
             other => {
-                let name = name_of(acting.snapshot, &other);
+                let name = name_of(acting, &other);
                 let message = format!("\"{name}\" is not a view");
                 Err(Error::invalid(sqlstate::WRONG_OBJECT_TYPE, message))
             }
@@ -99,7 +99,7 @@ fn check_place(acting: &Acting<'_>, object: &Object) -> Result<()> {
     if acting.rights.may(&place, Privilege::Create) {
         return Ok(());
     }
-    let name = name_of(acting.snapshot, &place);
+    let name = name_of(acting, &place);
     Err(Error::denied(format!(
         "permission denied for {} {name}",
         place.kind()

@@ -289,11 +289,7 @@ fn check_droppable(acting: &Acting<'_>, role: &Role) -> Result<()> {
                 true => "owner of",
                 false => "privileges for",
             };
-            format!(
-                "{what} {} {}",
-                object.kind(),
-                name_of(acting.snapshot, object)
-            )
+            format!("{what} {} {}", object.kind(), name_of(acting, object))
         })
         .collect();
     if objects.is_empty() || role.id.is_system() {

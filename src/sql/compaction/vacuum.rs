@@ -10,7 +10,6 @@ use datafusion::logical_expr::LogicalPlan;
 use futures::FutureExt;
 
 use super::has_no_segments;
-use crate::catalog::provider::CATALOG;
 use crate::error::{Error, Result};
 use crate::settings::{ByteSize, duration_text};
 use crate::sql::command::CommandNode;
@@ -79,7 +78,7 @@ async fn run(session: &Session, vacuum: &Vacuum) -> Result<Vacuumed> {
 fn collections(session: &Session, vacuum: &Vacuum) -> Result<Option<Vec<CollectionId>>> {
     let snapshot = session.newest();
     if vacuum.names.is_empty() || vacuum.retain.is_some() {
-        session.check_owner(&snapshot, &Object::Database, CATALOG)?;
+        session.check_owner(&snapshot, &Object::Database, &session.identity().database)?;
     }
     if vacuum.names.is_empty() {
         return Ok(None);

@@ -35,6 +35,7 @@ impl Grammar<'_> {
     pub(super) fn is_script(&self) -> bool {
         match self.word(0).as_str() {
             "DROP" if self.missing_kind().is_some() => true,
+            "CREATE" | "DROP" if self.word(1) == "DATABASE" => true,
             "CREATE" | "DROP" | "ALTER" => self.word(1) == "EXTENSION",
             "COMMENT" => self.word(1) == "ON",
             "SET" => self.word(1) == "CONSTRAINTS",
@@ -47,6 +48,7 @@ impl Grammar<'_> {
     pub(super) fn script(&mut self) -> Result<Statement> {
         let first = self.word(0);
         let script = match first.as_str() {
+            "CREATE" | "DROP" if self.word(1) == "DATABASE" => self.database()?,
             "CREATE" => self.create_extension()?,
             "DROP" => match self.missing_kind() {
                 Some((kind, words)) => self.drop_missing(kind, words)?,
@@ -199,6 +201,25 @@ impl Grammar<'_> {
             self.accept(&["RESTRICT"]);
         }
         Ok(Script::DropExtension { names, if_exists })
+    }
+
+    /// `CREATE DATABASE name [options]`, `DROP DATABASE [IF EXISTS] name [[WITH] (FORCE)]`.
+    fn database(&mut self) -> Result<Script> {
+        let creates = self.word(0) == "CREATE";
+        self.skip(2);
+        let if_exists = !creates && self.if_exists();
+        let name = fold(&self.parser.parse_identifier()?);
+        if creates {
+            self.skip_rest();
+            return Ok(Script::CreateDatabase(name));
+        }
+        let is_with = self.accept(&["WITH"]);
+        if is_with || self.parser.peek_token_ref().token == Token::LParen {
+            self.parser.expect_token(&Token::LParen)?;
+            self.expect(&["FORCE"])?;
+            self.parser.expect_token(&Token::RParen)?;
+        }
+        Ok(Script::DropDatabase { name, if_exists })
     }
 
     /// The kind that DROP names, and how many words it is.

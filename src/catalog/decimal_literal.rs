@@ -54,6 +54,7 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         e.get_type(schema)
             .is_ok_and(|t| matches!(t, DataType::Decimal128(..)))
     };
+    let is_integer = |e: &Expr| matches!(e.get_type(schema), Ok(DataType::Int16 | DataType::Int32));
     match expr {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) if compares(op) => {
             let (exact_left, exact_right) = (is_decimal(&right), is_decimal(&left));
@@ -69,6 +70,9 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
                 high: Box::new(exact(*between.high, true)),
                 ..between
             }))
+        }
+        Expr::InList(list) if is_integer(&list.expr) && list.list.iter().all(is_bigint) => {
+            in_integers(list)
         }
         Expr::InList(list) if is_decimal(&list.expr) => Transformed::yes(Expr::InList(InList {
             list: list.list.into_iter().map(|e| exact(e, true)).collect(),
@@ -94,6 +98,22 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         other => Transformed::no(other),
     }
+}
+
+fn is_bigint(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(ScalarValue::Int64(Some(_)), _))
+}
+
+/// Makes INTEGERs of the BIGINTs of a list, as far as they fit: those of a long list are planned as such.
+fn in_integers(mut list: InList) -> Transformed<Expr> {
+    for number in &mut list.list {
+        if let Expr::Literal(ScalarValue::Int64(Some(value)), _) = number
+            && let Ok(value) = i32::try_from(*value)
+        {
+            *number = Expr::Literal(ScalarValue::Int32(Some(value)), None);
+        }
+    }
+    Transformed::yes(Expr::InList(list))
 }
 
 /// Makes doubles of decimals that have a double among them.

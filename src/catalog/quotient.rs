@@ -34,15 +34,17 @@ enum Kind {
     Deviation,
     Root,
     Logarithm,
+    Power,
     Trimmed,
 }
 
-const KINDS: [(&str, Kind); 6] = [
+const KINDS: [(&str, Kind); 7] = [
     ("quotient", Kind::Quotient),
     ("variance", Kind::Variance),
     ("deviation", Kind::Deviation),
     ("root", Kind::Root),
     ("logarithm", Kind::Logarithm),
+    ("power", Kind::Power),
     ("trimmed", Kind::Trimmed),
 ];
 
@@ -87,6 +89,11 @@ impl Shown {
         Self::new(Kind::Logarithm, least)
     }
 
+    /// Of a power of decimals.
+    pub(crate) const fn power(least: i8) -> Self {
+        Self::new(Kind::Power, least)
+    }
+
     /// What a field says; `None` of one whose values are shown as they are.
     pub(crate) fn of(field: &Field) -> Option<Self> {
         let (kind, least) = field.metadata().get(SHOWN_KEY)?.split_once('/')?;
@@ -99,11 +106,13 @@ impl Shown {
         let first = value.unsigned_abs().checked_ilog10();
         let first = first.map(|first| first as i32 - i32::from(scale));
         let hidden = (i32::from(scale) - self.digits(first)).clamp(0, scale.into());
-        let power = 10_i128.checked_pow(hidden.unsigned_abs());
-        match power.filter(|power| value % power == 0) {
-            Some(power) => (value / power, scale - hidden as i8),
-            None => (value, scale),
+        let (mut value, mut hidden_left) = (value, hidden);
+        // Digits that are there are shown.
+        while hidden_left > 0 && value % 10 == 0 {
+            value /= 10;
+            hidden_left -= 1;
         }
+        (value, scale - (hidden - hidden_left) as i8)
     }
 
     /// How many digits of a value are shown, whose first one is at that place, counted from the point to the left; zero has
@@ -122,8 +131,10 @@ impl Shown {
             (Kind::Root, first) => {
                 SIGNIFICANT_DIGITS - 1 - first.unwrap_or_default().div_euclid(2) * 2
             }
-            (Kind::Logarithm, None) => SIGNIFICANT_DIGITS,
-            (Kind::Logarithm, Some(first)) => SIGNIFICANT_DIGITS - first - i32::from(first < 0),
+            (Kind::Logarithm | Kind::Power, None) => SIGNIFICANT_DIGITS,
+            (Kind::Logarithm, Some(-1)) => SIGNIFICANT_DIGITS,
+            (Kind::Logarithm, Some(first)) => SIGNIFICANT_DIGITS - first,
+            (Kind::Power, Some(first)) => SIGNIFICANT_DIGITS - first - i32::from(first < 0),
         };
         digits.max(self.least.into())
     }
@@ -379,7 +390,8 @@ mod tests {
         assert_eq!(of(Shown::quotient(0)), [20, 20, 16, 12]);
         assert_eq!(of(Shown::quotient(13)), [20, 20, 16, 13]);
         assert_eq!(of(Shown::root(0)), [15, 19, 15, 11]);
-        assert_eq!(of(Shown::logarithm(0)), [16, 18, 16, 12]);
+        assert_eq!(of(Shown::logarithm(0)), [16, 19, 16, 12]);
+        assert_eq!(of(Shown::power(0)), [16, 18, 16, 12]);
         assert_eq!(
             Shown::quotient(0).unfilled((15 * 10_i128.pow(15), 16)),
             (15 * 10_i128.pow(15), 16)

@@ -216,6 +216,10 @@ const WORDS: &[(&str, &str)] = &[
         "GROUPS mode requires an ORDER BY clause",
     ),
     ("Step cannot be zero", "step size cannot equal zero"),
+    (
+        "Decimal overflow: rounded value exceeds",
+        "value overflows numeric format",
+    ),
 ];
 
 /// The message that a user reads.

@@ -40,7 +40,8 @@ impl ExprPlanner for LiteralPlanner {
             | BinaryOperator::Minus
             | BinaryOperator::Multiply
             | BinaryOperator::Divide
-            | BinaryOperator::Modulo => number_beside,
+            | BinaryOperator::Modulo
+            | BinaryOperator::PGExp => number_beside,
             _ => return Ok(PlannerResult::Original(expr)),
         };
         let right = read(&expr.left, &expr.right, schema)?;
@@ -67,6 +68,12 @@ fn compared_with(other: &Expr, side: &Expr, schema: &DFSchema) -> Result<Option<
 
 /// The double that a NUMERIC is beside one that is no literal.
 fn double_beside(other: &Expr, side: &Expr, schema: &DFSchema) -> Option<Expr> {
+    if let Some(double) = double_of(side)
+        && !matches!(other, Expr::Literal(..))
+        && matches!(other.get_type(schema), Ok(D::Float32 | D::Float64))
+    {
+        return Some(double);
+    }
     let is_literal = |expr: &Expr| matches!(expr, Expr::Literal(..));
     let is_double = matches!(other.get_type(schema), Ok(D::Float32 | D::Float64));
     let is_numeric = matches!(side.get_type(schema), Ok(D::Decimal128(..)));
@@ -120,6 +127,7 @@ fn literal_beside(data_type: &D, value: &ScalarValue, literal: &Expr) -> Result<
     let number = |value| Expr::Literal(value, None);
     Ok(match value {
         ScalarValue::Float64(Some(double)) if is_exact => decimal_of(*double).map(number),
+        ScalarValue::Null if is_exact => Some(number(ScalarValue::Decimal128(None, 1, 0))),
         ScalarValue::Decimal128(..) if data_type.is_floating() => double_of(literal),
         ScalarValue::Utf8(Some(text)) if is_exact => {
             let decimal = decimal_of_text(text.trim()).map(number);

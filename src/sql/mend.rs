@@ -17,7 +17,6 @@
 //! - `ARRAY[a, b]::vector[]` is `ARRAY[a::vector, b::vector]`.
 //! - `LIKE 'a/_' ESCAPE '/'` of a constant pattern is `LIKE 'a\_'`; that of any other calls `like_escape`.
 //! - `B'101'` and `X'1F'` are casts of their texts to `"bit"`; `~x` calls `bitnot`.
-//! - a number of more digits than any double needs is a NUMERIC.
 //! - constants that are computed with each other alone, as in `0.1 + 0.2`, are NUMERIC.
 //! - in a column of VALUES, literals are cast to the type that stands beside them: of a bit string, a sparse vector, a
 //!   cast, an array.
@@ -34,7 +33,8 @@
 //!   functions of other names; arguments by their names are put into their order.
 //! - unnamed columns of queries in FROM and WITH, of views and of
 //!   CREATE TABLE AS get PostgreSQL's names.
-//! - `FETCH FIRST n ROWS WITH TIES` is a condition on `rank()`.
+//! - `FETCH FIRST n ROWS WITH TIES` is a condition on `rank()`; LIMIT and OFFSET of a subquery are one on `row_number()`.
+//! - `abs('-1.2')` is of a double, `array_remove(NULL, 1)` of an array: literals without a type get that of the function.
 //! - `concat` and `format` write values by `output_text`: a boolean is `t` there, and `true` in a cast.
 //! - `FETCH FIRST`, `SIMILAR TO`, `U&'..'`, `SUBSTRING(x FROM 'pattern')`, `array_fill` and `mod` are LIMIT, regular
 //!   expressions, plain texts, `array_repeat` and `%`; a literal in ARRAY[..] is cast as the element beside it.
@@ -61,6 +61,7 @@ mod gather;
 mod grouping;
 mod join_alias;
 mod joins;
+mod limits;
 mod lone_series;
 mod moment;
 mod names;
@@ -75,6 +76,7 @@ mod spelling;
 mod system;
 mod ties;
 mod twins;
+mod untyped;
 mod values;
 mod variadic;
 mod windows;
@@ -93,10 +95,8 @@ pub(super) use self::array_literal::array_of_literal;
 use self::array_literal::{array_of_casts, deepen};
 pub(super) use self::build::call;
 use self::build::cast;
-use self::calls::mend_call;
-use self::constant::{
-    bits_of_literal, check_size, exact_number, list_of_any, mend_escape, share_types,
-};
+use self::calls::{called_operator, mend_call};
+use self::constant::{bits_of_literal, check_size, list_of_any, mend_escape, share_types};
 pub(super) use self::constant::{share_named_type, without_exponent};
 use self::exact::{compare_exactly, compute_exactly, is_exact, round_exactly};
 use self::from::{call_arrays, call_in_from};
@@ -121,12 +121,14 @@ use self::series::unnest_series;
 pub(super) use self::spelling::CUT_TEXT;
 use self::spelling::{
     bound_slices, cut_text, is_normalized, limit_of_fetch, match_of_substring, name_fields,
-    part_of_text, pattern_of_operator, regex_of_similar, round_seconds, share_element_type,
-    text_of_unicode, typed_literals,
+    name_unsigned, part_of_text, pattern_of_operator, regex_of_similar, round_seconds,
+    share_element_type, text_of_unicode, typed_literals,
 };
 use self::system::{shown_tables, system_relations};
 pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
+use self::untyped::type_untyped;
+use self::values::select_numbers;
 pub(super) use self::values::select_values;
 use self::variadic::spread_variadic;
 use self::windows::{check_window, name_sorted_windows, spell_windows};
@@ -199,6 +201,9 @@ fn mend_datafusion(statement: &mut DataFusionStatement) -> Result<()> {
                 ast::Statement::Query(query) => changes_at_top(query),
                 _ => 0,
             };
+            if let ast::Statement::Query(query) = statement.as_mut() {
+                select_numbers(query);
+            }
             mend_changing(statement.as_mut(), changes)
         }
         DataFusionStatement::Explain(explain) => mend_datafusion(&mut explain.statement),
@@ -328,6 +333,7 @@ impl VisitorMut for Mender {
         keep_names(select, self.names.pop().unwrap_or_default());
         typed_literals(select);
         for item in &mut select.projection {
+            name_unsigned(item);
             if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
                 compute_exactly(expr);
             }
@@ -366,6 +372,9 @@ impl VisitorMut for Mender {
                     return ControlFlow::Continue(());
                 }
                 or_break(order_arguments(function))?;
+                if let Some(name) = last_part(&function.name).map(folded) {
+                    type_untyped(function, &name);
+                }
                 if let Some(mended) = mend_call(function) {
                     *expr = mended;
                 }
@@ -373,8 +382,7 @@ impl VisitorMut for Mender {
             Expr::Value(value) => {
                 text_of_unicode(&mut value.value);
                 or_break(check_size(&value.value))?;
-                let typed = bits_of_literal(&value.value).or_else(|| exact_number(&value.value));
-                if let Some(typed) = typed {
+                if let Some(typed) = bits_of_literal(&value.value) {
                     *expr = typed;
                 }
             }
@@ -488,14 +496,9 @@ impl VisitorMut for Mender {
                 }
             }
             Expr::UnaryOp { op, expr: inner } => {
-                let name = match op {
-                    UnaryOperator::PGSquareRoot => "sqrt",
-                    UnaryOperator::PGCubeRoot => "cbrt",
-                    UnaryOperator::PGAbs => "abs",
-                    UnaryOperator::BitwiseNot => "bitnot",
-                    _ => return ControlFlow::Continue(()),
-                };
-                *expr = call(name, vec![(**inner).clone()]);
+                if let Some(called) = called_operator(*op, inner) {
+                    *expr = called;
+                }
             }
             Expr::AnyOp { right, .. } | Expr::AllOp { right, .. } => {
                 if let Some(array) = array_of_literal(right) {

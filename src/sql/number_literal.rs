@@ -1,5 +1,5 @@
-//! Numbers as PostgreSQL types them: a whole one that fits 32 bits is INTEGER, larger ones are BIGINT; one with a point is
-//! NUMERIC.
+//! Numbers as PostgreSQL types them: a whole one that fits 32 bits is INTEGER, larger ones are BIGINT; one with a point or an
+//! exponent is NUMERIC, and so is one that BIGINT does not hold.
 //!
 //! DataFusion's planner reads every whole number as BIGINT, one with a point as a double, and asks nobody. What it does ask
 //! for is the meaning of an operator. So a number becomes the operand of one that no statement can be written with, and the
@@ -8,7 +8,11 @@
 //!
 //! Numbers that are no values stay as they are: the ordinals of ORDER BY and GROUP BY, LIMIT and OFFSET, the bounds of
 //! window frames. Numbers with a point stay doubles beside which DataFusion would make a NUMERIC of a double: where they are
-//! compared, and in INTERSECT and EXCEPT. So they do in the terms of recursive queries, whose columns have one scale.
+//! compared, and in INTERSECT and EXCEPT of what is not written. So they do in the terms of recursive queries, whose columns
+//! have one scale. Those of more digits than a double has are exact everywhere.
+
+mod powers;
+mod untyped;
 
 use std::ops::ControlFlow;
 
@@ -19,7 +23,9 @@ use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr as SqlExpr, SelectItem, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
-use super::mend::{last_part, without_exponent};
+use self::powers::{cut_whole, given, given_mut, is_long_power};
+use self::untyped::{untype, untype_bounds, untype_call, untype_key, untype_subscript};
+use super::mend::{call, last_part, without_exponent};
 use super::walk;
 use crate::catalog::decimal_literal::decimal_of_text;
 use crate::error::Error;
@@ -28,8 +34,12 @@ use crate::error::Error;
 const INTEGER: &str = "integer literal";
 /// The operator of NUMERICs; its left operand is the text of the number.
 const NUMERIC: &str = "numeric literal";
+/// The digits that tell any double from all others: a number of more of them is meant to be exact.
+const DOUBLE_DIGITS: usize = 17;
+/// How many integers in a list of IN are typed where the list is planned: an operator for each of them takes its time.
+const LONG_LIST: usize = 64;
 /// Functions that give a NUMERIC of one, or tell its type, its digits or its text.
-const EXACT: [&str; 44] = [
+const EXACT: [&str; 47] = [
     "abs",
     "array_agg",
     "avg",
@@ -39,6 +49,7 @@ const EXACT: [&str; 44] = [
     "concat",
     "concat_ws",
     "div",
+    "exp",
     "factorial",
     "first_value",
     "floor",
@@ -64,6 +75,8 @@ const EXACT: [&str; 44] = [
     "nullif",
     "output_text",
     "pg_typeof",
+    "pow",
+    "power",
     "round",
     "scale",
     "sign",
@@ -85,12 +98,31 @@ pub(super) fn type_numbers(node: &mut impl VisitMut) {
 
 /// The number as it is written, where `expr` is one that was typed.
 pub(super) fn typed_integer(expr: &SqlExpr) -> Option<&str> {
+    match marked_number(expr)? {
+        (INTEGER, left) => number(left),
+        _ => None,
+    }
+}
+
+/// The digits of a number that was typed.
+fn typed_number(expr: &SqlExpr) -> Option<&str> {
+    let SqlExpr::Value(value) = marked_number(expr)?.1 else {
+        return None;
+    };
+    match &value.value {
+        Value::Number(digits, _) | Value::SingleQuotedString(digits) => Some(digits),
+        _ => None,
+    }
+}
+
+/// The operator of a number that was typed, and its operand.
+fn marked_number(expr: &SqlExpr) -> Option<(&str, &SqlExpr)> {
     match expr {
         SqlExpr::BinaryOp {
             left,
             op: BinaryOperator::Custom(name),
             ..
-        } if name == INTEGER => number(left),
+        } if [INTEGER, NUMERIC].contains(&name.as_str()) => Some((name, left)),
         _ => None,
     }
 }
@@ -109,6 +141,8 @@ pub(super) fn widened(expr: Expr) -> Expr {
 struct Typing {
     /// The queries around, innermost last.
     queries: Vec<OpenQuery>,
+    /// The lists of IN around that are not looked at, innermost last.
+    lists: Vec<Option<Vec<SqlExpr>>>,
 }
 
 /// A query that is walked through: what is in its WITH comes first.
@@ -132,7 +166,7 @@ impl Typing {
     /// Whether numbers with a point stay doubles in a query that begins.
     fn begins_inexact(&mut self, query: &ast::Query) -> bool {
         let is_united = matches!(query.body.as_ref(), ast::SetExpr::SetOperation { .. });
-        let mut is_inexact = is_compared(&query.body);
+        let mut is_inexact = is_compared(&query.body) && !is_written(&query.body);
         if let Some(around) = self.queries.last_mut() {
             let is_common = around.common_left > 0;
             around.common_left -= usize::from(is_common);
@@ -162,13 +196,19 @@ impl Typing {
     }
 
     fn type_arguments(&self, call: &mut ast::Function) {
+        let is_power = is_called(call, &["exp", "pow", "power"]);
         if is_called(call, &EXACT)
             && let ast::FunctionArguments::List(list) = &mut call.args
         {
-            self.type_exactly(list.args.iter_mut().filter_map(|arg| match arg {
-                ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
-                _ => None,
-            }));
+            let given: Vec<&SqlExpr> = list.args.iter().filter_map(given).collect();
+            if is_power && is_long_power(&given) {
+                return;
+            }
+            let mut args: Vec<&mut SqlExpr> = list.args.iter_mut().filter_map(given_mut).collect();
+            self.type_exactly(args.iter_mut().map(|arg| &mut **arg));
+            if is_power && let [_, exponent] = args.as_mut_slice() {
+                cut_whole(exponent);
+            }
         }
     }
 
@@ -209,8 +249,21 @@ impl VisitorMut for Typing {
         ControlFlow::Continue(())
     }
 
+    fn pre_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<Error> {
+        if let SqlExpr::InList { list, .. } = expr {
+            let is_long = list.len() >= LONG_LIST && list.iter().all(is_integer);
+            self.lists.push(is_long.then(|| std::mem::take(list)));
+        }
+        ControlFlow::Continue(())
+    }
+
     fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<Error> {
         match expr {
+            SqlExpr::InList { list, .. } => {
+                if let Some(Some(long)) = self.lists.pop() {
+                    *list = long;
+                }
+            }
             SqlExpr::Value(_) => {
                 if let Some(typed) = number(expr).and_then(typed) {
                     *expr = typed;
@@ -220,17 +273,25 @@ impl VisitorMut for Typing {
                 op: UnaryOperator::Minus,
                 expr: inner,
             } => {
-                let digits = typed_integer(inner).or_else(|| number(inner));
-                if let Some(digits) = digits.filter(|digits| !digits.starts_with('-'))
-                    && let Some(typed) = typed(&format!("-{digits}"))
-                {
-                    *expr = typed;
+                let digits = typed_number(inner).or_else(|| number(inner));
+                if let Some(digits) = digits.filter(|digits| !digits.starts_with('-')) {
+                    match typed(&format!("-{digits}")) {
+                        Some(typed) => *expr = typed,
+                        // Of the least BIGINT, whose digits alone are none.
+                        None => **inner = literal(digits),
+                    }
                 }
             }
             SqlExpr::BinaryOp { left, op, right }
                 if computes(op) || *op == BinaryOperator::StringConcat =>
             {
+                if *op == BinaryOperator::PGExp && is_long_power(&[left.as_ref(), right.as_ref()]) {
+                    return ControlFlow::Continue(());
+                }
                 self.type_exactly([left.as_mut(), right.as_mut()]);
+                if *op == BinaryOperator::PGExp {
+                    cut_whole(right);
+                }
             }
             SqlExpr::Ceil { expr, .. } | SqlExpr::Floor { expr, .. } => {
                 self.type_exactly([expr.as_mut()]);
@@ -246,6 +307,18 @@ impl VisitorMut for Typing {
             SqlExpr::Cast {
                 expr, data_type, ..
             } if is_text(data_type) => self.type_exactly([expr.as_mut()]),
+            SqlExpr::Cast {
+                kind: ast::CastKind::Cast | ast::CastKind::DoubleColon,
+                data_type,
+                ..
+            }
+            | SqlExpr::TypedString(ast::TypedString { data_type, .. })
+                if is_open_numeric(data_type) =>
+            {
+                // Behind the point it has the digits that its value needs.
+                let cast = std::mem::replace(expr, SqlExpr::value(Value::Null));
+                *expr = call("trim_scale", vec![cast]);
+            }
             SqlExpr::Array(array) => self.type_exactly(&mut array.elem),
             SqlExpr::Interval(interval) => untype(&mut interval.value),
             SqlExpr::CompoundFieldAccess { access_chain, .. } => {
@@ -254,6 +327,7 @@ impl VisitorMut for Typing {
             SqlExpr::Function(call) => {
                 self.type_arguments(call);
                 untype_call(call);
+                name_common_logarithm(call);
             }
             _ => {}
         }
@@ -309,10 +383,40 @@ fn is_compared(body: &ast::SetExpr) -> bool {
     }
 }
 
+/// Whether all that the queries of a set operation give are numbers that are written.
+fn is_written(body: &ast::SetExpr) -> bool {
+    let is_number = |item: &SelectItem| match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+            is_number_or_null(expr)
+        }
+        _ => false,
+    };
+    match body {
+        ast::SetExpr::Select(select) => select.projection.iter().all(is_number),
+        ast::SetExpr::SetOperation { left, right, .. } => is_written(left) && is_written(right),
+        _ => false,
+    }
+}
+
+/// Whether it is the digits of an INTEGER.
+fn is_integer(expr: &SqlExpr) -> bool {
+    number(expr).is_some_and(|digits| digits.parse::<i32>().is_ok())
+}
+
 /// Whether a function has one of the names.
 fn is_called(call: &ast::Function, names: &[&str]) -> bool {
     let is_name = |name: &ast::Ident| names.iter().any(|n| name.value.eq_ignore_ascii_case(n));
     last_part(&call.name).is_some_and(is_name)
+}
+
+/// `log(x)` as `log10(x)`: DataFusion divides natural logarithms, whose last digits are others.
+fn name_common_logarithm(call: &mut ast::Function) {
+    if let ast::FunctionArguments::List(list) = &call.args
+        && list.args.len() == 1
+        && is_called(call, &["log"])
+    {
+        call.name = ast::ObjectName::from(vec![ast::Ident::new("log10")]);
+    }
 }
 
 /// Whether a type is one of texts, which have the digits of a number as they were written.
@@ -324,10 +428,21 @@ fn is_text(data_type: &ast::DataType) -> bool {
     )
 }
 
+/// Whether a type is NUMERIC without precision.
+fn is_open_numeric(data_type: &ast::DataType) -> bool {
+    use ast::DataType::{Dec, Decimal, Numeric};
+    matches!(
+        data_type,
+        Numeric(ast::ExactNumberInfo::None)
+            | Decimal(ast::ExactNumberInfo::None)
+            | Dec(ast::ExactNumberInfo::None)
+    )
+}
+
 /// Whether an operator computes a number.
 fn computes(op: &BinaryOperator) -> bool {
-    use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
-    matches!(op, Plus | Minus | Multiply | Divide | Modulo)
+    use BinaryOperator::{Divide, Minus, Modulo, Multiply, PGExp, Plus};
+    matches!(op, Plus | Minus | Multiply | Divide | Modulo | PGExp)
 }
 
 fn is_number_or_null(cell: &SqlExpr) -> bool {
@@ -343,26 +458,30 @@ fn is_number_or_null(cell: &SqlExpr) -> bool {
 
 /// Makes a number with a point, or an exponent, NUMERIC.
 fn type_decimal(expr: &mut SqlExpr) {
-    let text = match &mut *expr {
+    let typed = match &mut *expr {
         SqlExpr::Nested(inner) => return type_decimal(inner),
+        SqlExpr::UnaryOp {
+            op: UnaryOperator::Plus,
+            expr: inner,
+        } => return type_decimal(inner),
         SqlExpr::UnaryOp {
             op: UnaryOperator::Minus,
             expr: inner,
         } => number(inner)
-            .and_then(plain_decimal)
-            .map(|n| format!("-{n}")),
-        other => number(other).and_then(plain_decimal),
+            .filter(|digits| is_fraction(digits))
+            .and_then(|digits| typed_decimal(&format!("-{digits}"))),
+        other => number(other)
+            .filter(|digits| is_fraction(digits))
+            .and_then(typed_decimal),
     };
-    if let Some(text) = text.filter(|text| decimal_of_text(text).is_some()) {
-        let text = SqlExpr::value(Value::SingleQuotedString(text));
-        *expr = marked(text, NUMERIC);
+    if let Some(typed) = typed {
+        *expr = typed;
     }
 }
 
-/// The digits without an exponent; `None` of a whole number.
-fn plain_decimal(digits: &str) -> Option<String> {
-    let is_whole = !digits.contains(['.', 'e', 'E']);
-    (!is_whole).then(|| without_exponent(digits))?
+/// Whether a number is written with a point or an exponent.
+fn is_fraction(digits: &str) -> bool {
+    digits.contains(['.', 'e', 'E'])
 }
 
 /// The digits of a number, and a sign that this module has put before them.
@@ -376,10 +495,32 @@ fn number(expr: &SqlExpr) -> Option<&str> {
     }
 }
 
-/// The number under the operator, if it fits.
+/// The number under the operator of its type; `None` of a BIGINT, and of what is a double where it is not computed.
 fn typed(digits: &str) -> Option<SqlExpr> {
-    digits.parse::<i32>().ok()?;
-    Some(marked(literal(digits), INTEGER))
+    if digits.parse::<i32>().is_ok() {
+        return Some(marked(literal(digits), INTEGER));
+    }
+    let is_exact = digits.parse::<i64>().is_err() && significant_digits(digits) > DOUBLE_DIGITS;
+    is_exact.then(|| typed_decimal(digits))?
+}
+
+/// How many digits a number has that tell it from others.
+fn significant_digits(digits: &str) -> usize {
+    let mantissa = digits.split(['e', 'E']).next().unwrap_or(digits);
+    let digits = mantissa.trim_start_matches(['-', '0', '.']).bytes();
+    digits.filter(u8::is_ascii_digit).count()
+}
+
+/// The NUMERIC of the digits, if it has room for them.
+fn typed_decimal(digits: &str) -> Option<SqlExpr> {
+    let (sign, digits) = match digits.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", digits),
+    };
+    let text = format!("{sign}{}", without_exponent(digits)?);
+    decimal_of_text(&text)?;
+    let text = SqlExpr::value(Value::SingleQuotedString(text));
+    Some(marked(text, NUMERIC))
 }
 
 fn marked(number: SqlExpr, operator: &str) -> SqlExpr {
@@ -392,68 +533,6 @@ fn marked(number: SqlExpr, operator: &str) -> SqlExpr {
 
 fn literal(digits: &str) -> SqlExpr {
     SqlExpr::value(Value::Number(digits.to_string(), false))
-}
-
-/// Makes a number that is typed what it was.
-fn untype(expr: &mut SqlExpr) {
-    if let SqlExpr::Nested(inner) = expr {
-        return untype(inner);
-    }
-    let Some(digits) = typed_integer(expr) else {
-        return;
-    };
-    *expr = match digits.strip_prefix('-') {
-        None => literal(digits),
-        Some(digits) => SqlExpr::UnaryOp {
-            op: UnaryOperator::Minus,
-            expr: Box::new(literal(digits)),
-        },
-    };
-}
-
-/// [`untype`] of a key of GROUP BY, or of those in its sets.
-fn untype_key(key: &mut SqlExpr) {
-    match key {
-        SqlExpr::Rollup(sets) | SqlExpr::Cube(sets) | SqlExpr::GroupingSets(sets) => {
-            sets.iter_mut().flatten().for_each(untype);
-        }
-        SqlExpr::Tuple(keys) => keys.iter_mut().for_each(untype),
-        key => untype(key),
-    }
-}
-
-/// The bounds of a window frame, and what `count` counts: DataFusion knows `count(1)` for `count(*)`.
-fn untype_call(call: &mut ast::Function) {
-    if let Some(ast::WindowType::WindowSpec(window)) = &mut call.over {
-        untype_bounds(window);
-    }
-    if is_called(call, &["count"])
-        && let ast::FunctionArguments::List(list) = &mut call.args
-        && let [ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(counted))] =
-            list.args.as_mut_slice()
-    {
-        untype(counted);
-    }
-}
-
-/// DataFusion finds an element of an array that it gathers by a BIGINT alone.
-fn untype_subscript(access: &mut ast::AccessExpr) {
-    if let ast::AccessExpr::Subscript(ast::Subscript::Index { index }) = access {
-        untype(index);
-    }
-}
-
-fn untype_bounds(window: &mut ast::WindowSpec) {
-    let Some(frame) = &mut window.window_frame else {
-        return;
-    };
-    use ast::WindowFrameBound::{Following, Preceding};
-    let bounds = std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound);
-    for bound in bounds {
-        if let Preceding(Some(rows)) | Following(Some(rows)) = bound {
-            untype(rows);
-        }
-    }
 }
 
 /// Tells DataFusion's planner what the operators mean.
@@ -485,107 +564,4 @@ impl ExprPlanner for NumberPlanner {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use datafusion::sql::sqlparser::parser::Parser;
-
-    use super::*;
-    use crate::sql::tokens::DIALECT;
-
-    /// The statement as it is planned, with `n::int4` and `'n'::numeric` for what is typed.
-    fn shown(sql: &str) -> String {
-        let mut statements = Parser::parse_sql(&DIALECT, sql).unwrap();
-        type_numbers(&mut statements[0]);
-        statements[0]
-            .to_string()
-            .replace(&format!(" {INTEGER} NULL"), "::int4")
-            .replace(&format!(" {NUMERIC} NULL"), "::numeric")
-    }
-
-    #[test]
-    fn numbers_that_fit_are_integers() {
-        for (sql, expected) in [
-            ("SELECT 1, -1, (2)", "SELECT 1::int4, -1::int4, (2::int4)"),
-            ("SELECT 2147483647", "SELECT 2147483647::int4"),
-            ("SELECT 2147483648", "SELECT 2147483648"),
-            ("SELECT -2147483648", "SELECT -2147483648::int4"),
-            ("SELECT -2147483649", "SELECT -2147483649"),
-            ("SELECT - -5, -(5)", "SELECT --5::int4, -(5::int4)"),
-            ("SELECT '1' WHERE a > 1.5", "SELECT '1' WHERE a > 1.5"),
-            (
-                "SELECT a + 1 FROM t WHERE b IN (1, 3000000000)",
-                "SELECT a + 1::int4 FROM t WHERE b IN (1::int4, 3000000000)",
-            ),
-            ("VALUES (1), (2)", "VALUES (1::int4), (2::int4)"),
-        ] {
-            assert_eq!(shown(sql), expected, "{sql}");
-        }
-    }
-
-    #[test]
-    fn numbers_with_a_point_are_exact_where_they_may_be() {
-        for (sql, expected) in [
-            (
-                "SELECT 1.50, (-2.5)",
-                "SELECT '1.50'::numeric, ('-2.5'::numeric)",
-            ),
-            (
-                "SELECT 15e-1, 1e3",
-                "SELECT '1.5'::numeric, '1000.'::numeric",
-            ),
-            ("SELECT a * 1.5 > 2.5", "SELECT a * '1.5'::numeric > 2.5"),
-            (
-                "SELECT abs(-1.5), sin(2.0), coalesce(a, 2.0)",
-                "SELECT abs('-1.5'::numeric), sin(2.0), coalesce(a, '2.0'::numeric)",
-            ),
-            (
-                "SELECT CASE WHEN a > 1.5 THEN 1.5 ELSE 2.5 END, ARRAY[1.5, a]",
-                "SELECT CASE WHEN a > 1.5 THEN '1.5'::numeric ELSE '2.5'::numeric END, ARRAY['1.5'::numeric, a]",
-            ),
-            (
-                "SELECT x FROM (VALUES (1, 1.5), (2, NULL)) AS v (n, x)",
-                "SELECT x FROM (VALUES (1::int4, '1.5'::numeric), (2::int4, NULL)) AS v (n, x)",
-            ),
-            (
-                "SELECT x FROM (VALUES (1.5), (a)) AS v (x)",
-                "SELECT x FROM (VALUES (1.5), (a)) AS v (x)",
-            ),
-            (
-                "SELECT 1.5 UNION ALL SELECT d FROM t",
-                "SELECT '1.5'::numeric UNION ALL SELECT d FROM t",
-            ),
-            (
-                "SELECT 1.5 EXCEPT SELECT d FROM t",
-                "SELECT 1.5 EXCEPT SELECT d FROM t",
-            ),
-            (
-                "SELECT a * 1.5 FROM t INTERSECT SELECT d FROM t",
-                "SELECT a * 1.5 FROM t INTERSECT SELECT d FROM t",
-            ),
-            (
-                "WITH RECURSIVE t AS (SELECT 1.5 AS n UNION ALL SELECT n * 1.5 FROM t), u AS (SELECT 2.5) SELECT n * 1.5 FROM t",
-                "WITH RECURSIVE t AS (SELECT 1.5 AS n UNION ALL SELECT n * 1.5 FROM t), u AS (SELECT '2.5'::numeric) SELECT n * '1.5'::numeric FROM t",
-            ),
-            ("SELECT 1e300", "SELECT 1e300"),
-        ] {
-            assert_eq!(shown(sql), expected, "{sql}");
-        }
-    }
-
-    #[test]
-    fn numbers_that_are_no_values_stay() {
-        for sql in [
-            "SELECT a FROM t ORDER BY 1 LIMIT 2 OFFSET 3",
-            "SELECT a FROM t FETCH FIRST 2 ROWS ONLY",
-            "SELECT DISTINCT ON (1) a FROM t GROUP BY 1, (2)",
-            "SELECT a FROM t GROUP BY ROLLUP (1, (2))",
-            "SELECT count(*) OVER (ROWS BETWEEN 1 PRECEDING AND 2 FOLLOWING) FROM t",
-            "SELECT count(*) OVER w FROM t WINDOW w AS (ROWS 1 PRECEDING)",
-            "SELECT a FROM t ORDER BY -1",
-            "SELECT count(1), count(DISTINCT 2), (array_agg(a))[1] FROM t",
-        ] {
-            let plain = Parser::parse_sql(&DIALECT, sql).unwrap();
-            assert_eq!(shown(sql), plain[0].to_string(), "{sql}");
-        }
-    }
-}
+mod tests;

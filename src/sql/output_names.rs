@@ -279,6 +279,9 @@ fn name_of(expr: &Expr) -> Name {
         Expr::Subquery(query) => match projection(&query.body) {
             Some([SelectItem::ExprWithAlias { alias, .. }]) => Name::Strong(fold(alias)),
             Some([SelectItem::UnnamedExpr(expr)]) => name_of(expr),
+            Some([SelectItem::Wildcard(_)]) => {
+                only_column(&query.body).map_or(Name::None, Name::Strong)
+            }
             _ => Name::None,
         },
         // Without the word it was a literal.
@@ -306,6 +309,25 @@ fn name_of(expr: &Expr) -> Name {
             _ => "btrim",
         }),
         _ => Name::None,
+    }
+}
+
+/// The name of the one column of FROM, where it has an alias.
+fn only_column(body: &SetExpr) -> Option<String> {
+    let SetExpr::Select(select) = body else {
+        return None;
+    };
+    let [from] = select.from.as_slice() else {
+        return None;
+    };
+    match &from.relation {
+        ast::TableFactor::Derived {
+            alias: Some(alias), ..
+        } if from.joins.is_empty() => match alias.columns.as_slice() {
+            [column] => Some(fold(&column.name)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -211,14 +211,14 @@ impl Wrapper for DatePart {
     fn return_field(&self, inner: &ScalarUDF, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let name = args.scalar_arguments.first().copied().flatten();
         let part = name.and_then(name_of).and_then(Part::of);
-        let computed = computed_field(inner, args)?;
+        let computed = computed_field(inner, args, *self)?;
         let field = Field::clone(&computed).with_data_type(self.gives(part));
         Ok(Arc::new(field))
     }
 
     fn invoke(&self, inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let wanted = args.return_field.data_type().clone();
-        computed(inner, args)?.cast_to(&wanted, None)
+        computed(inner, args, *self)?.cast_to(&wanted, None)
     }
 
     fn preimage(
@@ -249,13 +249,17 @@ fn whole(literal: &Expr) -> Option<Expr> {
 }
 
 /// What is computed before it becomes the number that is given.
-fn computed_field(inner: &ScalarUDF, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
+fn computed_field(
+    inner: &ScalarUDF,
+    args: ReturnFieldArgs<'_>,
+    wanted: DatePart,
+) -> Result<FieldRef> {
     let name = args.scalar_arguments.first().copied().flatten();
     let name = name.and_then(name_of);
     let part = name.and_then(Part::of);
     let of_interval = is_interval(args.arg_fields[1].data_type());
     if let Some(name) = name {
-        check_unit(name, part, args.arg_fields[1].data_type())?;
+        check_unit(name, part, args.arg_fields[1].data_type(), wanted)?;
     }
     let is_of_moments = |part| {
         matches!(
@@ -277,7 +281,11 @@ fn computed_field(inner: &ScalarUDF, args: ReturnFieldArgs<'_>) -> Result<FieldR
     Ok(Arc::new(Field::new(inner.name(), gives, nullable)))
 }
 
-fn computed(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+fn computed(
+    inner: &ScalarUDF,
+    mut args: ScalarFunctionArgs,
+    wanted: DatePart,
+) -> Result<ColumnarValue> {
     let [ColumnarValue::Scalar(name), time] = args.args.as_slice() else {
         return inner.invoke_with_args(args);
     };
@@ -287,6 +295,7 @@ fn computed(inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarV
             arg_fields: &args.arg_fields,
             scalar_arguments: &[Some(name), None],
         },
+        wanted,
     )?;
     let Some(part) = name_of(name).and_then(Part::of) else {
         return inner.invoke_with_args(args);
@@ -325,7 +334,12 @@ const OF_TIMES: [Part; 6] = [
 
 /// # Errors
 /// 0A000 for a unit that the type does not have, 22023 for one that there is none of.
-fn check_unit(name: &str, part: Option<Part>, data_type: &DataType) -> Result<()> {
+fn check_unit(
+    name: &str,
+    part: Option<Part>,
+    data_type: &DataType,
+    wanted: DatePart,
+) -> Result<()> {
     let name = name.trim_matches(['\'', '"']).to_lowercase();
     let of_type = match data_type {
         DataType::Date32 | DataType::Date64 => "date",
@@ -344,7 +358,8 @@ fn check_unit(name: &str, part: Option<Part>, data_type: &DataType) -> Result<()
     let has_clock = part.is_some_and(|part| OF_TIMES.contains(&part) && part != Part::Epoch);
     let fits = match of_type {
         "date" | "timestamp without time zone" if name.starts_with("timezone") => false,
-        "date" => !has_clock,
+        // To `date_part` it is a timestamp.
+        "date" => !has_clock || wanted == DatePart::Double,
         _ if is_time => part.is_some_and(|part| OF_TIMES.contains(&part)),
         _ => true,
     };

@@ -16,6 +16,7 @@ use datafusion::prelude::SessionContext;
 
 use super::row::{Overload, RowFunction};
 use super::{array, bytea, exact_math, integer, truncate, whole};
+use crate::catalog::exact_operators::operand_type;
 
 /// A name, which arguments are taken here, and what is done with them.
 pub(super) type Extension = (&'static str, fn(&[DataType]) -> bool, &'static [Overload]);
@@ -38,6 +39,16 @@ pub(crate) fn extend(context: &SessionContext) {
             context.register_udf(Extended::of(inner, own, *takes));
         }
     }
+    for (name, takes) in RETYPED {
+        if let Some(inner) = state.scalar_functions().get(name).cloned() {
+            let retyped = Retyped {
+                inner: Arc::clone(&inner),
+                signature: Signature::user_defined(inner.signature().volatility),
+            };
+            let retyped = ScalarUDF::new_from_impl(retyped);
+            context.register_udf(Extended::of(inner, retyped, takes));
+        }
+    }
     // Over those of whole numbers.
     let state = context.state();
     for (name, takes, own) in exact_math::extensions() {
@@ -45,6 +56,84 @@ pub(crate) fn extend(context: &SessionContext) {
             context.register_udf(Extended::of(inner, own, takes));
         }
     }
+}
+
+/// Functions that PostgreSQL has of fewer types than DataFusion: those of REAL are of doubles, and so is `round` of whole
+/// numbers, but to so many digits it is of NUMERICs.
+const RETYPED: [(&str, fn(&[DataType]) -> bool); 20] = [
+    ("acos", has_real),
+    ("asin", has_real),
+    ("atan", has_real),
+    ("atan2", has_real),
+    ("cbrt", has_real),
+    ("ceil", has_real),
+    ("cos", has_real),
+    ("cot", has_real),
+    ("degrees", has_real),
+    ("exp", has_real),
+    ("floor", has_real),
+    ("ln", has_real),
+    ("log", has_real),
+    ("log10", has_real),
+    ("radians", has_real),
+    ("round", |types| {
+        has_real(types) || types.first().is_some_and(DataType::is_integer)
+    }),
+    ("signum", has_real),
+    ("sin", has_real),
+    ("sqrt", has_real),
+    ("trunc", has_real),
+];
+
+fn has_real(types: &[DataType]) -> bool {
+    types.contains(&DataType::Float32)
+}
+
+/// A function of other types than are given.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Retyped {
+    inner: Arc<ScalarUDF>,
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for Retyped {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        let mut wanted = types.to_vec();
+        for of in &mut wanted {
+            if *of == DataType::Float32 {
+                *of = DataType::Float64;
+            }
+        }
+        match wanted.as_mut_slice() {
+            [number] if number.is_integer() => *number = DataType::Float64,
+            [number, _] if number.is_integer() => *number = operand_type(number)?,
+            _ => {}
+        }
+        coerced(&self.inner, &wanted)
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.inner.invoke_with_args(args)
+    }
+}
+
+/// The types that arguments of the types become.
+fn coerced(function: &ScalarUDF, types: &[DataType]) -> Result<Vec<DataType>> {
+    let field = |data_type: &DataType| Arc::new(Field::new("", data_type.clone(), true));
+    let given: Vec<FieldRef> = types.iter().map(field).collect();
+    Ok(types_of(&fields_with_udf(&given, function)?))
 }
 
 #[derive(Debug)]
@@ -105,9 +194,7 @@ impl ScalarUDFImpl for Extended {
         if (self.takes)(types) {
             return self.own.coerce_types(types);
         }
-        let field = |data_type: &DataType| Arc::new(Field::new("", data_type.clone(), true));
-        let given: Vec<FieldRef> = types.iter().map(field).collect();
-        Ok(types_of(&fields_with_udf(&given, self.inner.as_ref())?))
+        coerced(&self.inner, types)
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {

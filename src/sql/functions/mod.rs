@@ -6,18 +6,20 @@
 //! | [`interval`] | `justify_*`, `make_interval`, intervals times numbers |
 //! | [`moment`] | `age`, `isfinite`, `make_timestamp`, `AT TIME ZONE`, the clock |
 //! | [`date_part`] | `date_part`, `extract` |
+//! | [`bins`] | `date_bin` |
 //! | [`overlaps`] | `OVERLAPS` |
 //! | [`round`] | `round` |
 //! | [`precision`] | casts to `timestamp(3)` and its like |
 //! | [`number`] | `width_bucket`, `div`, `scale`, `to_number`, `num_nulls` |
 //! | [`integer`] | `gcd`, `lcm` and `generate_series` of integers |
 //! | [`reading`] | `to_date` and `to_timestamp` by a template |
-//! | [`whole`] | `ceil`, `floor` and `trunc` of NUMERIC |
+//! | [`whole`] | `ceil`, `floor`, `trunc` and `round` of NUMERIC |
 //! | [`truncate`] | `date_trunc` of intervals, to centuries, in a zone |
 //! | [`numeral`] | `to_char` of numbers |
 //! | [`calendar`] | `to_char` of dates, times and intervals |
 //! | [`degrees`] | `sind`, `acosd` and their like |
-//! | [`exact_math`] | `sqrt`, `ln`, `log`, `sign`, `gcd`, `lcm` and `trim_scale` of NUMERICs |
+//! | [`exact_math`] | `sqrt`, `ln`, `log`, `exp`, `power`, `sign`, `gcd`, `lcm` and `trim_scale` of NUMERICs |
+//! | [`limits`] | LIMIT and OFFSET of subqueries |
 //! | [`text`] | `string_to_table` |
 //! | [`unicode`] | `normalize`, `unistr` |
 //! | [`similar`] | `SUBSTRING(x SIMILAR ..)` |
@@ -37,6 +39,7 @@
 mod array;
 mod array_operators;
 mod array_relation;
+mod bins;
 mod bytea;
 mod bytes;
 mod calendar;
@@ -48,6 +51,7 @@ mod integer;
 mod interval;
 mod json;
 mod jsonpath;
+mod limits;
 mod moment;
 mod number;
 mod numeral;
@@ -75,12 +79,14 @@ use datafusion::logical_expr::{Expr, ScalarUDF};
 pub(crate) use self::array::{SET_ELEMENT, SET_SLICE};
 pub(crate) use self::array_operators::ArrayPlanner;
 pub(crate) use self::array_relation::FLAT;
+pub(crate) use self::bins::BIN_OF_ORIGIN;
 use self::date_part::date_part;
 pub(crate) use self::extended::extend;
 pub(crate) use self::interval::BIN_STRIDE;
 use self::interval::INTERVAL_LENGTH;
 pub(crate) use self::interval::{divided, length_of, out_of_range as interval_out_of_range};
 pub(crate) use self::jsonpath::{JSONPATH, PATH_EXISTS, PATH_MATCH};
+pub(crate) use self::limits::{ROWS_SKIPPED, ROWS_TAKEN};
 pub(crate) use self::operators::IntervalPlanner;
 pub(crate) use self::overlaps::OVERLAPS;
 pub(crate) use self::pattern::operator_pattern;
@@ -101,9 +107,10 @@ pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayN
 /// The functions of a group, under their names.
 type Group = &'static [(&'static str, &'static [Overload])];
 
-const GROUPS: [Group; 22] = [
+const GROUPS: [Group; 24] = [
     array::FUNCTIONS,
     array_relation::FUNCTIONS,
+    bins::FUNCTIONS,
     bytea::FUNCTIONS,
     bytes::FUNCTIONS,
     calendar::FUNCTIONS,
@@ -111,6 +118,7 @@ const GROUPS: [Group; 22] = [
     interval::FUNCTIONS,
     json::FUNCTIONS,
     jsonpath::FUNCTIONS,
+    limits::FUNCTIONS,
     moment::FUNCTIONS,
     number::FUNCTIONS,
     numeral::FUNCTIONS,

@@ -101,9 +101,13 @@ impl ExprPlanner for IntervalPlanner {
             (B::Plus | B::Minus, (Date, Interval)) => (cast(left, TIMESTAMP), right),
             (B::Plus, (Interval, Date)) => (left, cast(right, TIMESTAMP)),
             (B::Minus, (Date, Date)) => return Ok(PlannerResult::Planned(days(left, right))),
-            (B::Minus, (Date, Open)) if is_text(&right) => {
+            (B::Minus, (Date, Open)) if is_literal(&right) => {
                 let date = cast(right, DataType::Date32);
                 return Ok(PlannerResult::Planned(days(left, date)));
+            }
+            (B::Minus, (Open, Date)) if is_literal(&left) => {
+                let date = cast(left, DataType::Date32);
+                return Ok(PlannerResult::Planned(days(date, right)));
             }
             (op, (Interval, Interval | Open) | (Open, Interval)) if compares(op) => (
                 self.length_of(left, operands.0),
@@ -125,6 +129,10 @@ impl ExprPlanner for IntervalPlanner {
 fn days(later: Expr, earlier: Expr) -> Expr {
     let days = BinaryExpr::new(Box::new(later), Operator::Minus, Box::new(earlier));
     cast(Expr::BinaryExpr(days), DataType::Int32)
+}
+
+fn is_literal(expr: &Expr) -> bool {
+    matches!(expr, Expr::Literal(..))
 }
 
 fn is_text(expr: &Expr) -> bool {

@@ -12,7 +12,7 @@ use super::moment::{civil, zone_of};
 use super::row::{Call, Kind, Overload};
 use crate::error::{Error, sqlstate};
 
-use Kind::{Interval, Text, Timestamp, Timestamptz};
+use Kind::{Interval, Text, Time, Timestamp, Timestamptz};
 
 /// The function that is called where DataFusion's lacks the unit.
 pub(crate) const DATE_TRUNC: &str = "date_trunc_own";
@@ -35,7 +35,14 @@ const OVERLOADS: &[Overload] = &[
         ))
     }),
     OF_INTERVAL,
+    OF_TIME,
 ];
+
+/// A time is an interval.
+const OF_TIME: Overload = Overload::new(&[Text, Time], Interval, |call| {
+    let nanoseconds = call.moment(1).unwrap_or_default() * 1000;
+    cut(call, IntervalMonthDayNano::new(0, 0, nanoseconds))
+});
 
 const OF_INTERVAL: Overload = Overload::new(&[Text, Interval], Interval, of_interval);
 
@@ -43,8 +50,14 @@ pub(super) const FUNCTIONS: Group = &[(DATE_TRUNC, OVERLOADS)];
 
 pub(super) const EXTENSIONS: &[Extension] = &[(
     "date_trunc",
-    |types| matches!(types, [_, DataType::Interval(_) | DataType::Duration(_)]),
-    &[OF_INTERVAL],
+    |types| {
+        use DataType::{Duration, Interval, Time32, Time64};
+        matches!(
+            types,
+            [_, Interval(_) | Duration(_) | Time32(_) | Time64(_)]
+        )
+    },
+    &[OF_INTERVAL, OF_TIME],
 )];
 
 fn in_zone(call: &Call<'_>, zone: &crate::catalog::zone::Zone) -> Result<ScalarValue> {
@@ -145,13 +158,18 @@ pub(in crate::sql) fn cut_interval(
 }
 
 fn of_interval(call: &Call<'_>) -> Result<ScalarValue> {
+    cut(call, call.interval(1).unwrap_or_default())
+}
+
+/// The interval without what is smaller than the unit of a call.
+fn cut(call: &Call<'_>, interval: IntervalMonthDayNano) -> Result<ScalarValue> {
     let unit = singular(call.text(0));
     if unit == "week" {
         let message = "unit \"week\" not supported for type interval";
         let detail = "Months usually have fractional weeks.";
         return Err(Error::unsupported(message).with_detail(detail).into());
     }
-    match cut_interval(call.interval(1).unwrap_or_default(), &unit) {
+    match cut_interval(interval, &unit) {
         Some(cut) => Ok(ScalarValue::IntervalMonthDayNano(Some(cut))),
         None => Err(unknown(call.text(0), "interval").into()),
     }

@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::ast::helpers::attached_token::AttachedToken;
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, Expr, Function, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Value,
+    ObjectName, ObjectNamePart, UnaryOperator, Value,
 };
 
 use super::array_literal::array_of_literal;
@@ -13,7 +13,7 @@ use super::exact::{is_exact, round_exactly};
 use super::gather::gather;
 use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
 use crate::sql::functions::{
-    BIN_STRIDE, DATE_BY_TEMPLATE, DATE_TRUNC, INSTANT_BY_TEMPLATE, ROUND_SECONDS,
+    BIN_OF_ORIGIN, BIN_STRIDE, DATE_BY_TEMPLATE, DATE_TRUNC, INSTANT_BY_TEMPLATE, ROUND_SECONDS,
 };
 use crate::sql::parser::fold;
 use crate::sql::text_output::OUTPUT_TEXT;
@@ -131,6 +131,22 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
         }
         _ => cast_of(function, &name),
     }
+}
+
+/// The function that an operator before its operand is, if it is one.
+pub(super) fn called_operator(op: UnaryOperator, operand: &Expr) -> Option<Expr> {
+    let operand = operand.clone();
+    Some(match op {
+        // It is of doubles alone.
+        UnaryOperator::PGSquareRoot => {
+            let double = cast_as(nested(operand), ast::DataType::DoublePrecision);
+            call("sqrt", vec![double])
+        }
+        UnaryOperator::PGCubeRoot => call("cbrt", vec![operand]),
+        UnaryOperator::PGAbs => call("abs", vec![operand]),
+        UnaryOperator::BitwiseNot => call("bitnot", vec![operand]),
+        _ => return None,
+    })
 }
 
 /// The array of texts that a literal stands for.
@@ -286,10 +302,21 @@ fn stride_checked(function: &Function) -> Option<Expr> {
         return None;
     }
     let stride = call(BIN_STRIDE, vec![stride]);
-    Some(call(
-        "date_bin",
-        [stride].into_iter().chain(given).collect(),
-    ))
+    let others: Vec<Expr> = given.collect();
+    let name = match others.get(1).is_none_or(is_written) {
+        true => "date_bin",
+        false => BIN_OF_ORIGIN,
+    };
+    Some(call(name, [stride].into_iter().chain(others).collect()))
+}
+
+/// Whether an expression is a literal, or a cast of one.
+fn is_written(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => is_written(inner),
+        Expr::Value(_) | Expr::TypedString(_) => true,
+        _ => false,
+    }
 }
 
 /// `nullif(length, 0)`

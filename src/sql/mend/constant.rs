@@ -48,20 +48,8 @@ pub(super) fn bits_of_literal(value: &Value) -> Option<Expr> {
     Some(cast_to_quoted(text, "bit"))
 }
 
-/// The digits that tell any double from all others: a number of more of them is meant to be exact.
-const DOUBLE_DIGITS: usize = 17;
 /// The most digits of a NUMERIC.
 const NUMERIC_DIGITS: usize = 38;
-
-/// The NUMERIC that a number such as `99999999999999999.99` is, which no double is.
-pub(super) fn exact_number(value: &Value) -> Option<Expr> {
-    let Value::Number(text, _) = value else {
-        return None;
-    };
-    let digits = text.trim_start_matches(['0', '.']).bytes();
-    let significant = digits.filter(u8::is_ascii_digit).count();
-    (significant > DOUBLE_DIGITS).then(|| numeric_of(value))?
-}
 
 /// # Errors
 /// 22003 for a number that is larger than any double.
@@ -105,7 +93,13 @@ pub(in crate::sql) fn without_exponent(text: &str) -> Option<String> {
     };
     let exponent = exponent.parse::<i32>().ok()?;
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let point = i32::try_from(whole.len()).ok()? + exponent;
+    if [whole, fraction]
+        .iter()
+        .all(|part| part.bytes().all(|digit| digit == b'0'))
+    {
+        return Some("0.".to_string());
+    }
+    let point = i32::try_from(whole.len()).ok()?.checked_add(exponent)?;
     if point.unsigned_abs() as usize > NUMERIC_DIGITS {
         return None;
     }

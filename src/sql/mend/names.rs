@@ -28,8 +28,11 @@ pub(super) fn name_derived(factor: &mut TableFactor) {
         lateral,
         ..
     } = factor
-        && alias.as_ref().is_none_or(|alias| alias.columns.is_empty())
     {
+        if let Some(alias) = alias.as_mut().filter(|alias| !alias.columns.is_empty()) {
+            name_others(alias, subquery);
+            return;
+        }
         name_columns(subquery);
         let mut sorted = Identifiers::default();
         // It never breaks.
@@ -88,9 +91,49 @@ fn column_name(item: &SelectItem) -> Option<Ident> {
 /// Names the columns of the queries in WITH.
 pub(super) fn name_common(query: &mut Query) {
     let tables = query.with.iter_mut().flat_map(|with| &mut with.cte_tables);
-    for table in tables.filter(|table| table.alias.columns.is_empty()) {
-        name_columns(&mut table.query);
+    for table in tables {
+        match table.alias.columns.is_empty() {
+            true => name_columns(&mut table.query),
+            false => name_others(&mut table.alias, &mut table.query),
+        }
     }
+}
+
+/// Names all columns of a query whose alias names only the first of them: the others keep their names.
+fn name_others(alias: &mut ast::TableAlias, query: &mut Query) {
+    let Some(select) = first_select(&mut query.body) else {
+        return;
+    };
+    let names: Option<Vec<Ident>> = select.projection.iter().map(column_name).collect();
+    let Some(names) = names.filter(|names| names.len() > alias.columns.len()) else {
+        return;
+    };
+    let mut taken: HashSet<String> = alias.columns.iter().map(|c| fold(&c.name)).collect();
+    let others = names
+        .iter()
+        .zip(&select.projection)
+        .skip(alias.columns.len());
+    let others: Vec<ast::TableAliasColumnDef> = others
+        .map(|(name, item)| {
+            let mut name = match item {
+                SelectItem::UnnamedExpr(expr) if name.value.is_empty() => {
+                    let own = lasting_name(expr).or_else(|| name_of_type(expr));
+                    own.unwrap_or_else(|| "?column?".to_string())
+                }
+                _ => fold(name),
+            };
+            // Blanks tell it from another column of that name.
+            while !taken.insert(name.clone()) {
+                name.push(' ');
+            }
+            let name = Ident::with_quote('"', name);
+            ast::TableAliasColumnDef {
+                name,
+                data_type: None,
+            }
+        })
+        .collect();
+    alias.columns.extend(others);
 }
 
 /// Gives columns without a name that of PostgreSQL, as far as the query does not use it otherwise.

@@ -5,6 +5,7 @@ use datafusion::sql::sqlparser::ast::Query;
 use super::elements::name_elements;
 use super::join_alias::join_aliases_in_order;
 use super::joins::merge_in_order;
+use super::limits::limit_by_queries;
 use super::recursion::check_recursion;
 use super::ties::rank_of_ties;
 use super::values::select_body;
@@ -23,6 +24,7 @@ pub(super) fn begin_query(query: &mut Query) -> Result<()> {
     name_elements(query);
     windows_in_order(query)?;
     rank_of_ties(query)?;
+    limit_by_queries(query)?;
     join_aliases_in_order(query)?;
     merge_in_order(query)
 }

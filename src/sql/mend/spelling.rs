@@ -7,7 +7,8 @@ use datafusion::sql::sqlparser::ast::{
 
 use super::build::{binary, call, call_with, cast, cast_as, nested};
 use super::constant::constant_text;
-use crate::sql::functions::{IS_NORMALIZED, ROUND_SECONDS, operator_pattern};
+use super::untyped::is_text;
+use crate::sql::functions::{IS_NORMALIZED, ROUND_SECONDS, SUBSTRING_SIMILAR, operator_pattern};
 use crate::sql::parser::fold;
 
 /// `FETCH FIRST 2 ROWS ONLY` is `LIMIT 2`.
@@ -47,6 +48,31 @@ pub(super) fn bound_slices(chain: &mut [ast::AccessExpr]) {
             lower_bound.get_or_insert_with(|| number(1));
             upper_bound.get_or_insert_with(|| number(i32::MAX));
         }
+    }
+}
+
+/// `1::smallint unsigned` is a SMALLINT, and `unsigned` its name: there is no such type.
+pub(super) fn name_unsigned(item: &mut SelectItem) {
+    use ast::DataType as D;
+    let SelectItem::UnnamedExpr(Expr::Cast {
+        kind: ast::CastKind::DoubleColon,
+        data_type,
+        ..
+    }) = item
+    else {
+        return;
+    };
+    *data_type = match data_type {
+        D::SmallIntUnsigned(_) | D::Int2Unsigned(_) => D::SmallInt(None),
+        D::IntUnsigned(_) | D::IntegerUnsigned(_) | D::Int4Unsigned(_) => D::Integer(None),
+        D::BigIntUnsigned(_) | D::Int8Unsigned(_) => D::BigInt(None),
+        _ => return,
+    };
+    if let SelectItem::UnnamedExpr(expr) = item {
+        *item = SelectItem::ExprWithAlias {
+            expr: expr.clone(),
+            alias: Ident::new("unsigned"),
+        };
     }
 }
 
@@ -232,7 +258,15 @@ pub(super) fn part_of_text(expr: &Expr) -> Option<Expr> {
             ..
         } => {
             let from = boxed(substring_from).unwrap_or_else(one);
-            ("substr", expr, [Some(from), boxed(substring_for), None])
+            let length = boxed(substring_for);
+            match length.as_ref().is_some_and(is_text) && is_text(&from) {
+                // A pattern of SQL's, and what escapes in it.
+                true => (SUBSTRING_SIMILAR, expr, [Some(from), length, None]),
+                false => {
+                    let places = [Some(whole_number(from)), length.map(whole_number), None];
+                    ("substr", expr, places)
+                }
+            }
         }
         Expr::Position { expr, r#in } => ("strpos", r#in, [Some(Expr::clone(expr)), None, None]),
         Expr::Overlay {
@@ -252,6 +286,14 @@ pub(super) fn part_of_text(expr: &Expr) -> Option<Expr> {
     };
     let arguments = std::iter::once(Expr::clone(first)).chain(others.into_iter().flatten());
     Some(call(name, arguments.collect()))
+}
+
+/// The number that a literal without a type is.
+fn whole_number(expr: Expr) -> Expr {
+    match is_text(&expr) {
+        true => cast_as(expr, ast::DataType::Integer(None)),
+        false => expr,
+    }
 }
 
 /// `U&'d\0061t'` is its text, unless it has a character that no text has.

@@ -36,6 +36,19 @@ pub(super) fn rank_of_ties(query: &mut Query) -> Result<()> {
         }
     };
     let last = last_of(&fetch, query.limit_clause.as_ref());
+    keep_places(query, "rank", keys, |rank| {
+        nested(binary(rank, BinaryOperator::LtEq, nested(last)))
+    });
+    Ok(())
+}
+
+/// Keeps the rows whose place in the order of the keys, as the function counts it, fulfills a condition.
+pub(super) fn keep_places(
+    query: &mut Query,
+    function: &str,
+    keys: Vec<OrderByExpr>,
+    condition: impl FnOnce(Expr) -> Expr,
+) {
     let shown = items_of(&query.body);
     let is_plain = matches!(query.body.as_ref(), SetExpr::Select(s) if s.distinct.is_none());
     if !is_plain && let Some(wrapped) = wrapped(query) {
@@ -46,14 +59,12 @@ pub(super) fn rank_of_ties(query: &mut Query) -> Result<()> {
             true => as_input(key, &shown),
             false => as_output(key, &shown),
         });
-        let keys = keys.collect();
-        let within = nested(binary(rank(keys), BinaryOperator::LtEq, nested(last)));
+        let within = condition(place(function, keys.collect()));
         select.qualify = Some(match select.qualify.take() {
             Some(other) => binary(nested(other), BinaryOperator::And, within),
             None => within,
         });
     }
-    Ok(())
 }
 
 /// The greatest rank of a row that is fetched.
@@ -73,15 +84,15 @@ fn last_of(fetch: &Fetch, limit: Option<&LimitClause>) -> Expr {
     }
 }
 
-fn rank(keys: Vec<OrderByExpr>) -> Expr {
-    let mut rank = call_with("rank", Vec::new(), Vec::new());
-    rank.over = Some(ast::WindowType::WindowSpec(ast::WindowSpec {
+fn place(function: &str, keys: Vec<OrderByExpr>) -> Expr {
+    let mut place = call_with(function, Vec::new(), Vec::new());
+    place.over = Some(ast::WindowType::WindowSpec(ast::WindowSpec {
         window_name: None,
         partition_by: Vec::new(),
         order_by: keys,
         window_frame: None,
     }));
-    Expr::Function(rank)
+    Expr::Function(place)
 }
 
 /// The items of a SELECT, of several the first.
@@ -95,7 +106,7 @@ fn items_of(body: &SetExpr) -> Vec<SelectItem> {
 }
 
 /// `SELECT * FROM (..) AS tied` of the body, whose rows are left out or put together before they are ranked.
-fn wrapped(query: &Query) -> Option<Box<SetExpr>> {
+pub(super) fn wrapped(query: &Query) -> Option<Box<SetExpr>> {
     let text = "SELECT * FROM (SELECT 1) AS \"tied \"";
     let mut outer = *{ Parser::new(&DIALECT).try_with_sql(text).ok()? }
         .parse_query()

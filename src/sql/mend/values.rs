@@ -8,6 +8,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use super::from::names_columns;
 use super::gather::holds_query;
 use super::series::holds_series;
+use super::ties::wrapped;
 use crate::error::{Error, Result};
 use crate::sql::tokens::{DIALECT, tokenize};
 use crate::sql::walk;
@@ -25,6 +26,20 @@ pub(in crate::sql) fn select_values(statement: &mut ast::Statement) {
     }
     // It never breaks.
     let _ = walk::change(statement, &mut Rows);
+}
+
+/// Makes a SELECT of the VALUES that a statement is, where there is a number with a point: it is NUMERIC in FROM.
+pub(super) fn select_numbers(query: &mut ast::Query) {
+    let is_fraction = |cell: &Expr| {
+        matches!(cell, Expr::Value(value)
+            if matches!(&value.value, ast::Value::Number(n, _) if n.contains(['.', 'e', 'E'])))
+    };
+    if let SetExpr::Values(values) = query.body.as_ref()
+        && values.rows.iter().any(|row| row.iter().any(is_fraction))
+        && let Some(wrapped) = wrapped(query)
+    {
+        query.body = wrapped;
+    }
 }
 
 /// Makes `SELECT * FROM t` of `TABLE t`, and a SELECT of the one row of VALUES in which a function gives rows.

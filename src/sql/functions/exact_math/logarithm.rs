@@ -4,15 +4,17 @@ use arrow::datatypes::i256;
 use datafusion::common::Result;
 
 use super::check_logarithm;
-use crate::catalog::quotient::{Decimal, Shown, filled, rounded_to};
+use crate::catalog::quotient::{Decimal, filled, rounded_to};
 use crate::error::{Error, sqlstate};
 
 /// The digits behind the point while a logarithm is computed.
-const DIGITS: i32 = 36;
+pub(super) const DIGITS: i32 = 36;
+/// Digits that are significant at least.
+const SIGNIFICANT_DIGITS: i32 = 16;
 /// 1, and the natural logarithms of 2 and 10.
-const ONE: i256 = i256::from_i128(10_i128.pow(36));
+pub(super) const ONE: i256 = i256::from_i128(10_i128.pow(36));
 const OF_TWO: i256 = i256::from_i128(693_147_180_559_945_309_417_232_121_458_176_568);
-const OF_TEN: i256 = i256::from_i128(2_302_585_092_994_045_684_017_991_454_684_364_208);
+pub(super) const OF_TEN: i256 = i256::from_i128(2_302_585_092_994_045_684_017_991_454_684_364_208);
 
 /// The natural logarithm as PostgreSQL rounds it; `None` where it has no room.
 ///
@@ -20,7 +22,8 @@ const OF_TEN: i256 = i256::from_i128(2_302_585_092_994_045_684_017_991_454_684_3
 /// 2201E for one of zero or of a negative number.
 pub(super) fn logarithm(number: Decimal, scale: i8) -> Result<Option<i128>> {
     check_logarithm(number.0)?;
-    Ok(natural(number).and_then(|found| as_rounded(found, number.1, scale)))
+    let found = natural(number);
+    Ok(found.and_then(|found| as_rounded(found, weight(number, found), number.1, scale)))
 }
 
 /// The logarithm to the base of ten.
@@ -29,8 +32,11 @@ pub(super) fn logarithm(number: Decimal, scale: i8) -> Result<Option<i128>> {
 /// Those of [`logarithm`].
 pub(super) fn common_logarithm(number: Decimal, scale: i8) -> Result<Option<i128>> {
     check_logarithm(number.0)?;
-    let found = natural(number).and_then(|found| divided(found, OF_TEN));
-    Ok(found.and_then(|found| as_rounded(found, number.1, scale)))
+    let found = natural(number).and_then(|natural| {
+        let found = divided(natural, OF_TEN)?;
+        as_rounded(found, weight(number, natural), number.1, scale)
+    });
+    Ok(found)
 }
 
 /// The logarithm to a base.
@@ -45,23 +51,40 @@ pub(super) fn logarithm_of_base(base: Decimal, number: Decimal, scale: i8) -> Re
         return Err(Error::invalid(sqlstate::DIVISION_BY_ZERO, "division by zero").into());
     }
     let sides = natural(number).zip(natural(base));
-    let found = sides.and_then(|(number, base)| divided(number, base));
-    Ok(found.and_then(|found| as_rounded(found, base.1.max(number.1), scale)))
+    let found = sides.and_then(|(of_number, of_base)| {
+        let weight = weight(number, of_number) - weight(base, of_base);
+        let found = divided(of_number, of_base)?;
+        as_rounded(found, weight, base.1.max(number.1), scale)
+    });
+    Ok(found)
+}
+
+/// The place of the first digit of a natural logarithm as PostgreSQL estimates it, counted from the point to the left.
+fn weight((value, scale): Decimal, logarithm: i256) -> i32 {
+    let unit = 10_i128.checked_pow(scale.unsigned_abs().into());
+    let from_one = unit.and_then(|unit| Some((value.checked_sub(unit)?, unit)));
+    match from_one {
+        // Near one it is that of the difference.
+        Some((difference, unit)) if difference.unsigned_abs() <= unit.unsigned_abs() / 10 => {
+            let first = difference.unsigned_abs().checked_ilog10();
+            first.map_or(0, |first| first as i32 - i32::from(scale))
+        }
+        _ => {
+            let logarithm = logarithm.to_i128().unwrap_or(i128::MAX) as f64 / 1e36;
+            logarithm.abs().log10() as i32
+        }
+    }
 }
 
 /// A logarithm with sixteen significant digits, or so many behind the point as were given.
-fn as_rounded(found: i256, given: i8, scale: i8) -> Option<i128> {
-    let first = match found.to_i128() {
-        Some(value) => value.unsigned_abs().checked_ilog10(),
-        None => u32::try_from(found.checked_abs()?.to_string().len() - 1).ok(),
-    };
-    let first = first.map(|first| first as i32 - DIGITS);
-    let digits = Shown::logarithm(given).digits(first).clamp(0, scale.into());
+fn as_rounded(found: i256, weight: i32, given: i8, scale: i8) -> Option<i128> {
+    let digits = SIGNIFICANT_DIGITS - weight;
+    let digits = digits.max(given.into()).clamp(0, scale.into());
     let rounded = rounded_to(found, DIGITS, i8::try_from(digits).ok()?)?;
     filled(rounded, digits, scale)
 }
 
-fn multiplied(a: i256, b: i256) -> Option<i256> {
+pub(super) fn multiplied(a: i256, b: i256) -> Option<i256> {
     a.checked_mul(b)?.checked_div(ONE)
 }
 
@@ -70,7 +93,7 @@ fn divided(a: i256, b: i256) -> Option<i256> {
 }
 
 /// The natural logarithm of a number above zero: `10^e * m / 2^k` with m near one.
-fn natural((value, scale): Decimal) -> Option<i256> {
+pub(super) fn natural((value, scale): Decimal) -> Option<i256> {
     let digits = value.checked_ilog10()? as i32 + 1;
     let shift = i256::from_i128(10).checked_pow((DIGITS - digits).unsigned_abs())?;
     let mut near = match digits <= DIGITS {

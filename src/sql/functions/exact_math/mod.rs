@@ -1,10 +1,11 @@
-//! Functions of NUMERICs that give NUMERICs, with PostgreSQL's digits: `sqrt`, `ln`, `log`, `sign`, `gcd`, `lcm`,
-//! `trim_scale`.
+//! Functions of NUMERICs that give NUMERICs, with PostgreSQL's digits: `sqrt`, `ln`, `log`, `exp`, `power`, `sign`, `gcd`,
+//! `lcm`, `trim_scale`.
 //!
-//! Roots and logarithms have sixteen significant digits, or those of the argument behind the point. Columns have one scale, so
+//! Roots, logarithms and powers have sixteen significant digits, or those of the argument behind the point. Columns have one scale, so
 //! what stands behind the sixteenth digit is zero, and not shown.
 
 mod logarithm;
+mod power;
 mod root;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use datafusion::logical_expr::{
 };
 
 use self::logarithm::{common_logarithm, logarithm, logarithm_of_base};
+use self::power::{exponential, power};
 use self::root::square_root;
 use crate::catalog::exact_operators::operand_type;
 use crate::catalog::quotient::{Decimal, Shown, filled, overflow, quotient_type, shown_field};
@@ -26,6 +28,9 @@ use crate::error::{Error, sqlstate};
 
 /// The digits behind the point of a column of logarithms: small ones have more than sixteen.
 const LOGARITHM_SCALE: i8 = 24;
+/// Those of a column of powers of whole exponents, and of others: small ones have more than sixteen.
+const POWER_SCALE: i8 = 16;
+const LONG_POWER_SCALE: i8 = 20;
 
 /// A function of one or two decimals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +38,8 @@ enum Exact {
     SquareRoot,
     Logarithm,
     CommonLogarithm,
+    Exponential,
+    Power,
     Sign,
     Gcd,
     Lcm,
@@ -43,13 +50,15 @@ enum Exact {
 pub(super) type Extension = (&'static str, fn(&[DataType]) -> bool, ScalarUDF);
 
 /// The functions under the names that they have for other numbers too.
-pub(super) fn extensions() -> [Extension; 7] {
-    use Exact::{CommonLogarithm, Gcd, Lcm, Logarithm, Sign, SquareRoot};
+pub(super) fn extensions() -> [Extension; 9] {
+    use Exact::{CommonLogarithm, Exponential, Gcd, Lcm, Logarithm, Power, Sign, SquareRoot};
     [
         ("sqrt", is_decimal, function("sqrt", SquareRoot)),
         ("ln", is_decimal, function("ln", Logarithm)),
         ("log10", is_decimal, function("log10", CommonLogarithm)),
         ("log", is_decimal_or_base, function("log", CommonLogarithm)),
+        ("exp", is_decimal, function("exp", Exponential)),
+        ("power", are_exact, function("power", Power)),
         ("signum", is_decimal, function("signum", Sign)),
         ("gcd", are_exact, function("gcd", Gcd)),
         ("lcm", are_exact, function("lcm", Lcm)),
@@ -74,8 +83,8 @@ fn is_decimal(types: &[DataType]) -> bool {
 }
 
 fn is_exact(data_type: &DataType) -> bool {
-    use DataType::{Decimal128, Int16, Int32, Int64};
-    matches!(data_type, Int16 | Int32 | Int64 | Decimal128(..))
+    use DataType::{Decimal128, Int16, Int32, Int64, Null};
+    matches!(data_type, Int16 | Int32 | Int64 | Decimal128(..) | Null)
 }
 
 /// Whether a decimal is among two exact numbers.
@@ -103,8 +112,23 @@ impl Exact {
             Self::Logarithm | Self::CommonLogarithm => {
                 DataType::Decimal128(38, scale.max(LOGARITHM_SCALE))
             }
+            Self::Exponential | Self::Power => {
+                DataType::Decimal128(38, scale.max(LONG_POWER_SCALE))
+            }
             Self::Sign => DataType::Decimal128(1, 0),
             Self::Gcd | Self::Lcm | Self::TrimScale => DataType::Decimal128(38, scale),
+        }
+    }
+
+    /// The type of powers whose exponents have no fraction by their type: they have as many digits behind the point as one
+    /// another.
+    fn whole_power(self, types: &[&DataType]) -> Option<DataType> {
+        match (self, types) {
+            (Self::Power, [base, exponent]) if scale_of([*exponent]) == 0 => {
+                let scale = scale_of([*base]).max(POWER_SCALE);
+                Some(DataType::Decimal128(38, scale))
+            }
+            _ => None,
         }
     }
 
@@ -113,6 +137,7 @@ impl Exact {
         match self {
             Self::SquareRoot => Some(Shown::root(scale)),
             Self::Logarithm | Self::CommonLogarithm => Some(Shown::logarithm(scale)),
+            Self::Exponential | Self::Power => Some(Shown::power(scale)),
             Self::TrimScale => Some(Shown::TRIMMED),
             Self::Sign | Self::Gcd | Self::Lcm => None,
         }
@@ -126,6 +151,8 @@ impl Exact {
             (Self::Logarithm, _) => logarithm(first, scale)?,
             (Self::CommonLogarithm, None) => common_logarithm(first, scale)?,
             (Self::CommonLogarithm, Some(number)) => logarithm_of_base(first, number, scale)?,
+            (Self::Exponential, _) => exponential(first, scale),
+            (Self::Power, Some(exponent)) => power(first, exponent, scale)?,
             (Self::Sign, _) => Some(first.0.signum()),
             (Self::Gcd, Some(second)) => {
                 aligned(first, second, scale).map(|(a, b)| divisor_of(a, b))
@@ -134,7 +161,9 @@ impl Exact {
                 aligned(first, second, scale).and_then(|(a, b)| multiple_of(a, b))
             }
             (Self::TrimScale, _) => filled(first.0, first.1.into(), scale),
-            (Self::Gcd | Self::Lcm, None) => return internal_err!("a second number is missing"),
+            (Self::Gcd | Self::Lcm | Self::Power, None) => {
+                return internal_err!("a second number is missing");
+            }
         };
         Ok(result.ok_or_else(overflow)?)
     }
@@ -212,11 +241,21 @@ impl ScalarUDFImpl for ExactFunction {
     }
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        if let Some(power) = self.exact.whole_power(&types.iter().collect::<Vec<_>>()) {
+            return Ok(power);
+        }
         Ok(self.exact.result_type(precision_of(types), scale_of(types)))
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let types = || args.arg_fields.iter().map(|field| field.data_type());
+        if let Some(power) = self.exact.whole_power(&types().collect::<Vec<_>>()) {
+            let power = match Shown::of(&args.arg_fields[0]) {
+                Some(_) => DataType::Decimal128(38, POWER_SCALE),
+                None => power,
+            };
+            return Ok(Arc::new(Field::new(self.name, power, true)));
+        }
         let result = self
             .exact
             .result_type(precision_of(types()), scale_of(types()));

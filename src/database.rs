@@ -28,6 +28,7 @@ use crate::catalog::decimal_literal::DecimalLiteralRule;
 use crate::catalog::dml::{DmlPlanner, PartSubqueriesRule};
 use crate::catalog::enums::{self, EnumRule};
 use crate::catalog::in_list::InListRule;
+use crate::catalog::infinity::InfinityRule;
 use crate::catalog::json::rule::JsonRule;
 use crate::catalog::json::{self, JsonPlanner};
 use crate::catalog::keys::know_functions;
@@ -286,6 +287,7 @@ impl Database {
             .with_analyzer_rule(Arc::new(IntervalOrderRule))
             .with_analyzer_rule(Arc::new(CheckedArithmeticRule))
             .with_analyzer_rule(Arc::new(ClockRule))
+            .with_analyzer_rule(Arc::new(InfinityRule))
             .with_analyzer_rule(Arc::new(TextInputRule))
             .with_analyzer_rule(Arc::new(LazyRule))
             .with_analyzer_rule(Arc::new(TextOutputRule))

@@ -23,6 +23,7 @@ pub mod foreign_keys;
 pub(crate) mod generated;
 pub mod in_list;
 pub mod index_definition;
+pub mod infinity;
 pub mod json;
 pub mod keys;
 pub mod math;

@@ -11,6 +11,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use roaring::RoaringBitmap;
 
 use super::in_list::InListRule;
+use super::infinity::InfinityRule;
 use super::options::ShelfmarkOptions;
 use super::provider::{CATALOG, ShelfmarkCatalog};
 use super::scan::CollectionScanExec;
@@ -198,6 +199,7 @@ impl TestDb {
             .with_option_extension(ShelfmarkOptions::default());
         let context = SessionContext::new_with_config(config);
         context.add_analyzer_rule(Arc::new(InListRule));
+        context.add_analyzer_rule(Arc::new(InfinityRule));
         let catalog = ShelfmarkCatalog::new(Arc::clone(&self.engine));
         context.register_catalog(CATALOG, Arc::new(catalog));
         context

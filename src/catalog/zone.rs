@@ -7,6 +7,7 @@ use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::{OffsetName, TZ_VARIANTS, Tz};
 use datafusion::common::config::ConfigOptions;
 
+use super::infinity::Infinity;
 use super::options::ShelfmarkOptions;
 
 /// The largest distance from Greenwich that PostgreSQL takes, in seconds: less than a week.
@@ -236,14 +237,20 @@ impl Zone {
         }
     }
 
-    /// What the clock shows at an instant, both in microseconds.
+    /// What the clock shows at an instant, both in microseconds; infinities are the same everywhere.
     pub fn clock_at(&self, micros: i64) -> i64 {
+        if Infinity::of(micros).is_some() {
+            return micros;
+        }
         micros.saturating_add(i64::from(self.seconds_at(micros)) * MICROSECONDS)
     }
 
     /// The instant at which the clock shows a time, both in microseconds. Of a time that comes twice it is the later, and
     /// one that is left out is read with the offset before.
     pub fn instant_of(&self, local: i64) -> i64 {
+        if Infinity::of(local).is_some() {
+            return local;
+        }
         let place = match &self.clock {
             Clock::Fixed { east, .. } => {
                 return local.saturating_sub(i64::from(*east) * MICROSECONDS);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
-use arrow::compute::{CastOptions, binary, cast_with_options, try_binary};
+use arrow::compute::{binary, try_binary};
 use arrow::datatypes::{
     DataType, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
     TimestampMicrosecondType,
@@ -26,6 +26,7 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 
 use crate::catalog::expressions::rewrite_expressions;
+use crate::catalog::infinity::{Infinity, MICROS, cast_moments};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
 
@@ -206,8 +207,9 @@ impl ClockFunction {
             Turn::Beside => {
                 let instants = micros(&arguments[1])?;
                 let instants = instants.as_primitive::<TimestampMicrosecondType>();
-                binary(first, instants, |clock, at| {
-                    clock - (zone.clock_at(at) - at)
+                binary(first, instants, |clock, at| match Infinity::of(at) {
+                    Some(_) => at,
+                    None => clock - (zone.clock_at(at) - at),
                 })?
             }
             Turn::Later => shifted(1)?,
@@ -244,13 +246,8 @@ impl ScalarUDFImpl for ClockFunction {
 /// Instants, or what clocks show, in microseconds.
 fn micros(moments: &ArrayRef) -> Result<ArrayRef> {
     let zone = is_instant(moments.data_type()).then(|| "UTC".into());
-    let options = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
     let target = DataType::Timestamp(TimeUnit::Microsecond, zone);
-    let micros = cast_with_options(moments, &target, &options);
-    Ok(micros.map_err(|_| out_of_range())?)
+    Ok(cast_moments(moments, &target)?)
 }
 
 fn typed<T: ArrowPrimitiveType>(array: &ArrayRef) -> Result<&PrimitiveArray<T>, ArrowError> {
@@ -273,6 +270,9 @@ pub(super) fn later(
     interval: IntervalMonthDayNano,
     factor: i32,
 ) -> Option<i64> {
+    if Infinity::of(at).is_some() {
+        return Some(at);
+    }
     let (months, days) = (interval.months, interval.days);
     let moved = match (months, days) {
         (0, 0) => at,
@@ -293,7 +293,8 @@ pub(super) fn later(
         }
     };
     let passed = interval.nanoseconds / 1_000;
-    moved.checked_add(passed.checked_mul(i64::from(factor))?)
+    let passed = passed.checked_mul(i64::from(factor))?;
+    moved.checked_add(passed).filter(|at| MICROS.contains(at))
 }
 
 #[cfg(test)]
@@ -325,7 +326,12 @@ mod tests {
             -1,
         );
         assert_eq!(month, Some(at("2024-02-29T12:00:00+01:00")));
-        assert_eq!(later(&berlin, i64::MAX, interval(0, 1, 0), 1), None);
+        assert_eq!(later(&berlin, *MICROS.end(), interval(0, 1, 0), 1), None);
+        assert_eq!(later(&berlin, *MICROS.end(), interval(0, 0, 1), 1), None);
+        assert_eq!(
+            later(&berlin, i64::MIN, interval(0, 1, 0), 1),
+            Some(i64::MIN)
+        );
         assert_eq!(later(&berlin, noon, interval(i32::MIN, 0, 0), -1), None);
     }
 }

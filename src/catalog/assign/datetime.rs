@@ -1,6 +1,6 @@
 //! Dates and times in text, as PostgreSQL reads them: ISO 8601, names of months, regional orders, zones by name.
 //!
-//! A text is cut into [`field`]s, and these are put together in [`moment`]. Left out: `infinity` (22008), and `now`, `today`
+//! A text is cut into [`field`]s, and these are put together in [`moment`]. Left out: `now`, `today`
 //! and their like beside other fields.
 
 mod field;
@@ -10,20 +10,15 @@ use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
 
 use self::moment::{Clock, Moment};
 use super::error::{shorten, syntax};
+use crate::catalog::infinity::{DAYS, Infinity, MICROS};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 
-/// Days from 1970-01-01 that Arrow can print: years -4712 to 262142.
-pub(super) const DAYS_MIN: i64 = days_from_civil(-4712, 1, 1);
-/// The last of them.
-pub(super) const DAYS_MAX: i64 = days_from_civil(262_142, 12, 31);
-/// The first instant of [`DAYS_MIN`], microseconds.
-pub(super) const MICROS_MIN: i64 = DAYS_MIN * MICROSECONDS_IN_DAY;
-/// The last instant of [`DAYS_MAX`], microseconds.
-pub(super) const MICROS_MAX: i64 = (DAYS_MAX + 1) * MICROSECONDS_IN_DAY - 1;
-
 /// Days since 1970-01-01.
 pub(super) fn parse_date(text: &str, zone: &Zone) -> Result<i32> {
+    if let Some(infinity) = Infinity::read(text.trim()) {
+        return Ok(infinity.days());
+    }
     let moment = parse(text, "date", zone)?;
     let days = moment.days.ok_or_else(|| bad("date", text))?;
     i32::try_from(days).map_err(|_| outside(text))
@@ -37,6 +32,9 @@ pub(super) fn parse_time(text: &str, zone: &Zone) -> Result<i64> {
 
 /// Microseconds since 1970; a zone in the text is ignored, as Postgres does.
 pub(super) fn parse_timestamp(text: &str, zone: &Zone) -> Result<i64> {
+    if let Some(infinity) = Infinity::read(text.trim()) {
+        return Ok(infinity.timestamp());
+    }
     let moment = parse(text, "timestamp", zone)?;
     let days = moment.days.ok_or_else(|| bad("timestamp", text))?;
     in_range(
@@ -47,6 +45,9 @@ pub(super) fn parse_timestamp(text: &str, zone: &Zone) -> Result<i64> {
 
 /// Microseconds since 1970 UTC; a text without zone is read on the session's clock.
 pub(super) fn parse_timestamptz(text: &str, zone: &Zone) -> Result<i64> {
+    if let Some(infinity) = Infinity::read(text.trim()) {
+        return Ok(infinity.timestamp());
+    }
     let name = "timestamp with time zone";
     let moment = parse(text, name, zone)?;
     let days = moment.days.ok_or_else(|| bad(name, text))?;
@@ -73,7 +74,7 @@ fn julian_day(text: &str) -> Option<Moment> {
 }
 
 fn in_range(micros: i64, text: &str) -> Result<i64> {
-    if (MICROS_MIN..=MICROS_MAX).contains(&micros) {
+    if MICROS.contains(&micros) {
         Ok(micros)
     } else {
         Err(outside(text))
@@ -96,13 +97,6 @@ fn parse(text: &str, type_name: &str, zone: &Zone) -> Result<Moment> {
     let trimmed = text.trim();
     if trimmed.eq_ignore_ascii_case("epoch") {
         return Ok(Moment::at(0, 0));
-    }
-    let unsigned = trimmed.trim_start_matches(['-', '+']);
-    if ["infinity", "inf"]
-        .iter()
-        .any(|word| unsigned.eq_ignore_ascii_case(word))
-    {
-        return Err(outside(text));
     }
     if let Some(moment) = julian_day(trimmed) {
         return Ok(moment);
@@ -150,7 +144,7 @@ fn civil(year: i64, month: i64, day: i64) -> Result<i64, Fault> {
         return Err(Fault::Range);
     }
     let days = days_from_civil(year, month, day);
-    if (DAYS_MIN..=DAYS_MAX).contains(&days) {
+    if DAYS.contains(&days) {
         Ok(days)
     } else {
         Err(Fault::Range)
@@ -208,6 +202,8 @@ mod tests {
             ("9999-12-31", 2_932_896),
             ("0001-01-01 BC", -719_528),
             ("J2451187", 10_599),
+            ("infinity", i32::MAX),
+            (" -Infinity ", i32::MIN),
         ];
         for (text, days) in good {
             assert_eq!(date(text).unwrap(), days, "{text}");
@@ -222,7 +218,8 @@ mod tests {
             ("2001-02-29", "22008"),
             ("2000-13-01", "22008"),
             ("2000-00-10", "22008"),
-            ("infinity", "22008"),
+            ("inf", "22007"),
+            ("+infinity", "22007"),
             ("294277-01-01", "22008"),
         ];
         for (text, code) in bad {
@@ -263,7 +260,10 @@ mod tests {
         assert_eq!(named.unwrap_err().sqlstate(), "22023");
         let far = instant("2000-01-01 00:00+16");
         assert_eq!(far.unwrap_err().sqlstate(), "22009");
+        assert_eq!(time("infinity").unwrap_err().sqlstate(), "22007");
         let berlin = Zone::parse("Europe/Berlin").unwrap();
+        assert_eq!(parse_timestamptz("-infinity", &berlin).unwrap(), i64::MIN);
+        assert_eq!(parse_timestamp("INFINITY", &berlin).unwrap(), i64::MAX);
         let summer = parse_timestamptz("1970-01-01 01:00", &berlin);
         assert_eq!(summer.unwrap(), 0);
     }

@@ -7,9 +7,9 @@ use arrow::datatypes::{
     DataType, Date32Type, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
 };
 
-use super::datetime;
 use super::error::RowError;
 use super::number::cast_or_overflow;
+use crate::catalog::infinity::{DAYS, MICROS, finite};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
 use crate::storage::schema::ColumnType;
@@ -34,16 +34,17 @@ pub(super) fn to_moment(
         ColumnType::Time => "time",
         _ => "timestamp",
     };
-    check_days(source, overflow(name))?;
+    let (source, infinities) = finite(source).map_err(Error::from)?;
+    check_days(&source, overflow(name))?;
     let was_instant = matches!(source.data_type(), DataType::Timestamp(_, Some(_)));
-    let source = in_micros(source, overflow(name))?;
+    let source = in_micros(&source, overflow(name))?;
     let source = by_clock(&source, was_instant, target, zone, overflow(name))?;
     let cast = cast_or_overflow(&source, &target.arrow_type(), overflow(name))?;
     match cast.data_type() {
         DataType::Date32 => check_days(&cast, overflow(name))?,
         DataType::Timestamp(..) => {
             let micros = cast.as_primitive::<TimestampMicrosecondType>();
-            let outside = |v: &i64| !(datetime::MICROS_MIN..=datetime::MICROS_MAX).contains(v);
+            let outside = |v: &i64| !MICROS.contains(v);
             let mut values = micros.values().iter().enumerate();
             if let Some((row, _)) = values.find(|(row, v)| outside(v) && !micros.is_null(*row)) {
                 return Err(RowError::new(row, overflow(name)()));
@@ -51,7 +52,7 @@ pub(super) fn to_moment(
         }
         _ => {}
     }
-    Ok(cast)
+    Ok(infinities.put_back(cast).map_err(Error::from)?)
 }
 
 /// Instants, in microseconds, as the clock shows them, and what a clock shows as instants: whichever the target asks for.
@@ -102,8 +103,7 @@ fn check_days(dates: &ArrayRef, overflow: impl Fn() -> Error) -> Result<(), RowE
         return Ok(());
     }
     let dates = dates.as_primitive::<Date32Type>();
-    let range = datetime::DAYS_MIN..=datetime::DAYS_MAX;
-    let bad = |(row, v): &(usize, &i32)| !range.contains(&i64::from(**v)) && !dates.is_null(*row);
+    let bad = |(row, v): &(usize, &i32)| !DAYS.contains(&i64::from(**v)) && !dates.is_null(*row);
     match dates.values().iter().enumerate().find(bad) {
         Some((row, _)) => Err(RowError::new(row, overflow())),
         None => Ok(()),

@@ -12,6 +12,7 @@ use arrow::json::LineDelimitedWriter;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use shelfmark_udfs::format_vector;
 
+use crate::catalog::infinity::Infinity;
 use crate::error::{Error, Result};
 
 /// Each value as text; NULL stays NULL. Structures become JSON.
@@ -57,8 +58,13 @@ fn scalars_as_text(array: &ArrayRef) -> Result<StringArray> {
             builder.append_null();
             continue;
         }
-        formatter.value(row).write(&mut builder)?;
-        builder.append_value("");
+        match Infinity::in_row(array, row) {
+            Some(infinity) => builder.append_value(infinity.name()),
+            None => {
+                formatter.value(row).write(&mut builder)?;
+                builder.append_value("");
+            }
+        }
     }
     Ok(builder.finish())
 }

@@ -11,6 +11,7 @@ use arrow::datatypes::{
 };
 
 use super::error::RowError;
+use crate::catalog::infinity::Infinity;
 use crate::error::{Error, sqlstate};
 
 /// Microseconds from 1970 to 2000.
@@ -34,6 +35,9 @@ pub fn round_seconds(values: &ArrayRef, digits: u8) -> Result<ArrayRef, RowError
         }
         DataType::Timestamp(TimeUnit::Microsecond, _) => {
             each::<TimestampMicrosecondType>(values, |micros| {
+                if Infinity::of(micros).is_some() {
+                    return Some(micros);
+                }
                 rounded(micros.checked_sub(MICROS_TO_2000)?, unit)?.checked_add(MICROS_TO_2000)
             })
         }

@@ -9,6 +9,7 @@ use datafusion::common::ScalarValue;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use crate::catalog::infinity::Infinity;
 use crate::catalog::testing::column;
 use crate::storage::key_model::{ComputedKey, KeyFunction};
 use crate::storage::schema::{CollectionSchema, Column, ColumnType, FieldId};
@@ -134,7 +135,9 @@ fn value(column_type: &ColumnType) -> BoxedStrategy<ScalarValue> {
                 .boxed()
         }
         ColumnType::Text => text().prop_map(ScalarValue::from).boxed(),
-        ColumnType::Date => (-30..30).prop_map(|d| ScalarValue::Date32(Some(d))).boxed(),
+        ColumnType::Date => prop_oneof![6 => -30..30, 1 => select(vec![i32::MIN, i32::MAX])]
+            .prop_map(|d| ScalarValue::Date32(Some(d)))
+            .boxed(),
         ColumnType::Timestamp => instant()
             .prop_map(|us| ScalarValue::TimestampMicrosecond(Some(us), None))
             .boxed(),
@@ -169,13 +172,24 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn instant() -> impl Strategy<Value = i64> {
-    (-72i64..72).prop_map(|hours| hours * 3_600_000_000)
+    let hours = (-72i64..72).prop_map(|hours| hours * 3_600_000_000);
+    prop_oneof![6 => hours, 1 => select(vec![i64::MIN, i64::MAX])]
 }
 
 /// The value as SQL.
 fn sql(value: &ScalarValue, column_type: &ColumnType) -> String {
     if value.is_null() {
         return "NULL".to_string();
+    }
+    // Arrow reads no infinite times.
+    match value {
+        ScalarValue::Date32(Some(days)) if Infinity::of_days(*days).is_some() => {
+            return format!("arrow_cast({days}, 'Int32')::date");
+        }
+        ScalarValue::TimestampMicrosecond(Some(micros), _) if Infinity::of(*micros).is_some() => {
+            return format!("arrow_cast({micros}, '{}')", value.data_type());
+        }
+        _ => {}
     }
     let text = match value {
         ScalarValue::Float32(Some(v)) if v.is_nan() => "NaN".to_string(),

@@ -14,6 +14,7 @@ use datafusion::physical_expr::expressions::{
 };
 use datafusion::physical_expr::{PhysicalExpr, ScalarFunctionExpr};
 
+use crate::catalog::infinity::MomentCast;
 use crate::storage::schema::{FieldId, field_id};
 
 /// A predicate as far as statistics can decide it.
@@ -346,6 +347,10 @@ impl Operand {
         if let Some(cast) = expr.downcast_ref::<CastExpr>() {
             let safe = cast.cast_options().safe;
             return Self::new(cast.expr(), schema)?.cast(cast.cast_type(), safe);
+        }
+        if let Some(function) = expr.downcast_ref::<ScalarFunctionExpr>() {
+            let cast = function.fun().inner().downcast_ref::<MomentCast>()?;
+            return Self::new(function.args().first()?, schema)?.cast(cast.to(), false);
         }
         let cast = expr.downcast_ref::<TryCastExpr>()?;
         Self::new(cast.expr(), schema)?.cast(cast.cast_type(), true)

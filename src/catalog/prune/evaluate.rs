@@ -7,11 +7,13 @@ use arrow::array::{Array, ArrayRef, BooleanArray, Datum, make_comparator};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp;
 use arrow::compute::{CastOptions, SortOptions, cast_with_options};
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 use datafusion::common::utils::normalize_float_zero;
 
 use super::condition::{Comparison, Condition, Operand, Prefix, ValueList, is_nan};
+use crate::catalog::infinity::finite;
 use crate::storage::bloom::hashes_of;
 use crate::storage::segment_filters::SegmentFilters;
 use crate::storage::stats::PartitionStats;
@@ -206,11 +208,9 @@ impl Bounds {
             may_value: BooleanBuffer::from(column.may_value.as_slice()),
             may_nan: BooleanBuffer::from(column.may_nan.as_slice()),
         };
-        // A bound that does not survive a cast becomes NULL: not known.
-        let options = CastOptions::default();
         for data_type in &operand.casts {
-            bounds.min = cast_with_options(&bounds.min, data_type, &options).ok()?;
-            bounds.max = cast_with_options(&bounds.max, data_type, &options).ok()?;
+            bounds.min = cast_bounds(&bounds.min, data_type)?;
+            bounds.max = cast_bounds(&bounds.max, data_type)?;
         }
         bounds.min = normalize_float_zero(&bounds.min);
         bounds.max = normalize_float_zero(&bounds.max);
@@ -307,6 +307,13 @@ impl Bounds {
         }
         Ok(self.verdict(&inside, &outside, true, true))
     }
+}
+
+/// The bounds as another type. One that does not survive the cast becomes NULL: not known.
+fn cast_bounds(bounds: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
+    let (rest, infinities) = finite(bounds).ok()?;
+    let cast = cast_with_options(&rest, to, &CastOptions::default()).ok()?;
+    infinities.put_back(cast).ok()
 }
 
 type Kernel = fn(&dyn Datum, &dyn Datum) -> Result<BooleanArray, ArrowError>;

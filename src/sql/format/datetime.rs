@@ -5,6 +5,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::number::put_integer;
 use super::style::{DateOrder, DateStyle, Style};
+use crate::catalog::infinity::{DAYS, Infinity, MICROS};
 use crate::error::{Error, Result, sqlstate};
 
 /// Days from 1970-01-01 to 2000-01-01, where PostgreSQL begins to count.
@@ -27,25 +28,39 @@ pub(super) fn out_of_range(type_name: &str) -> Error {
 
 /// Days since 1970 as days since 2000.
 pub(super) fn date_to_wire(days: i32) -> Result<i32> {
+    if Infinity::of_days(days).is_some() {
+        return Ok(days);
+    }
     let wire = days.checked_sub(EPOCH_DAYS as i32);
     wire.ok_or_else(|| out_of_range("date"))
 }
 
 /// Days since 2000 as days since 1970.
 pub(super) fn date_from_wire(days: i32) -> Result<i32> {
+    if Infinity::of_days(days).is_some() {
+        return Ok(days);
+    }
     let date = days.checked_add(EPOCH_DAYS as i32);
+    let date = date.filter(|days| DAYS.contains(&i64::from(*days)));
     date.ok_or_else(|| out_of_range("date"))
 }
 
 /// Microseconds since 1970 as microseconds since 2000.
 pub(super) fn timestamp_to_wire(micros: i64) -> Result<i64> {
+    if Infinity::of(micros).is_some() {
+        return Ok(micros);
+    }
     let wire = micros.checked_sub(EPOCH_MICROS);
     wire.ok_or_else(|| out_of_range("timestamp"))
 }
 
 /// Microseconds since 2000 as microseconds since 1970.
 pub(super) fn timestamp_from_wire(micros: i64) -> Result<i64> {
+    if Infinity::of(micros).is_some() {
+        return Ok(micros);
+    }
     let timestamp = micros.checked_add(EPOCH_MICROS);
+    let timestamp = timestamp.filter(|micros| MICROS.contains(micros));
     timestamp.ok_or_else(|| out_of_range("timestamp"))
 }
 
@@ -165,6 +180,9 @@ pub(super) fn put_fraction(micros: u32, out: &mut BytesMut) {
 
 /// A date, from days since 1970.
 pub(super) fn put_date(days: i32, style: &Style, out: &mut BytesMut) {
+    if let Some(infinity) = Infinity::of_days(days) {
+        return out.put_slice(infinity.name().as_bytes());
+    }
     let civil = Civil::of(i64::from(days));
     civil.put(style, out);
     civil.put_era(out);
@@ -183,11 +201,17 @@ pub(super) fn put_time(micros: i64, out: &mut BytesMut) {
 
 /// A timestamp, from microseconds since 1970.
 pub(super) fn put_timestamp(micros: i64, style: &Style, out: &mut BytesMut) {
+    if let Some(infinity) = Infinity::of(micros) {
+        return out.put_slice(infinity.name().as_bytes());
+    }
     put_moment(micros, style, out, |_| {});
 }
 
 /// A timestamp with time zone, from microseconds since 1970 UTC: the clock of the session's zone, and that zone.
 pub(super) fn put_timestamptz(micros: i64, style: &Style, out: &mut BytesMut) {
+    if let Some(infinity) = Infinity::of(micros) {
+        return out.put_slice(infinity.name().as_bytes());
+    }
     if style.date_style == DateStyle::Iso {
         let east = style.zone.seconds_at(micros);
         let local = micros.saturating_add(i64::from(east) * MICROSECONDS);

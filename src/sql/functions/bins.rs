@@ -4,6 +4,7 @@ use datafusion::common::{Result, ScalarValue};
 
 use super::Group;
 use super::row::{Call, Kind, Overload};
+use crate::catalog::infinity::Infinity;
 use crate::error::{Error, sqlstate};
 
 use Kind::{Interval, Timestamp, Timestamptz};
@@ -27,21 +28,29 @@ pub(super) const FUNCTIONS: Group = &[(
     ],
 )];
 
-/// The begin of the bin, in microseconds. The stride has been checked: it has no months and is more than nothing.
+/// The begin of the bin, in microseconds; infinite for an infinite moment. The stride has been checked: it has no months and is more than nothing.
 ///
 /// # Errors
-/// 22008 where there is no such moment.
+/// 22008 where there is no such moment, and for an infinite origin.
 fn bin(call: &Call<'_>) -> Result<i64> {
     let stride = call.interval(0).unwrap_or_default();
     // Longer ones than all time have one bin.
     let days = i64::from(stride.days).saturating_mul(MICROSECONDS_PER_DAY);
     let stride = days.saturating_add(stride.nanoseconds / NANOS_PER_MICROSECOND);
     let [moment, origin] = [1, 2].map(|place| call.moment(place).unwrap_or_default());
+    let out_of_range = |what: &str| {
+        let message = format!("{what} out of range");
+        Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message)
+    };
+    if Infinity::of(origin).is_some() {
+        return Err(out_of_range("origin").into());
+    }
+    if Infinity::of(moment).is_some() {
+        return Ok(moment);
+    }
     let begin = moment
         .checked_sub(origin)
         .and_then(|passed| passed.checked_rem_euclid(stride))
         .and_then(|in_bin| moment.checked_sub(in_bin));
-    begin.ok_or_else(|| {
-        Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, "timestamp out of range").into()
-    })
+    begin.ok_or_else(|| out_of_range("timestamp").into())
 }

@@ -10,6 +10,7 @@ use datafusion::common::{Result, ScalarValue};
 use super::Group;
 use super::moment::civil;
 use super::row::{Call, Kind, Overload, text};
+use crate::catalog::infinity::Infinity;
 
 use Kind::{Date, Interval, Text, Time, Timestamp, Timestamptz};
 
@@ -23,7 +24,11 @@ pub(super) const FUNCTIONS: Group = &[(
             of_moment(call, call.moment(0).unwrap_or_default(), Offset::default())
         }),
         Overload::new(&[Date, Text], Text, |call| {
-            let micros = call.moment(0).unwrap_or_default() * MICROSECONDS_IN_DAY;
+            // What overflows is infinite.
+            let days = call.moment(0).unwrap_or_default();
+            let Some(micros) = days.checked_mul(MICROSECONDS_IN_DAY) else {
+                return call.null();
+            };
             of_moment(call, micros, Offset::default())
         }),
         Overload::new(&[Timestamptz, Text], Text, of_instant).stable(),
@@ -47,6 +52,9 @@ struct Offset {
 }
 
 fn of_moment(call: &Call<'_>, micros: i64, offset: Offset) -> Result<ScalarValue> {
+    if Infinity::of(micros).is_some() {
+        return call.null();
+    }
     let parts = Parts::of_moment(micros, civil(micros)?, offset);
     Ok(text(write(call.text(1), &parts)))
 }

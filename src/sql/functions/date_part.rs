@@ -28,6 +28,7 @@ use datafusion::logical_expr::{
 use super::INTERVAL;
 use super::calendar::JULIAN_OF_1970;
 use super::interval::{DAYS_PER_MONTH, NANOS_PER_HOUR, NANOS_PER_SECOND, SECONDS_PER_DAY};
+use crate::catalog::infinity::{Infinities, finite_argument};
 use crate::catalog::wrapped::{Wrapper, wrapped};
 use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
@@ -216,9 +217,16 @@ impl Wrapper for DatePart {
         Ok(Arc::new(field))
     }
 
-    fn invoke(&self, inner: &ScalarUDF, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+    fn invoke(&self, inner: &ScalarUDF, mut args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let wanted = args.return_field.data_type().clone();
-        computed(inner, args, *self)?.cast_to(&wanted, None)
+        let (rest, infinities) = finite_argument(&args.args[1])?;
+        args.args[1] = rest;
+        let grows = matches!(&args.args[0], ColumnarValue::Scalar(name) if grows(name));
+        let computed = computed(inner, args, *self)?.cast_to(&wanted, None)?;
+        match infinities.is_empty() || !grows {
+            true => Ok(computed),
+            false => with_infinities(computed, &infinities),
+        }
     }
 
     fn preimage(
@@ -236,6 +244,48 @@ impl Wrapper for DatePart {
             None => Ok(PreimageResult::None),
         }
     }
+}
+
+/// Whether a field of infinite times is infinite; the others are NULL.
+fn grows(name: &ScalarValue) -> bool {
+    let name = name_of(name).unwrap_or_default();
+    let is_isoyear = || {
+        name.trim_matches(['\'', '"'])
+            .eq_ignore_ascii_case("isoyear")
+    };
+    match Part::of(name) {
+        None => is_isoyear(),
+        Some(part) => matches!(
+            part,
+            Part::Epoch
+                | Part::Year
+                | Part::Decade
+                | Part::Century
+                | Part::Millennium
+                | Part::Julian
+        ),
+    }
+}
+
+/// # Errors
+/// 22003 for `extract`: no NUMERIC is infinite here.
+fn with_infinities(computed: ColumnarValue, infinities: &Infinities) -> Result<ColumnarValue> {
+    let is_scalar = matches!(computed, ColumnarValue::Scalar(_));
+    let computed = computed.to_array(1)?;
+    let Some(numbers) = computed.as_primitive_opt::<Float64Type>() else {
+        let message = "no NUMERIC is infinite";
+        let error = Error::invalid(sqlstate::NUMERIC_VALUE_OUT_OF_RANGE, message);
+        return Err(error.with_hint("date_part gives infinite doubles.").into());
+    };
+    let mut numbers: Vec<Option<f64>> = numbers.iter().collect();
+    for (row, infinity) in infinities.rows() {
+        numbers[row] = Some(infinity.double());
+    }
+    let numbers = Float64Array::from(numbers);
+    Ok(match is_scalar {
+        true => ScalarValue::try_from_array(&numbers, 0)?.into(),
+        false => ColumnarValue::Array(Arc::new(numbers)),
+    })
 }
 
 /// A number without a fraction as an INTEGER.

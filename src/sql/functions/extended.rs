@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::prelude::SessionContext;
 
+use super::finite::keep_infinities;
 use super::row::{Overload, RowFunction};
 use super::{array, bytea, exact_math, integer, truncate, whole};
 use crate::catalog::exact_operators::operand_type;
@@ -49,6 +50,7 @@ pub(crate) fn extend(context: &SessionContext) {
             context.register_udf(Extended::of(inner, retyped, takes));
         }
     }
+    keep_infinities(context);
     // Over those of whole numbers.
     let state = context.state();
     for (name, takes, own) in exact_math::extensions() {

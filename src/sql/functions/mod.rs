@@ -7,6 +7,7 @@
 //! | [`moment`] | `age`, `isfinite`, `make_timestamp`, `AT TIME ZONE`, the clock |
 //! | [`date_part`] | `date_part`, `extract` |
 //! | [`bins`] | `date_bin` |
+//! | [`finite`] | `date_trunc` and `date_bin` of infinite times |
 //! | [`overlaps`] | `OVERLAPS` |
 //! | [`round`] | `round` |
 //! | [`precision`] | casts to `timestamp(3)` and its like |
@@ -47,6 +48,7 @@ mod date_part;
 mod degrees;
 mod exact_math;
 mod extended;
+mod finite;
 mod integer;
 mod interval;
 mod json;

@@ -7,6 +7,7 @@ use datafusion::common::{Result, ScalarValue};
 
 use super::Group;
 use super::row::{Call, Kind, Overload, text};
+use crate::catalog::infinity::Infinity;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
 
@@ -154,10 +155,8 @@ pub(super) fn civil(micros: i64) -> Result<NaiveDateTime> {
 
 fn is_finite(call: &Call<'_>) -> Result<ScalarValue> {
     Ok(ScalarValue::from(match &call.values[0] {
-        ScalarValue::Date32(Some(days)) => !matches!(*days, i32::MIN | i32::MAX),
-        ScalarValue::TimestampMicrosecond(Some(micros), _) => {
-            !matches!(*micros, i64::MIN | i64::MAX)
-        }
+        ScalarValue::Date32(Some(days)) => Infinity::of_days(*days).is_none(),
+        ScalarValue::TimestampMicrosecond(Some(micros), _) => Infinity::of(*micros).is_none(),
         // No interval is infinite.
         _ => true,
     }))

@@ -37,6 +37,8 @@ pub(crate) struct IntervalPlanner {
 enum Operand {
     Interval,
     Date,
+    Time,
+    Timestamp,
     /// A text or a parameter that becomes what is beside it.
     Open,
     Other,
@@ -49,6 +51,8 @@ impl Operand {
             _ if is_untyped => Self::Open,
             Ok(DataType::Interval(_) | DataType::Duration(_)) => Self::Interval,
             Ok(DataType::Date32) => Self::Date,
+            Ok(DataType::Time64(_)) => Self::Time,
+            Ok(DataType::Timestamp(..)) => Self::Timestamp,
             Ok(DataType::Utf8 | DataType::Null) if matches!(expr, Expr::Literal(..)) => Self::Open,
             _ => Self::Other,
         }
@@ -83,17 +87,17 @@ impl ExprPlanner for IntervalPlanner {
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
         use BinaryOperator as B;
-        use Operand::{Date, Interval, Open, Other};
+        use Operand::{Date, Interval, Open, Time, Timestamp};
         let RawBinaryExpr { op, left, right } = expr;
         let operands = (Operand::of(&left, schema), Operand::of(&right, schema));
         let (left, right) = match (&op, operands) {
-            (B::Multiply, (Interval, Open | Other)) => {
+            (B::Multiply, (Interval, _)) if operands.1 != Interval => {
                 return Ok(PlannerResult::Planned(self.times.call(vec![left, right])));
             }
-            (B::Multiply, (Open | Other, Interval)) => {
+            (B::Multiply, (_, Interval)) if operands.0 != Interval => {
                 return Ok(PlannerResult::Planned(self.times.call(vec![right, left])));
             }
-            (B::Divide, (Interval, Open | Other)) => {
+            (B::Divide, (Interval, _)) if operands.1 != Interval => {
                 return Ok(PlannerResult::Planned(self.by.call(vec![left, right])));
             }
             (B::Plus | B::Minus, (Interval, Open)) => (left, read_text(right)),
@@ -113,8 +117,15 @@ impl ExprPlanner for IntervalPlanner {
                 self.length_of(left, operands.0),
                 self.length_of(right, operands.1),
             ),
-            (op, (Date, Other)) if compares(op) => (left, as_date(right, schema)),
-            (op, (Other, Date)) if compares(op) => (as_date(left, schema), right),
+            (B::Plus, (Date, Time)) => (cast(left, TIMESTAMP), time_passed(right)),
+            (B::Plus, (Time, Date)) => (time_passed(left), cast(right, TIMESTAMP)),
+            (op, (Date, Timestamp)) if compares(op) || *op == B::Minus => {
+                beside_timestamp(left, right, schema)
+            }
+            (op, (Timestamp, Date)) if compares(op) || *op == B::Minus => {
+                let (right, left) = beside_timestamp(right, left, schema);
+                (left, right)
+            }
             _ => (left, right),
         };
         Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
@@ -147,6 +158,26 @@ fn read_text(expr: Expr) -> Expr {
     }
 }
 
+/// A time of day as what is added to a date.
+fn time_passed(time: Expr) -> Expr {
+    let micros = cast(time, DataType::Int64);
+    cast(micros, DataType::Duration(TimeUnit::Microsecond))
+}
+
+/// A date beside a timestamp is one of the same kind: in nanoseconds, which DataFusion would compare, there are no far
+/// dates. Where the timestamp was made of a date by whole days, both are dates.
+fn beside_timestamp(date: Expr, timestamp: Expr, schema: &DFSchema) -> (Expr, Expr) {
+    if let Some(other) = date_of(&timestamp, schema) {
+        return (date, other);
+    }
+    let zone = match timestamp.get_type(schema) {
+        Ok(DataType::Timestamp(_, zone)) => zone,
+        _ => None,
+    };
+    let kind = DataType::Timestamp(TimeUnit::Microsecond, zone);
+    (cast(date, kind), timestamp)
+}
+
 fn compares(op: &BinaryOperator) -> bool {
     use BinaryOperator as B;
     matches!(
@@ -155,12 +186,8 @@ fn compares(op: &BinaryOperator) -> bool {
     )
 }
 
-/// A date to which whole days were added, beside another date: compared as dates the two answer the same, and a filter
-/// on a column is pruned by its bounds.
-fn as_date(expr: Expr, schema: &DFSchema) -> Expr {
-    date_of(&expr, schema).unwrap_or(expr)
-}
-
+/// The date of one to which whole days were added, beside another date: compared as dates the two answer the same, and a
+/// filter on a column is pruned by its bounds.
 fn date_of(expr: &Expr, schema: &DFSchema) -> Option<Expr> {
     match expr {
         Expr::Cast(Cast { expr, field }) if field.data_type() == &TIMESTAMP => {

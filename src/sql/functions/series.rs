@@ -7,6 +7,7 @@ use datafusion::common::{Result, ScalarValue};
 use super::Group;
 use super::interval::nanos_of;
 use super::row::{Call, Kind, Overload, list_of};
+use crate::catalog::infinity::Infinity;
 use crate::error::{Error, sqlstate};
 use crate::sql::clock::{later, out_of_range};
 
@@ -29,6 +30,9 @@ fn series(call: &Call<'_>) -> Result<ScalarValue> {
         return call.null();
     };
     let forward = direction(step)?;
+    if Infinity::of(first).is_some() || Infinity::of(last).is_some() {
+        return Err(out_of_range().into());
+    }
     let zone = call.zone();
     let (mut found, mut at) = (Vec::new(), first);
     while if forward { at <= last } else { at >= last } {

@@ -10,6 +10,7 @@ use super::extended::Extension;
 use super::interval::NANOS_PER_HOUR;
 use super::moment::{civil, zone_of};
 use super::row::{Call, Kind, Overload};
+use crate::catalog::infinity::Infinity;
 use crate::error::{Error, sqlstate};
 
 use Kind::{Interval, Text, Time, Timestamp, Timestamptz};
@@ -87,6 +88,9 @@ fn singular(unit: &str) -> String {
 
 /// The clock's time without what is smaller than the unit.
 fn truncated(call: &Call<'_>, micros: i64, name: &str) -> Result<i64> {
+    if Infinity::of(micros).is_some() {
+        return Ok(micros);
+    }
     let unit = singular(call.text(0));
     let span = match unit.as_str() {
         "microsecond" => Some(1),

@@ -14,6 +14,7 @@ use arrow::temporal_conversions::MICROSECONDS;
 use bytes::BufMut;
 
 use super::column::{Put, Target, each};
+use crate::catalog::infinity::Infinity;
 use crate::sql::format::datetime::{self, out_of_range};
 use crate::sql::format::interval::Interval;
 use crate::sql::format::number::{
@@ -156,7 +157,11 @@ impl ToMicros {
         Self { times, divided_by }
     }
 
+    /// Infinities are the same in each unit.
     fn apply(self, value: i64) -> Option<i64> {
+        if Infinity::of(value).is_some() {
+            return Some(value);
+        }
         Some(value.checked_mul(self.times)?.div_euclid(self.divided_by))
     }
 }

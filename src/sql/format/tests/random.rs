@@ -200,6 +200,22 @@ proptest! {
 }
 
 #[test]
+fn infinite_moments_come_back() {
+    for infinity in [i32::MIN, i32::MAX] {
+        check(oid::DATE, -1, Format::Binary, &infinity.to_be_bytes());
+    }
+    for oid in [oid::TIMESTAMP, oid::TIMESTAMPTZ] {
+        for infinity in [i64::MIN, i64::MAX] {
+            check(oid, -1, Format::Binary, &infinity.to_be_bytes());
+        }
+        let beyond = (i64::MAX - 1).to_be_bytes();
+        let field = field_of(oid, -1, 1);
+        let error = decode_parameter(&field, Format::Binary, Some(&beyond), &Zone::utc());
+        assert_eq!(error.unwrap_err().sqlstate(), "22008");
+    }
+}
+
+#[test]
 fn nulls_of_every_type_come_back() {
     for (oid, typmod) in TYPES {
         let field = field_of(oid, typmod, 1);

@@ -76,6 +76,7 @@ pub mod sqlstate {
     pub const INVALID_ESCAPE_SEQUENCE: &str = "22025";
     pub const STRING_DATA_LENGTH_MISMATCH: &str = "22026";
     pub const ARRAY_SUBSCRIPT_ERROR: &str = "2202E";
+    pub const INVALID_ARGUMENT_FOR_SQL_JSON_DATETIME_FUNCTION: &str = "22031";
     pub const INVALID_SQL_JSON_SUBSCRIPT: &str = "22033";
     pub const NON_NUMERIC_SQL_JSON_ITEM: &str = "22036";
     pub const SINGLETON_SQL_JSON_ITEM_REQUIRED: &str = "22038";

@@ -42,6 +42,7 @@ mod export;
 mod fixed_default;
 mod foreign_key;
 pub mod format;
+mod frame_offsets;
 mod from_columns;
 pub(crate) mod functions;
 mod generated;

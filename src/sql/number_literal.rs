@@ -31,9 +31,9 @@ use crate::catalog::decimal_literal::decimal_of_text;
 use crate::error::Error;
 
 /// The operator of INTEGERs; its left operand is the number.
-const INTEGER: &str = "integer literal";
+pub(super) const INTEGER: &str = "integer literal";
 /// The operator of NUMERICs; its left operand is the text of the number.
-const NUMERIC: &str = "numeric literal";
+pub(super) const NUMERIC: &str = "numeric literal";
 /// The digits that tell any double from all others: a number of more of them is meant to be exact.
 const DOUBLE_DIGITS: usize = 17;
 /// How many integers in a list of IN are typed where the list is planned: an operator for each of them takes its time.

@@ -1,16 +1,15 @@
 //! Paths of SQL/JSON: `jsonb_path_query(j, '$.a[*] ? (@ > 1)')`, `j @? '$.a'`, `j @@ '$.a == 1'`.
 //!
-//! A path is read for each call ([`parser`]) and walked in the value ([`eval`]). Left out: `datetime()`, and `keyvalue()` of
+//! A path is read for each call ([`parser`]) and walked in the value ([`eval`]). Left out: `keyvalue()` of
 //! any object but the whole; numbers are computed with within 38 digits. A `jsonpath` is a text in its one spelling ([`write`]).
 
 mod eval;
 mod lexer;
+mod moment;
 mod number;
 mod parser;
 mod tree;
 mod write;
-
-use std::borrow::Cow;
 
 use datafusion::common::{Result, ScalarValue};
 
@@ -34,25 +33,25 @@ pub(crate) const JSONPATH: &str = "jsonpath";
 
 pub(super) const FUNCTIONS: Group = &[
     ("jsonb_path_exists", EXISTS),
-    ("jsonb_path_exists_tz", EXISTS),
+    ("jsonb_path_exists_tz", EXISTS_TZ),
     ("jsonb_path_match", MATCH),
-    ("jsonb_path_match_tz", MATCH),
+    ("jsonb_path_match_tz", MATCH_TZ),
     ("jsonb_path_query", QUERY),
-    ("jsonb_path_query_tz", QUERY),
+    ("jsonb_path_query_tz", QUERY_TZ),
     ("jsonb_path_query_array", QUERY_ARRAY),
-    ("jsonb_path_query_array_tz", QUERY_ARRAY),
+    ("jsonb_path_query_array_tz", QUERY_ARRAY_TZ),
     ("jsonb_path_query_first", QUERY_FIRST),
-    ("jsonb_path_query_first_tz", QUERY_FIRST),
+    ("jsonb_path_query_first_tz", QUERY_FIRST_TZ),
     (
         PATH_EXISTS,
         &[Overload::new(&[Json, Text], Bool, |call| {
-            exists(call, true)
+            exists(call, OPERATOR)
         })],
     ),
     (
         PATH_MATCH,
         &[Overload::new(&[Json, Text], Bool, |call| {
-            matches(call, true)
+            matches(call, OPERATOR)
         })],
     ),
     (
@@ -67,34 +66,84 @@ pub(super) const FUNCTIONS: Group = &[
 pub(super) const SETS: &[&str] = &["jsonb_path_query", "jsonb_path_query_tz"];
 
 const ARGUMENTS: &[Kind] = &[Json, Text, Json, Bool];
-const EXISTS: &[Overload] =
-    &[Overload::new(ARGUMENTS, Bool, |call| exists(call, is_silent(call))).optional(2)];
-const MATCH: &[Overload] =
-    &[Overload::new(ARGUMENTS, Bool, |call| matches(call, is_silent(call))).optional(2)];
-const QUERY: &[Overload] = &[Overload::new(ARGUMENTS, Jsons, |call| {
-    let found = found(call, is_silent(call))?;
+
+/// The overload of a function, and that of its kin which tells times by the session's zone.
+macro_rules! both {
+    ($plain:ident, $zoned:ident, $gives:ident, $of:ident) => {
+        const $plain: &[Overload] =
+            &[Overload::new(ARGUMENTS, $gives, |call| $of(call, false)).optional(2)];
+        const $zoned: &[Overload] = &[Overload::new(ARGUMENTS, $gives, |call| $of(call, true))
+            .optional(2)
+            .stable()];
+    };
+}
+
+both!(EXISTS, EXISTS_TZ, Bool, exists_of);
+both!(MATCH, MATCH_TZ, Bool, matches_of);
+both!(QUERY, QUERY_TZ, Jsons, query);
+both!(QUERY_ARRAY, QUERY_ARRAY_TZ, Json, query_array);
+both!(QUERY_FIRST, QUERY_FIRST_TZ, Json, query_first);
+
+/// How a path is walked.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    /// Whether what the value does not have is nothing rather than an error.
+    is_silent: bool,
+    /// Whether times may be told by the session's zone.
+    uses_zone: bool,
+}
+
+/// The way of the operators.
+const OPERATOR: Way = Way {
+    is_silent: true,
+    uses_zone: false,
+};
+
+impl Way {
+    fn of(call: &Call<'_>, uses_zone: bool) -> Self {
+        let is_silent = is_silent(call);
+        Self {
+            is_silent,
+            uses_zone,
+        }
+    }
+}
+
+fn exists_of(call: &Call<'_>, uses_zone: bool) -> Result<ScalarValue> {
+    exists(call, Way::of(call, uses_zone))
+}
+
+fn matches_of(call: &Call<'_>, uses_zone: bool) -> Result<ScalarValue> {
+    matches(call, Way::of(call, uses_zone))
+}
+
+fn query(call: &Call<'_>, uses_zone: bool) -> Result<ScalarValue> {
+    let found = found(call, Way::of(call, uses_zone))?;
     Ok(texts(found.iter().map(|item| Some(write_json(item)))))
-})
-.optional(2)];
-const QUERY_ARRAY: &[Overload] = &[Overload::new(ARGUMENTS, Json, |call| {
-    let found = found(call, is_silent(call))?;
+}
+
+fn query_array(call: &Call<'_>, uses_zone: bool) -> Result<ScalarValue> {
+    let found = found(call, Way::of(call, uses_zone))?;
     Ok(text(write_json(&Value::Array(found))))
-})
-.optional(2)];
-const QUERY_FIRST: &[Overload] = &[Overload::new(ARGUMENTS, Json, |call| {
-    match found(call, is_silent(call))?.first() {
+}
+
+fn query_first(call: &Call<'_>, uses_zone: bool) -> Result<ScalarValue> {
+    match found(call, Way::of(call, uses_zone))?.first() {
         Some(first) => Ok(text(write_json(first))),
         None => call.null(),
     }
-})
-.optional(2)];
+}
 
 fn is_silent(call: &Call<'_>) -> bool {
     matches!(call.values.get(3), Some(ScalarValue::Boolean(Some(true))))
 }
 
 /// Calls `of` with a path, the value that it is walked in, and its variables.
-fn run<T>(call: &Call<'_>, of: impl FnOnce(&Run<'_>) -> Result<T, Error>) -> Result<T, Error> {
+fn run<T>(
+    call: &Call<'_>,
+    way: Way,
+    of: impl FnOnce(&Run<'_>) -> Result<T, Error>,
+) -> Result<T, Error> {
     let path: Path = parse(call.text(1))?;
     let root = read_json(call.text(0))?;
     let variables = match call.values.get(2) {
@@ -112,6 +161,7 @@ fn run<T>(call: &Call<'_>, of: impl FnOnce(&Run<'_>) -> Result<T, Error>) -> Res
         root: &root,
         variables: &variables,
         patterns: call.patterns,
+        zone: way.uses_zone.then(|| call.zone()),
     })
 }
 
@@ -124,22 +174,22 @@ fn silenced<T>(result: Result<T, Failure>, silent: bool) -> Result<Option<T>, Er
     }
 }
 
-fn exists(call: &Call<'_>, silent: bool) -> Result<ScalarValue> {
-    let found = run(call, |run| silenced(run.exists(), silent))?;
+fn exists(call: &Call<'_>, way: Way) -> Result<ScalarValue> {
+    let found = run(call, way, |run| silenced(run.exists(), way.is_silent))?;
     Ok(ScalarValue::Boolean(found))
 }
 
-fn matches(call: &Call<'_>, silent: bool) -> Result<ScalarValue> {
-    let truth = run(call, |run| {
+fn matches(call: &Call<'_>, way: Way) -> Result<ScalarValue> {
+    let truth = run(call, way, |run| {
         let mut found: Vec<Item<'_>> = Vec::new();
-        if silenced(run.find(&mut found), silent)?.is_none() {
+        if silenced(run.find(&mut found), way.is_silent)?.is_none() {
             return Ok(None);
         }
-        let items: Vec<&Value> = found.iter().map(Cow::as_ref).collect();
+        let items: Vec<&Value> = found.iter().map(|item| &**item).collect();
         match items.as_slice() {
             [Value::Null] => Ok(None),
             [Value::Bool(truth)] => Ok(Some(*truth)),
-            _ if silent => Ok(None),
+            _ if way.is_silent => Ok(None),
             _ => {
                 let code = sqlstate::SINGLETON_SQL_JSON_ITEM_REQUIRED;
                 Err(Error::invalid(code, "single boolean result is expected"))
@@ -150,11 +200,11 @@ fn matches(call: &Call<'_>, silent: bool) -> Result<ScalarValue> {
 }
 
 /// What the path finds: all before an error that is silenced.
-fn found(call: &Call<'_>, silent: bool) -> Result<Vec<Value>> {
-    let found: Vec<Value> = run(call, |run| {
+fn found(call: &Call<'_>, way: Way) -> Result<Vec<Value>> {
+    let found: Vec<Value> = run(call, way, |run| {
         let mut found = Vec::new();
-        silenced(run.find(&mut found), silent)?;
-        Ok(found.into_iter().map(Cow::into_owned).collect())
+        silenced(run.find(&mut found), way.is_silent)?;
+        Ok(found.into_iter().map(Item::into_value).collect())
     })?;
     Ok(found)
 }

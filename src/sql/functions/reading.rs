@@ -8,7 +8,7 @@ mod fields;
 use arrow::temporal_conversions::{MICROSECONDS, MICROSECONDS_IN_DAY};
 use datafusion::common::{Result, ScalarValue};
 
-use self::fields::{Fields, Moment, Source};
+use self::fields::{Fields, Moment, Source, bad_format};
 use super::Group;
 use super::row::{Call, Kind, Overload};
 use super::template::{Node, nodes};
@@ -82,15 +82,107 @@ fn read(text: &str, template: &str) -> Result<Moment, Error> {
                     skipped = source.skip_blanks();
                 }
             }
-            Node::Separator | Node::Space if !is_exact => {
+            Node::Separator(_) | Node::Space if !is_exact => {
                 skipped += i64::from(source.skip_separator()) - 1;
             }
             // What was skipped already may have stood for it.
-            Node::Letter(_) if !is_exact && skipped > 0 => skipped -= 1,
+            Node::Letter(_) | Node::Loose(_) if !is_exact && skipped > 0 => skipped -= 1,
             _ => source.skip_one(),
         }
     }
     fields.moment(text)
+}
+
+/// What a text tells by a template of the SQL standard, with the seconds of a zone to the east, if it tells one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Days since 1970.
+    Date(i64),
+    /// Microseconds since midnight.
+    Time(i64, Option<i64>),
+    /// Microseconds since 1970 on the zone's clock.
+    Timestamp(i64, Option<i64>),
+}
+
+/// What may stand between fields of such a template.
+const SEPARATORS: &str = "-./,':;";
+
+/// What a text tells by a template of the SQL standard, which every character has to fit.
+///
+/// # Errors
+/// 22007 and 22008 for a template or a text that does not.
+pub(super) fn read_strictly(text: &str, template: &str) -> Result<Told, Error> {
+    let nodes = nodes(template);
+    let loose = nodes.iter().find_map(|node| match node {
+        Node::Loose(c) => Some(*c),
+        Node::Separator(c) if !SEPARATORS.contains(*c) => Some(*c),
+        _ => None,
+    });
+    if let Some(c) = loose {
+        return Err(bad_format(format!(
+            "invalid datetime format separator: \"{c}\""
+        )));
+    }
+    let mut source = Source::of(text);
+    let mut fields = Fields::default();
+    for (at, node) in nodes.iter().enumerate() {
+        if source.is_at_end() {
+            return Err(bad_format("input string is too short for datetime format"));
+        }
+        let (wanted, what) = match node {
+            Node::Exact => continue,
+            Node::Field(field) => {
+                fields.read(*field, &nodes[at + 1..], &mut source, false)?;
+                continue;
+            }
+            Node::Separator(c) => (*c, "separator"),
+            Node::Space => (' ', "separator"),
+            Node::Letter(c) | Node::Loose(c) => (*c, "character"),
+        };
+        if !source.takes(wanted) {
+            return Err(bad_format(format!("unmatched format {what} \"{wanted}\"")));
+        }
+    }
+    source.skip_blanks();
+    if !source.is_at_end() {
+        return Err(bad_format(
+            "trailing characters remain in input string after datetime format",
+        ));
+    }
+    told(&nodes, &fields.moment(text)?)
+}
+
+/// The moment as far as the template asks for it.
+fn told(nodes: &[Node], moment: &Moment) -> Result<Told, Error> {
+    let (mut is_dated, mut is_timed, mut is_zoned) = (false, false, false);
+    for node in nodes {
+        if let Node::Field(field) = node {
+            match field.pattern {
+                "TZH" | "TZM" => is_zoned = true,
+                pattern if is_of_day(pattern) => is_timed = true,
+                _ => is_dated = true,
+            }
+        }
+    }
+    let east = moment.east.filter(|_| is_zoned);
+    match (is_dated, is_timed) {
+        (true, true) => {
+            let clock = moment.days * MICROSECONDS_IN_DAY + moment.micros;
+            Ok(Told::Timestamp(clock, east))
+        }
+        (false, true) => Ok(Told::Time(moment.micros, east)),
+        _ if is_zoned => Err(bad_format("datetime format is zoned but not timed")),
+        (true, false) => Ok(Told::Date(moment.days)),
+        (false, false) => Err(bad_format("datetime format is not dated and not timed")),
+    }
+}
+
+/// Whether a pattern is of a time of day.
+fn is_of_day(pattern: &str) -> bool {
+    let patterns = [
+        "HH24", "HH12", "HH", "MI", "SS", "SSSS", "SSSSS", "MS", "US", "AM", "PM", "A.M.", "P.M.",
+    ];
+    patterns.contains(&pattern) || pattern.starts_with("FF")
 }
 
 #[cfg(test)]
@@ -134,6 +226,46 @@ mod tests {
             ("1.5", "SS.MS", "0000-01-01 00:00:01.500"),
         ] {
             assert_eq!(clock(text, template), expected, "{text} {template}");
+        }
+    }
+
+    #[test]
+    fn strict_templates_are_fitted_by_each_character() {
+        let noon = 12 * 3_600_000_000;
+        for (text, template, expected) in [
+            ("02-01-1970", "dd-mm-yyyy", Told::Date(1)),
+            ("02011970 ", "ddmmyyyy", Told::Date(1)),
+            ("12:00", "HH24:MI", Told::Time(noon, None)),
+            ("12:00 -5", "HH24:MI TZH", Told::Time(noon, Some(-18_000))),
+            (
+                "1970-01-01T12",
+                "yyyy-mm-dd\"T\"HH24",
+                Told::Timestamp(noon, None),
+            ),
+        ] {
+            assert_eq!(read_strictly(text, template).unwrap(), expected, "{text}");
+        }
+        for (text, template, message) in [
+            ("12:34", "aaa", "invalid datetime format separator: \"a\""),
+            ("10", "dd $", "invalid datetime format separator: \"$\""),
+            ("1-2-1970", "dd/mm/yyyy", "unmatched format separator \"/\""),
+            ("1t", "dd\"T\"", "unmatched format character \"T\""),
+            (
+                "12",
+                "HH24:MI",
+                "input string is too short for datetime format",
+            ),
+            (
+                "1 x",
+                "dd",
+                "trailing characters remain in input string after datetime format",
+            ),
+            ("+1", "TZH", "datetime format is zoned but not timed"),
+            ("", "", "datetime format is not dated and not timed"),
+        ] {
+            let error = read_strictly(text, template).unwrap_err();
+            assert_eq!(error.sqlstate(), "22007", "{text}");
+            assert!(error.to_string().contains(message), "{error}");
         }
     }
 

@@ -10,10 +10,12 @@ pub(super) enum Node {
     /// A field of the calendar.
     Field(Field),
     /// A character that is no letter, no digit and no blank.
-    Separator,
+    Separator(char),
     /// A blank.
     Space,
-    /// Any other character, and each of those in quotes.
+    /// Any other character.
+    Loose(char),
+    /// A character in quotes.
     Letter(char),
 }
 
@@ -69,9 +71,9 @@ pub(super) fn nodes(template: &str) -> Vec<Node> {
         let is_escaped = rest.starts_with("\\\"");
         let first = if is_escaped { '"' } else { first };
         nodes.push(match first {
-            first if is_separator(first) => Node::Separator,
+            first if is_separator(first) => Node::Separator(first),
             first if first.is_ascii_whitespace() => Node::Space,
-            first => Node::Letter(first),
+            first => Node::Loose(first),
         });
         rest = &rest[first.len_utf8() + usize::from(is_escaped)..];
     }
@@ -82,9 +84,9 @@ pub(super) fn nodes(template: &str) -> Vec<Node> {
 pub(super) fn ends_digits(field: Field, after: &[Node]) -> bool {
     field.has_ending
         || match after.first() {
-            None | Some(Node::Exact | Node::Separator | Node::Space) => true,
+            None | Some(Node::Exact | Node::Separator(_) | Node::Space) => true,
             Some(Node::Field(next)) => !next.is_digits(),
-            Some(Node::Letter(letter)) => !letter.is_ascii_digit(),
+            Some(Node::Letter(letter) | Node::Loose(letter)) => !letter.is_ascii_digit(),
         }
 }
 
@@ -128,7 +130,12 @@ mod tests {
 
     #[test]
     fn templates_are_fields_and_what_stands_between() {
-        let expected = [field("YYYY"), Node::Separator, field("MM"), Node::Space];
+        let expected = [
+            field("YYYY"),
+            Node::Separator('-'),
+            field("MM"),
+            Node::Space,
+        ];
         assert_eq!(nodes("yyyy-MM "), expected);
         let expected = [Node::Letter('D'), Node::Letter('"'), field("HH24")];
         assert_eq!(nodes("\"D\\\"\"HH24"), expected);

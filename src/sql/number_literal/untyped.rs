@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::{self, Expr as SqlExpr, UnaryOperator, Value};
 
+use super::super::frame_offsets::untype_offset;
 use super::{is_called, literal, typed_number};
 
 /// Makes a number that is typed what it was.
@@ -74,8 +75,9 @@ pub(super) fn untype_bounds(window: &mut ast::WindowSpec) {
     for bound in bounds {
         if let Preceding(Some(rows)) | Following(Some(rows)) = bound {
             untype(rows);
-            if counts_rows {
-                untype_text(rows);
+            match counts_rows {
+                true => untype_text(rows),
+                false => untype_offset(rows),
             }
         }
     }

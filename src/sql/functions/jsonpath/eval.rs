@@ -6,15 +6,51 @@
 mod predicate;
 
 use std::borrow::Cow;
+use std::ops::Deref;
 
+use super::moment::Moment;
 use super::number::Number;
 use super::tree::{Method, Node, Operator, Path, Step};
 use crate::catalog::json::{Map, Value, kind_of};
+use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
 use crate::sql::functions::pattern::Patterns;
 
 /// An item: a part of the value, or one that was computed.
-pub(super) type Item<'a> = Cow<'a, Value>;
+#[derive(Debug, Clone)]
+pub(super) struct Item<'a> {
+    value: Cow<'a, Value>,
+    /// What it is, if it is no value of JSON; the value is its text then.
+    moment: Option<Moment>,
+}
+
+impl<'a> Item<'a> {
+    fn borrowed(value: &'a Value) -> Self {
+        Self {
+            value: Cow::Borrowed(value),
+            moment: None,
+        }
+    }
+
+    fn owned(value: Value) -> Self {
+        Self {
+            value: Cow::Owned(value),
+            moment: None,
+        }
+    }
+
+    pub(super) fn into_value(self) -> Value {
+        self.value.into_owned()
+    }
+}
+
+impl Deref for Item<'_> {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
+    }
+}
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -34,6 +70,8 @@ pub(super) struct Run<'a> {
     /// An object.
     pub variables: &'a Value,
     pub patterns: &'a Patterns,
+    /// The session's, where times may be told by it.
+    pub zone: Option<Zone>,
 }
 
 /// What `@` and `last` mean at a place of the path.
@@ -57,7 +95,7 @@ impl<'a> Run<'a> {
     /// Puts what the path finds; what was found before an error stays.
     pub(super) fn find(&self, out: &mut Vec<Item<'a>>) -> Found<()> {
         let scope = Scope {
-            current: Cow::Borrowed(self.root),
+            current: Item::borrowed(self.root),
             last: -1,
             ignores: self.is_lax(),
         };
@@ -81,11 +119,11 @@ impl<'a> Run<'a> {
 
     fn items(&self, node: &'a Node, scope: &Scope<'a>, out: &mut Vec<Item<'a>>) -> Found<()> {
         let item = match node {
-            Node::Root => Cow::Borrowed(self.root),
+            Node::Root => Item::borrowed(self.root),
             Node::Current => scope.current.clone(),
-            Node::Last => Cow::Owned(Number::whole(scope.last).into_value()),
-            Node::Literal(value) => Cow::Borrowed(value),
-            Node::Variable(name) => Cow::Borrowed(self.variable(name)?),
+            Node::Last => Item::owned(Number::whole(scope.last).into_value()),
+            Node::Literal(value) => Item::borrowed(value),
+            Node::Variable(name) => Item::borrowed(self.variable(name)?),
             Node::Steps(head, steps) => {
                 let mut heads = Vec::new();
                 self.items(head, scope, &mut heads)?;
@@ -96,9 +134,9 @@ impl<'a> Run<'a> {
             Node::Negative(inner) => return self.signed(inner, true, scope, out),
             Node::Positive(inner) => return self.signed(inner, false, scope, out),
             Node::Arithmetic(operator, left, right) => {
-                Cow::Owned(self.computed(*operator, left, right, scope)?)
+                Item::owned(self.computed(*operator, left, right, scope)?)
             }
-            predicate => Cow::Owned(match self.truth(predicate, scope)? {
+            predicate => Item::owned(match self.truth(predicate, scope)? {
                 Some(truth) => Value::Bool(truth),
                 None => Value::Null,
             }),
@@ -151,7 +189,7 @@ impl<'a> Run<'a> {
             } else {
                 number
             };
-            out.push(Cow::Owned(number.into_value()));
+            out.push(Item::owned(number.into_value()));
         }
         Ok(())
     }
@@ -198,6 +236,7 @@ impl<'a> Run<'a> {
         let takes_items = match step {
             Step::Key(_) | Step::Members | Step::Filter(_) => true,
             Step::Method(method) => !matches!(method, Method::Size | Method::Type),
+            Step::DateTime(_) => true,
             Step::Elements | Step::Places(_) | Step::Levels(..) => false,
         };
         if takes_items && unwraps && is_array(&item) {
@@ -265,7 +304,8 @@ impl<'a> Run<'a> {
                 }
                 Ok(())
             }
-            Step::Method(method) => onward(Cow::Owned(self.applied(*method, &item, scope)?)),
+            Step::Method(method) => onward(Item::owned(self.applied(*method, &item, scope)?)),
+            Step::DateTime(template) => onward(moment(&item, template.as_deref())?),
         }
     }
 
@@ -335,7 +375,7 @@ impl<'a> Run<'a> {
         scope: &Scope<'a>,
         out: &mut Vec<Item<'a>>,
     ) -> Found<()> {
-        let is_leaf = !matches!(item.as_ref(), Value::Array(_) | Value::Object(_));
+        let is_leaf = !matches!(&*item, Value::Array(_) | Value::Object(_));
         // `{last}` is what nothing is within.
         let is_found = level >= first || (first == u32::MAX && last.is_none() && is_leaf);
         if is_found {
@@ -349,12 +389,15 @@ impl<'a> Run<'a> {
             .try_for_each(|child| self.levels(child, (first, last), level + 1, rest, scope, out))
     }
 
-    fn applied(&self, method: Method, item: &Value, scope: &Scope<'a>) -> Found<Value> {
+    fn applied(&self, method: Method, item: &Item<'a>, scope: &Scope<'a>) -> Found<Value> {
         let name = method.name();
         match method {
-            Method::Type => return Ok(Value::String(kind_of(item).to_string())),
+            Method::Type => {
+                let kind = item.moment.map_or(kind_of(item), Moment::type_name);
+                return Ok(Value::String(kind.to_string()));
+            }
             Method::Size => {
-                return match item {
+                return match &**item {
                     Value::Array(items) => Ok(Number::whole(items.len() as i64).into_value()),
                     _ if self.is_lax() || scope.ignores => Ok(Number::whole(1).into_value()),
                     _ => {
@@ -382,17 +425,17 @@ impl<'a> Run<'a> {
 
     /// The members of an object as objects of a key and a value.
     fn pairs(&self, item: Item<'a>) -> Found<Vec<Item<'a>>> {
-        let Value::Object(members) = item.as_ref() else {
+        let Value::Object(members) = &*item else {
             let message = "jsonpath item method .keyvalue() can only be applied to an object";
             return Err(item_error(sqlstate::SQL_JSON_OBJECT_NOT_FOUND, message));
         };
         // What tells other objects apart is where jsonb keeps them, and nothing does so here.
-        if !std::ptr::eq(item.as_ref(), self.root) {
+        if !std::ptr::eq(&*item, self.root) {
             let message = "jsonpath item method .keyvalue() of any object but $ is not supported";
             return Err(Failure::Query(Error::unsupported(message)));
         }
         let pair = |(key, value): (&str, &Value)| {
-            Cow::Owned(Value::Object(Map::of(vec![
+            Item::owned(Value::Object(Map::of(vec![
                 ("id".to_string(), Number::whole(0).into_value()),
                 ("key".to_string(), Value::String(key.to_string())),
                 ("value".to_string(), value.clone()),
@@ -402,9 +445,27 @@ impl<'a> Run<'a> {
     }
 }
 
-fn double(item: &Value) -> Found<Value> {
-    let text = match item {
-        Value::Number(text) | Value::String(text) => text.trim(),
+/// The item of a text that tells a date or a time.
+fn moment<'a>(item: &Item<'_>, template: Option<&str>) -> Found<Item<'a>> {
+    let text = match &**item {
+        Value::String(text) if item.moment.is_none() => text,
+        _ => {
+            let message = "jsonpath item method .datetime() can only be applied to a string";
+            let code = sqlstate::INVALID_ARGUMENT_FOR_SQL_JSON_DATETIME_FUNCTION;
+            return Err(item_error(code, message));
+        }
+    };
+    let moment = Moment::read(text, template).map_err(Failure::Item)?;
+    Ok(Item {
+        value: Cow::Owned(Value::String(moment.text().map_err(Failure::Item)?)),
+        moment: Some(moment),
+    })
+}
+
+fn double(item: &Item<'_>) -> Found<Value> {
+    let text = match &**item {
+        Value::Number(text) => text.trim(),
+        Value::String(text) if item.moment.is_none() => text.trim(),
         _ => {
             let message = "jsonpath item method .double() can only be applied to a string or \
                            numeric value";
@@ -429,26 +490,26 @@ fn is_array(item: &Value) -> bool {
 
 /// The member of an object.
 fn member<'a>(item: &Item<'a>, key: &str) -> Option<Item<'a>> {
-    match item {
-        Cow::Borrowed(Value::Object(members)) => members.get(key).map(Cow::Borrowed),
-        Cow::Owned(Value::Object(members)) => members.get(key).cloned().map(Cow::Owned),
+    match &item.value {
+        Cow::Borrowed(Value::Object(members)) => members.get(key).map(Item::borrowed),
+        Cow::Owned(Value::Object(members)) => members.get(key).cloned().map(Item::owned),
         _ => None,
     }
 }
 
 /// The elements of an array, the values of an object.
 fn children(item: Item<'_>) -> Vec<Item<'_>> {
-    match item {
-        Cow::Borrowed(Value::Array(items)) => items.iter().map(Cow::Borrowed).collect(),
+    match item.value {
+        Cow::Borrowed(Value::Array(items)) => items.iter().map(Item::borrowed).collect(),
         Cow::Borrowed(Value::Object(members)) => members
             .iter()
-            .map(|(_, value)| Cow::Borrowed(value))
+            .map(|(_, value)| Item::borrowed(value))
             .collect(),
-        Cow::Owned(Value::Array(items)) => items.into_iter().map(Cow::Owned).collect(),
+        Cow::Owned(Value::Array(items)) => items.into_iter().map(Item::owned).collect(),
         Cow::Owned(Value::Object(members)) => {
             let members = members.iter();
             members
-                .map(|(_, value)| Cow::Owned(value.clone()))
+                .map(|(_, value)| Item::owned(value.clone()))
                 .collect()
         }
         _ => Vec::new(),

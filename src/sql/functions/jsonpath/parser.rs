@@ -348,8 +348,13 @@ impl Parser {
                         Ok(Step::Method(method))
                     }
                     None if word.eq_ignore_ascii_case("datetime") => {
-                        let message = "jsonpath item method .datetime() is not supported";
-                        Err(Error::unsupported(message))
+                        let template = match self.peek() {
+                            Some(Token::Text(template)) => Some(template.clone()),
+                            _ => None,
+                        };
+                        self.at += usize::from(template.is_some());
+                        self.expect(")")?;
+                        Ok(Step::DateTime(template))
                     }
                     None => Err(at_or_near("(")),
                 }

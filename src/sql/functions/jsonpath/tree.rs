@@ -70,6 +70,8 @@ pub(super) enum Step {
     /// `?(..)`
     Filter(Node),
     Method(Method),
+    /// `.datetime("template")`
+    DateTime(Option<String>),
 }
 
 /// A method of items.

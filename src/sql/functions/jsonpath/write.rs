@@ -176,6 +176,13 @@ fn step(out: &mut String, of: &Step) {
             out.push_str(method.name());
             out.push_str("()");
         }
+        Step::DateTime(template) => {
+            out.push_str(".datetime(");
+            if let Some(template) = template {
+                text(out, template);
+            }
+            out.push(')');
+        }
     }
 }
 

@@ -52,6 +52,13 @@ impl<'a> Source<'a> {
         is_one
     }
 
+    /// Skips the character where it is next.
+    pub(super) fn takes(&mut self, c: char) -> bool {
+        let takes = self.rest().starts_with(c);
+        self.at += if takes { c.len_utf8() } else { 0 };
+        takes
+    }
+
     pub(super) fn skip_one(&mut self) {
         self.at += self.rest().chars().next().map_or(0, char::len_utf8);
     }
@@ -134,7 +141,7 @@ fn digits_of(text: &str) -> usize {
     if digits == 0 { 0 } else { sign + digits }
 }
 
-fn bad_format(message: impl Into<String>) -> Error {
+pub(super) fn bad_format(message: impl Into<String>) -> Error {
     Error::invalid(sqlstate::INVALID_DATETIME_FORMAT, message)
 }
 

@@ -39,28 +39,25 @@ impl<'a> Run<'a> {
                     return Ok(None);
                 };
                 self.any_of(left, scope, &right, |left, right| {
-                    compare(*comparison, left, right)
+                    self.compare(*comparison, left, right)
                 })
             }
             Node::StartsWith(whole, initial) => {
                 let mut initials = Vec::new();
                 self.items(initial, scope, &mut initials)?;
                 self.any_of(whole, scope, &initials, |whole, initial| {
-                    match (whole, initial) {
-                        (Value::String(whole), Value::String(initial)) => {
-                            Some(whole.starts_with(initial.as_str()))
-                        }
+                    Ok(match (text_of(whole), text_of(initial)) {
+                        (Some(whole), Some(initial)) => Some(whole.starts_with(initial)),
                         _ => None,
-                    }
+                    })
                 })
             }
             Node::LikeRegex(text, pattern, options) => {
                 let pattern = self.patterns.get(pattern, options);
                 let pattern = pattern.map_err(Failure::Query)?;
-                let once = [Item::Owned(Value::Null)];
-                self.any_of(text, scope, &once, |text, _| match text {
-                    Value::String(text) => Some(pattern.first(text).is_some()),
-                    _ => None,
+                let once = [Item::owned(Value::Null)];
+                self.any_of(text, scope, &once, |text, _| {
+                    Ok(text_of(text).map(|text| pattern.first(text).is_some()))
                 })
             }
             other => {
@@ -77,7 +74,7 @@ impl<'a> Run<'a> {
         left: &'a Node,
         scope: &Scope<'a>,
         right: &[Item<'a>],
-        of: impl Fn(&Value, &Value) -> Truth,
+        of: impl Fn(&Item<'_>, &Item<'_>) -> Found<Truth>,
     ) -> Found<Truth> {
         let Some(left) = known(self.unwrapped(left, scope))? else {
             return Ok(None);
@@ -85,7 +82,7 @@ impl<'a> Run<'a> {
         let pairs = left.iter().flat_map(|l| right.iter().map(move |r| (l, r)));
         let (mut is_true, mut is_unknown) = (false, false);
         for (left, right) in pairs {
-            match of(left, right) {
+            match of(left, right)? {
                 Some(true) if self.is_lax() => return Ok(Some(true)),
                 Some(true) => is_true = true,
                 Some(false) => {}
@@ -110,6 +107,29 @@ fn known<T>(found: Found<T>) -> Found<Option<T>> {
     }
 }
 
+/// The text of an item that is one of JSON.
+fn text_of<'i>(item: &'i Item<'_>) -> Option<&'i str> {
+    match &**item {
+        Value::String(text) if item.moment.is_none() => Some(text),
+        _ => None,
+    }
+}
+
+impl Run<'_> {
+    /// How two items are compared; times that would need the session's zone end the query where it may not be used.
+    fn compare(&self, comparison: Comparison, left: &Item<'_>, right: &Item<'_>) -> Found<Truth> {
+        let is_null = |item: &Item<'_>| matches!(**item, Value::Null);
+        match (left.moment, right.moment) {
+            (Some(a), Some(b)) => {
+                let ordering = a.compare(b, self.zone.as_ref()).map_err(Failure::Query)?;
+                Ok(ordering.map(|ordering| holds(comparison, ordering)))
+            }
+            (Some(_), None) | (None, Some(_)) if !is_null(left) && !is_null(right) => Ok(None),
+            _ => Ok(compare(comparison, left, right)),
+        }
+    }
+}
+
 fn compare(comparison: Comparison, left: &Value, right: &Value) -> Truth {
     let ordering = match (left, right) {
         (Value::Null, Value::Null) => Ordering::Equal,
@@ -119,12 +139,16 @@ fn compare(comparison: Comparison, left: &Value, right: &Value) -> Truth {
         (Value::Number(_), Value::Number(_)) => Number::of(left)?.compare(Number::of(right)?),
         _ => return None,
     };
-    Some(match comparison {
+    Some(holds(comparison, ordering))
+}
+
+fn holds(comparison: Comparison, ordering: Ordering) -> bool {
+    match comparison {
         Comparison::Equal => ordering.is_eq(),
         Comparison::NotEqual => ordering.is_ne(),
         Comparison::Less => ordering.is_lt(),
         Comparison::LessOrEqual => ordering.is_le(),
         Comparison::Greater => ordering.is_gt(),
         Comparison::GreaterOrEqual => ordering.is_ge(),
-    })
+    }
 }

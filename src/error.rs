@@ -133,6 +133,9 @@ pub mod sqlstate {
     pub const DUPLICATE_PREPARED_STATEMENT: &str = "42P05";
     pub const DUPLICATE_SCHEMA: &str = "42P06";
     pub const DUPLICATE_TABLE: &str = "42P07";
+    pub const DUPLICATE_FUNCTION: &str = "42723";
+    pub const AMBIGUOUS_FUNCTION: &str = "42725";
+    pub const INVALID_FUNCTION_DEFINITION: &str = "42P13";
     pub const INVALID_COLUMN_REFERENCE: &str = "42P10";
     pub const GENERATED_ALWAYS: &str = "428C9";
     pub const INVALID_TABLE_DEFINITION: &str = "42P16";

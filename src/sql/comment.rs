@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::sqlparser::ast::ObjectName;
+use datafusion::sql::sqlparser::ast::{DataType, ObjectName};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::create::plan_view;
 use super::ddl::{existing_database, existing_schema, no_relation, qualify};
 use super::dml::no_column;
 use super::parser::{Grammar, name_parts};
+use super::routine::{RoutineKind, Signature, parse_signature};
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Statement;
-use super::{domains, enums, sequence};
+use super::{domains, enums, routine, sequence};
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::Object;
 use crate::storage::change::{Change, QualifiedName, View};
@@ -24,6 +25,8 @@ use crate::storage::comment::Commented;
 pub struct Comment {
     kind: Kind,
     name: ObjectName,
+    /// The types of a function's arguments.
+    arguments: Option<Vec<DataType>>,
     /// The table of a constraint.
     table: Option<ObjectName>,
     /// The text; `None` is NULL.
@@ -42,6 +45,7 @@ enum Kind {
     Schema,
     Type,
     Domain,
+    Routine(RoutineKind),
     Database,
 }
 
@@ -59,7 +63,7 @@ impl Kind {
             "TYPE" => Self::Type,
             "DOMAIN" => Self::Domain,
             "DATABASE" => Self::Database,
-            _ => return None,
+            word => Self::Routine(RoutineKind::of_word(word)?),
         })
     }
 }
@@ -79,7 +83,13 @@ pub(super) fn parse(grammar: &mut Grammar<'_>) -> Result<Statement> {
     if kind == Kind::MaterializedView {
         grammar.expect(&["VIEW"])?;
     }
-    let name = grammar.name()?;
+    let (name, arguments) = match kind {
+        Kind::Routine(_) => {
+            let Signature { name, arguments } = parse_signature(grammar)?;
+            (name, arguments)
+        }
+        _ => (grammar.name()?, None),
+    };
     let table = match kind {
         Kind::Constraint => {
             grammar.expect(&["ON"])?;
@@ -95,6 +105,7 @@ pub(super) fn parse(grammar: &mut Grammar<'_>) -> Result<Statement> {
     Ok(Statement::Comment(Box::new(Comment {
         kind,
         name,
+        arguments,
         table,
         text,
     })))
@@ -182,6 +193,16 @@ async fn find(planning: &Planning<'_>, comment: &Comment) -> Result<(Commented, 
             let of = enums::find(planning, name)?;
             let object = Object::Type(of.id);
             Ok((Commented::Type(of.id), object, of.name.name.clone()))
+        }
+        Kind::Routine(kind) => {
+            let named = Signature {
+                name: name.clone(),
+                arguments: comment.arguments.clone(),
+            };
+            let function = routine::find(planning, kind, &named)?;
+            let object = Object::Function(function.id);
+            let name = function.name.name.clone();
+            Ok((Commented::Function(function.id), object, name))
         }
         Kind::Database => {
             let name = existing_database(planning.session, name)?;

@@ -9,7 +9,8 @@ use datafusion::catalog::cte_worktable::CteWorkTable;
 use datafusion::catalog::{TableFunctionArgs, TableProvider};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{
-    DFSchema, ResolvedTableReference, Result, TableReference, not_impl_err, plan_datafusion_err,
+    DFSchema, DFSchemaRef, ResolvedTableReference, Result, TableReference, not_impl_err,
+    plan_datafusion_err,
 };
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SessionState, SessionStateBuilder};
@@ -29,6 +30,7 @@ use datafusion::sql::planner::{
 };
 use datafusion::sql::sqlparser::ast;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use shelfmark_udfs::VectorTypePlanner;
 
 use super::complexity::check_relations;
@@ -37,6 +39,7 @@ use super::from_columns::spell_columns;
 use super::mend::select_values;
 use super::number_literal::{type_numbers, widened};
 use super::parameters::{ArrayElements, Types, share_parameter_types};
+use super::routine::{Calls, find_calls, inline_calls};
 use super::vector_search::searched_collections;
 use super::versions;
 use super::whole_row::spell_rows;
@@ -52,12 +55,38 @@ use crate::error::{Error, sqlstate};
 pub(super) async fn statement_to_plan(
     state: &SessionState,
     types: &Arc<dyn TypePlanner>,
-    mut statement: ast::Statement,
+    statement: ast::Statement,
     parameters: &Types,
     given: &[(TableReference, Arc<dyn TableProvider>)],
 ) -> Result<LogicalPlan> {
+    to_plan(state, types, statement, parameters, given, None).await
+}
+
+/// As [`statement_to_plan`], for a statement of a function, whose parameters are columns from further out.
+///
+/// # Errors
+/// Whatever is wrong with the statement.
+pub(super) fn body_to_plan<'a>(
+    state: &'a SessionState,
+    types: &'a Arc<dyn TypePlanner>,
+    statement: ast::Statement,
+    parameters: &'a Types,
+    names: DFSchemaRef,
+) -> BoxFuture<'a, Result<LogicalPlan>> {
+    to_plan(state, types, statement, parameters, &[], Some(names)).boxed()
+}
+
+async fn to_plan(
+    state: &SessionState,
+    types: &Arc<dyn TypePlanner>,
+    mut statement: ast::Statement,
+    parameters: &Types,
+    given: &[(TableReference, Arc<dyn TableProvider>)],
+    outer: Option<DFSchemaRef>,
+) -> Result<LogicalPlan> {
     let checked = with_checks(state, &mut statement)?;
     let state = checked.as_deref().unwrap_or(state);
+    let calls = find_calls(state, types, &mut statement).boxed().await?;
     // Views nest: what stays on the stack while one of them is planned is kept small.
     let (statement, tables) = look_up(state, statement, given).boxed().await?;
     let elements: Arc<dyn ExprPlanner> = Arc::new(ArrayElements::new(parameters));
@@ -66,9 +95,10 @@ pub(super) async fn statement_to_plan(
         state,
         types,
         tables,
+        calls,
         expr_planners: std::iter::once(elements).chain(others).collect(),
     };
-    plan(&names, statement, parameters)
+    plan(&names, statement, parameters, outer)
 }
 
 type Tables = HashMap<ResolvedTableReference, Arc<dyn TableSource>>;
@@ -128,13 +158,18 @@ fn plan(
     names: &Names<'_>,
     mut statement: ast::Statement,
     parameters: &Types,
+    outer: Option<DFSchemaRef>,
 ) -> Result<LogicalPlan> {
     share_parameter_types(&mut statement, parameters);
     type_numbers(&mut statement);
     let options = ParserOptions::from(&names.state.config_options().sql_parser);
     let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.fields());
+    if let Some(outer) = outer {
+        context.append_outer_query_schema(outer);
+    }
     let plan = SqlToRel::new_with_options(names, options)
         .sql_statement_to_plan_with_context(statement, &mut context)?;
+    let plan = inline_calls(plan, &names.calls)?;
     check_relations(&plan)?;
     Ok(plan)
 }
@@ -144,6 +179,7 @@ struct Names<'a> {
     state: &'a SessionState,
     types: &'a Arc<dyn TypePlanner>,
     tables: Tables,
+    calls: Calls,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
 }
 
@@ -194,6 +230,9 @@ impl ContextProvider for Names<'_> {
         name: &str,
         args: Vec<Expr>,
     ) -> Result<Arc<dyn TableSource>> {
+        if let Some(table) = self.calls.table(name, &args) {
+            return Ok(table?);
+        }
         let function = self.state.table_functions().get(name).cloned();
         let function =
             function.ok_or_else(|| plan_datafusion_err!("table function '{name}' not found"))?;
@@ -222,7 +261,8 @@ impl ContextProvider for Names<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
+        let called = self.calls.marker(name);
+        called.or_else(|| self.state.scalar_functions().get(name).cloned())
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {

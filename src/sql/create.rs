@@ -23,7 +23,7 @@ pub(super) use self::materialized::refresh;
 use self::materialized::wanted;
 pub(crate) use self::view::plan_view;
 pub(super) use self::view::{
-    all_of, check_options, check_updatable, plan_query_of, query_of, view,
+    all_of, check_options, check_updatable, is_in_view, plan_query_of, query_of, view,
 };
 use super::command::{CommandNode, count_schema};
 use super::constraint;
@@ -551,6 +551,9 @@ fn drop_schema(
         changes.extend(collections.map(|c| Change::DropCollection(c.id)));
         let views = snapshot.views().filter(|v| v.name.schema == name);
         changes.extend(views.map(|v| Change::DropView(v.name.clone())));
+        // Before the types that they take.
+        let functions = snapshot.functions().filter(|f| f.name.schema == name);
+        changes.extend(functions.map(|function| Change::DropFunction(function.id)));
         let types = snapshot.types().filter(|of| of.name.schema == name);
         changes.extend(types.map(|of| Change::DropType(of.id)));
         let domains = snapshot.domains().filter(|d| d.name.schema == name);

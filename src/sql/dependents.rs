@@ -1,19 +1,26 @@
-//! What needs an object that is to be dropped: the views that read it, and those that read these.
+//! What needs an object that is to be dropped: the views and functions that read it or call it, and those that read these.
+//!
+//! Functions whose body is a text need nothing: it is looked at when they are called.
 
 use std::collections::HashSet;
 use std::sync::Arc;
+
+use futures::FutureExt;
 
 use super::access::view::as_view;
 use super::create::plan_view;
 use super::notice::Notice;
 use super::origins::{Origin, Reads};
+use super::routine::{noting_calls, plan_of, signature};
 use super::session::{Planning, Session};
+use super::stack::with_room;
 use crate::catalog::pg;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::Object;
 use crate::storage::change::{Change, View};
 use crate::storage::collection::Collection;
-use crate::storage::schema::{CollectionId, Column};
+use crate::storage::function::{Body, Function, Returns};
+use crate::storage::schema::{CollectionId, Column, FunctionId};
 use crate::storage::snapshot::Snapshot;
 
 /// What is to be dropped.
@@ -26,11 +33,12 @@ pub(super) struct Dropped {
     is_part: bool,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum What {
     /// By its OID.
     Relation(u32),
     Column(Origin),
+    Function(FunctionId),
 }
 
 impl Dropped {
@@ -70,10 +78,20 @@ impl Dropped {
         }
     }
 
-    fn is_read_by(&self, reads: &Reads) -> bool {
+    /// A function or procedure.
+    pub(super) fn function(snapshot: &Snapshot, function: &Function) -> Self {
+        Self {
+            what: What::Function(function.id),
+            words: words_of(snapshot, function),
+            is_part: false,
+        }
+    }
+
+    fn is_needed_by(&self, needs: &Needs) -> bool {
         match &self.what {
-            What::Relation(relation) => reads.relations.contains(relation),
-            What::Column(origin) => reads.columns.contains(origin),
+            What::Relation(relation) => needs.reads.relations.contains(relation),
+            What::Column(origin) => needs.reads.columns.contains(origin),
+            What::Function(id) => needs.calls.contains(id),
         }
     }
 }
@@ -99,6 +117,10 @@ pub(super) fn dropped_by(planning: &Planning<'_>, changes: &[Change]) -> Vec<Dro
             Change::DropView(name) => {
                 let view = planning.snapshot.view(name);
                 dropped.extend(view.map(|view| Dropped::view(view)));
+            }
+            Change::DropFunction(id) => {
+                let function = planning.snapshot.function(*id);
+                dropped.extend(function.map(|f| Dropped::function(&planning.snapshot, f)));
             }
             _ => {}
         }
@@ -144,10 +166,16 @@ pub(super) async fn first_reader(
     Ok(found.first().map(|(reader, _)| reader.words()))
 }
 
+fn words_of(snapshot: &Snapshot, function: &Function) -> String {
+    format!("function {}", signature(snapshot, function))
+}
+
 /// Leaves each view to be dropped once, and those alone that are dropped otherwise.
 pub(super) fn each_view_once(changes: &mut Vec<Change>) {
     let (mut views, mut collections) = (HashSet::new(), HashSet::new());
+    let mut functions = HashSet::new();
     changes.retain(|change| match change {
+        Change::DropFunction(id) => functions.insert(*id),
         Change::DropView(name) => views.insert(name.clone()),
         Change::DropCollection(id) => collections.insert(*id),
         _ => true,
@@ -178,11 +206,19 @@ pub(super) fn notice_cascade(session: &Session, objects: &[String]) {
     }
 }
 
-/// What reads relations: a view, or a materialized view.
-struct Reader {
-    view: Arc<View>,
-    /// Of a materialized view.
-    collection: Option<CollectionId>,
+/// What reads relations and calls functions.
+enum Reader {
+    View(Arc<View>),
+    Materialized(Arc<View>, CollectionId),
+    /// With its words.
+    Function(Arc<Function>, String),
+}
+
+/// What a reader needs.
+#[derive(Default)]
+struct Needs {
+    reads: Reads,
+    calls: HashSet<FunctionId>,
 }
 
 impl Reader {
@@ -190,70 +226,72 @@ impl Reader {
     fn all(snapshot: &Snapshot) -> Vec<Self> {
         // Partitions are parts of their table.
         let views = snapshot.views().filter(|view| view.partition.is_none());
-        let views = views.map(|view| Self {
-            view: Arc::clone(view),
-            collection: None,
-        });
+        let views = views.map(|view| Self::View(Arc::clone(view)));
         let collections = snapshot.collections().filter_map(|collection| {
             let of = collection.materialized.as_ref()?;
-            Some(Self {
-                view: Arc::new(of.view(&collection.name)),
-                collection: Some(collection.id),
-            })
+            let view = Arc::new(of.view(&collection.name));
+            Some(Self::Materialized(view, collection.id))
         });
-        views.chain(collections).collect()
+        let functions = snapshot.functions().filter(|function| {
+            let is_text = matches!(function.body, Body::Text(_));
+            !is_text || matches!(function.returns, Returns::Row(_))
+        });
+        let functions = functions.map(|f| Self::Function(Arc::clone(f), words_of(snapshot, f)));
+        views.chain(collections).chain(functions).collect()
     }
 
     fn words(&self) -> String {
-        match self.collection {
-            Some(_) => format!("materialized view {}", self.view.name),
-            None => format!("view {}", self.view.name),
+        match self {
+            Self::View(view) => format!("view {}", view.name),
+            Self::Materialized(view, _) => format!("materialized view {}", view.name),
+            Self::Function(_, words) => words.clone(),
         }
     }
 
-    fn oid(&self) -> u32 {
-        match self.collection {
-            Some(id) => pg::collection_oid(id),
-            None => pg::view_oid(&self.view.name),
+    fn what(&self) -> What {
+        match self {
+            Self::View(view) => What::Relation(pg::view_oid(&view.name)),
+            Self::Materialized(_, id) => What::Relation(pg::collection_oid(*id)),
+            Self::Function(function, _) => What::Function(function.id),
         }
     }
 
     fn as_dropped(&self) -> Dropped {
         Dropped {
-            what: What::Relation(self.oid()),
+            what: self.what(),
             words: self.words(),
             is_part: false,
         }
     }
 
     fn drop(&self) -> Change {
-        match self.collection {
-            Some(id) => Change::DropCollection(id),
-            None => Change::DropView(self.view.name.clone()),
+        match self {
+            Self::View(view) => Change::DropView(view.name.clone()),
+            Self::Materialized(_, id) => Change::DropCollection(*id),
+            Self::Function(function, _) => Change::DropFunction(function.id),
         }
     }
 }
 
-/// The views that read what is dropped, each with the words for what it reads of it, in the order in which they must go.
+/// The readers that need what is dropped, each with the words for what it needs of it, in the order in which they must go.
 async fn dependents(planning: &Planning<'_>, dropped: &[Dropped]) -> Result<Vec<(Reader, String)>> {
     let all = match dropped.is_empty() {
         true => Vec::new(),
         false => Reader::all(&planning.snapshot),
     };
     let goes = |reader: &Reader| {
-        let relation = reader.oid();
-        let mut all = dropped.iter();
-        all.any(|d| matches!(d.what, What::Relation(r) if r == relation))
+        let what = reader.what();
+        dropped.iter().any(|d| d.what == what)
     };
     let mut readers = Vec::with_capacity(all.len());
     for reader in all.into_iter().filter(|reader| !goes(reader)) {
-        let reads = reads_of(planning, &reader).await?;
-        readers.push((reader, reads));
+        let needs = with_room(needs_of(planning, &reader).boxed()).await?;
+        readers.push((reader, needs));
     }
     let mut found: Vec<(Reader, String)> = Vec::new();
     let mut waiting: Vec<Dropped> = dropped.iter().rev().cloned().collect();
     while let Some(next) = waiting.pop() {
-        let of_next = readers.extract_if(.., |(_, reads)| next.is_read_by(reads));
+        let of_next = readers.extract_if(.., |(_, needs)| next.is_needed_by(needs));
         for (reader, _) in of_next {
             waiting.insert(0, reader.as_dropped());
             found.push((reader, next.words.clone()));
@@ -262,19 +300,39 @@ async fn dependents(planning: &Planning<'_>, dropped: &[Dropped]) -> Result<Vec<
     Ok(found)
 }
 
-/// What the query of a view reads; nothing where it cannot be planned by now.
-async fn reads_of(planning: &Planning<'_>, reader: &Reader) -> Result<Reads> {
-    let object = match reader.collection {
-        Some(id) => Object::Collection(id),
-        None => Object::View(reader.view.name.clone()),
+/// What a reader needs; nothing where it cannot be planned by now.
+async fn needs_of(planning: &Planning<'_>, reader: &Reader) -> Result<Needs> {
+    let (view, object) = match reader {
+        Reader::View(view) => (view, Object::View(view.name.clone())),
+        Reader::Materialized(view, id) => (view, Object::Collection(*id)),
+        Reader::Function(function, _) => return needs_of_function(planning, function).await,
     };
     let owner = planning.snapshot.access(&object).owner;
     let snapshot = Arc::clone(&planning.snapshot);
-    let Ok(plan) = plan_view(&planning.state, snapshot, &reader.view, owner).await else {
-        return Ok(Reads::default());
+    let planned = plan_view(&planning.state, snapshot, view, owner);
+    let (planned, calls) = noting_calls(planned).await;
+    let Ok(plan) = planned else {
+        return Ok(Needs::default());
     };
-    match as_view(&plan) {
-        Some(node) => Ok(Reads::of(node.query())?),
-        None => Ok(Reads::default()),
+    let reads = match as_view(&plan) {
+        Some(node) => Reads::of(node.query())?,
+        None => Reads::default(),
+    };
+    Ok(Needs { reads, calls })
+}
+
+async fn needs_of_function(planning: &Planning<'_>, function: &Arc<Function>) -> Result<Needs> {
+    let mut needs = Needs::default();
+    if !matches!(function.body, Body::Text(_)) {
+        let (planned, calls) = noting_calls(plan_of(planning, function)).await;
+        if let Ok(plan) = planned {
+            let query = as_view(&plan).map_or(&plan, |call| call.query());
+            needs.reads = Reads::of(query)?;
+            needs.calls = calls;
+        }
     }
+    if let Returns::Row(id) = &function.returns {
+        needs.reads.relations.push(pg::collection_oid(*id));
+    }
+    Ok(needs)
 }

@@ -76,6 +76,7 @@ mod recursive;
 pub(crate) mod relation;
 mod rename_schema;
 mod repeated;
+pub mod routine;
 mod scripts;
 mod sequence;
 pub mod session;

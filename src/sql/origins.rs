@@ -133,7 +133,10 @@ impl Reads {
 
     fn visit(&mut self, plan: &LogicalPlan) -> Result<()> {
         if let Some(view) = as_view(plan) {
-            self.relations.push(pg::view_oid(&view.name));
+            // What a function reads is for that to need.
+            if !view.is_call {
+                self.relations.push(pg::view_oid(&view.name));
+            }
             return Ok(());
         }
         if let LogicalPlan::TableScan(scan) = plan {

@@ -19,8 +19,8 @@ use super::parameters::place_of;
 use super::statement::{AlterWord, Drop, DropKind, Explain, Persistence, Statement};
 use super::tokens::{is_blank, tokenize};
 use super::{
-    access, comment, copy, define, dml, domains, enums, export, index, rename_schema, sequence,
-    versions,
+    access, comment, copy, define, dml, domains, enums, export, index, rename_schema, routine,
+    sequence, versions,
 };
 use crate::error::{Error, Result, sqlstate};
 
@@ -117,6 +117,7 @@ impl Grammar<'_> {
         match (first.as_str(), second.as_str()) {
             _ if self.is_transaction() => self.transaction(),
             _ if comment::is_comment(self) => comment::parse(self),
+            _ if self.is_routine() => routine::parse(self),
             _ if self.is_script() => self.script(),
             ("EXPLAIN", _) => self.explain(),
             ("CREATE", _) if self.creates_ours() => self.create(),
@@ -299,6 +300,18 @@ impl Grammar<'_> {
         match self.word(0).as_str() {
             "EXPLAIN" | "PREPARE" => Err(self.unexpected("a statement that reads or writes data")),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether the next words are about functions or procedures.
+    fn is_routine(&self) -> bool {
+        let is_kind = |n| matches!(self.word(n).as_str(), "FUNCTION" | "PROCEDURE" | "ROUTINE");
+        match self.word(0).as_str() {
+            "ALTER" | "DROP" => is_kind(1),
+            "CREATE" => {
+                is_kind(1) || self.word(1) == "OR" && self.word(2) == "REPLACE" && is_kind(3)
+            }
+            _ => false,
         }
     }
 

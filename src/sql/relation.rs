@@ -21,6 +21,7 @@ use shelfmark_udfs::VectorType;
 
 use super::functions::{FLAT, SERIES_OF_INSTANTS, gives_rows};
 use super::number_literal::typed_integer;
+use super::routine::plan_call;
 use super::tokens::ROWS_FROM;
 use crate::catalog::pg::functions::ARRAY_SUBSCRIPTS;
 use crate::error::{Error, sqlstate};
@@ -54,6 +55,9 @@ impl RelationPlanner for FunctionPlanner {
         relation: TableFactor,
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
+        if let Some(planned) = plan_call(&relation, context) {
+            return planned;
+        }
         let (name, args, with_ordinality, alias) = match &relation {
             TableFactor::Function {
                 name,

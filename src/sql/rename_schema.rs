@@ -19,6 +19,7 @@ use crate::storage::change::{AlterCollection, Change, QualifiedName, View};
 use crate::storage::comment::Commented;
 use crate::storage::domain::Domain;
 use crate::storage::enum_type::EnumType;
+use crate::storage::function::Function;
 use crate::storage::materialized::Materialized;
 use crate::storage::schema::CollectionSchema;
 use crate::storage::sequence::Sequence;
@@ -100,6 +101,16 @@ fn changes(snapshot: &Snapshot, rename: Requalify<'_>) -> Result<Vec<Change>> {
         let name = rename.moved(&domain.name)?;
         let domain = Domain::clone(domain);
         Some(Change::AlterDomain(Domain { name, ..domain }))
+    }));
+    changes.extend(snapshot.functions().filter_map(|function| {
+        let mut next = Function::clone(function);
+        if let Some(name) = rename.moved(&function.name) {
+            next.name = name;
+        }
+        if let Some(path) = &mut next.search_path {
+            *path = renamed_path(path, rename);
+        }
+        (next != **function).then(|| Change::AlterFunction(Box::new(next)))
     }));
     for collection in snapshot.collections() {
         let Some(of) = &collection.materialized else {

@@ -81,10 +81,6 @@ pub enum Script {
 /// A kind of objects of which there are none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingKind {
-    /// Functions.
-    Function,
-    /// Procedures.
-    Procedure,
     /// Aggregates.
     Aggregate,
     /// Triggers.
@@ -99,8 +95,6 @@ impl MissingKind {
     /// The kind that the words after DROP name, and how many they are.
     pub fn of_words(first: &str, second: &str) -> Option<(Self, usize)> {
         Some(match (first, second) {
-            ("FUNCTION", _) => (Self::Function, 1),
-            ("PROCEDURE", _) => (Self::Procedure, 1),
             ("AGGREGATE", _) => (Self::Aggregate, 1),
             ("TRIGGER", _) => (Self::Trigger, 1),
             ("RULE", _) => (Self::Rule, 1),
@@ -111,8 +105,6 @@ impl MissingKind {
 
     fn tag(self) -> &'static str {
         match self {
-            Self::Function => "DROP FUNCTION",
-            Self::Procedure => "DROP PROCEDURE",
             Self::Aggregate => "DROP AGGREGATE",
             Self::Trigger => "DROP TRIGGER",
             Self::Rule => "DROP RULE",
@@ -123,8 +115,6 @@ impl MissingKind {
     /// The error for one that is dropped.
     fn missing(self, name: &str) -> Error {
         let (what, code) = match self {
-            Self::Function => ("function", sqlstate::UNDEFINED_FUNCTION),
-            Self::Procedure => ("procedure", sqlstate::UNDEFINED_FUNCTION),
             Self::Aggregate => ("aggregate", sqlstate::UNDEFINED_FUNCTION),
             Self::Trigger => ("trigger", sqlstate::UNDEFINED_OBJECT),
             Self::Rule => ("rule", sqlstate::UNDEFINED_OBJECT),

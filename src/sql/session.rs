@@ -36,7 +36,7 @@ use super::transaction::Block;
 use super::variables::Variables;
 use super::{
     access, backup, check, comment, compaction, copy, create, cursor, dml, domains, enums, explain,
-    export, index, named, rename_schema, scripts, sequence, transaction, variables,
+    export, index, named, rename_schema, routine, scripts, sequence, transaction, variables,
 };
 use crate::catalog::advisory::SessionLocks;
 use crate::catalog::options::PinnedSnapshot;
@@ -134,7 +134,7 @@ pub(super) struct Inner {
     /// What of the identity the functions of the catalogs tell.
     facts: Arc<SessionFacts>,
     /// That of the context, which does not give it out.
-    type_planner: Arc<dyn TypePlanner>,
+    pub(super) type_planner: Arc<dyn TypePlanner>,
     pub(super) block: Mutex<Block>,
     /// What the block has read and changed, once one of its statements has run.
     pub(super) transaction: Arc<CurrentTransaction>,
@@ -494,6 +494,7 @@ impl<'a> Planning<'a> {
             Statement::Sequence(statement) => sequence::plan(session, *statement),
             Statement::Type(statement) => enums::plan(session, *statement),
             Statement::Domain(statement) => domains::plan(session, *statement),
+            Statement::Routine(statement) => routine::plan(session, *statement),
             Statement::Comment(on) => comment::plan(session, *on),
             Statement::Compact(compact) => compaction::compact(self, *compact),
             Statement::ShowCompaction(job) => compaction::show(session, job),

@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 
 /// How many bytes of the stack a level may take, with all that it calls.
-const LEVEL: usize = 512 << 10;
+const LEVEL: usize = 1 << 20;
 /// How many bytes come at once when those do not suffice.
 const MORE: usize = 4 << 20;
 

@@ -23,6 +23,7 @@ use super::foreign_key::ForeignKeyDefinition;
 use super::index::{CreateIndex, DropIndex, RenameIndex};
 use super::named::{Execute, Prepare};
 use super::partition::{Bound, CreatePartition};
+use super::routine::RoutineStatement;
 use super::scripts::Script;
 use super::sequence::{ColumnSequence, SequenceOptions, SequenceStatement};
 use super::transaction::{Modes, TransactionStatement};
@@ -93,6 +94,8 @@ pub enum Statement {
     Type(Box<TypeStatement>),
     /// CREATE, ALTER and DROP DOMAIN.
     Domain(Box<DomainStatement>),
+    /// CREATE, ALTER and DROP FUNCTION and PROCEDURE.
+    Routine(Box<RoutineStatement>),
     /// COMMENT ON.
     Comment(Box<Comment>),
     /// INSERT.
@@ -536,6 +539,7 @@ impl Statement {
             Self::Sequence(sequence) => (Effect::Writes, sequence.tag()),
             Self::Type(statement) => (Effect::Writes, statement.tag()),
             Self::Domain(statement) => (Effect::Writes, statement.tag()),
+            Self::Routine(statement) => (Effect::Writes, statement.tag()),
             Self::Comment(_) => (Effect::Writes, "COMMENT"),
             Self::Insert(_) => (Effect::Writes, "INSERT"),
             Self::Update(_) => (Effect::Writes, "UPDATE"),

@@ -215,9 +215,13 @@ pub fn split(text: &str) -> Pieces {
     let mut complete = Vec::new();
     let mut start: Option<(usize, u64)> = None;
     let mut last_semicolon = 0;
+    let mut inside = Inside::default();
     for token in &buffer {
+        inside.note(&token.token);
         match &token.token {
+            Token::SemiColon if inside.depth > 0 => {}
             Token::SemiColon => {
+                inside = Inside::default();
                 let end = index.offset(token.span.start);
                 if let Some((from, line)) = start.take() {
                     complete.push(Piece {
@@ -244,6 +248,47 @@ pub fn split(text: &str) -> Pieces {
         None => unfinished_rest(text, last_semicolon),
     };
     Pieces { complete, rest }
+}
+
+/// How deep a place is in statements that stand in another: those of BEGIN ATOMIC .. END of a function.
+#[derive(Default)]
+struct Inside {
+    /// The first words of the statement.
+    words: Vec<String>,
+    depth: usize,
+    was_begin: bool,
+}
+
+impl Inside {
+    fn note(&mut self, token: &Token) {
+        let Token::Word(word) = token else {
+            self.was_begin &= is_blank(token);
+            return;
+        };
+        let word = match word.quote_style {
+            Some(_) => String::new(),
+            None => word.value.to_ascii_uppercase(),
+        };
+        match word.as_str() {
+            "ATOMIC" if self.depth == 0 && self.was_begin && self.makes_routine() => self.depth = 1,
+            "CASE" if self.depth > 0 => self.depth += 1,
+            "END" => self.depth = self.depth.saturating_sub(1),
+            _ => {}
+        }
+        self.was_begin = word == "BEGIN";
+        if self.words.len() < 4 {
+            self.words.push(word);
+        }
+    }
+
+    fn makes_routine(&self) -> bool {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        matches!(
+            words.as_slice(),
+            ["CREATE", "FUNCTION" | "PROCEDURE", ..]
+                | ["CREATE", "OR", "REPLACE", "FUNCTION" | "PROCEDURE"]
+        )
+    }
 }
 
 /// Text behind the last semicolon that did not become tokens.
@@ -383,6 +428,16 @@ mod tests {
                 offset: script.len() - text.len(),
             }
         );
+    }
+
+    #[test]
+    fn statements_of_functions_stay_inside() {
+        let function = "CREATE OR REPLACE FUNCTION f() RETURNS int\nBEGIN ATOMIC SELECT 1; SELECT CASE WHEN true THEN 2 END; END";
+        let pieces = split(&format!("BEGIN; {function}; SELECT 1; END; SELECT 2"));
+        let texts: Vec<_> = pieces.complete.iter().map(|p| p.text.as_str()).collect();
+        assert_eq!(texts, ["BEGIN", function, "SELECT 1", "END"]);
+        let open = "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; ";
+        assert_eq!(split(open).rest.unwrap().text, open.trim_end());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::change::QualifiedName;
 use super::role::{Role, RoleId};
-use super::schema::{CollectionId, SequenceId, TypeId};
+use super::schema::{CollectionId, FunctionId, SequenceId, TypeId};
 use super::snapshot::{DEFAULT_SCHEMA, Snapshot, TEMPORARY_SCHEMA};
 
 /// What has an owner and grants.
@@ -27,6 +27,8 @@ pub enum Object {
     Sequence(SequenceId),
     /// A type.
     Type(TypeId),
+    /// A function or procedure.
+    Function(FunctionId),
 }
 
 /// A thing that may be done to an object.
@@ -55,11 +57,13 @@ pub enum Privilege {
     Temporary,
     /// Connecting to the database.
     Connect,
+    /// Calling a function.
+    Execute,
 }
 
 impl Privilege {
     /// Every privilege, with its letter in access control lists and its name in GRANT; in the order of the lists.
-    pub const ALL: [(Self, char, &'static str); 11] = [
+    pub const ALL: [(Self, char, &'static str); 12] = [
         (Self::Insert, 'a', "INSERT"),
         (Self::Select, 'r', "SELECT"),
         (Self::Update, 'w', "UPDATE"),
@@ -71,6 +75,7 @@ impl Privilege {
         (Self::Create, 'C', "CREATE"),
         (Self::Temporary, 'T', "TEMPORARY"),
         (Self::Connect, 'c', "CONNECT"),
+        (Self::Execute, 'X', "EXECUTE"),
     ];
 
     /// Its name in GRANT.
@@ -178,20 +183,22 @@ impl Object {
             Self::View(_) => "view",
             Self::Sequence(_) => "sequence",
             Self::Type(_) => "type",
+            Self::Function(_) => "function",
         }
     }
 
     /// All privileges that there are on it.
     pub fn privileges(&self) -> Privileges {
         use Privilege::{
-            Connect, Create, Delete, Insert, References, Select, Temporary, Trigger, Truncate,
-            Update, Usage,
+            Connect, Create, Delete, Execute, Insert, References, Select, Temporary, Trigger,
+            Truncate, Update, Usage,
         };
         match self {
             Self::Database => [Create, Temporary, Connect].into_iter().collect(),
             Self::Schema(_) => [Usage, Create].into_iter().collect(),
             Self::Sequence(_) => [Usage, Select, Update].into_iter().collect(),
             Self::Type(_) => [Usage].into_iter().collect(),
+            Self::Function(_) => [Execute].into_iter().collect(),
             Self::Collection(_) | Self::View(_) => [
                 Insert, Select, Update, Delete, Truncate, References, Trigger,
             ]
@@ -211,7 +218,7 @@ impl Object {
             }
             // It is one session's, whoever that is at the moment.
             Self::Schema(name) if name == TEMPORARY_SCHEMA => self.privileges(),
-            Self::Type(_) => self.privileges(),
+            Self::Type(_) | Self::Function(_) => self.privileges(),
             _ => Privileges::NONE,
         }
     }
@@ -382,7 +389,7 @@ fn of_predefined(acting: &BTreeSet<RoleId>, object: &Object) -> Privileges {
     let writes = acting.contains(&RoleId::WRITE_ALL_DATA);
     let mut held = Vec::new();
     match object {
-        Object::Database | Object::Type(_) => {}
+        Object::Database | Object::Type(_) | Object::Function(_) => {}
         Object::Schema(_) if reads || writes => held.push(Usage),
         Object::Schema(_) => {}
         Object::Sequence(_) => {

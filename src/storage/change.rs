@@ -12,13 +12,14 @@ use super::access::{Access, Object};
 use super::comment::Commented;
 use super::domain::Domain;
 use super::enum_type::EnumType;
+use super::function::Function;
 use super::index::{Index, SegmentFilter};
 use super::key_model::KeyModel;
 use super::materialized::Materialized;
 use super::role::{Role, RoleId};
 use super::schema::{
-    CollectionId, CollectionOptions, CollectionSchema, FieldId, IndexId, JobId, SegmentId,
-    SequenceId, TypeId, Version,
+    CollectionId, CollectionOptions, CollectionSchema, FieldId, FunctionId, IndexId, JobId,
+    SegmentId, SequenceId, TypeId, Version,
 };
 use super::sequence::Sequence;
 use super::snapshot::{DEFAULT_SCHEMA, TEMPORARY_SCHEMA};
@@ -110,6 +111,12 @@ pub enum Change {
     Train(CollectionId, Training),
     /// What the rows of a collection come from is as given from now on.
     Materialize(CollectionId, Box<Materialized>),
+    /// A function appears.
+    CreateFunction(Box<Function>),
+    /// A function is as given from now on, its name too.
+    AlterFunction(Box<Function>),
+    /// A function goes.
+    DropFunction(FunctionId),
 }
 
 impl Change {
@@ -149,6 +156,9 @@ impl Change {
             | Self::CreateDomain(_)
             | Self::AlterDomain(_)
             | Self::DropDomain(_)
+            | Self::CreateFunction(_)
+            | Self::AlterFunction(_)
+            | Self::DropFunction(_)
             | Self::Comment(..) => true,
         }
     }

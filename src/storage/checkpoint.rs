@@ -3,7 +3,7 @@
 //! ```text
 //! file = "SHELFCKP" | format u32 | crc32c u32 of what follows | record*     checkpoint/<version, 20 digits>.ckpt
 //! ```
-//! The records (`codec`) are one head, then schemas, types, views, sequences, jobs, roles, accesses, comments, and per
+//! The records (`codec`) are one head, then schemas, types, functions, views, sequences, jobs, roles, accesses, comments, and per
 //! collection its models and its segments, sealed and growing. Format 1 had no roles; then everything belongs to the roles of a new database.
 //! Format 2 had neither models nor foreign keys, format 3 neither types nor comments, format 4 no columns of intervals.
 
@@ -23,6 +23,7 @@ use super::comment::Commented;
 use super::disk::Files;
 use super::domain::Domain;
 use super::enum_type::EnumType;
+use super::function::Function;
 use super::growing::GrowingSegment;
 use super::index::Index;
 use super::key_model::KeyModel;
@@ -36,7 +37,7 @@ use super::store::{Store, io, remove, sync_directory};
 use crate::error::{Error, Result};
 
 const MAGIC: &[u8; 8] = b"SHELFCKP";
-const FORMAT: u32 = 9;
+const FORMAT: u32 = 10;
 /// The oldest format that can be read.
 const FORMAT_MIN: u32 = 1;
 const HEADER_BYTES: usize = 16;
@@ -55,6 +56,7 @@ enum Entry {
     Schema(String),
     Type(Box<EnumType>),
     Domain(Box<Domain>),
+    Function(Box<Function>),
     View(View),
     Sequence(Box<Sequence>),
     Job(Box<JobRecord>),
@@ -237,6 +239,10 @@ pub(super) fn encode(snapshot: &Snapshot) -> Result<Vec<u8>> {
     for domain in snapshot.domains() {
         put(&Entry::Domain(Box::new(Domain::clone(domain))), vec![])?;
     }
+    for function in snapshot.functions() {
+        let function = Box::new(Function::clone(function));
+        put(&Entry::Function(function), vec![])?;
+    }
     for view in snapshot.views() {
         put(&Entry::View(View::clone(view)), vec![])?;
     }
@@ -368,6 +374,7 @@ struct Restore {
     schemas: Vec<String>,
     types: Vec<EnumType>,
     domains: Vec<Domain>,
+    functions: Vec<Function>,
     views: Vec<View>,
     sequences: Vec<Sequence>,
     jobs: Vec<JobRecord>,
@@ -390,6 +397,7 @@ impl Restore {
             Entry::Schema(name) => self.schemas.push(name),
             Entry::Type(of) => self.types.push(*of),
             Entry::Domain(domain) => self.domains.push(*domain),
+            Entry::Function(function) => self.functions.push(*function),
             Entry::View(view) => self.views.push(view),
             Entry::Sequence(sequence) => self.sequences.push(*sequence),
             Entry::Job(job) => self.jobs.push(*job),
@@ -462,6 +470,8 @@ impl Restore {
         self.types.into_iter().for_each(|t| snapshot.put_type(t));
         let domains = self.domains.into_iter();
         domains.for_each(|domain| snapshot.put_domain(domain));
+        let functions = self.functions.into_iter();
+        functions.for_each(|function| snapshot.put_function(function));
         self.views
             .into_iter()
             .for_each(|v| snapshot.put_view(Arc::new(v)));

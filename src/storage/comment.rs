@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::change::QualifiedName;
-use super::schema::{CollectionId, FieldId, IndexId, SequenceId, TypeId};
+use super::schema::{CollectionId, FieldId, FunctionId, IndexId, SequenceId, TypeId};
 
 /// An object that can have a comment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub enum Commented {
     Sequence(SequenceId),
     /// A type.
     Type(TypeId),
+    /// A function.
+    Function(FunctionId),
 }
 
 impl Commented {

@@ -456,6 +456,7 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
         Change::SetAccess(Object::Collection(id), _) => format!("access to {}", name(id)),
         Change::SetAccess(Object::Sequence(id), _) => format!("access to sequence {id}"),
         Change::SetAccess(Object::Type(id), _) => format!("access to type {id}"),
+        Change::SetAccess(Object::Function(id), _) => format!("access to function {id}"),
         Change::SetAccess(Object::View(view), _) => format!("access to view {view}"),
         Change::CreateIndex(id, index) => format!("create index {} of {}", index.name, name(id)),
         Change::DropIndex(id, index) => format!("drop index {index} of {}", name(id)),
@@ -470,6 +471,9 @@ fn words(change: &Change, name: &impl Fn(&CollectionId) -> String) -> String {
         Change::CreateDomain(domain) => format!("create domain {domain}"),
         Change::AlterDomain(domain) => format!("alter domain {domain}"),
         Change::DropDomain(id) => format!("drop domain {id}"),
+        Change::CreateFunction(function) => format!("create {function}"),
+        Change::AlterFunction(function) => format!("alter {function}"),
+        Change::DropFunction(id) => format!("drop function {id}"),
         Change::Comment(..) => "comment".to_string(),
         Change::AddFilters(id, segment, _) => {
             format!("index segment {segment} of {}", name(id))

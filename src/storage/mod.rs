@@ -25,6 +25,7 @@ pub mod export;
 pub mod fetch;
 pub mod filter_file;
 pub mod foreign_key;
+pub mod function;
 mod gathering;
 mod group_writer;
 pub mod growing;

@@ -41,6 +41,8 @@ id!(/// A version of the database: 1 is the first commit, 0 the empty database.
     Version(u64));
 id!(/// A sequence for its whole life, whatever its name.
     SequenceId(u64));
+id!(/// A function for its whole life, whatever its name.
+    FunctionId(u64));
 id!(/// A compaction job.
     JobId(u64));
 id!(/// An index for its whole life, whatever its name.

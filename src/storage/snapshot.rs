@@ -3,6 +3,7 @@
 mod comments;
 mod definitions;
 mod domains;
+mod functions;
 mod partitions;
 mod references;
 mod sequences;
@@ -23,12 +24,15 @@ use super::collection::{Collection, Segment, check_rows};
 use super::comment::Commented;
 use super::domain::Domain;
 use super::enum_type::EnumType;
+use super::function::Function;
 use super::growing::GrowingSegment;
 use super::index::Index;
 use super::job_history::JobHistory;
 use super::materialized::Materialized;
 use super::role::{Role, RoleId};
-use super::schema::{CollectionId, FieldId, JobId, SegmentId, SequenceId, TypeId, Version};
+use super::schema::{
+    CollectionId, FieldId, FunctionId, JobId, SegmentId, SequenceId, TypeId, Version,
+};
 use super::sequence::Sequence;
 use crate::error::{Error, Result, sqlstate};
 
@@ -59,6 +63,8 @@ pub struct Snapshot {
     types: RedBlackTreeMapSync<TypeId, (Arc<EnumType>, Version)>,
     /// The domains, each with the version that changed it last.
     domains: RedBlackTreeMapSync<TypeId, (Arc<Domain>, Version)>,
+    /// The functions, each with the version that changed it last.
+    functions: RedBlackTreeMapSync<FunctionId, (Arc<Function>, Version)>,
     comments: RedBlackTreeMapSync<Commented, Arc<str>>,
     jobs: JobHistory,
     authority: Authority,
@@ -89,6 +95,7 @@ impl Snapshot {
             references: RedBlackTreeSetSync::new_sync(),
             types: RedBlackTreeMapSync::new_sync(),
             domains: RedBlackTreeMapSync::new_sync(),
+            functions: RedBlackTreeMapSync::new_sync(),
             comments: RedBlackTreeMapSync::new_sync(),
             jobs: JobHistory::new(),
             authority: Authority::new(),
@@ -374,6 +381,9 @@ impl Snapshot {
             Change::CreateDomain(domain) => self.create_domain(domain),
             Change::AlterDomain(domain) => self.alter_domain(domain),
             Change::DropDomain(id) => self.drop_domain(*id),
+            Change::CreateFunction(function) => self.create_function(function),
+            Change::AlterFunction(function) => self.alter_function(function),
+            Change::DropFunction(id) => self.drop_function(*id),
             Change::Comment(on, text) => self.comment(on, text.as_deref()),
             Change::AddFilters(id, segment, filters) => {
                 let files = filters.iter().filter_map(|f| f.file());

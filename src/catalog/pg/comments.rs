@@ -54,6 +54,7 @@ fn place(on: &Commented, snapshot: &Snapshot) -> Place {
             (oid::PG_CLASS, view, attribute_number(FieldId(*number)))
         }
         Commented::Sequence(id) => (oid::PG_CLASS, oid::sequence(*id), 0),
+        Commented::Function(id) => (oid::PG_PROC, oid::user_function(*id), 0),
         Commented::Type(id) => (oid::PG_TYPE, enum_oid(*id), 0),
         Commented::Constraint(id, name) => (oid::PG_CONSTRAINT, constraint(snapshot, *id, name), 0),
     }

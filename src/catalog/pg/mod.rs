@@ -10,6 +10,7 @@
 
 mod casts;
 mod class;
+pub(crate) mod coercion;
 mod comments;
 mod context;
 mod definition;
@@ -25,6 +26,7 @@ mod partitions;
 mod references;
 mod relation;
 mod roles;
+mod routines;
 mod rows;
 mod sequence_table;
 mod table;
@@ -60,6 +62,11 @@ pub(crate) fn type_name(field: &Field) -> String {
         Some(of) => of.to_string(),
         None => definition::format_type(type_of(field).oid, None),
     }
+}
+
+/// The name of the type of an OID.
+pub(crate) fn format_type(oid: u32) -> String {
+    definition::format_type(oid, None)
 }
 
 /// The OID of a collection in `pg_class`.

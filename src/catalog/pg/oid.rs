@@ -6,7 +6,7 @@
 //! in ranges of their own, below 2^31 because some clients read OIDs as signed numbers.
 
 use crate::catalog::pg_type::{OID_RANGE as RANGE, oid};
-use crate::storage::schema::{CollectionId, FieldId, IndexId, SequenceId};
+use crate::storage::schema::{CollectionId, FieldId, FunctionId, IndexId, SequenceId};
 
 /// The catalog `pg_class`, in `classoid` columns.
 pub(super) const PG_CLASS: u32 = 1259;
@@ -160,6 +160,12 @@ pub(super) fn rule(view: u32) -> u32 {
 /// A function that PostgreSQL does not have.
 pub(super) fn function(name: &str) -> u32 {
     in_range(FUNCTIONS, hash(&[name]))
+}
+
+/// A function that CREATE FUNCTION made.
+pub(super) fn user_function(id: FunctionId) -> u32 {
+    // In the range of functions that PostgreSQL does not have, whose places tell nothing.
+    in_range(FUNCTIONS, id.0)
 }
 
 /// Whether values of a type can be collated.

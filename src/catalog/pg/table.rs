@@ -18,7 +18,9 @@ use super::live::LiveRelation;
 use super::objects::{Objects, Source, ViewColumns};
 use super::relation::{self, SystemRelation};
 use super::rows::Rows;
-use super::{class, comments, fixed, global, oid, partitions, references, roles, types, views};
+use super::{
+    class, comments, fixed, global, oid, partitions, references, roles, routines, types, views,
+};
 use crate::catalog::computed::{Computed, ComputedRows};
 use crate::catalog::provider::ViewPlanner;
 
@@ -186,7 +188,10 @@ fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objec
             comments::pg_description(rows, objects);
         }
         "pg_shdescription" => comments::pg_shdescription(rows, objects),
-        "pg_proc" => global::pg_proc(rows, state),
+        "pg_proc" => {
+            global::pg_proc(rows, state);
+            routines::pg_proc(rows, context);
+        }
         "pg_roles" | "pg_authid" => roles::pg_roles(rows, context),
         "pg_user" | "pg_shadow" => roles::pg_user(rows, context),
         "pg_auth_members" => roles::pg_auth_members(rows, context),
@@ -231,8 +236,14 @@ fn fill_information(rows: &mut Rows, state: &dyn Session, information: &Informat
         "character_sets" => information.character_sets(rows),
         "collations" => information.collations(rows),
         "enabled_roles" => information.enabled_roles(rows),
-        "routines" => information.routines(rows, &functions(state)),
-        "parameters" => information.parameters(rows, &functions(state)),
+        "routines" => {
+            information.routines(rows, &functions(state));
+            routines::routines(rows, information);
+        }
+        "parameters" => {
+            information.parameters(rows, &functions(state));
+            routines::parameters(rows, information);
+        }
         _ => {}
     }
 }

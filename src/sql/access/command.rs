@@ -9,8 +9,9 @@ use super::statement::{AccessStatement, RoleName, RoleWord};
 use super::{grants, members, owners, roles};
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::ddl::{existing_database, existing_schema, no_relation, qualify};
+use crate::sql::routine::{RoutineKind, Signature};
 use crate::sql::session::{Planning, Session, Tag, done};
-use crate::sql::{domains, enums, sequence};
+use crate::sql::{domains, enums, routine, sequence};
 use crate::storage::access::{Object, Rights};
 use crate::storage::change::Change;
 use crate::storage::role::{Role, RoleId};
@@ -159,6 +160,11 @@ impl<'a> Acting<'a> {
             Ok(domain) => Ok(Object::Type(domain.id)),
             Err(_) => Ok(Object::Type(enums::find(&planning, name)?.id)),
         }
+    }
+
+    pub(super) fn routine(&self, kind: RoutineKind, named: &Signature) -> Result<Object> {
+        let planning = Planning::new(self.session);
+        Ok(Object::Function(routine::find(&planning, kind, named)?.id))
     }
 
     pub(super) fn schema(&self, name: &ObjectName) -> Result<Object> {

@@ -154,6 +154,7 @@ impl Session {
             | Statement::Sequence(_)
             | Statement::Type(_)
             | Statement::Domain(_)
+            | Statement::Routine(_)
             | Statement::Comment(_)
             | Statement::Compact(_)
             | Statement::CancelCompaction(_)

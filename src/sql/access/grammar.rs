@@ -10,6 +10,7 @@ use super::statement::{
 };
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::parser::{Grammar, fold};
+use crate::sql::routine::{RoutineKind, parse_signature};
 use crate::storage::access::Privilege;
 
 /// The statement, if its first words say that it is one about roles or privileges.
@@ -35,6 +36,10 @@ pub(in crate::sql) fn statement(g: &mut Grammar<'_>) -> Result<Option<AccessStat
             _,
         ] if changes_owner(g, 2) => alter_owner(g),
         ["ALTER", "MATERIALIZED", "VIEW"] if changes_owner(g, 3) => alter_owner(g),
+        ["ALTER", "FUNCTION" | "PROCEDURE" | "ROUTINE", _] => match routine_owner(g)? {
+            Some(statement) => Ok(statement),
+            None => return Ok(None),
+        },
         ["GRANT", ..] => grant(g),
         ["REVOKE", ..] => revoke(g),
         ["SET", "ROLE", _] | ["SET", "SESSION" | "LOCAL", "ROLE"] => set_role(g),
@@ -68,6 +73,25 @@ fn changes_owner(g: &Grammar<'_>, name: usize) -> bool {
         at += 2;
     }
     g.word(at + 1) == "OWNER" && g.word(at + 2) == "TO"
+}
+
+/// `ALTER FUNCTION name [(types)] OWNER TO role`; for another change nothing is taken.
+fn routine_owner(g: &mut Grammar<'_>) -> Result<Option<AccessStatement>> {
+    let from = g.parser.index();
+    let kind = RoutineKind::of_word(&g.word(1)).unwrap_or(RoutineKind::Any);
+    g.skip(2);
+    let signature = parse_signature(g)?;
+    if !g.accept(&["OWNER", "TO"]) {
+        while g.parser.index() > from {
+            g.unskip();
+        }
+        return Ok(None);
+    }
+    Ok(Some(AccessStatement::AlterOwner {
+        object: Owned::Routine(kind, signature),
+        if_exists: false,
+        owner: role(g)?,
+    }))
 }
 
 fn identifier(g: &mut Grammar<'_>) -> Result<String> {
@@ -476,9 +500,25 @@ fn target(g: &mut Grammar<'_>) -> Result<Target> {
     if is_named && !matches!(g.word(1).as_str(), "TO" | "FROM") && g.accept(&["SEQUENCE"]) {
         return Ok(Target::Sequences(names(g)?));
     }
+    if g.word(0) == "ALL"
+        && g.word(2) == "IN"
+        && let Some(kind) = RoutineKind::of_word(g.word(1).trim_end_matches('S'))
+    {
+        g.skip(2);
+        g.expect(&["IN", "SCHEMA"])?;
+        return Ok(Target::RoutinesIn(kind, names(g)?));
+    }
+    if is_named
+        && !matches!(g.word(1).as_str(), "TO" | "FROM")
+        && let Some(kind) = RoutineKind::of_word(&g.word(0))
+    {
+        g.skip(1);
+        let signatures = g.comma_separated(parse_signature)?;
+        return Ok(Target::Routines(kind, signatures));
+    }
     match g.word(0).as_str() {
-        "ALL" | "FUNCTION" | "FUNCTIONS" | "PROCEDURE" | "ROUTINE" | "LANGUAGE" | "TABLESPACE"
-        | "TYPE" | "DOMAIN" | "FOREIGN" | "LARGE" | "PARAMETER"
+        "ALL" | "LANGUAGE" | "TABLESPACE" | "TYPE" | "DOMAIN" | "FOREIGN" | "LARGE"
+        | "PARAMETER"
             if matches!(g.parser.peek_nth_token_ref(1).token, Token::Word(_))
                 && !matches!(g.word(1).as_str(), "TO" | "FROM") =>
         {

@@ -23,6 +23,9 @@ pub(super) fn name_of(acting: &Acting<'_>, object: &Object) -> String {
         Object::Sequence(id) => snapshot
             .sequence(*id)
             .map_or_else(|| id.to_string(), |s| s.name.name.clone()),
+        Object::Function(id) => snapshot
+            .function(*id)
+            .map_or_else(|| id.to_string(), |function| function.name.name.clone()),
         Object::Type(id) => snapshot
             .type_name(*id)
             .map_or_else(|| id.to_string(), |name| name.name.clone()),
@@ -96,6 +99,17 @@ fn objects(acting: &Acting<'_>, target: &Target) -> Result<Vec<Object>> {
             let sequences = sequences.filter(|s| inside(&s.name.schema));
             Ok(sequences.map(|s| Object::Sequence(s.id)).collect())
         }
+        Target::Routines(kind, named) => {
+            let found = named.iter().map(|named| acting.routine(*kind, named));
+            found.collect()
+        }
+        Target::RoutinesIn(kind, schemas) => {
+            let schemas = each(schemas, &|n| acting.schema(n))?;
+            let inside = |name: &str| schemas.contains(&Object::Schema(name.to_string()));
+            let functions = acting.snapshot.functions();
+            let functions = functions.filter(|f| kind.is_made() && inside(&f.name.schema));
+            Ok(functions.map(|f| Object::Function(f.id)).collect())
+        }
         Target::Schemas(names) => each(names, &|n| acting.schema(n)),
         Target::Databases(names) => each(names, &|n| acting.database(n)),
         Target::TablesIn(schemas) => {
@@ -121,9 +135,11 @@ fn wanted(object: &Object, grant: &GrantPrivileges) -> Result<Privileges> {
     if let Some(unknown) = grant.privileges.iter().find(|p| !known.has(**p)) {
         let kind = match object {
             Object::Collection(_) | Object::View(_) => "table",
-            Object::Database | Object::Schema(_) | Object::Sequence(_) | Object::Type(_) => {
-                object.kind()
-            }
+            Object::Database
+            | Object::Schema(_)
+            | Object::Sequence(_)
+            | Object::Type(_)
+            | Object::Function(_) => object.kind(),
         };
         let message = format!("invalid privilege type {} for {kind}", unknown.name());
         return Err(Error::invalid(sqlstate::INVALID_GRANT_OPERATION, message));

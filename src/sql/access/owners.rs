@@ -51,6 +51,7 @@ fn find(acting: &Acting<'_>, object: &Owned) -> Result<Object> {
         Owned::Type(name) => acting.type_named(name),
         Owned::Schema(name) => acting.schema(name),
         Owned::Database(name) => acting.database(name),
+        Owned::Routine(kind, named) => acting.routine(*kind, named),
         Owned::MaterializedView(name) => {
             let found = acting.relation(name)?;
             let collection = match &found {
@@ -89,6 +90,10 @@ fn check_place(acting: &Acting<'_>, object: &Object) -> Result<()> {
         },
         Object::Type(id) => match acting.snapshot.type_name(*id) {
             Some(name) => Object::Schema(name.schema.clone()),
+            None => return Ok(()),
+        },
+        Object::Function(id) => match acting.snapshot.function(*id) {
+            Some(function) => Object::Schema(function.name.schema.clone()),
             None => return Ok(()),
         },
         Object::Collection(id) => match acting.snapshot.collection_by_id(*id) {
@@ -177,6 +182,7 @@ pub(super) fn drop(acting: &Acting<'_>, owners: &[RoleName]) -> Result<Vec<Chang
             }
             Object::Collection(id) => relations.push(Change::DropCollection(*id)),
             Object::View(name) => relations.push(Change::DropView(name.clone())),
+            Object::Function(id) => relations.push(Change::DropFunction(*id)),
             Object::Sequence(id) if is_owned(acting, *id) => {}
             Object::Sequence(id) => relations.push(Change::DropSequence(*id)),
             Object::Type(id) if acting.snapshot.domain_by_id(*id).is_some() => {

@@ -156,7 +156,10 @@ impl Requirements {
                     if !view.is_part {
                         self.view(view, by);
                     }
-                    below = view.owner.or(by);
+                    below = match view.is_call {
+                        true => view.owner,
+                        false => view.owner.or(by),
+                    };
                 }
                 None => {
                     if let Some(changed) = self.extension(extension, by)? {

@@ -2,6 +2,7 @@
 
 use datafusion::sql::sqlparser::ast::ObjectName;
 
+use crate::sql::routine::{RoutineKind, Signature};
 use crate::storage::access::Privilege;
 use crate::storage::role::Verifier;
 
@@ -93,6 +94,10 @@ pub enum Target {
     Schemas(Vec<ObjectName>),
     /// Databases.
     Databases(Vec<ObjectName>),
+    /// Functions and procedures.
+    Routines(RoutineKind, Vec<Signature>),
+    /// ALL FUNCTIONS IN SCHEMA and its like.
+    RoutinesIn(RoutineKind, Vec<ObjectName>),
 }
 
 /// An object whose owner changes.
@@ -112,6 +117,8 @@ pub enum Owned {
     Schema(ObjectName),
     /// The database.
     Database(ObjectName),
+    /// A function or procedure.
+    Routine(RoutineKind, Signature),
 }
 
 /// GRANT or REVOKE of privileges.
@@ -237,6 +244,9 @@ impl AccessStatement {
                 Owned::Type(_) => "ALTER TYPE",
                 Owned::Schema(_) => "ALTER SCHEMA",
                 Owned::Database(_) => "ALTER DATABASE",
+                Owned::Routine(RoutineKind::Function, _) => "ALTER FUNCTION",
+                Owned::Routine(RoutineKind::Procedure, _) => "ALTER PROCEDURE",
+                Owned::Routine(RoutineKind::Any, _) => "ALTER ROUTINE",
             },
             Self::ReassignOwned { .. } => "REASSIGN OWNED",
             Self::DropOwned(_) => "DROP OWNED",

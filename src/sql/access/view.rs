@@ -21,6 +21,8 @@ pub struct ViewNode {
     pub owner: Option<RoleId>,
     /// Whether it is a part of a view by which rows are changed: the statement that does so needs other rights on it.
     pub is_part: bool,
+    /// Whether it is the body of a function: without an owner, its rights are those of the session, whatever is around.
+    pub is_call: bool,
     input: LogicalPlan,
 }
 
@@ -36,6 +38,19 @@ impl ViewNode {
             name,
             owner,
             is_part: false,
+            is_call: false,
+            input,
+        }
+        .into_plan()
+    }
+
+    /// The query of a function that is called.
+    pub fn call(name: QualifiedName, owner: Option<RoleId>, input: LogicalPlan) -> LogicalPlan {
+        Self {
+            name,
+            owner,
+            is_part: true,
+            is_call: true,
             input,
         }
         .into_plan()
@@ -47,6 +62,7 @@ impl ViewNode {
             name,
             owner: Some(owner),
             is_part: true,
+            is_call: false,
             input,
         }
         .into_plan()

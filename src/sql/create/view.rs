@@ -189,6 +189,7 @@ pub(super) fn reads_temporary(plan: &LogicalPlan) -> Result<bool> {
         }
         if let LogicalPlan::Extension(extension) = node
             && let Some(view) = extension.node.as_any().downcast_ref::<ViewNode>()
+            && !view.is_call
         {
             reads_temporary |= view.name.schema == TEMPORARY_SCHEMA;
         }
@@ -292,6 +293,11 @@ const VIEW_NESTING_MAX: usize = 32;
 tokio::task_local! {
     /// How many views are around the one that is planned.
     static VIEWS_AROUND: usize;
+}
+
+/// Whether what is planned stands in a view.
+pub(in crate::sql) fn is_in_view() -> bool {
+    VIEWS_AROUND.try_with(|around| *around > 0).unwrap_or(false)
 }
 
 /// The plan that a view's name stands for.

@@ -69,6 +69,19 @@ pub(in crate::sql) fn with_checks(
     Ok(Some(with))
 }
 
+/// The function that gives back values which are of the domain.
+///
+/// # Errors
+/// Whatever is wrong with a condition of the domain by now.
+pub(in crate::sql) fn check_of(
+    domain: &Arc<Domain>,
+    state: &SessionState,
+) -> Result<Arc<ScalarUDF>> {
+    let checks = Arc::new(DomainChecks::of(domain, state)?);
+    let function = DomainCast::new(Arc::clone(domain), checks);
+    Ok(Arc::new(ScalarUDF::new_from_impl(function)))
+}
+
 fn function_name(domain: &Domain) -> String {
     format!("domain_{}", domain.id)
 }

@@ -10,7 +10,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident, ObjectName};
 
-pub(super) use self::cast::with_checks;
+pub(super) use self::cast::{check_of, with_checks};
 pub(super) use self::grammar::parse;
 use super::constraint::condition_over;
 use super::ddl::check_writable;

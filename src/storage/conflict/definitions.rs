@@ -21,6 +21,15 @@ pub(super) fn check_schema(current: &Snapshot, change: &Change, read: Version) -
         let message = format!("domain \"{domain}\" was altered by a concurrent commit");
         return Err(Error::conflict(message));
     }
+    if let Change::AlterFunction(function) = change
+        && current.function_changed_since(function.id, read)
+    {
+        let message = format!(
+            "function \"{}\" was altered by a concurrent commit",
+            function.name
+        );
+        return Err(Error::conflict(message));
+    }
     let collection = match change {
         Change::Append(append) => append.collection,
         Change::AddSegments(collection, _) => *collection,

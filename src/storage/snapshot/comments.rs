@@ -47,6 +47,7 @@ impl Snapshot {
             Commented::View(name) | Commented::ViewColumn(name, _) => self.view(name).is_some(),
             Commented::Sequence(id) => self.sequence(*id).is_some(),
             Commented::Type(id) => self.type_name(*id).is_some(),
+            Commented::Function(id) => self.function(*id).is_some(),
             Commented::Constraint(id, name) => {
                 collection(id).is_some_and(|c| c.has_constraint(&c.schema, name))
             }

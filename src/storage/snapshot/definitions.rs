@@ -26,6 +26,7 @@ impl Snapshot {
         let sequences = self.sequences().map(|s| &s.name);
         let types = self.types().map(|of| &of.name);
         let types = types.chain(self.domains().map(|domain| &domain.name));
+        let types = types.chain(self.functions().map(|function| &function.name));
         let relations = self.names.keys().chain(self.views.keys());
         if relations.chain(sequences).chain(types).any(inside) {
             let message =

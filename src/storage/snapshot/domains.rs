@@ -80,6 +80,7 @@ impl Snapshot {
     pub(super) fn drop_domain(&mut self, id: TypeId) -> Result<()> {
         let domain = self.domain_by_id(id).ok_or_else(no_domain)?;
         self.check_not_of_domain(domain)?;
+        self.check_no_function_of(id, &domain.name)?;
         self.domains.remove_mut(&id);
         self.authority.forget(&Object::Type(id));
         self.forget_comment(&Commented::Type(id));

@@ -171,6 +171,9 @@ impl Snapshot {
             | Change::CreateDomain(_)
             | Change::AlterDomain(_)
             | Change::DropDomain(_)
+            | Change::CreateFunction(_)
+            | Change::AlterFunction(_)
+            | Change::DropFunction(_)
             | Change::Job(_)
             | Change::CreateRole(_)
             | Change::AlterRole(_)
@@ -197,7 +200,8 @@ impl Snapshot {
 
     fn is_temporary_object(&self, object: &Object) -> bool {
         let schema = match object {
-            Object::Database => None,
+            // Functions are in commits.
+            Object::Database | Object::Function(_) => None,
             Object::Schema(name) => Some(name),
             Object::View(name) => Some(&name.schema),
             Object::Collection(id) => self.collection_by_id(*id).map(|c| &c.name.schema),

@@ -59,6 +59,7 @@ impl Snapshot {
             self.check_type_free(&of.name)?;
         }
         self.put_type(of.clone());
+        self.tell_functions(of.id)?;
         for id in self.collections_of_type(of.id) {
             let collection = self.collections.get(&id).ok_or_else(super::gone)?;
             if let Some(schema) = self.with_types(&collection.schema)? {
@@ -79,6 +80,7 @@ impl Snapshot {
             return Err(Error::invalid(code, message)
                 .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
         }
+        self.check_no_function_of(id, &of.name)?;
         self.types.remove_mut(&id);
         self.authority.forget(&Object::Type(id));
         self.forget_comment(&Commented::Type(id));

@@ -8,9 +8,12 @@ use crate::catalog::pg::definition::{
 use crate::catalog::pg::fixed::{self, lines, named_function};
 use crate::catalog::pg::oid;
 use crate::catalog::pg::references::references;
+use crate::catalog::pg::routines::{self, function_of};
 use crate::catalog::pg::types;
 use crate::catalog::pg::views::definition;
+use crate::storage::function::Function;
 use datafusion::common::Result;
+use std::sync::Arc;
 
 pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("format_type", 2..=2, Gives::Text, type_name).with_nulls(),
@@ -29,15 +32,23 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     ),
     Definition::new("pg_get_function_sqlbody", 1..=1, Gives::Text, nothing),
     Definition::new("pg_get_function_arg_default", 2..=2, Gives::Text, nothing),
-    Definition::new("pg_get_functiondef", 1..=1, Gives::Text, nothing),
+    Definition::new("pg_get_functiondef", 1..=1, Gives::Text, |c| {
+        let function = c.oid(0).and_then(|oid| function_of(c.context, oid));
+        let definition =
+            |function: Arc<Function>| routines::definition(c.context.snapshot(), &function);
+        Ok(function.map(definition).into())
+    }),
     Definition::new("pg_get_function_arguments", 1..=1, Gives::Text, arguments),
     Definition::new(
         "pg_get_function_identity_arguments",
         1..=1,
         Gives::Text,
-        arguments,
+        identity_arguments,
     ),
     Definition::new("pg_get_function_result", 1..=1, Gives::Text, |c| {
+        if let Some(function) = c.oid(0).and_then(|oid| function_of(c.context, oid)) {
+            return Ok(routines::result(c.context.snapshot(), &function).into());
+        }
         Ok(c.oid(0).and_then(function_result).into())
     }),
     Definition::new("pg_describe_object", 3..=3, Gives::Text, object),
@@ -110,9 +121,21 @@ fn view(call: &Call<'_>) -> Result<Value> {
 }
 
 fn arguments(call: &Call<'_>) -> Result<Value> {
+    listed(call, true)
+}
+
+fn identity_arguments(call: &Call<'_>) -> Result<Value> {
+    listed(call, false)
+}
+
+fn listed(call: &Call<'_>, with_defaults: bool) -> Result<Value> {
     let Some(oid) = call.oid(0) else {
         return Ok(Value::Null);
     };
+    if let Some(function) = function_of(call.context, oid) {
+        let snapshot = call.context.snapshot();
+        return Ok(routines::arguments(snapshot, &function, with_defaults).into());
+    }
     // Functions that PostgreSQL does not have take what DataFusion lets them.
     Ok(function_arguments(oid)
         .unwrap_or_else(|| "VARIADIC \"any\"".to_string())

@@ -19,7 +19,7 @@ use crate::catalog::pg::definition::{
     format_type, function_arguments, qualified, quote_ident, quote_literal,
 };
 use crate::catalog::pg::fixed::{self, functions_of_name, named_function, named_type};
-use crate::catalog::pg::{oid, roles, types};
+use crate::catalog::pg::{oid, roles, routines, types};
 use crate::catalog::pg_type;
 use crate::catalog::search_path::own_name;
 use crate::error::{Error, sqlstate};
@@ -156,8 +156,11 @@ impl RegType {
                 relation.map(|r| r.oid)
             }
             Self::Type => type_of_sql(text).or_else(|| user_type(context, config, text)),
-            Self::Function => functions_of_name(&name).first().map(|f| f.oid),
-            Self::Procedure => procedure(text),
+            Self::Function => {
+                let built_in = functions_of_name(&name).first().map(|f| f.oid);
+                built_in.or_else(|| routines::find(context, config, schema.as_deref(), &name, None))
+            }
+            Self::Procedure => procedure(text).or_else(|| user_routine(context, config, text)),
             Self::Namespace => {
                 let namespaces = &context.objects().namespaces;
                 namespaces
@@ -185,6 +188,13 @@ impl RegType {
                 return types::type_name(context, config, oid, None);
             }
             Self::Type => named_type(oid).map(|_| format_type(oid, None)),
+            Self::Function if routines::function_of(context, oid).is_some() => {
+                routines::written(context, config, oid).map(|(name, _)| name)
+            }
+            Self::Procedure if routines::function_of(context, oid).is_some() => {
+                let written = routines::written(context, config, oid);
+                written.map(|(name, types)| format!("{name}({types})"))
+            }
             Self::Function => named_function(oid).map(|f| match functions_of_name(f.name).len() {
                 1 => quote_ident(f.name),
                 _ => qualified(function_schema(context, oid), f.name),
@@ -309,6 +319,16 @@ fn procedure(text: &str) -> Option<u32> {
     let wanted = wanted.collect::<Option<Vec<_>>>()?.join(" ");
     let mut all = functions_of_name(&name).into_iter();
     all.find(|f| f.arguments == wanted).map(|f| f.oid)
+}
+
+/// The OID of `name(type, type)` of a function that users made.
+fn user_routine(context: &PgContext, config: &ConfigOptions, text: &str) -> Option<u32> {
+    let (name, arguments) = text.strip_suffix(')')?.split_once('(')?;
+    let (schema, name) = split_name(name);
+    let arguments = arguments.split(',').filter(|a| !a.trim().is_empty());
+    let wanted = arguments.map(|a| type_of_sql(a).or_else(|| user_type(context, config, a)));
+    let wanted = wanted.collect::<Option<Vec<u32>>>()?;
+    routines::find(context, config, schema.as_deref(), &name, Some(&wanted))
 }
 
 /// What a [`Conversion`] does.

@@ -3,6 +3,7 @@
 use super::{Call, Definition, Gives, Value};
 use crate::catalog::pg::context::search_path;
 use crate::catalog::pg::fixed::{named_function, named_type, namespace_of};
+use crate::catalog::pg::routines::{self, function_of};
 use crate::catalog::pg::types::is_visible;
 use datafusion::common::Result;
 
@@ -61,6 +62,9 @@ fn by_oid(call: &Call<'_>) -> Result<Value> {
 
 /// Functions that PostgreSQL does not have lie in `pg_catalog`.
 fn function(call: &Call<'_>) -> Result<Value> {
+    if let Some(found) = call.oid(0).and_then(|oid| function_of(call.context, oid)) {
+        return Ok(routines::is_visible(call.context, call.config, &found).into());
+    }
     let visible = |oid| named_function(oid).is_none() || in_path(call, oid);
     Ok(call.oid(0).map(visible).into())
 }

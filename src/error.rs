@@ -1,6 +1,7 @@
 //! The one error type: a kind for what the caller does about it, and the SQLSTATE that Postgres would give.
 
 mod codes;
+mod objects;
 mod resources;
 
 use std::fmt;
@@ -10,6 +11,8 @@ use std::path::Path;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
 use shelfmark_udfs::VectorError;
+
+pub use self::objects::Objects;
 
 /// `Result` with [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -181,6 +184,7 @@ struct Inner {
     hint: Option<String>,
     /// Where in the data it happened.
     context_lines: Option<String>,
+    objects: Objects,
     /// Line and column of the statement's text, both from 1.
     position: Option<(u64, u64)>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -196,6 +200,7 @@ impl Error {
             detail: None,
             hint: None,
             context_lines: None,
+            objects: Objects::default(),
             position: None,
             source: None,
         };

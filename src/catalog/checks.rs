@@ -79,7 +79,8 @@ impl Checks {
                     "new row for relation \"{}\" violates check constraint \"{name}\"",
                     self.relation
                 );
-                let error = Error::invalid(sqlstate::CHECK_VIOLATION, message);
+                let error = Error::invalid(sqlstate::CHECK_VIOLATION, message)
+                    .with_constraint(&self.relation, name);
                 return Err(
                     error.with_detail(format!("Failing row contains {}.", shown(rows, row)))
                 );

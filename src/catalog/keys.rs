@@ -256,7 +256,8 @@ impl NewKeys {
     fn duplicate(&self, key: Option<String>) -> Error {
         let name = self.columns.name();
         let message = format!("duplicate key value violates unique constraint \"{name}\"");
-        let error = Error::invalid(sqlstate::UNIQUE_VIOLATION, message);
+        let error = Error::invalid(sqlstate::UNIQUE_VIOLATION, message)
+            .with_constraint(self.columns.table(), name);
         match key {
             Some(key) => error.with_detail(format!("Key {key} already exists.")),
             None => error.with_detail("The statement brings a key twice."),

@@ -38,10 +38,14 @@ pub fn error(error: &Error, severity: Severity, text: &str, offset: usize) -> Er
         (b'C', error.sqlstate().to_string()),
         (b'M', clean(error.message())),
     ];
+    let objects = error.objects();
     let others = [
         (b'D', error.detail()),
         (b'H', error.hint()),
         (b'W', error.context_lines()),
+        (b't', objects.table.as_deref()),
+        (b'c', objects.column.as_deref()),
+        (b'n', objects.constraint.as_deref()),
     ];
     for (field, value) in others {
         fields.extend(value.map(|value| (field, clean(value))));

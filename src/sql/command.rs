@@ -42,6 +42,9 @@ pub type Stream = BoxStream<'static, Result<RecordBatch>>;
 /// What such a command does when its node is executed.
 pub type StreamAction = Arc<dyn Fn() -> Stream + Send + Sync>;
 
+/// What a command does with the query that is below its node.
+pub type QueryAction = Arc<dyn Fn(&LogicalPlan) -> StreamAction + Send + Sync>;
+
 /// The schema of a command that answers with a number of rows.
 pub fn count_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new(
@@ -57,9 +60,30 @@ pub struct CommandNode {
     label: String,
     action: StreamAction,
     schema: DFSchemaRef,
+    /// The query whose parameters are not bound yet, and what to do with it.
+    query: Option<(LogicalPlan, QueryAction)>,
 }
 
 impl CommandNode {
+    /// A plan of one command that takes a query with parameters, which are bound as those of any plan.
+    ///
+    /// # Errors
+    /// None that callers can cause.
+    pub fn plan_query(
+        label: impl Into<String>,
+        schema: &SchemaRef,
+        query: LogicalPlan,
+        action: QueryAction,
+    ) -> Result<LogicalPlan> {
+        let node = Arc::new(Self {
+            label: label.into(),
+            action: action(&query),
+            schema: Arc::new(with_twins(schema)?),
+            query: Some((query, action)),
+        });
+        Ok(LogicalPlan::Extension(Extension { node }))
+    }
+
     /// A plan of one command. `label` is what EXPLAIN shows.
     ///
     /// # Errors
@@ -87,6 +111,7 @@ impl CommandNode {
             label: label.into(),
             action,
             schema,
+            query: None,
         });
         Ok(LogicalPlan::Extension(Extension { node }))
     }
@@ -143,7 +168,7 @@ impl UserDefinedLogicalNodeCore for CommandNode {
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
-        Vec::new()
+        self.query.iter().map(|(query, _)| query).collect()
     }
 
     fn schema(&self) -> &DFSchemaRef {
@@ -161,12 +186,21 @@ impl UserDefinedLogicalNodeCore for CommandNode {
     fn with_exprs_and_inputs(
         &self,
         exprs: Vec<Expr>,
-        inputs: Vec<LogicalPlan>,
+        mut inputs: Vec<LogicalPlan>,
     ) -> DataFusionResult<Self> {
-        if exprs.is_empty() && inputs.is_empty() {
-            return Ok(self.clone());
+        match (
+            &self.query,
+            inputs.pop(),
+            inputs.is_empty() && exprs.is_empty(),
+        ) {
+            (None, None, true) => Ok(self.clone()),
+            (Some((_, action)), Some(query), true) => Ok(Self {
+                action: action(&query),
+                query: Some((query, Arc::clone(action))),
+                ..self.clone()
+            }),
+            _ => plan_err!("a command has other inputs"),
         }
-        plan_err!("a command has no inputs")
     }
 }
 

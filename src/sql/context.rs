@@ -160,10 +160,10 @@ fn plan(
     parameters: &Types,
     outer: Option<DFSchemaRef>,
 ) -> Result<LogicalPlan> {
-    share_parameter_types(&mut statement, parameters);
+    let fields = share_parameter_types(&mut statement, parameters);
     type_numbers(&mut statement);
     let options = ParserOptions::from(&names.state.config_options().sql_parser);
-    let mut context = PlannerContext::new().with_prepare_param_data_types(parameters.fields());
+    let mut context = PlannerContext::new().with_prepare_param_data_types(fields);
     if let Some(outer) = outer {
         context.append_outer_query_schema(outer);
     }

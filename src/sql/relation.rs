@@ -171,7 +171,10 @@ fn literal_of(arg: &FunctionArg) -> Option<&SqlExpr> {
 
 fn is_literal(expr: &SqlExpr) -> bool {
     match expr {
-        SqlExpr::Value(value) => !matches!(value.value, Value::SingleQuotedString(_)),
+        SqlExpr::Value(value) => !matches!(
+            value.value,
+            Value::SingleQuotedString(_) | Value::Placeholder(_)
+        ),
         SqlExpr::UnaryOp { expr, .. } => is_literal(expr),
         SqlExpr::Cast {
             expr, data_type, ..

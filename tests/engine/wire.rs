@@ -359,3 +359,57 @@ async fn startup_packets_that_are_none_are_refused() {
         .unwrap();
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cursors_and_series_take_parameters() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    client.batch_execute("BEGIN").await.unwrap();
+    let declare =
+        "DECLARE c CURSOR FOR SELECT v FROM generate_series(1, $1::int) AS g(v) WHERE v > $2";
+    let declare = client.prepare(declare).await.unwrap();
+    for (last, above, expected) in [(4, 2, vec![3, 4]), (2, 1, vec![2])] {
+        client.execute(&declare, &[&last, &above]).await.unwrap();
+        let rows = client.query("FETCH ALL FROM c", &[]).await.unwrap();
+        let values: Vec<i32> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(values, expected);
+        client.batch_execute("CLOSE c").await.unwrap();
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_name_the_constraint_in_a_field() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let script = "CREATE TABLE p (id INT PRIMARY KEY);
+        CREATE TABLE t (a INT PRIMARY KEY, b INT NOT NULL, c INT,
+            p INT CONSTRAINT of_p REFERENCES p, CONSTRAINT small CHECK (c < 9));
+        INSERT INTO t VALUES (1, 1, 1);";
+    client.batch_execute(script).await.unwrap();
+    for (row, column, constraint) in [
+        ("(1, 1, 1)", None, Some("t_pkey")),
+        ("(2, NULL, 1)", Some("b"), None),
+        ("(2, 1, 10)", None, Some("small")),
+        ("(2, 1, 1, 5)", None, Some("of_p")),
+    ] {
+        let insert = format!("INSERT INTO t VALUES {row}");
+        let error = client.batch_execute(&insert).await.unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.table(), Some("t"), "{error}");
+        assert_eq!((error.column(), error.constraint()), (column, constraint));
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_without_a_value_answer_in_binary() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let row = client
+        .query_one("SELECT pg_sleep(0), 1", &[])
+        .await
+        .unwrap();
+    assert_eq!(row.get::<_, i32>(1), 1);
+    server.stop().await;
+}

@@ -123,7 +123,8 @@ impl Assignment {
         );
         Err(RowError {
             row: (0..array.len()).find(|row| array.is_null(*row)),
-            error: Error::invalid(sqlstate::NOT_NULL_VIOLATION, message),
+            error: Error::invalid(sqlstate::NOT_NULL_VIOLATION, message)
+                .with_column(&self.relation, &column.name),
         })
     }
 }

@@ -9,7 +9,9 @@ pub(super) fn refers_to_nothing(child: &str, key: &ForeignKey, detail: String) -
     let name = &key.name;
     let message =
         format!("insert or update on table \"{child}\" violates foreign key constraint \"{name}\"");
-    Error::invalid(sqlstate::FOREIGN_KEY_VIOLATION, message).with_detail(detail)
+    Error::invalid(sqlstate::FOREIGN_KEY_VIOLATION, message)
+        .with_detail(detail)
+        .with_constraint(child, name)
 }
 
 /// Rows of `child` refer to a key that the parent does not have.
@@ -31,5 +33,7 @@ pub(super) fn is_referred_to(
         "update or delete on table \"{parent}\" violates foreign key constraint \"{name}\" on table \"{child}\""
     );
     let detail = format!("Key {text} is still referenced from table \"{child}\".");
-    Error::invalid(sqlstate::FOREIGN_KEY_VIOLATION, message).with_detail(detail)
+    Error::invalid(sqlstate::FOREIGN_KEY_VIOLATION, message)
+        .with_detail(detail)
+        .with_constraint(child, name)
 }

@@ -26,6 +26,7 @@ pub(in crate::catalog) struct KeyColumns {
     names: Vec<String>,
     key: RowConverter,
     first: RowConverter,
+    table: String,
     /// How the values are computed of the columns, where they are.
     computed: Option<ComputedParts>,
 }
@@ -79,6 +80,7 @@ impl KeyColumns {
             first: RowConverter::new(vec![first])?,
             names,
             schema,
+            table: collection.name.name.clone(),
             computed,
         })
     }
@@ -86,6 +88,11 @@ impl KeyColumns {
     /// Whether its values are those of columns, by whose bounds segments are left out.
     pub fn is_of_columns(&self) -> bool {
         self.computed.is_none()
+    }
+
+    /// The name of the table.
+    pub fn table(&self) -> &str {
+        &self.table
     }
 
     /// The name of the key's constraint.

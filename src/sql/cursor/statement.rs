@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arrow::array::{ArrayRef, UInt64Array};
+use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::execution::memory_pool::MemoryConsumer;
@@ -15,7 +16,7 @@ use super::rows::{Rows, Scroll};
 use super::store::{Cursor, CursorRow};
 use crate::error::Result;
 use crate::sql::access::requirements::Requirements;
-use crate::sql::command::{CommandNode, Stream, count_schema};
+use crate::sql::command::{CommandNode, QueryAction, Stream, count_schema};
 use crate::sql::output_names::OutputNames;
 use crate::sql::session::{Planning, Session, Tag, done};
 
@@ -69,11 +70,33 @@ pub async fn declare(planning: &Planning<'_>, declare: Declare) -> Result<(Tag, 
     let plan = planning.query(declare.query.clone()).await?;
     let state = planning.state.clone();
     let label = format!("Declare: {}", declare.name);
-    done("DECLARE CURSOR", label, move || {
+    let tag = "DECLARE CURSOR";
+    if !has_parameters(&plan)? {
+        return done(tag, label, move || {
+            let query = DataFrame::new(state.clone(), plan.clone());
+            let declared = session.declare(&declare, query);
+            async move { declared }
+        });
+    }
+    let schema = Arc::new(Schema::empty());
+    let empty = RecordBatch::new_empty(Arc::clone(&schema));
+    let declare = Arc::new(declare);
+    let action: QueryAction = Arc::new(move |plan| {
         let query = DataFrame::new(state.clone(), plan.clone());
-        let declared = session.declare(&declare, query);
-        async move { declared }
-    })
+        let (session, declare, empty) = (session.clone(), Arc::clone(&declare), empty.clone());
+        Arc::new(move || {
+            let declared = session.declare(&declare, query.clone());
+            let answer = declared.map(|()| empty.clone());
+            stream::once(async { answer }).boxed()
+        })
+    });
+    let plan = CommandNode::plan_query(label, &schema, plan, action)?;
+    Ok((Tag::Done(tag), plan))
+}
+
+/// Whether values are bound to a query later.
+fn has_parameters(plan: &LogicalPlan) -> Result<bool> {
+    Ok(!plan.get_parameter_names()?.is_empty())
 }
 
 /// FETCH and MOVE.

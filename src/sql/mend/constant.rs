@@ -118,7 +118,8 @@ pub(in crate::sql) fn without_exponent(text: &str) -> Option<String> {
 }
 
 /// Types that DataFusion knows by a name beside the Arrow type, which all rows of VALUES have to share.
-const NAMED_TYPES: [&str; 6] = ["bit", "varbit", "sparsevec", "uuid", "json", "jsonb"];
+pub(in crate::sql) const NAMED_TYPES: [&str; 6] =
+    ["bit", "varbit", "sparsevec", "uuid", "json", "jsonb"];
 
 /// Casts the literals of each column of VALUES to the type of what stands beside them.
 pub(super) fn share_types(values: &mut ast::Values) {

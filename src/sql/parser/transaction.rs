@@ -3,7 +3,7 @@
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::{Grammar, fold};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, sqlstate};
 use crate::sql::statement::Statement;
 use crate::sql::transaction::{Isolation, Modes, TransactionStatement};
 
@@ -63,7 +63,11 @@ impl Grammar<'_> {
                 self.accept(&["SAVEPOINT"]);
                 TransactionStatement::Release(self.savepoint_name()?)
             }
-            "PREPARE" => return Err(two_phase()),
+            "PREPARE" => {
+                self.expect(&["TRANSACTION"])?;
+                self.parser.parse_literal_string()?;
+                TransactionStatement::Prepare
+            }
             _ => {
                 self.expect(&["TRANSACTION"])?;
                 if self.word(0) == "SNAPSHOT" {
@@ -98,11 +102,14 @@ impl Grammar<'_> {
         Ok(chain)
     }
 
-    fn refuse_two_phase(&self) -> Result<()> {
-        match self.word(0).as_str() {
-            "PREPARED" => Err(two_phase()),
-            _ => Ok(()),
+    /// COMMIT PREPARED and ROLLBACK PREPARED: there are no such transactions.
+    fn refuse_two_phase(&mut self) -> Result<()> {
+        if !self.accept(&["PREPARED"]) {
+            return Ok(());
         }
+        let name = self.parser.parse_literal_string()?;
+        let message = format!("prepared transaction with identifier \"{name}\" does not exist");
+        Err(Error::not_found(sqlstate::UNDEFINED_OBJECT, message))
     }
 
     fn savepoint_name(&mut self) -> Result<String> {
@@ -150,8 +157,4 @@ impl Grammar<'_> {
         self.skip(2);
         Ok(level)
     }
-}
-
-fn two_phase() -> Error {
-    Error::unsupported("two-phase commit is not supported")
 }

@@ -27,6 +27,8 @@ pub enum TransactionStatement {
         /// AND CHAIN.
         chain: bool,
     },
+    /// PREPARE TRANSACTION, which ends the block and is never done.
+    Prepare,
     /// SAVEPOINT.
     Savepoint(String),
     /// RELEASE SAVEPOINT.
@@ -42,7 +44,7 @@ impl TransactionStatement {
     pub fn ends_failure(&self) -> bool {
         matches!(
             self,
-            Self::Commit { .. } | Self::Rollback { .. } | Self::RollbackTo(_)
+            Self::Commit { .. } | Self::Rollback { .. } | Self::Prepare | Self::RollbackTo(_)
         )
     }
 }
@@ -58,6 +60,7 @@ pub(in crate::sql) fn plan(
         TransactionStatement::Commit { .. } if failed => ("ROLLBACK", "Commit"),
         TransactionStatement::Commit { .. } => ("COMMIT", "Commit"),
         TransactionStatement::Rollback { .. } => ("ROLLBACK", "Rollback"),
+        TransactionStatement::Prepare => ("ROLLBACK", "PrepareTransaction"),
         TransactionStatement::Savepoint(_) => ("SAVEPOINT", "Savepoint"),
         TransactionStatement::Release(_) => ("RELEASE", "Release"),
         TransactionStatement::RollbackTo(_) => ("ROLLBACK", "RollbackTo"),
@@ -76,6 +79,13 @@ impl Session {
             TransactionStatement::Begin { modes, .. } => self.begin(*modes),
             TransactionStatement::Commit { chain } => self.end(true, *chain).await?,
             TransactionStatement::Rollback { chain } => self.end(false, *chain).await?,
+            TransactionStatement::Prepare => {
+                let is_open = self.transaction_status() == TransactionStatus::Open;
+                self.end(false, false).await?;
+                if is_open {
+                    return Err(no_prepared());
+                }
+            }
             TransactionStatement::Savepoint(name) => {
                 self.inner.block.lock().savepoint(name.clone())?;
                 self.change(|variables| variables.save());
@@ -197,4 +207,11 @@ impl Session {
         }
         self.inner.block.lock().set_modes(modes)
     }
+}
+
+/// What PostgreSQL says unless it is told how many transactions may be prepared.
+fn no_prepared() -> Error {
+    let message = "prepared transactions are disabled";
+    Error::invalid(sqlstate::OBJECT_NOT_IN_PREREQUISITE_STATE, message)
+        .with_hint("Set max_prepared_transactions to a nonzero value.")
 }

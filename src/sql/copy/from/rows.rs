@@ -242,7 +242,8 @@ impl Intake {
         let message = format!(
             "null value in column \"{name}\" of relation \"{relation}\" violates not-null constraint"
         );
-        let mut error = Error::invalid(sqlstate::NOT_NULL_VIOLATION, message);
+        let mut error =
+            Error::invalid(sqlstate::NOT_NULL_VIOLATION, message).with_column(relation, name);
         if self.whole && self.lines.is_some() {
             error = error.with_detail(failing_row(rows, row));
         }

@@ -35,6 +35,8 @@ pub(super) fn texts(array: &ArrayRef, target: Target<'_>) -> Result<Put> {
             return Err(no_binary());
         }
         oid if is_enum_oid(oid) => put_plain,
+        // Nothing, as a value that is empty.
+        oid::VOID => put_plain,
         _ if target.pg_type.length == 4 => return Err(no_binary()),
         _ => put_plain,
     };

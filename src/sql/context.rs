@@ -36,7 +36,7 @@ use shelfmark_udfs::VectorTypePlanner;
 use super::complexity::check_relations;
 use super::domains::with_checks;
 use super::from_columns::spell_columns;
-use super::mend::select_values;
+use super::mend::{check_counts, select_values};
 use super::number_literal::{type_numbers, widened};
 use super::parameters::{ArrayElements, Types, share_parameter_types};
 use super::routine::{Calls, find_calls, inline_calls};
@@ -160,6 +160,7 @@ fn plan(
     parameters: &Types,
     outer: Option<DFSchemaRef>,
 ) -> Result<LogicalPlan> {
+    check_counts(&statement)?;
     let fields = share_parameter_types(&mut statement, parameters);
     type_numbers(&mut statement);
     let options = ParserOptions::from(&names.state.config_options().sql_parser);

@@ -104,6 +104,7 @@ use self::grouping::{spell_distinct, spell_sets};
 use self::join_alias::join_aliases;
 use self::joins::merge_in_brackets;
 pub(super) use self::joins::{has_natural, merge_in_order, merge_in_select, refuse_merged};
+pub(super) use self::limits::check_counts;
 use self::lone_series::stream_series;
 use self::moment::{at_time_zone, cast_of_interval, interval_of_text, overlaps};
 pub(super) use self::names::{first_select, name_columns};
@@ -127,7 +128,7 @@ use self::spelling::{
 use self::system::{shown_tables, system_relations};
 pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
-use self::untyped::type_untyped;
+use self::untyped::{type_double, type_untyped};
 use self::values::select_numbers;
 pub(super) use self::values::select_values;
 use self::variadic::spread_variadic;
@@ -364,6 +365,7 @@ impl VisitorMut for Mender {
             bound_slices(access_chain);
         }
         match expr {
+            Expr::Ceil { expr, .. } | Expr::Floor { expr, .. } => type_double(expr),
             Expr::Function(function) => {
                 unqualify(&mut function.name);
                 or_break(check_window(function))?;

@@ -19,8 +19,11 @@ use super::row::{Overload, RowFunction};
 use super::{array, bytea, exact_math, integer, truncate, whole};
 use crate::catalog::exact_operators::operand_type;
 
+/// Whether arguments of these types are taken here.
+pub(super) type Takes = fn(&[DataType]) -> bool;
+
 /// A name, which arguments are taken here, and what is done with them.
-pub(super) type Extension = (&'static str, fn(&[DataType]) -> bool, &'static [Overload]);
+pub(super) type Extension = (&'static str, Takes, &'static [Overload]);
 
 /// Extends the session's functions.
 pub(crate) fn extend(context: &SessionContext) {
@@ -62,7 +65,7 @@ pub(crate) fn extend(context: &SessionContext) {
 
 /// Functions that PostgreSQL has of fewer types than DataFusion: those of REAL are of doubles, and so is `round` of whole
 /// numbers, but to so many digits it is of NUMERICs.
-const RETYPED: [(&str, fn(&[DataType]) -> bool); 20] = [
+const RETYPED: [(&str, Takes); 20] = [
     ("acos", has_real),
     ("asin", has_real),
     ("atan", has_real),

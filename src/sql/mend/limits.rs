@@ -18,7 +18,7 @@ use crate::sql::walk;
 /// Makes whole numbers of what is none, and a condition of a subquery.
 ///
 /// # Errors
-/// 42P10 for columns.
+/// 42P10 for columns beside a subquery; [`check_counts`] finds the others.
 pub(super) fn limit_by_queries(query: &mut Query) -> Result<()> {
     let Some(LimitClause::LimitOffset { limit, offset, .. }) = &mut query.limit_clause else {
         return Ok(());
@@ -30,7 +30,11 @@ pub(super) fn limit_by_queries(query: &mut Query) -> Result<()> {
     ];
     for (clause, count) in parts {
         if let Some(count) = count {
-            holds_query |= look_at(count, clause)?;
+            let parts = Parts::of(count);
+            if parts.has_query && parts.has_column {
+                return Err(has_variables(clause));
+            }
+            holds_query |= parts.has_query;
             make_whole(count);
         }
     }
@@ -84,48 +88,80 @@ fn make_whole(count: &mut Expr) {
     }
 }
 
-/// Whether there is a subquery.
+/// That no LIMIT and no OFFSET of a statement counts by columns. By now the parameters of functions have numbers.
 ///
 /// # Errors
-/// 42P10 for columns outside of one.
-fn look_at(count: &Expr, clause: &str) -> Result<bool> {
-    struct Parts {
-        depth: usize,
-        has_query: bool,
-        has_column: bool,
-    }
-    impl Visitor for Parts {
+/// 42P10.
+pub(in crate::sql) fn check_counts(statement: &ast::Statement) -> Result<()> {
+    struct Counts(Option<Error>);
+    impl Visitor for Counts {
         type Break = ();
 
-        fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.has_query = true;
-            self.depth += 1;
-            ControlFlow::Continue(())
-        }
-
-        fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
-            self.depth -= 1;
-            ControlFlow::Continue(())
-        }
-
-        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
-            let is_column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
-            self.has_column |= is_column && self.depth == 0;
-            ControlFlow::Continue(())
+        fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+            let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause else {
+                return ControlFlow::Continue(());
+            };
+            let offset = offset.as_ref().map(|offset| &offset.value);
+            let parts = [("LIMIT", limit.as_ref()), ("OFFSET", offset)];
+            let bad = |(_, count): &&(&str, Option<&Expr>)| {
+                count.is_some_and(|count| Parts::of(count).has_column)
+            };
+            self.0 = parts
+                .iter()
+                .find(bad)
+                .map(|(clause, _)| has_variables(clause));
+            match self.0 {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            }
         }
     }
-    let mut parts = Parts {
-        depth: 0,
-        has_query: false,
-        has_column: false,
-    };
-    // It never breaks.
-    let _ = walk::read(count, &mut parts);
-    match parts.has_column {
-        false => Ok(parts.has_query),
-        true => {
-            let message = format!("argument of {clause} must not contain variables");
-            Err(Error::invalid(sqlstate::INVALID_COLUMN_REFERENCE, message))
-        }
+    let mut counts = Counts(None);
+    let _ = walk::read(statement, &mut counts);
+    counts.0.map_or(Ok(()), Err)
+}
+
+fn has_variables(clause: &str) -> Error {
+    let message = format!("argument of {clause} must not contain variables");
+    Error::invalid(sqlstate::INVALID_COLUMN_REFERENCE, message)
+}
+
+/// What an expression is made of.
+#[derive(Default)]
+struct Parts {
+    depth: usize,
+    /// Whether there is a subquery.
+    has_query: bool,
+    /// Whether there is a column outside of one.
+    has_column: bool,
+}
+
+impl Parts {
+    fn of(expr: &Expr) -> Self {
+        let mut parts = Self::default();
+        // It never breaks.
+        let _ = walk::read(expr, &mut parts);
+        parts
+    }
+}
+
+impl Visitor for Parts {
+    type Break = ();
+
+    fn pre_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.has_query = true;
+        self.depth += 1;
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> ControlFlow<()> {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        let is_column = matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_));
+        self.has_column |= is_column && self.depth == 0;
+        ControlFlow::Continue(())
     }
 }

@@ -16,9 +16,7 @@ pub(super) fn type_untyped(function: &mut Function, name: &str) {
     });
     let mut given: Vec<&mut Expr> = given.collect();
     match (name, given.as_mut_slice()) {
-        ("abs" | "ceil" | "ceiling" | "floor" | "round" | "sign", [number]) => {
-            type_text(number, ast::DataType::DoublePrecision);
-        }
+        ("abs" | "ceiling" | "round" | "sign", [number]) => type_double(number),
         ("corr" | "covar_pop" | "covar_samp", numbers) => type_doubles(numbers),
         (name, numbers) if name.starts_with("regr_") => type_doubles(numbers),
         ("array_remove" | "array_replace" | "array_positions", [array, element, ..]) => {
@@ -43,8 +41,13 @@ pub(super) fn type_untyped(function: &mut Function, name: &str) {
 
 fn type_doubles(numbers: &mut [&mut Expr]) {
     for number in numbers {
-        type_text(number, ast::DataType::DoublePrecision);
+        type_double(number);
     }
+}
+
+/// Makes a literal that is a text a double.
+pub(super) fn type_double(number: &mut Expr) {
+    type_text(number, ast::DataType::DoublePrecision);
 }
 
 /// Casts a literal that is a text.

@@ -1,6 +1,6 @@
 //! Numbers that are no values, as DataFusion's planner reads them.
 
-use datafusion::sql::sqlparser::ast::{self, Expr as SqlExpr, UnaryOperator, Value};
+use datafusion::sql::sqlparser::ast::{self, Expr as SqlExpr, UnaryOperator};
 
 use super::super::frame_offsets::untype_offset;
 use super::{is_called, literal, typed_number};
@@ -33,17 +33,6 @@ pub(super) fn untype_key(key: &mut SqlExpr) {
     }
 }
 
-/// A literal for one that is a text: `'1' PRECEDING`.
-fn untype_text(expr: &mut SqlExpr) {
-    if let SqlExpr::Value(value) = &*expr
-        && let Value::SingleQuotedString(text) = &value.value
-        && !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_digit())
-    {
-        *expr = literal(text);
-    }
-}
-
 /// The bounds of a window frame, and what `count` counts: DataFusion knows `count(1)` for `count(*)`.
 pub(super) fn untype_call(call: &mut ast::Function) {
     if let Some(ast::WindowType::WindowSpec(window)) = &mut call.over {
@@ -70,14 +59,13 @@ pub(super) fn untype_bounds(window: &mut ast::WindowSpec) {
         return;
     };
     use ast::WindowFrameBound::{Following, Preceding};
-    let counts_rows = frame.units != ast::WindowFrameUnits::Range;
+    let is_range = frame.units == ast::WindowFrameUnits::Range;
     let bounds = std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound);
     for bound in bounds {
         if let Preceding(Some(rows)) | Following(Some(rows)) = bound {
             untype(rows);
-            match counts_rows {
-                true => untype_text(rows),
-                false => untype_offset(rows),
+            if is_range {
+                untype_offset(rows);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What a function does, as a plan with its parameters.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, FieldRef};
@@ -26,7 +27,7 @@ use crate::sql::context::{body_to_plan, type_planner_of};
 use crate::sql::create::is_in_view;
 use crate::sql::domains::check_of;
 use crate::sql::parameters::Types;
-use crate::sql::parser::parse;
+use crate::sql::parser::{fold, parse};
 use crate::sql::stack::with_room;
 use crate::sql::statement::Statement;
 use crate::sql::tokens::split;
@@ -283,9 +284,10 @@ impl Planner<'_> {
     /// The plan of a query of the function, with parameters as `$1` and so on.
     async fn planned(
         &self,
-        statement: ast::Statement,
+        mut statement: ast::Statement,
         parameters: &[FieldRef],
     ) -> Result<LogicalPlan> {
+        number_counts(&mut statement, parameters)?;
         let Environment {
             state,
             types,
@@ -406,6 +408,45 @@ impl Planner<'_> {
             false => plan,
         }
     }
+}
+
+/// Writes the parameters in LIMIT and OFFSET, where no column can be, by their numbers.
+fn number_counts(statement: &mut ast::Statement, parameters: &[FieldRef]) -> Result<()> {
+    struct Counts<'a>(&'a [FieldRef]);
+    impl Counts<'_> {
+        fn number(&self, count: &mut ast::Expr) {
+            walk::change_expressions(count, |expr| {
+                let name = match &*expr {
+                    ast::Expr::Identifier(name) => Some(name),
+                    ast::Expr::CompoundIdentifier(names) => names.last(),
+                    _ => None,
+                };
+                let name = name.map(fold);
+                let place = self.0.iter().position(|p| Some(p.name()) == name.as_ref());
+                if let Some(place) = place {
+                    let number = format!("${}", place + 1);
+                    *expr = ast::Expr::value(ast::Value::Placeholder(number));
+                }
+            });
+        }
+    }
+    impl ast::VisitorMut for Counts<'_> {
+        type Break = Error;
+
+        fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
+            if let Some(ast::LimitClause::LimitOffset { limit, offset, .. }) =
+                &mut query.limit_clause
+            {
+                let offset = offset.as_mut().map(|offset| &mut offset.value);
+                limit
+                    .iter_mut()
+                    .chain(offset)
+                    .for_each(|count| self.number(count));
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    walk::change(statement, &mut Counts(parameters))
 }
 
 /// The query that a text is; `None` for another statement.

@@ -187,10 +187,7 @@ fn parameters(
                 return Err(invalid(message));
             }
         }
-        check_parameter(
-            &parameter,
-            parameters.iter().filter(|p| p.is_input()).last(),
-        )?;
+        check_parameter(&parameter, parameters.iter().rfind(|p| p.is_input()))?;
         parameters.push(parameter);
     }
     Ok(parameters)

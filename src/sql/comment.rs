@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::{DataType, ObjectName};
-use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::create::plan_view;
 use super::ddl::{existing_database, existing_schema, no_relation, qualify};
@@ -100,7 +99,7 @@ pub(super) fn parse(grammar: &mut Grammar<'_>) -> Result<Statement> {
     grammar.expect(&["IS"])?;
     let text = match grammar.accept(&["NULL"]) {
         true => None,
-        false => Some(text(grammar)?),
+        false => Some(grammar.quoted_text("a text or NULL")?),
     };
     Ok(Statement::Comment(Box::new(Comment {
         kind,
@@ -109,17 +108,6 @@ pub(super) fn parse(grammar: &mut Grammar<'_>) -> Result<Statement> {
         table,
         text,
     })))
-}
-
-fn text(grammar: &mut Grammar<'_>) -> Result<String> {
-    match grammar.parser.next_token().token {
-        Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => Ok(text),
-        Token::DollarQuotedString(quoted) => Ok(quoted.value),
-        _ => {
-            grammar.unskip();
-            Err(grammar.unexpected("a text or NULL"))
-        }
-    }
 }
 
 /// COMMENT ON.

@@ -40,6 +40,7 @@ use self::conditions::asks;
 use self::function::{Answer, SubqueryFunction};
 pub(crate) use self::lambda_places::LambdaPlacesRule;
 use self::references::{Reference, free_references, parameters};
+pub(in crate::sql) use self::references::{subquery_of, subquery_of_mut};
 
 /// The state of the session that runs the statements, set when the session is made.
 pub(crate) type SessionCell = Arc<OnceLock<Weak<RwLock<SessionState>>>>;

@@ -3,9 +3,9 @@
 //! DataFusion takes literals alone, and reads each as a value of the type that the sorted key has, or of an interval where
 //! that is a time.
 
-use datafusion::sql::sqlparser::ast::{self, BinaryOperator, Expr, Value};
+use datafusion::sql::sqlparser::ast::{self, Expr, Value};
 
-use super::number_literal::{INTEGER, NUMERIC};
+use super::number_literal::{literal, typed_number};
 
 /// Makes the offset the literal that it is a cast of; others stay.
 pub(super) fn untype_offset(offset: &mut Expr) {
@@ -26,29 +26,7 @@ fn literal_of(offset: &Expr) -> Option<Expr> {
         Expr::Cast {
             expr, data_type, ..
         } => literal_of(expr).filter(|literal| !(is_whole(data_type) && has_fraction(literal))),
-        other => typed_number(other),
-    }
-}
-
-/// The number that was given a type.
-fn typed_number(expr: &Expr) -> Option<Expr> {
-    let Expr::BinaryOp {
-        left,
-        op: BinaryOperator::Custom(name),
-        ..
-    } = expr
-    else {
-        return None;
-    };
-    let Expr::Value(number) = left.as_ref() else {
-        return None;
-    };
-    match (name.as_str(), &number.value) {
-        (INTEGER, Value::Number(..)) => Some(left.as_ref().clone()),
-        (NUMERIC, Value::SingleQuotedString(digits)) => {
-            Some(Expr::value(Value::Number(digits.clone(), false)))
-        }
-        _ => None,
+        other => typed_number(other).map(literal),
     }
 }
 

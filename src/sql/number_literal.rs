@@ -31,9 +31,9 @@ use crate::catalog::decimal_literal::decimal_of_text;
 use crate::error::Error;
 
 /// The operator of INTEGERs; its left operand is the number.
-pub(super) const INTEGER: &str = "integer literal";
+const INTEGER: &str = "integer literal";
 /// The operator of NUMERICs; its left operand is the text of the number.
-pub(super) const NUMERIC: &str = "numeric literal";
+const NUMERIC: &str = "numeric literal";
 /// The digits that tell any double from all others: a number of more of them is meant to be exact.
 const DOUBLE_DIGITS: usize = 17;
 /// How many integers in a list of IN are typed where the list is planned: an operator for each of them takes its time.
@@ -105,7 +105,7 @@ pub(super) fn typed_integer(expr: &SqlExpr) -> Option<&str> {
 }
 
 /// The digits of a number that was typed.
-fn typed_number(expr: &SqlExpr) -> Option<&str> {
+pub(super) fn typed_number(expr: &SqlExpr) -> Option<&str> {
     let SqlExpr::Value(value) = marked_number(expr)?.1 else {
         return None;
     };
@@ -531,7 +531,8 @@ fn marked(number: SqlExpr, operator: &str) -> SqlExpr {
     }
 }
 
-fn literal(digits: &str) -> SqlExpr {
+/// The number that is written by the digits.
+pub(super) fn literal(digits: &str) -> SqlExpr {
     SqlExpr::value(Value::Number(digits.to_string(), false))
 }
 

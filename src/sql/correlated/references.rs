@@ -96,7 +96,8 @@ pub(super) fn put_parameters(
     })
 }
 
-pub(super) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
+/// The subquery that an expression is or asks.
+pub(in crate::sql) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     match expr {
         Expr::ScalarSubquery(subquery)
         | Expr::Exists(Exists { subquery, .. })
@@ -106,7 +107,8 @@ pub(super) fn subquery_of(expr: &Expr) -> Option<&Subquery> {
     }
 }
 
-fn subquery_of_mut(expr: &mut Expr) -> Option<&mut Subquery> {
+/// The subquery that an expression is or asks.
+pub(in crate::sql) fn subquery_of_mut(expr: &mut Expr) -> Option<&mut Subquery> {
     match expr {
         Expr::ScalarSubquery(subquery)
         | Expr::Exists(Exists { subquery, .. })

@@ -1,11 +1,12 @@
 //! `date_bin` of an origin that is computed: DataFusion's function takes constants alone.
 
+use arrow::temporal_conversions::MICROSECONDS_IN_DAY;
 use datafusion::common::{Result, ScalarValue};
 
 use super::Group;
+use super::finite::out_of_range;
 use super::row::{Call, Kind, Overload};
 use crate::catalog::infinity::Infinity;
-use crate::error::{Error, sqlstate};
 
 use Kind::{Interval, Timestamp, Timestamptz};
 
@@ -13,7 +14,6 @@ use Kind::{Interval, Timestamp, Timestamptz};
 pub(crate) const BIN_OF_ORIGIN: &str = "date_bin_of_origin";
 
 const NANOS_PER_MICROSECOND: i64 = 1000;
-const MICROSECONDS_PER_DAY: i64 = 86_400_000_000;
 
 pub(super) const FUNCTIONS: Group = &[(
     BIN_OF_ORIGIN,
@@ -35,13 +35,9 @@ pub(super) const FUNCTIONS: Group = &[(
 fn bin(call: &Call<'_>) -> Result<i64> {
     let stride = call.interval(0).unwrap_or_default();
     // Longer ones than all time have one bin.
-    let days = i64::from(stride.days).saturating_mul(MICROSECONDS_PER_DAY);
+    let days = i64::from(stride.days).saturating_mul(MICROSECONDS_IN_DAY);
     let stride = days.saturating_add(stride.nanoseconds / NANOS_PER_MICROSECOND);
     let [moment, origin] = [1, 2].map(|place| call.moment(place).unwrap_or_default());
-    let out_of_range = |what: &str| {
-        let message = format!("{what} out of range");
-        Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message)
-    };
     if Infinity::of(origin).is_some() {
         return Err(out_of_range("origin").into());
     }

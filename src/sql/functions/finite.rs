@@ -67,7 +67,8 @@ impl Wrapper for Refusing {
     }
 }
 
-fn out_of_range(what: &str) -> Error {
+/// 22008 for a time of which nothing can be computed.
+pub(super) fn out_of_range(what: &str) -> Error {
     let message = format!("{what} out of range");
     Error::invalid(sqlstate::DATETIME_FIELD_OVERFLOW, message)
 }

@@ -156,6 +156,18 @@ impl Grammar<'_> {
         Ok(text)
     }
 
+    /// A text in quotes of any kind.
+    pub(in crate::sql) fn quoted_text(&mut self, expected: &str) -> Result<String> {
+        match self.parser.next_token().token {
+            Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => Ok(text),
+            Token::DollarQuotedString(quoted) => Ok(quoted.value),
+            _ => {
+                self.unskip();
+                Err(self.unexpected(expected))
+            }
+        }
+    }
+
     /// `[CASCADE | RESTRICT]`.
     pub(in crate::sql) fn cascades(&mut self) -> bool {
         let cascade = self.accept(&["CASCADE"]);

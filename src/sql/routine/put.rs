@@ -5,10 +5,10 @@ use std::sync::Arc;
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Subquery};
 
+use crate::sql::correlated::{subquery_of, subquery_of_mut};
 use crate::sql::parameters::place_of;
 
 /// The key of a field's metadata that tells the number of the parameter which a name stands for.
@@ -44,7 +44,7 @@ pub(super) fn put(plan: LogicalPlan, arguments: &[Expr]) -> Result<LogicalPlan> 
 /// The expression with arguments in the place of its parameters; `inside` stand in subqueries.
 pub(super) fn put_in_expr(expr: Expr, arguments: &[Expr], inside: &[Expr]) -> Result<Expr> {
     let put = expr.transform_up(|mut expr| {
-        let Some(subquery) = subquery_of(&mut expr) else {
+        let Some(subquery) = subquery_of_mut(&mut expr) else {
             return one(expr, arguments);
         };
         put_in_subquery(subquery, &|expr| one(expr, inside))?;
@@ -92,7 +92,7 @@ pub(super) fn uses_in_expr(expr: &Expr, count: usize) -> Result<Vec<usize>> {
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
-    if expr.exists(|expr| Ok(subquery_of(&mut expr.clone()).is_some()))? {
+    if expr.exists(|expr| Ok(subquery_of(expr).is_some()))? {
         uses.iter_mut().for_each(|uses| *uses = usize::MAX);
     }
     Ok(uses)
@@ -110,7 +110,7 @@ fn rewrite(plan: LogicalPlan, leaf: Leaf<'_>) -> Result<LogicalPlan> {
     let plan = plan.map_expressions(|expr| {
         let name = names.as_ref().map(|names| names.save(&expr));
         let put = expr.transform_up(|mut expr| {
-            let Some(subquery) = subquery_of(&mut expr) else {
+            let Some(subquery) = subquery_of_mut(&mut expr) else {
                 return leaf(expr);
             };
             put_in_subquery(subquery, leaf)?;
@@ -142,16 +142,6 @@ fn put_in_subquery(subquery: &mut Subquery, leaf: Leaf<'_>) -> Result<()> {
     subquery.outer_ref_columns = plan.all_out_ref_exprs();
     subquery.subquery = Arc::new(plan);
     Ok(())
-}
-
-fn subquery_of(expr: &mut Expr) -> Option<&mut Subquery> {
-    match expr {
-        Expr::ScalarSubquery(subquery)
-        | Expr::Exists(Exists { subquery, .. })
-        | Expr::InSubquery(InSubquery { subquery, .. })
-        | Expr::SetComparison(SetComparison { subquery, .. }) => Some(subquery),
-        _ => None,
-    }
 }
 
 /// LIMIT and OFFSET take literals of BIGINT.

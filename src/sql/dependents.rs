@@ -19,7 +19,7 @@ use crate::error::{Error, Result, sqlstate};
 use crate::storage::access::Object;
 use crate::storage::change::{Change, View};
 use crate::storage::collection::Collection;
-use crate::storage::function::{Body, Function, Returns};
+use crate::storage::function::{Function, Returns};
 use crate::storage::schema::{CollectionId, Column, FunctionId};
 use crate::storage::snapshot::Snapshot;
 
@@ -233,8 +233,7 @@ impl Reader {
             Some(Self::Materialized(view, collection.id))
         });
         let functions = snapshot.functions().filter(|function| {
-            let is_text = matches!(function.body, Body::Text(_));
-            !is_text || matches!(function.returns, Returns::Row(_))
+            !function.body.is_late() || matches!(function.returns, Returns::Row(_))
         });
         let functions = functions.map(|f| Self::Function(Arc::clone(f), words_of(snapshot, f)));
         views.chain(collections).chain(functions).collect()
@@ -323,7 +322,7 @@ async fn needs_of(planning: &Planning<'_>, reader: &Reader) -> Result<Needs> {
 
 async fn needs_of_function(planning: &Planning<'_>, function: &Arc<Function>) -> Result<Needs> {
     let mut needs = Needs::default();
-    if !matches!(function.body, Body::Text(_)) {
+    if !function.body.is_late() {
         let (planned, calls) = noting_calls(plan_of(planning, function)).await;
         if let Ok(plan) = planned {
             let query = as_view(&plan).map_or(&plan, |call| call.query());

@@ -107,6 +107,8 @@ pub enum Returns {
 pub enum Body {
     /// `AS '..'`: statements, looked at when the function is called.
     Text(String),
+    /// `AS '..'` in PL/pgSQL: a block around a query or an expression, looked at when the function is called.
+    Block(String),
     /// `RETURN expression`.
     Return(String),
     /// `BEGIN ATOMIC .. END`: the statements between.
@@ -117,8 +119,13 @@ impl Body {
     /// The text of the statements, or of the expression.
     pub fn text(&self) -> &str {
         match self {
-            Self::Text(text) | Self::Return(text) | Self::Atomic(text) => text,
+            Self::Text(text) | Self::Block(text) | Self::Return(text) | Self::Atomic(text) => text,
         }
+    }
+
+    /// Whether its names are looked up when the function is called, rather than when it is made.
+    pub fn is_late(&self) -> bool {
+        matches!(self, Self::Text(_) | Self::Block(_))
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) const MAGIC: &[u8; 8] = b"SHELFLOG";
 /// trained to; 4 types and comments; 5 columns of intervals; 6 columns of
 /// times with fewer digits and of characters; 7 generated columns, domains and names of primary keys;
 /// 8 options and defaults of views, and materialized views; 9 partitions, columns of VARCHAR, NAME and "char";
-/// 10 functions.
-pub(super) const FORMAT: u32 = 10;
+/// 10 functions; 11 functions that are blocks.
+pub(super) const FORMAT: u32 = 11;
 /// The oldest format that can be read.
 pub(super) const FORMAT_MIN: u32 = 1;
 pub(super) const FILE_HEADER_BYTES: usize = 32;

@@ -36,6 +36,9 @@ async fn opened_with(data: &Path, settings: Settings) -> Database {
     panic!("{} stays in use", data.display());
 }
 
+/// The format that is written.
+const FORMAT: u32 = 11;
+
 /// The format of the file whose name is the last.
 fn newest_format(directory: &Path) -> u32 {
     let newest = files_below(directory, "log").into_iter().max().unwrap();
@@ -120,7 +123,7 @@ async fn format_2_with_segments_that_have_no_checksums_of_blocks() {
     drop(database);
     assert_eq!(titles(&data).await, read);
     // They would refuse it by its number.
-    assert_eq!(newest_format(&data.join("log")), 10);
+    assert_eq!(newest_format(&data.join("log")), FORMAT);
     let database = open(&data).await;
     let key = "SELECT cluster_by, unclustered_segments FROM clustering_information('lib.book')";
     let key = text(&database.session(), key).await;
@@ -148,7 +151,7 @@ async fn format_3_with_foreign_keys_and_a_trained_key() {
     ask("COMMENT ON TABLE lib.book IS 'all of them'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 10);
+    assert_eq!(newest_format(&data.join("log")), FORMAT);
     let database = open(&data).await;
     let new = "SELECT book, obj_description('lib.book'::regclass, 'pg_class') FROM lib.copy \
                WHERE state > 'worn'";
@@ -173,7 +176,7 @@ async fn format_4_with_types_and_comments() {
     ask("UPDATE lib.book SET lent = '1 mon 00:00:00.000001' WHERE id = 4").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 10);
+    assert_eq!(newest_format(&data.join("log")), FORMAT);
     let database = open(&data).await;
     let longest = "SELECT max(lent)::text, min(lent)::text FROM lib.book";
     let longest = text(&database.session(), longest).await;
@@ -207,7 +210,7 @@ async fn format_5_with_columns_of_intervals() {
     ask("ALTER TABLE lib.book ADD COLUMN back TIMESTAMP(0) DEFAULT '2024-02-02 10:00:00.5'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 10);
+    assert_eq!(newest_format(&data.join("log")), FORMAT);
     let database = open(&data).await;
     let back = "SELECT DISTINCT back::text FROM lib.book";
     let back = text(&database.session(), back).await;
@@ -233,7 +236,7 @@ async fn format_6_with_digits_of_seconds_and_characters() {
     ask("INSERT INTO lib.book (id, price) VALUES (7, 2.5)").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 10);
+    assert_eq!(newest_format(&data.join("log")), FORMAT);
     let database = open(&data).await;
     let cents = "SELECT string_agg(cents::text, ' ' ORDER BY id) FROM lib.book";
     let cents = text(&database.session(), cents).await;
@@ -257,7 +260,7 @@ async fn format_7_with_views_without_options() {
     ask("CREATE MATERIALIZED VIEW lib.later AS SELECT 1 AS one WITH NO DATA").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 10);
+    assert_eq!(newest_format(&data.join("log")), FORMAT);
     let database = open(&data).await;
     let session = database.session();
     let ask = |statement| text(&session, statement);
@@ -294,7 +297,7 @@ async fn format_8_with_views_with_options_and_materialized_views() {
     ask("ALTER TABLE lib.volume RENAME TO scroll").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 10);
+    assert_eq!(newest_format(&data.join("log")), FORMAT);
     // From the log, then from a checkpoint.
     for _ in 0..2 {
         let settings = Settings {
@@ -328,7 +331,7 @@ async fn format_8_with_varchar_that_was_text() {
     ask("ALTER TABLE lib.book ADD COLUMN shelf NAME DEFAULT 'a'").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 10);
+    assert_eq!(newest_format(&data.join("log")), FORMAT);
     check_titles(&titles(&data).await, &FOUR_TITLES);
     let database = open(&data).await;
     let named = text(&database.session(), types).await;
@@ -359,7 +362,7 @@ async fn format_9_with_partitions() {
     ask("REVOKE EXECUTE ON FUNCTION lib.worse FROM PUBLIC").await;
     drop(session);
     drop(database);
-    assert_eq!(newest_format(&data.join("log")), 10);
+    assert_eq!(newest_format(&data.join("log")), FORMAT);
     // From the log, then from a checkpoint.
     for _ in 0..2 {
         let settings = Settings {
@@ -373,6 +376,42 @@ async fn format_9_with_partitions() {
                       FROM pg_proc WHERE pronamespace = 'lib'::regnamespace AND proname <> 'title_of'";
         let called = text(&session, called).await;
         assert!(called.contains("| Dune.no.worn. | 1. "), "{called}");
+        text(&session, "COMMENT ON TABLE lib.few IS 'few'").await;
+    }
+    assert!(!files_below(&data.join("checkpoint"), "ckpt").is_empty());
+}
+
+#[tokio::test]
+async fn format_10_with_functions() {
+    let (_directory, data) = copied("tests/format_10");
+    check_titles(&titles(&data).await, &FOUR_TITLES);
+    let database = open(&data).await;
+    let session = database.session();
+    // What they did not know: blocks.
+    text(
+        &session,
+        "CREATE FUNCTION lib.titles(least bigint) RETURNS SETOF text LANGUAGE plpgsql AS \
+         'BEGIN RETURN QUERY SELECT title FROM lib.books(least) ORDER BY id; END'",
+    )
+    .await;
+    drop(session);
+    drop(database);
+    assert_eq!(newest_format(&data.join("log")), FORMAT);
+    // From the log, then from a checkpoint.
+    for _ in 0..2 {
+        let settings = Settings {
+            checkpoint_commits: 1,
+            ..Settings::default()
+        };
+        let database = opened_with(&data, settings).await;
+        let session = database.session();
+        let called = "SELECT lib.title_of(1) || '.' || lib.worse('new')::text || '.' || string_agg(t, ',') || '.' AS called \
+                      FROM lib.titles(3) AS t";
+        let called = text(&session, called).await;
+        assert!(
+            called.contains("| Dune.worn.Ilias,Nana,Ulysses. |"),
+            "{called}"
+        );
         text(&session, "COMMENT ON TABLE lib.few IS 'few'").await;
     }
     assert!(!files_below(&data.join("checkpoint"), "ckpt").is_empty());

@@ -19,8 +19,16 @@ use crate::storage::function::{
 use crate::storage::schema::ColumnType;
 use crate::storage::snapshot::Snapshot;
 
-/// The language SQL in `pg_language`.
-const LANGUAGE_SQL: u32 = 14;
+/// The languages of functions in `pg_language`.
+pub(super) const SQL: (u32, &str) = (14, "sql");
+pub(super) const PLPGSQL: (u32, &str) = (13_700, "plpgsql");
+
+fn language(function: &Function) -> (u32, &'static str) {
+    match function.body {
+        Body::Block(_) => PLPGSQL,
+        Body::Text(_) | Body::Return(_) | Body::Atomic(_) => SQL,
+    }
+}
 
 /// The OID of a type of values.
 fn type_oid(of: &ValueType) -> u32 {
@@ -152,7 +160,7 @@ fn cells(snapshot: &Snapshot, function: &Function) -> Vec<(&'static str, Value)>
         ("proname", function.name.name.as_str().into()),
         ("pronamespace", oid::schema(&function.name.schema).into()),
         ("proowner", access.owner.oid().into()),
-        ("prolang", LANGUAGE_SQL.into()),
+        ("prolang", language(function).0.into()),
         ("procost", hints.cost.unwrap_or(100.0).into()),
         ("prorows", hints.rows.unwrap_or(usual_rows).into()),
         ("provariadic", element.into()),
@@ -183,7 +191,7 @@ fn cells(snapshot: &Snapshot, function: &Function) -> Vec<(&'static str, Value)>
     if !defaults.is_empty() {
         cells.push(("proargdefaults", defaults.join(", ").into()));
     }
-    if let (Some(path), Body::Text(_)) = (&function.search_path, &function.body) {
+    if let Some(path) = own_path(function) {
         let path = format!("search_path={}", quoted_path(path));
         cells.push(("proconfig", Value::List(vec![path.into()])));
     }
@@ -214,9 +222,15 @@ fn parallel_letter(of: Parallel) -> &'static str {
 /// The text of a body; PostgreSQL keeps those of standard SQL as trees, beside an empty text.
 fn source(function: &Function) -> &str {
     match &function.body {
-        Body::Text(text) => text,
+        Body::Text(text) | Body::Block(text) => text,
         Body::Return(_) | Body::Atomic(_) => "",
     }
+}
+
+/// SET search_path; what is planned when it is made keeps the path of then as well, which nobody wrote.
+fn own_path(function: &Function) -> Option<&Vec<String>> {
+    let path = function.search_path.as_ref();
+    path.filter(|_| function.body.is_late())
 }
 
 fn quoted_path(path: &[String]) -> String {
@@ -287,12 +301,12 @@ pub(super) fn definition(snapshot: &Snapshot, function: &Function) -> String {
     if let Some(result) = result(snapshot, function) {
         text.push_str(&format!(" RETURNS {result}\n"));
     }
-    text.push_str(" LANGUAGE sql\n");
+    text.push_str(&format!(" LANGUAGE {}\n", language(function).1));
     let options = options(function);
     if !options.is_empty() {
         text.push_str(&format!(" {}\n", options.join(" ")));
     }
-    if let (Some(path), Body::Text(_)) = (&function.search_path, &function.body) {
+    if let Some(path) = own_path(function) {
         text.push_str(&format!(" SET search_path TO {}\n", quoted_path(path)));
     }
     text.push_str(&body(function));
@@ -330,7 +344,7 @@ fn body(function: &Function) -> String {
     match &function.body {
         Body::Return(text) => format!("RETURN {text}\n"),
         Body::Atomic(text) => format!("BEGIN ATOMIC\n {}\nEND\n", text.trim()),
-        Body::Text(text) => {
+        Body::Text(text) | Body::Block(text) => {
             let mut quotes = "$function$".to_string();
             while text.contains(quotes.trim_end_matches('$')) {
                 quotes = format!("{}x$", quotes.trim_end_matches('$'));
@@ -361,7 +375,10 @@ pub(super) fn routines(rows: &mut Rows, information: &Information<'_>) {
             ("routine_type", "FUNCTION".into()),
             ("routine_body", "EXTERNAL".into()),
             ("routine_definition", source(function).into()),
-            ("external_language", "SQL".into()),
+            (
+                "external_language",
+                language(function).1.to_uppercase().into(),
+            ),
             ("parameter_style", "GENERAL".into()),
             (
                 "is_deterministic",

@@ -13,6 +13,7 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast;
 
 use super::apart::Apart;
+use super::block;
 use super::find::{oid_of, type_name};
 use super::put::{PARAMETER, number_parameters};
 use super::site::coerced;
@@ -246,24 +247,7 @@ impl Planner<'_> {
 
     async fn does(&self, parameters: &[FieldRef], columns: &[FieldRef]) -> Result<Does> {
         let function = self.function;
-        let texts = match &function.body {
-            Body::Return(text) => vec![format!("SELECT {text}")],
-            Body::Text(text) | Body::Atomic(text) => {
-                let pieces = split(text);
-                let all = pieces.complete.into_iter().chain(pieces.rest);
-                all.map(|piece| piece.text).collect()
-            }
-        };
-        let only = match texts.as_slice() {
-            [only] => query(only)?,
-            _ => None,
-        };
-        let Some(mut statement) = only else {
-            let message =
-                "functions of several statements, and those that change rows, are not supported";
-            return Err(Error::unsupported(message)
-                .with_hint("A function is one query: SELECT, VALUES or WITH."));
-        };
+        let mut statement = statement_of(function)?;
         if let Some(place) = self.apart {
             let suffix = format!("__{}_{place}", function.id);
             let mut apart = Apart::of(&mut statement, suffix)?;
@@ -335,10 +319,14 @@ impl Planner<'_> {
     fn given(&self, plan: LogicalPlan, columns: &[FieldRef]) -> Result<LogicalPlan> {
         let given = plan.schema().fields().len();
         if given != columns.len() {
-            let detail = match (columns.len(), given < columns.len()) {
-                (1, _) => "Final statement must return exactly one column.",
-                (_, true) => "Final statement returns too few columns.",
-                (_, false) => "Final statement returns too many columns.",
+            let wanted = columns.len();
+            let detail = match (wanted, given < wanted) {
+                _ if self.is_block() => format!(
+                    "Number of returned columns ({given}) does not match expected column count ({wanted})."
+                ),
+                (1, _) => "Final statement must return exactly one column.".to_string(),
+                (_, true) => "Final statement returns too few columns.".to_string(),
+                (_, false) => "Final statement returns too many columns.".to_string(),
             };
             return Err(self.mismatch().with_detail(detail));
         }
@@ -354,12 +342,15 @@ impl Planner<'_> {
             if !is_assignable(if is_open { UNKNOWN } else { from }, to) {
                 let snapshot = self.environment.snapshot;
                 let name = |oid| super::find::name_of_oid(snapshot, oid);
-                let detail = format!(
-                    "Final statement returns {} instead of {} at column {}.",
-                    name(from),
-                    name(to),
-                    place + 1
-                );
+                let (from, to, place) = (name(from), name(to), place + 1);
+                let detail = match self.is_block() {
+                    true => format!(
+                        "Returned type {from} does not match expected type {to} in column {place}."
+                    ),
+                    false => {
+                        format!("Final statement returns {from} instead of {to} at column {place}.")
+                    }
+                };
                 return Err(self.mismatch().with_detail(detail));
             }
             outputs.push((Expr::Column(column), wanted));
@@ -387,7 +378,15 @@ impl Planner<'_> {
         Ok(LogicalPlanBuilder::from(plan).project(outputs)?.build()?)
     }
 
+    fn is_block(&self) -> bool {
+        matches!(self.function.body, Body::Block(_))
+    }
+
     fn mismatch(&self) -> Error {
+        if self.is_block() {
+            let message = "structure of query does not match function result type";
+            return Error::invalid(sqlstate::DATATYPE_MISMATCH, message);
+        }
         let snapshot = self.environment.snapshot;
         let returns = match &self.function.returns {
             Returns::Value(of) => type_name(snapshot, of),
@@ -447,6 +446,31 @@ fn number_counts(statement: &mut ast::Statement, parameters: &[FieldRef]) -> Res
         }
     }
     walk::change(statement, &mut Counts(parameters))
+}
+
+/// The query of a function.
+///
+/// # Errors
+/// 0A000 for a body that is more or other than a query.
+pub(super) fn statement_of(function: &Function) -> Result<ast::Statement> {
+    let texts = match &function.body {
+        Body::Return(text) => vec![format!("SELECT {text}")],
+        Body::Block(text) => vec![block::query_of(text, function.returns_set)?],
+        Body::Text(text) | Body::Atomic(text) => {
+            let pieces = split(text);
+            let all = pieces.complete.into_iter().chain(pieces.rest);
+            all.map(|piece| piece.text).collect()
+        }
+    };
+    let only = match texts.as_slice() {
+        [only] => query(only)?,
+        _ => None,
+    };
+    only.ok_or_else(|| {
+        let message =
+            "functions of several statements, and those that change rows, are not supported";
+        Error::unsupported(message).with_hint("A function is one query: SELECT, VALUES or WITH.")
+    })
 }
 
 /// The query that a text is; `None` for another statement.

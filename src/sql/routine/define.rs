@@ -38,7 +38,6 @@ pub(super) async fn create(planning: &Planning<'_>, create: &CreateRoutine) -> R
     session.check_creates(&planning.snapshot, &name.schema)?;
     let parameters = parameters(planning, &create.parameters)?;
     let (returns, returns_set) = returns(planning, create, &parameters)?;
-    let is_text = matches!(create.body, Body::Text(_));
     let own_path = || session.search_path().into_schemas();
     let mut function = Function {
         id: FunctionId(session.inner.core.engine.committer.allocate_id()),
@@ -55,7 +54,7 @@ pub(super) async fn create(planning: &Planning<'_>, create: &CreateRoutine) -> R
         search_path: create
             .search_path
             .clone()
-            .or_else(|| (!is_text).then(own_path)),
+            .or_else(|| (!create.body.is_late()).then(own_path)),
     };
     let before = {
         let mut others = planning.snapshot.functions_named(&function.name);
@@ -335,8 +334,11 @@ fn check_replaces(planning: &Planning<'_>, before: &Function, next: &Function) -
     Ok(())
 }
 
-/// That the body is one, as far as can be told without arguments.
+/// That the body is one, as far as can be told without arguments; names in a block may be made later.
 async fn check_body(planning: &Planning<'_>, function: &Function) -> Result<()> {
+    if matches!(function.body, Body::Block(_)) {
+        return body::statement_of(function).map(|_| ());
+    }
     let plan = plan_of(planning, &Arc::new(function.clone())).await?;
     analyzed(&planning.state, plan).map(|_| ())
 }

@@ -15,10 +15,9 @@ use crate::sql::statement::Statement;
 use crate::storage::function::{Body, Hints, Mode, Parallel, Volatility};
 
 /// Languages that PostgreSQL has, by itself or with extensions that are much used.
-const OTHER_LANGUAGES: [&str; 11] = [
+const OTHER_LANGUAGES: [&str; 10] = [
     "c",
     "internal",
-    "plpgsql",
     "plperl",
     "plperlu",
     "plpython3u",
@@ -215,12 +214,16 @@ fn create(
     };
     while option(grammar, &mut options)? {}
     check_language(options.language.as_deref(), options.body.as_ref())?;
-    let Some(body) = options.body else {
-        let message = "no function body specified";
-        return Err(Error::invalid(
-            sqlstate::INVALID_FUNCTION_DEFINITION,
-            message,
-        ));
+    let is_block = options.language.as_deref() == Some("plpgsql");
+    let body = match options.body {
+        Some(Body::Text(text)) if is_block => Body::Block(text),
+        Some(Body::Return(_) | Body::Atomic(_)) if is_block => {
+            return Err(invalid(
+                "inline SQL function body only valid for language SQL",
+            ));
+        }
+        Some(body) => body,
+        None => return Err(invalid("no function body specified")),
     };
     let create = CreateRoutine {
         body,
@@ -264,7 +267,9 @@ fn option(grammar: &mut Grammar<'_>, options: &mut Options) -> Result<bool> {
         "AS" => {
             options.once("as")?;
             grammar.skip(1);
-            options.body = Some(Body::Text(text(grammar)?));
+            options.body = Some(Body::Text(
+                grammar.quoted_text("the body of the function as a text")?,
+            ));
         }
         "RETURN" => {
             options.once("as")?;
@@ -373,18 +378,6 @@ fn set(grammar: &mut Grammar<'_>, options: &mut Options) -> Result<()> {
     Ok(())
 }
 
-/// A text in quotes of any kind.
-fn text(grammar: &mut Grammar<'_>) -> Result<String> {
-    match grammar.parser.next_token().token {
-        Token::SingleQuotedString(text) | Token::EscapedStringLiteral(text) => Ok(text),
-        Token::DollarQuotedString(quoted) => Ok(quoted.value),
-        _ => {
-            grammar.unskip();
-            Err(grammar.unexpected("the body of the function as a text"))
-        }
-    }
-}
-
 /// The statements up to the END of BEGIN ATOMIC, which is left behind.
 fn atomic(grammar: &mut Grammar<'_>) -> Result<String> {
     let ((), text) = grammar.with_text(|grammar| {
@@ -406,19 +399,17 @@ fn atomic(grammar: &mut Grammar<'_>) -> Result<String> {
     Ok(text)
 }
 
+fn invalid(message: &str) -> Error {
+    Error::invalid(sqlstate::INVALID_FUNCTION_DEFINITION, message)
+}
+
 /// # Errors
 /// 0A000 for a language that PostgreSQL has, 42704 for any other, 42P13 for none.
 fn check_language(language: Option<&str>, body: Option<&Body>) -> Result<()> {
     match language {
-        Some("sql") => Ok(()),
+        Some("sql" | "plpgsql") => Ok(()),
         None if matches!(body, Some(Body::Return(_) | Body::Atomic(_))) => Ok(()),
-        None => {
-            let message = "no language specified";
-            Err(Error::invalid(
-                sqlstate::INVALID_FUNCTION_DEFINITION,
-                message,
-            ))
-        }
+        None => Err(invalid("no language specified")),
         Some(known) if OTHER_LANGUAGES.contains(&known) => {
             let message = format!("functions in language \"{known}\" are not supported");
             Err(Error::unsupported(message).with_hint(

@@ -10,6 +10,7 @@
 //!    statement is planned, and [`inline`] then puts the value or the query of the function there.
 
 mod apart;
+mod block;
 mod body;
 mod calls;
 mod define;

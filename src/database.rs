@@ -10,7 +10,6 @@ use datafusion::execution::context::{QueryPlanner, SessionConfig, SessionContext
 use datafusion::execution::memory_pool::{GreedyMemoryPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::SessionStateBuilder;
-use datafusion::functions::string::uuid;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::{Analyzer, Optimizer};
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -56,6 +55,7 @@ use crate::sql::access::view::ViewRule;
 use crate::sql::aggregates::{self, OrderedInputRule};
 use crate::sql::any_element;
 use crate::sql::backends::{Backends, Entry, Identity};
+use crate::sql::channels::Channels;
 use crate::sql::command::CommandPlanner;
 use crate::sql::correlated::{CorrelatedRule, LambdaPlacesRule, SessionCell};
 use crate::sql::explain::ExplainPlanner;
@@ -111,6 +111,8 @@ pub(crate) struct Core {
     pub(crate) opened_ms: i64,
     /// The advisory locks of all sessions.
     pub(crate) advisory: Arc<AdvisoryLocks>,
+    /// Who listens to what.
+    pub(crate) channels: Arc<Channels>,
     /// Held while a definition is read, changed and committed.
     pub(crate) ddl: tokio::sync::Mutex<()>,
     pub(crate) runtime: Arc<RuntimeEnv>,
@@ -161,6 +163,7 @@ impl Database {
             scheduler,
             backends: Arc::default(),
             advisory: Arc::default(),
+            channels: Arc::default(),
             opened_ms: now_ms(),
             engine,
             ddl,
@@ -340,7 +343,7 @@ impl Database {
         check_domains(&context);
         functions::extend(&context);
         know_functions(&context.state());
-        context.register_udf(uuid().as_ref().clone().with_aliases(["gen_random_uuid"]));
+        context.register_udf(functions::random_uuid());
         context.register_udtf("pg_get_keywords", Arc::new(pg::functions::Keywords));
         for function in [PartitionTable::Tree, PartitionTable::Ancestors] {
             context.register_udtf(function.name(), Arc::new(function));

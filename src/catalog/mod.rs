@@ -14,6 +14,7 @@ pub mod decimal_literal;
 mod decimal_union;
 pub mod dml;
 pub(crate) mod domains;
+pub mod encoding;
 pub(crate) mod enums;
 #[cfg(test)]
 mod equivalence;

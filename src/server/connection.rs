@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
 use pgwire::messages::copy::CopyInResponse;
-use pgwire::messages::response::{CommandComplete, EmptyQueryResponse};
+use pgwire::messages::response::{CommandComplete, EmptyQueryResponse, NotificationResponse};
 use pgwire::messages::startup::ParameterStatus;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -116,15 +116,33 @@ impl Connection {
         if let Some(received) = self.transport.received() {
             return Ok(Ok(received));
         }
-        let idle = self.idle_limit();
+        let expired = expire(self.idle_limit());
+        tokio::pin!(expired);
         let ended = self.entry.backend().ended().clone();
         let draining = self.shared.draining.clone();
-        tokio::select! {
-            received = self.transport.receive() => Ok(Ok(received?)),
-            () = ended.cancelled() => Ok(Err(terminated())),
-            () = draining.cancelled() => Ok(Err(terminated())),
-            e = expire(idle) => Ok(Err(e)),
+        let is_idle = self.session.transaction_status() == TransactionStatus::Idle;
+        let session = self.session.clone();
+        loop {
+            tokio::select! {
+                received = self.transport.receive() => return Ok(Ok(received?)),
+                () = ended.cancelled() => return Ok(Err(terminated())),
+                () = draining.cancelled() => return Ok(Err(terminated())),
+                e = &mut expired => return Ok(Err(e)),
+                () = session.notified(), if is_idle => {
+                    self.tell_notifications()?;
+                    self.transport.flush().await?;
+                }
+            }
         }
+    }
+
+    /// Sends what other sessions told this one.
+    fn tell_notifications(&mut self) -> Result<(), Gone> {
+        for told in self.session.take_notifications() {
+            let (channel, payload) = (told.channel.to_string(), told.payload.to_string());
+            self.put(&NotificationResponse::new(told.pid, channel, payload))?;
+        }
+        Ok(())
     }
 
     /// How long the session may now wait for its client.
@@ -340,6 +358,9 @@ impl Connection {
                 let value = value.clone();
                 self.entry.backend().update(|a| a.application_name = value);
             }
+            if name == "client_encoding" {
+                self.transport.set_encoding(self.session.style().encoding);
+            }
             self.put(&ParameterStatus::new(name, value))?;
         }
         Ok(())
@@ -496,6 +517,9 @@ impl Connection {
     /// The end of a query or of a run of extended messages: everything is written.
     async fn ready(&mut self) -> Result<(), Gone> {
         let status = self.session.transaction_status();
+        if status == TransactionStatus::Idle {
+            self.tell_notifications()?;
+        }
         self.put(&respond::ready(status))?;
         let state = match status {
             TransactionStatus::Idle => State::Idle,

@@ -21,7 +21,7 @@ use super::respond;
 use super::running::{Answer, End, Rows, resume, start};
 use super::transport::Gone;
 use crate::error::{Error, Result, sqlstate};
-use crate::sql::format::{Format, Zone, decode_parameter};
+use crate::sql::format::{Format, Style, decode_parameter, in_utf8};
 use crate::sql::{Named, Prepared, Session, split};
 
 /// OIDs of parameters that leave the type to the server: unspecified, and `unknown`.
@@ -167,13 +167,8 @@ impl Connection {
                 message,
             ));
         }
-        let parameters = decode_parameters(
-            &bound,
-            statement,
-            formats,
-            parameters,
-            &self.session.style().zone,
-        )?;
+        let style = self.session.style();
+        let parameters = decode_parameters(&bound, statement, formats, parameters, &style)?;
         let results = results.iter().map(|f| Format::from_code(*f));
         let mut results = results.collect::<Result<Vec<_>>>()?;
         if let Some(prepared) = answering(&bound) {
@@ -338,13 +333,13 @@ fn answering(statement: &Statement) -> Option<&Arc<Prepared>> {
     prepared.filter(|prepared| prepared.tag().answers_rows())
 }
 
-/// The values of Bind; times without a zone are read on the zone's clock.
+/// The values of Bind; times without a zone are read on the clock of the style's zone.
 fn decode_parameters(
     statement: &Statement,
     name: &str,
     formats: &[i16],
     values: &[Option<Bytes>],
-    zone: &Zone,
+    style: &Style,
 ) -> Result<Vec<ScalarValue>> {
     let fields = statement
         .prepared
@@ -372,9 +367,13 @@ fn decode_parameters(
         each => each[i],
     };
     let values = values.iter().zip(fields).enumerate();
-    values
-        .map(|(i, (value, field))| decode_parameter(field, format(i), value.as_deref(), zone))
-        .collect()
+    let value = |(i, (value, field)): (usize, (&Option<Bytes>, &FieldRef))| {
+        let value = value.as_deref();
+        let text = value.map(|bytes| in_utf8(field, format(i), bytes, style.encoding));
+        let text = text.transpose()?;
+        decode_parameter(field, format(i), text.as_deref(), &style.zone)
+    };
+    values.map(value).collect()
 }
 
 fn no_portal(name: &str) -> Error {

@@ -8,6 +8,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::error::{Error, Result, sqlstate};
+use crate::sql::format::ClientEncoding;
 
 /// Bytes before the body of a frame: its kind and its length.
 const HEADER: usize = 5;
@@ -86,11 +87,15 @@ pub enum Broken {
     Stream(Error),
 }
 
-/// Takes the next whole frame out of `buffer`; `None` until more bytes come.
+/// Takes the next whole frame out of `buffer`, whose text is in an encoding; `None` until more bytes come.
 ///
 /// # Errors
 /// [`Broken`]; the frame is taken away where its end is known.
-pub fn decode(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Frontend>, Broken> {
+pub fn decode(
+    buffer: &mut BytesMut,
+    bytes_max: usize,
+    encoding: ClientEncoding,
+) -> Result<Option<Frontend>, Broken> {
     if buffer.len() < HEADER {
         return Ok(None);
     }
@@ -117,7 +122,10 @@ pub fn decode(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Frontend
     }
     let mut frame = buffer.split_to(length + 1).freeze();
     frame.advance(HEADER);
-    let mut body = Body(frame);
+    let mut body = Body {
+        rest: frame,
+        encoding,
+    };
     let message = message(kind, &mut body).map_err(Broken::Message)?;
     body.end().map_err(Broken::Message)?;
     Ok(Some(message))
@@ -171,22 +179,25 @@ fn short_of_bytes() -> Error {
 }
 
 /// The rest of a frame's body.
-struct Body(Bytes);
+struct Body {
+    rest: Bytes,
+    encoding: ClientEncoding,
+}
 
 impl Body {
     fn take(&mut self, bytes: usize) -> Result<Bytes> {
-        if self.0.len() < bytes {
+        if self.rest.len() < bytes {
             return Err(short_of_bytes());
         }
-        Ok(self.0.split_to(bytes))
+        Ok(self.rest.split_to(bytes))
     }
 
     fn rest(&mut self) -> Bytes {
-        self.0.split_to(self.0.len())
+        self.rest.split_to(self.rest.len())
     }
 
     fn end(&self) -> Result<()> {
-        if self.0.is_empty() {
+        if self.rest.is_empty() {
             return Ok(());
         }
         Err(violation("invalid message format"))
@@ -202,11 +213,14 @@ impl Body {
 
     /// A string that a zero byte ends.
     fn string(&mut self) -> Result<String> {
-        let end = self.0.iter().position(|byte| *byte == 0);
+        let end = self.rest.iter().position(|byte| *byte == 0);
         let end = end.ok_or_else(|| violation("invalid string in message"))?;
-        let bytes = self.0.split_to(end);
-        self.0.advance(1);
-        utf8(&bytes).map(ToString::to_string)
+        let bytes = self.rest.split_to(end);
+        self.rest.advance(1);
+        match self.encoding.converts() {
+            true => self.encoding.decode(&bytes),
+            false => utf8(&bytes).map(ToString::to_string),
+        }
     }
 
     /// A count of 16 bits, then so many things of at least `bytes_min` bytes.
@@ -216,7 +230,7 @@ impl Body {
         mut item: impl FnMut(&mut Self) -> Result<T>,
     ) -> Result<Vec<T>> {
         let count = self.short()? as u16 as usize;
-        if self.0.len() < count * bytes_min {
+        if self.rest.len() < count * bytes_min {
             return Err(short_of_bytes());
         }
         (0..count).map(|_| item(self)).collect()
@@ -270,6 +284,7 @@ mod tests {
     use super::*;
 
     const BYTES_MAX: usize = 1 << 20;
+    const UTF8: fn() -> ClientEncoding = ClientEncoding::default;
 
     fn frame(kind: u8, body: &[u8]) -> BytesMut {
         let mut buffer = BytesMut::new();
@@ -280,7 +295,7 @@ mod tests {
     }
 
     fn sqlstate_of(kind: u8, body: &[u8]) -> &'static str {
-        match decode(&mut frame(kind, body), BYTES_MAX) {
+        match decode(&mut frame(kind, body), BYTES_MAX, UTF8()) {
             Err(Broken::Message(e)) => e.sqlstate(),
             other => panic!("expected a broken message, got {other:?}"),
         }
@@ -291,20 +306,23 @@ mod tests {
         let whole = frame(b'Q', b"SELECT 1\0");
         for end in 0..whole.len() {
             let mut part = BytesMut::from(&whole[..end]);
-            assert!(matches!(decode(&mut part, BYTES_MAX), Ok(None)), "{end}");
+            assert!(
+                matches!(decode(&mut part, BYTES_MAX, UTF8()), Ok(None)),
+                "{end}"
+            );
             assert_eq!(part.len(), end);
         }
         let mut two = whole.clone();
         two.extend_from_slice(&whole);
         let query = Frontend::Query("SELECT 1".into());
-        assert_eq!(decode(&mut two, BYTES_MAX).unwrap(), Some(query));
+        assert_eq!(decode(&mut two, BYTES_MAX, UTF8()).unwrap(), Some(query));
         assert_eq!(two, whole);
     }
 
     #[test]
     fn bind_has_formats_values_and_nulls() {
         let body = b"p\0s\0\0\x01\0\x01\0\x02\0\0\0\x02ab\xff\xff\xff\xff\0\x00";
-        let bind = decode(&mut frame(b'B', body), BYTES_MAX).unwrap();
+        let bind = decode(&mut frame(b'B', body), BYTES_MAX, UTF8()).unwrap();
         let expected = Frontend::Bind {
             portal: "p".into(),
             statement: "s".into(),
@@ -340,7 +358,7 @@ mod tests {
             b"Q\xff\xff\xff\xff",
             b"Q\x7f\xff\xff\xff",
         ] {
-            let broken = decode(&mut BytesMut::from(bytes), BYTES_MAX);
+            let broken = decode(&mut BytesMut::from(bytes), BYTES_MAX, UTF8());
             assert!(matches!(broken, Err(Broken::Stream(_))), "{bytes:?}");
         }
     }
@@ -350,10 +368,10 @@ mod tests {
         fn any_bytes_are_decoded_or_refused(bytes: Vec<u8>, kind in 0..14_usize) {
             let mut buffer = frame(b"QPBDCESHpdcfFX"[kind], &bytes);
             let length = buffer.len();
-            let _ = decode(&mut buffer, BYTES_MAX);
+            let _ = decode(&mut buffer, BYTES_MAX, UTF8());
             prop_assert!(buffer.is_empty() && length == bytes.len() + HEADER);
             let mut raw = BytesMut::from(&bytes[..]);
-            while let Ok(Some(_)) = decode(&mut raw, BYTES_MAX) {}
+            while let Ok(Some(_)) = decode(&mut raw, BYTES_MAX, UTF8()) {}
         }
     }
 }

@@ -7,7 +7,8 @@
 //!    and portals.
 //! 3. [`running`] executes a statement on the runtime of queries and encodes its rows; the connection writes them.
 //!    One that takes less than to wake another thread is run where its connection is ([`execution`]).
-//! 4. [`respond`] makes the messages for errors, notices and columns; [`transport`] has the bytes.
+//! 4. [`respond`] makes the messages for errors, notices and columns; [`transport`] has the bytes, [`message`] puts texts into
+//!    the client's encoding.
 //!
 //! Two runtimes keep clients apart from computation: sockets are served by one, plans are executed by the other.
 
@@ -21,6 +22,7 @@ mod frame;
 pub mod http;
 pub mod listen;
 pub mod log;
+mod message;
 pub mod metrics;
 pub mod process;
 mod respond;

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use super::respond::row_description;
 use super::transport::put;
 use crate::error::{Error, Result};
-use crate::sql::format::{Format, RowEncoder, Style};
+use crate::sql::format::{ClientEncoding, Format, RowEncoder, Style};
 use crate::sql::{CopyFormat, CopyInput, CopyShape, Outcome, Prepared, Recall, Session, Tag};
 
 /// Bytes of rows that a task gathers before it hands them over.
@@ -179,7 +179,8 @@ impl Sender {
                     formats.fill(Format::Binary);
                 }
                 if answer.describe {
-                    put(&mut self.bytes, &row_description(&outcome.schema, &formats))?;
+                    let description = row_description(&outcome.schema, &formats);
+                    put(&mut self.bytes, &description, style.encoding)?;
                 }
                 let encoder = RowEncoder::try_new(&outcome.schema, &formats, style)?;
                 let rows = Rows {
@@ -241,8 +242,12 @@ impl Sender {
         for row in from..from + count {
             let start = self.bytes.len();
             self.bytes.put_slice(b"D\0\0\0\0");
-            rows.encoder.put_row(row, &mut self.bytes)?;
-            end_message(&mut self.bytes, start)?;
+            let put = rows.encoder.put_row(row, &mut self.bytes);
+            if let Err(e) = put.and_then(|()| end_message(&mut self.bytes, start)) {
+                // A client reads the error behind the last whole row.
+                self.bytes.truncate(start);
+                return Err(e);
+            }
             if self.bytes.len() >= CHUNK_BYTES {
                 self.hand_over().await;
                 // Encoding a large batch for a fast reader must not keep other tasks from running.
@@ -258,7 +263,7 @@ impl Sender {
     async fn copy_out(&mut self, outcome: &mut Outcome, shape: CopyShape) -> Result<End> {
         let (format, columns, formats) = copy_formats(shape);
         let response = CopyOutResponse::new(format, columns, formats);
-        put(&mut self.bytes, &response)?;
+        put(&mut self.bytes, &response, ClientEncoding::default())?;
         self.has_rows = true;
         let mut sent = 0;
         while let Some(batch) = self.next(outcome).await? {
@@ -277,7 +282,7 @@ impl Sender {
             }
             sent += values.len() as u64;
         }
-        put(&mut self.bytes, &CopyDone::new())?;
+        put(&mut self.bytes, &CopyDone::new(), ClientEncoding::default())?;
         Ok(End::Complete(outcome.tag.text(shape.rows(sent))))
     }
 

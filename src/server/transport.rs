@@ -10,8 +10,10 @@ use pgwire::messages::{Message, PgWireBackendMessage};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::frame::{self, Broken, Frontend};
+use super::message;
 use super::metrics::ServerMetrics;
 use crate::error::{Error, Result};
+use crate::sql::format::ClientEncoding;
 
 /// Bytes of answers that are gathered before they are written.
 const OUTPUT_BYTES: usize = 32 * 1024;
@@ -72,6 +74,8 @@ pub struct Transport {
     write_timeout: Duration,
     /// The longest frame that is taken.
     frame_bytes_max: usize,
+    /// What the client's text is in.
+    encoding: ClientEncoding,
     metrics: Arc<ServerMetrics>,
 }
 
@@ -89,6 +93,7 @@ impl Transport {
             output: BytesMut::new(),
             write_timeout,
             frame_bytes_max,
+            encoding: ClientEncoding::default(),
             metrics,
         }
     }
@@ -103,6 +108,11 @@ impl Transport {
         self.frame_bytes_max = bytes;
     }
 
+    /// Changes what the client's text is in, from the next message on.
+    pub fn set_encoding(&mut self, encoding: ClientEncoding) {
+        self.encoding = encoding;
+    }
+
     /// The bytes that were read and not taken.
     pub fn input(&mut self) -> &mut BytesMut {
         &mut self.input
@@ -111,7 +121,7 @@ impl Transport {
     /// Waits for the next message.
     pub async fn receive(&mut self) -> Result<Received, Gone> {
         loop {
-            match frame::decode(&mut self.input, self.frame_bytes_max) {
+            match frame::decode(&mut self.input, self.frame_bytes_max, self.encoding) {
                 Ok(Some(message)) => return Ok(Received::Message(message)),
                 Err(broken) => return Ok(Received::Broken(broken)),
                 Ok(None) => self.fill().await?,
@@ -129,7 +139,7 @@ impl Transport {
 
     /// The next message, if it is here already.
     pub fn received(&mut self) -> Option<Received> {
-        match frame::decode(&mut self.input, self.frame_bytes_max) {
+        match frame::decode(&mut self.input, self.frame_bytes_max, self.encoding) {
             Ok(message) => message.map(Received::Message),
             Err(broken) => Some(Received::Broken(broken)),
         }
@@ -169,7 +179,7 @@ impl Transport {
     /// # Errors
     /// XX000 for a message above the protocol's limits.
     pub fn put(&mut self, message: &impl Message) -> Result<()> {
-        put(&mut self.output, message)
+        put(&mut self.output, message, self.encoding)
     }
 
     /// Adds a message of any kind to the answers.
@@ -237,12 +247,18 @@ impl Transport {
     }
 }
 
-/// Encodes a message.
+/// Encodes a message, its text in an encoding: with a question mark for each character that this does not have, so that what
+/// is wrong can always be told.
 ///
 /// # Errors
 /// XX000 for a message above the protocol's limits.
-pub fn put(output: &mut BytesMut, message: &impl Message) -> Result<()> {
+pub fn put(output: &mut BytesMut, message: &impl Message, encoding: ClientEncoding) -> Result<()> {
+    let start = output.len();
     message
         .encode(output)
-        .map_err(|e| Error::internal(format!("could not encode an answer: {e}")))
+        .map_err(|e| Error::internal(format!("could not encode an answer: {e}")))?;
+    if encoding.converts() {
+        message::convert(output, start, encoding);
+    }
+    Ok(())
 }

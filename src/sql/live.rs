@@ -13,6 +13,7 @@ use super::named::Named;
 use super::notice::Notice;
 use super::session::{Inner, Session};
 use super::variables::SettingRow;
+use crate::catalog::encoding::ClientEncoding;
 use crate::catalog::pg::{DATABASE_OID, Live, LiveRelation, Row, Signal, Value, collection_oid};
 use crate::compaction::jobs::Progress;
 use crate::error::{Error, Result};
@@ -44,6 +45,18 @@ impl LiveSessions {
 }
 
 impl Live for LiveSessions {
+    fn notify(&self, channel: &str, payload: &str) -> DataFusionResult<()> {
+        match self.session() {
+            Some(session) => Ok(session.notify(channel, payload)?),
+            None => Ok(()),
+        }
+    }
+
+    fn client_encoding(&self) -> ClientEncoding {
+        let session = self.session();
+        session.map_or_else(ClientEncoding::default, |s| s.style().encoding)
+    }
+
     fn rows(&self, relation: LiveRelation) -> Vec<Row> {
         let Some(session) = self.session() else {
             return Vec::new();

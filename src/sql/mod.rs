@@ -15,6 +15,7 @@ mod alter;
 pub(crate) mod any_element;
 pub mod backends;
 mod backup;
+pub(crate) mod channels;
 mod check;
 mod clock;
 pub mod command;

@@ -9,14 +9,15 @@ use super::notice::Notice;
 use super::session::{Session, Tag, done};
 use super::transaction::TransactionStatus;
 use crate::catalog::foreign_keys::Deferral;
+use crate::catalog::pg::extensions::Extension;
 use crate::error::{Error, Result, sqlstate};
 use crate::storage::foreign_key::{ForeignKey, Timing};
 use crate::storage::schema::CollectionId;
 use crate::storage::snapshot::Snapshot;
 use crate::storage::unique::is_key_or_check;
 
-/// Extensions whose types and functions are always there.
-const BUILT_IN: [&str; 2] = ["vector", "plpgsql"];
+/// An extension that is a language.
+const LANGUAGE: &str = "plpgsql";
 
 /// A statement that is accepted.
 #[derive(Debug, Clone)]
@@ -65,8 +66,17 @@ pub enum Script {
         /// Whether they are looked at by COMMIT.
         deferred: bool,
     },
-    /// UNLISTEN.
-    Unlisten,
+    /// LISTEN.
+    Listen(String),
+    /// UNLISTEN of a channel, or of all.
+    Unlisten(Option<String>),
+    /// NOTIFY.
+    Notify {
+        /// The channel.
+        channel: String,
+        /// What it is told.
+        payload: String,
+    },
     /// DROP of something of a kind that is never there.
     DropMissing {
         /// The kind.
@@ -139,7 +149,9 @@ impl Script {
             Self::Checkpoint => "CHECKPOINT",
             Self::Lock(_) => "LOCK TABLE",
             Self::SetConstraints { .. } => "SET CONSTRAINTS",
-            Self::Unlisten => "UNLISTEN",
+            Self::Listen(_) => "LISTEN",
+            Self::Unlisten(_) => "UNLISTEN",
+            Self::Notify { .. } => "NOTIFY",
             Self::DropMissing { kind, .. } => kind.tag(),
         }
     }
@@ -221,7 +233,15 @@ impl Session {
             Script::SetConstraints { names, deferred } => {
                 self.set_constraints(names, *deferred).await
             }
-            Script::Unlisten => Ok(()),
+            Script::Listen(channel) => {
+                self.listen(channel);
+                Ok(())
+            }
+            Script::Unlisten(channel) => {
+                self.unlisten(channel.as_deref());
+                Ok(())
+            }
+            Script::Notify { channel, payload } => self.notify(channel, payload),
             Script::DropMissing {
                 kind,
                 names,
@@ -297,14 +317,19 @@ impl Session {
     }
 
     fn create_extension(&self, name: &str, if_not_exists: bool) -> Result<()> {
-        if !BUILT_IN.contains(&name) {
+        let extension = Extension::named(name);
+        if extension.is_none() && name != LANGUAGE {
             let message = format!("extension \"{name}\" is not available");
-            return Err(Error::unsupported(message)
-                .with_hint("Only \"vector\" is there, and it is built in."));
+            let hint = format!("Those that are there are built in: {}.", Extension::names());
+            return Err(Error::unsupported(message).with_hint(hint));
         }
-        self.notice(match if_not_exists {
+        let notice = Notice::from(match if_not_exists {
             true => format!("extension \"{name}\" already exists, skipping"),
             false => format!("extension \"{name}\" is built in"),
+        });
+        self.notice(match extension.and_then(|extension| extension.has) {
+            Some(has) => notice.with_hint(format!("Of its functions there are {has}.")),
+            None => notice,
         });
         Ok(())
     }
@@ -342,7 +367,7 @@ impl Session {
     }
 
     fn check_extension(&self, name: &str) -> Result<()> {
-        if BUILT_IN.contains(&name) {
+        if Extension::named(name).is_some() || name == LANGUAGE {
             return Ok(());
         }
         let message = format!("extension \"{name}\" does not exist");

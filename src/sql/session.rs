@@ -20,6 +20,7 @@ use parking_lot::Mutex;
 
 use super::access::FileAccess;
 use super::backends::Identity;
+use super::channels::SessionChannels;
 use super::command::CommandNode;
 use super::context::{statement_to_plan, type_planner_of};
 use super::copy::{CopyInput, CopyShape};
@@ -160,6 +161,7 @@ pub(super) struct Inner {
     user: Arc<CurrentUser>,
     /// The advisory locks that it holds.
     pub(super) locks: Arc<SessionLocks>,
+    pub(super) channels: SessionChannels,
     /// What sequences gave to it.
     pub(super) given: Arc<Given>,
     files: FileAccess,
@@ -185,6 +187,7 @@ impl Session {
         };
         let backend = core.backends.get(identity.pid);
         let locks = Arc::new(SessionLocks::new(Arc::clone(&core.advisory)));
+        let channels = SessionChannels::new(Arc::clone(&core.channels), identity.pid);
         let copy_progress = backend.map(|b| Arc::clone(&b.copy)).unwrap_or_default();
         let inner = Arc::new_cyclic(|session| {
             let compactions = compaction::functions(session);
@@ -215,6 +218,7 @@ impl Session {
                 live: Arc::new(LiveSessions::new(Weak::clone(session))),
                 user,
                 locks,
+                channels,
                 given: Arc::default(),
                 files,
             }

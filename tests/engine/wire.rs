@@ -413,3 +413,141 @@ async fn functions_without_a_value_answer_in_binary() {
     assert_eq!(row.get::<_, i32>(1), 1);
     server.stop().await;
 }
+
+/// The value of the only row and column of an answer.
+fn only(messages: &[raw::Message]) -> Vec<u8> {
+    let row = raw::body(messages, b'D').expect("a row");
+    raw::values(row)[0].as_deref().unwrap().to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_travel_in_the_encoding_of_the_client() {
+    let server = TestServer::start().await;
+    let mut client = Raw::connect(&server).await;
+    let set = client.simple("SET client_encoding = 'iso-8859-1'").await;
+    let told = raw::body(&set, b'S').unwrap();
+    assert_eq!(&told[..], b"client_encoding\0LATIN1\0");
+    let query =
+        b"CREATE TABLE caf\xe9 (id INT, t TEXT); INSERT INTO caf\xe9 VALUES (1, '\xe9t\xe9')\0";
+    client.send(b'Q', query).await;
+    assert_eq!(raw::kinds(&client.until(b'Z').await), "CCZ");
+    client
+        .send(b'Q', b"SELECT t AS \"\xe9\", length(t) FROM caf\xe9\0")
+        .await;
+    let answer = client.until(b'Z').await;
+    assert_eq!(only(&answer), b"\xe9t\xe9");
+    let columns = raw::body(&answer, b'T').unwrap();
+    assert_eq!(columns[2..4], *b"\xe9\0");
+    // An error is told whatever is in it; a row that cannot be told is an error.
+    client.send(b'Q', b"SELECT * FROM th\xe9\0").await;
+    let error = raw::body(&client.until(b'Z').await, b'E').unwrap();
+    let wanted = &b"Mrelation \"th\xe9\" does not exist\0"[..];
+    assert!(error.windows(wanted.len()).any(|part| part == wanted));
+    let euro = client.simple("SELECT 'a' || chr(8364)").await;
+    assert_eq!(raw::sqlstate(&euro), "22P05");
+    // Parameters and values in both formats, and what is copied.
+    for format in [0, 1] {
+        for (sql, value, wanted) in [
+            (
+                &b"SELECT $1::text || t FROM caf\xe9"[..],
+                &b"\xe0"[..],
+                &b"\xe0\xe9t\xe9"[..],
+            ),
+            (b"SELECT length($1)::text", b"\xe0\xe9", b"2"),
+        ] {
+            client.send(b'P', &[b"\0", sql, b"\0\0\0"].concat()).await;
+            let length = [0, 0, 0, value.len() as u8];
+            let bind = [
+                &[0, 0, 0, 1, 0, format, 0, 1][..],
+                &length,
+                value,
+                &[0, 1, 0, format],
+            ];
+            client.send(b'B', &bind.concat()).await;
+            client.send(b'E', b"\0\0\0\0\0").await;
+            client.send(b'S', b"").await;
+            assert_eq!(only(&client.until(b'Z').await), wanted, "{format}");
+        }
+    }
+    client.send(b'Q', b"COPY caf\xe9 FROM STDIN\0").await;
+    client.until(b'G').await;
+    client.send(b'd', b"2\t\xe7a\n").await;
+    client.send(b'c', b"").await;
+    assert_eq!(raw::kinds(&client.until(b'Z').await), "CZ");
+    client
+        .send(
+            b'Q',
+            b"COPY (SELECT t FROM caf\xe9 WHERE id = 2) TO STDOUT\0",
+        )
+        .await;
+    let copied = raw::body(&client.until(b'Z').await, b'd').unwrap();
+    assert_eq!(&copied[..], b"\xe7a\n");
+    client
+        .send(
+            b'Q',
+            b"COPY (SELECT t FROM caf\xe9 WHERE id = 2) TO STDOUT (ENCODING 'UTF8')\0",
+        )
+        .await;
+    let copied = raw::body(&client.until(b'Z').await, b'd').unwrap();
+    assert_eq!(&copied[..], "ça\n".as_bytes());
+    // In UTF-8 again, it is the same text.
+    client.simple("RESET client_encoding").await;
+    let answer = client
+        .simple("SELECT string_agg(t, '' ORDER BY id) FROM café")
+        .await;
+    assert_eq!(only(&answer), "étéça".as_bytes());
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_written_is_an_error_behind_those_before() {
+    let server = TestServer::start().await;
+    let mut client = Raw::connect(&server).await;
+    client.simple("SET client_encoding = 'LATIN1'").await;
+    let sql = "SELECT chr(n) FROM generate_series(254, 256) AS n ORDER BY n";
+    for answer in [client.simple(sql).await, client.extended(sql).await] {
+        assert_eq!(raw::kinds(&answer).trim_start_matches(['1', '2']), "TDDEZ");
+        assert_eq!(raw::sqlstate(&answer), "22P05");
+    }
+    assert_eq!(only(&client.simple("SELECT 1").await), b"1");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notifications_come_between_statements() {
+    let server = TestServer::start().await;
+    let mut listener = Raw::connect(&server).await;
+    let mut teller = Raw::connect(&server).await;
+    listener.simple("LISTEN news").await;
+    listener.simple("LISTEN \"Other\"").await;
+    // It waits for nothing, and hears of it all the same.
+    teller.simple("NOTIFY news, 'one'").await;
+    teller.simple("SELECT pg_notify('Other', 'two')").await;
+    let told = |message: &raw::Message| {
+        assert_eq!(message.0, b'A');
+        String::from_utf8(message.1[4..].to_vec()).unwrap()
+    };
+    for expected in ["news\0one\0", "Other\0two\0"] {
+        let arrived = listener.until(b'A').await;
+        assert_eq!(told(&arrived[0]), expected);
+    }
+    // Those of a block come when it commits, once, and not while the listener is in a block.
+    listener.simple("BEGIN").await;
+    let script = "BEGIN; NOTIFY news, 'a'; NOTIFY news, 'a'; SAVEPOINT s; NOTIFY news, 'b'; ROLLBACK TO s; COMMIT";
+    teller.simple(script).await;
+    teller.simple("BEGIN; NOTIFY news, 'c'; ROLLBACK").await;
+    assert_eq!(raw::kinds(&listener.simple("SELECT 1").await), "TDCZ");
+    let ended = listener.simple("COMMIT").await;
+    assert_eq!(raw::kinds(&ended), "CAZ");
+    assert_eq!(told(&ended[1]), "news\0a\0");
+    // Its own, too; and none after UNLISTEN.
+    assert_eq!(raw::kinds(&listener.simple("NOTIFY news").await), "CAZ");
+    listener.simple("UNLISTEN news").await;
+    assert_eq!(raw::kinds(&listener.simple("NOTIFY news").await), "CZ");
+    listener.simple("DISCARD ALL").await;
+    let other = listener.simple("NOTIFY \"Other\"").await;
+    assert_eq!(raw::kinds(&other), "CZ");
+    let long = format!("NOTIFY news, '{}'", "x".repeat(8_000));
+    assert_eq!(raw::sqlstate(&teller.simple(&long).await), "22023");
+    server.stop().await;
+}

@@ -6,10 +6,12 @@ use datafusion::catalog::Session;
 
 use super::class::operator_class;
 use super::context::PgContext;
+use super::extensions;
 use super::fixed::{self, fill, has_function, namespace_of};
 use super::objects::Objects;
 use super::oid;
 use super::roles::OWNER;
+use super::routines;
 use super::rows::{Rows, Value};
 use crate::catalog::pg_type;
 
@@ -18,8 +20,6 @@ pub(super) const UTF8: i64 = 6;
 const LANGUAGE_INTERNAL: u32 = 12;
 /// The locale by which text is compared: bytes.
 const LOCALE: &str = "C.UTF-8";
-/// pgvector's version whose types, operators and functions these are.
-const VECTOR_VERSION: &str = "0.8.0";
 
 pub(super) fn pg_namespace(rows: &mut Rows, objects: &Objects) {
     for (oid, name) in &objects.namespaces {
@@ -54,32 +54,6 @@ pub(super) fn pg_tablespace(rows: &mut Rows) {
             ("spcowner", OWNER.into()),
         ]);
     }
-}
-
-pub(super) fn pg_extension(rows: &mut Rows) {
-    rows.push(&[
-        ("oid", oid::EXTENSION_VECTOR.into()),
-        ("extname", "vector".into()),
-        ("extowner", OWNER.into()),
-        ("extnamespace", oid::NAMESPACE_PUBLIC.into()),
-        ("extrelocatable", true.into()),
-        ("extversion", VECTOR_VERSION.into()),
-    ]);
-}
-
-/// `pg_available_extensions`, and of `pg_available_extension_versions` what has the same columns.
-pub(super) fn pg_available_extensions(rows: &mut Rows) {
-    rows.push(&[
-        ("name", "vector".into()),
-        ("default_version", VECTOR_VERSION.into()),
-        ("installed_version", VECTOR_VERSION.into()),
-        ("version", VECTOR_VERSION.into()),
-        ("installed", true.into()),
-        ("superuser", false.into()),
-        ("trusted", true.into()),
-        ("relocatable", true.into()),
-        ("comment", "vector data type and exact vector search".into()),
-    ]);
 }
 
 pub(super) fn pg_am(rows: &mut Rows) {
@@ -173,7 +147,9 @@ pub(super) fn pg_collation(rows: &mut Rows) {
 }
 
 pub(super) fn pg_language(rows: &mut Rows) {
-    for (oid, name, trusted) in [(LANGUAGE_INTERNAL, "internal", false), (14, "sql", true)] {
+    let internal = (LANGUAGE_INTERNAL, "internal");
+    for (oid, name) in [internal, routines::SQL, routines::PLPGSQL] {
+        let trusted = oid != LANGUAGE_INTERNAL;
         rows.push(&[
             ("oid", oid.into()),
             ("lanname", name.into()),
@@ -225,14 +201,7 @@ pub(super) fn pg_cast(rows: &mut Rows) {
 
 pub(super) fn pg_description(rows: &mut Rows, objects: &Objects) {
     fill(rows, fixed::DESCRIPTIONS, |_| true, |_| Vec::new());
-    rows.push(&[
-        ("objoid", oid::EXTENSION_VECTOR.into()),
-        ("classoid", oid::PG_EXTENSION.into()),
-        (
-            "description",
-            "vector data type and exact vector search".into(),
-        ),
-    ]);
+    extensions::descriptions(rows);
     rows.push(&[
         ("objoid", oid::NAMESPACE_PG_CATALOG.into()),
         ("classoid", oid::PG_NAMESPACE.into()),

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use datafusion::common::Result;
 
 pub use super::rows::Value;
+use crate::catalog::encoding::ClientEncoding;
 
 /// The values that some columns of a row have, by the columns' names.
 pub type Row = Vec<(&'static str, Value)>;
@@ -66,4 +67,13 @@ pub trait Live: Debug + Send + Sync {
     /// # Errors
     /// 42501 when the user may not.
     fn signal(&self, pid: i32, signal: Signal) -> Result<bool>;
+
+    /// Tells a channel something, when the session's transaction commits.
+    ///
+    /// # Errors
+    /// 22023 for a name or a text that is too long.
+    fn notify(&self, channel: &str, payload: &str) -> Result<()>;
+
+    /// The encoding of the session's client.
+    fn client_encoding(&self) -> ClientEncoding;
 }

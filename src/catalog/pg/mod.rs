@@ -14,6 +14,7 @@ pub(crate) mod coercion;
 mod comments;
 mod context;
 mod definition;
+pub mod extensions;
 mod fixed;
 pub mod functions;
 mod global;

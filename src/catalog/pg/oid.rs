@@ -33,6 +33,10 @@ pub(super) const NAMESPACE_PUBLIC: u32 = 2200;
 pub(super) const NAMESPACE_SHELFMARK: u32 = 16_800;
 /// The extension `vector`.
 pub(super) const EXTENSION_VECTOR: u32 = 16_384;
+/// The extension `uuid-ossp`.
+pub(super) const EXTENSION_UUID: u32 = 16_805;
+/// The extension `pgcrypto`.
+pub(super) const EXTENSION_CRYPTO: u32 = 16_806;
 /// The only database.
 pub(super) const DATABASE: u32 = 16_801;
 /// The only tablespace of data.

@@ -19,7 +19,8 @@ use super::objects::{Objects, Source, ViewColumns};
 use super::relation::{self, SystemRelation};
 use super::rows::Rows;
 use super::{
-    class, comments, fixed, global, oid, partitions, references, roles, routines, types, views,
+    class, comments, extensions, fixed, global, oid, partitions, references, roles, routines,
+    types, views,
 };
 use crate::catalog::computed::{Computed, ComputedRows};
 use crate::catalog::provider::ViewPlanner;
@@ -167,9 +168,9 @@ fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objec
         "pg_namespace" => global::pg_namespace(rows, objects),
         "pg_database" => global::pg_database(rows, context),
         "pg_tablespace" => global::pg_tablespace(rows),
-        "pg_extension" => global::pg_extension(rows),
+        "pg_extension" => extensions::pg_extension(rows),
         "pg_available_extensions" | "pg_available_extension_versions" => {
-            global::pg_available_extensions(rows);
+            extensions::pg_available_extensions(rows);
         }
         "pg_am" => global::pg_am(rows),
         "pg_opclass" => global::pg_opclass(rows),

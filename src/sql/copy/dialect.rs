@@ -2,6 +2,7 @@
 
 use super::options::Force;
 use crate::error::{Error, Result};
+use crate::sql::format::ClientEncoding;
 
 /// A format of rows with its options.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub(super) struct LineFormat {
     pub(super) force_not_null: Force,
     /// Columns in which it is NULL in quotes, too.
     pub(super) force_null: Force,
+    /// What its text is in.
+    pub(super) encoding: ClientEncoding,
 }
 
 /// The quotes of csv.

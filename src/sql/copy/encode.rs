@@ -36,18 +36,23 @@ impl Encoder {
 
     /// The payload before the first row's, if there is one; of the binary format only the beginning, which is part of
     /// the payload that follows.
-    pub(super) fn put_header(&self, names: &[&str], out: &mut BytesMut) -> bool {
+    ///
+    /// # Errors
+    /// 22P05 for characters that the encoding does not have.
+    pub(super) fn put_header(&self, names: &[&str], out: &mut BytesMut) -> Result<bool> {
         match &self.dialect {
             Dialect::Binary => {
                 out.put_slice(SIGNATURE);
                 out.put_u64(0);
-                false
+                Ok(false)
             }
-            Dialect::Lines(format) if format.header == Header::None => false,
+            Dialect::Lines(format) if format.header == Header::None => Ok(false),
             Dialect::Lines(format) => {
+                let first = out.len();
                 put_line(format, names.iter().map(|name| Some(*name)), out);
                 out.put_u8(b'\n');
-                true
+                format.encoding.convert_from(first, out)?;
+                Ok(true)
             }
         }
     }
@@ -74,11 +79,12 @@ impl Encoder {
     /// Appends a row.
     ///
     /// # Errors
-    /// 22008 for moments that PostgreSQL's types cannot hold.
+    /// 22008 for moments that PostgreSQL's types cannot hold, 22P05 for characters that the encoding does not have.
     pub(super) fn put_row(&mut self, row: usize, out: &mut BytesMut) -> Result<()> {
         let Dialect::Lines(format) = &self.dialect else {
             return self.rows.put_row(row, out);
         };
+        let first = out.len();
         let alone = self.force_quote.len() == 1;
         for (column, quoted) in self.force_quote.iter().enumerate() {
             if column > 0 {
@@ -95,7 +101,7 @@ impl Encoder {
             }
         }
         out.put_u8(b'\n');
-        Ok(())
+        format.encoding.convert_from(first, out)
     }
 }
 

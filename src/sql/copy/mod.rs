@@ -55,6 +55,7 @@ pub(super) async fn plan(
         false => Direction::To,
     };
     let options = CopyOptions::parse(&statement.options, direction)?;
+    let options = options.of_client(planning.session.style().encoding);
     planning.session.copy_progress().describe(CopyJob {
         is_from: statement.is_from,
         is_file: matches!(statement.place, CopyPlace::File(_)),

@@ -6,6 +6,7 @@ use datafusion::common::parsers::CompressionTypeVariant;
 
 use super::dialect::{Dialect, Header, LineFormat, Quoting};
 use crate::error::{Error, Result, sqlstate};
+use crate::sql::format::ClientEncoding;
 use crate::sql::statement::CopyValue;
 
 /// The format of what is copied.
@@ -76,9 +77,16 @@ pub(super) struct CopyOptions {
     force_not_null: Force,
     force_null: Force,
     compression: Option<CompressionTypeVariant>,
+    encoding: Option<ClientEncoding>,
 }
 
 impl CopyOptions {
+    /// The same, for text in the client's encoding where no option says another one.
+    pub(super) fn of_client(mut self, encoding: ClientEncoding) -> Self {
+        self.encoding.get_or_insert(encoding);
+        self
+    }
+
     /// # Errors
     /// 42601 for an unknown option, one given twice, or a value of the wrong kind; 22023 or 0A000 for a value that an
     /// option cannot have.
@@ -117,7 +125,7 @@ impl CopyOptions {
             "force_null" => self.force_null = Force::Columns(names(name, value)?),
             // Rows are durable and visible at once in either case.
             "freeze" => drop(boolean(name, value)?),
-            "encoding" => check_encoding(text(name, value)?)?,
+            "encoding" => self.encoding = Some(parse_encoding(text(name, value)?)?),
             "compression" => self.compression = Some(parse_compression(text(name, value)?)?),
             _ => {
                 let message = format!("option \"{name}\" not recognized");
@@ -229,7 +237,16 @@ impl CopyOptions {
             let message = "CSV quote character must not appear in the NULL specification";
             return Err(Error::unsupported(message));
         }
+        let encoding = options.encoding.unwrap_or_default();
         if format == Format::Binary {
+            if direction == Direction::From && encoding.converts() {
+                let message = format!(
+                    "COPY FROM in BINARY mode from {} is not supported",
+                    encoding.name()
+                );
+                return Err(Error::unsupported(message)
+                    .with_hint("Use the formats text or csv, or SET client_encoding TO UTF8."));
+            }
             return Ok(Dialect::Binary);
         }
         Ok(Dialect::Lines(LineFormat {
@@ -240,6 +257,7 @@ impl CopyOptions {
             force_quote: options.force_quote,
             force_not_null: options.force_not_null,
             force_null: options.force_null,
+            encoding,
         }))
     }
 
@@ -402,87 +420,15 @@ fn parse_compression(value: &str) -> Result<CompressionTypeVariant> {
     }
 }
 
-/// PostgreSQL's encodings other than UTF8, by their names without marks.
-const OTHER_ENCODINGS: [&str; 62] = [
-    "abc",
-    "alt",
-    "big5",
-    "euccn",
-    "eucjis2004",
-    "eucjp",
-    "euckr",
-    "euctw",
-    "gb18030",
-    "gbk",
-    "iso88591",
-    "iso885910",
-    "iso885913",
-    "iso885914",
-    "iso885915",
-    "iso885916",
-    "iso88592",
-    "iso88593",
-    "iso88594",
-    "iso88595",
-    "iso88596",
-    "iso88597",
-    "iso88598",
-    "iso88599",
-    "johab",
-    "koi8",
-    "koi8r",
-    "koi8u",
-    "latin1",
-    "latin10",
-    "latin2",
-    "latin3",
-    "latin4",
-    "latin5",
-    "latin6",
-    "latin7",
-    "latin8",
-    "latin9",
-    "mskanji",
-    "muleinternal",
-    "shiftjis",
-    "shiftjis2004",
-    "sjis",
-    "sqlascii",
-    "tcvn",
-    "tcvn5712",
-    "uhc",
-    "vscii",
-    "win",
-    "win1250",
-    "win1251",
-    "win1252",
-    "win1253",
-    "win1254",
-    "win1255",
-    "win1256",
-    "win1257",
-    "win1258",
-    "win866",
-    "win874",
-    "win932",
-    "win936",
-];
-
-/// All text is UTF-8.
-fn check_encoding(value: &str) -> Result<()> {
-    let name: String = value
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    if name == "utf8" || name == "unicode" {
-        return Ok(());
-    }
-    if OTHER_ENCODINGS.contains(&name.as_str()) {
+/// # Errors
+/// 22023 for a name of no encoding, 0A000 for one that we do not have.
+fn parse_encoding(value: &str) -> Result<ClientEncoding> {
+    let encoding = ClientEncoding::of_name(value).ok_or_else(|| {
+        bad_value("argument to option \"encoding\" must be a valid encoding name")
+    })?;
+    if !encoding.is_supported() {
         let message = format!("COPY encoding \"{value}\" is not supported");
-        return Err(Error::unsupported(message).with_hint("Text is UTF8."));
+        return Err(Error::unsupported(message));
     }
-    Err(bad_value(
-        "argument to option \"encoding\" must be a valid encoding name",
-    ))
+    Ok(encoding)
 }

@@ -137,7 +137,7 @@ impl Encoding {
     fn put_header(&mut self, payloads: &mut Payloads) -> Result<()> {
         let schema = self.rows.schema();
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-        if self.encoder.put_header(&names, &mut payloads.bytes) {
+        if self.encoder.put_header(&names, &mut payloads.bytes)? {
             payloads.end()?;
         }
         Ok(())

@@ -121,6 +121,13 @@ impl Cursors {
         });
     }
 
+    /// Forgets all but the first `kept` savepoints.
+    pub(in crate::sql) fn release(&self, kept: usize) {
+        for cursor in self.open.lock().values_mut() {
+            cursor.savepoints = cursor.savepoints.map(|savepoints| savepoints.min(kept));
+        }
+    }
+
     /// Closes what was declared after the last of the first `kept` savepoints.
     pub(in crate::sql) fn roll_back_to(&self, kept: usize) {
         let mut open = self.open.lock();

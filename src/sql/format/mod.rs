@@ -21,10 +21,11 @@ mod style;
 #[cfg(test)]
 mod tests;
 
+pub use crate::catalog::encoding::{ClientEncoding, TextDecoder};
 pub use crate::catalog::pg_type::{PgType, field_of_oid, oid, type_of};
 pub use crate::catalog::zone::Zone;
 pub use decode::{
-    convert, decode_column, decode_parameter, decode_parameter_of, read_texts, read_values,
+    convert, decode_column, decode_parameter, decode_parameter_of, in_utf8, read_texts, read_values,
 };
 pub use encode::RowEncoder;
 pub use style::{ByteaOutput, DateOrder, DateStyle, IntervalStyle, Style};

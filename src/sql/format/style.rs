@@ -1,5 +1,6 @@
 //! The settings of a session that text output follows.
 
+use super::ClientEncoding;
 pub use crate::catalog::zone::DateOrder;
 use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
@@ -57,6 +58,8 @@ pub struct Style {
     pub bytea_output: ByteaOutput,
     /// `extra_float_digits`, -15 to 3; above 0 the shortest text that reads back exactly.
     pub extra_float_digits: i32,
+    /// `client_encoding`.
+    pub encoding: ClientEncoding,
 }
 
 impl Default for Style {
@@ -68,16 +71,18 @@ impl Default for Style {
             zone: Zone::utc(),
             bytea_output: ByteaOutput::default(),
             extra_float_digits: 1,
+            encoding: ClientEncoding::default(),
         }
     }
 }
 
 impl Style {
-    /// Sets `datestyle`, `intervalstyle`, `timezone`, `bytea_output` or `extra_float_digits` (in any case); answers
-    /// whether the name is one of these.
+    /// Sets `datestyle`, `intervalstyle`, `timezone`, `bytea_output`, `extra_float_digits` or `client_encoding` (in any
+    /// case); answers whether the name is one of these.
     ///
     /// # Errors
-    /// 22023 for a value that the setting does not take; nothing is changed then.
+    /// 22023 for a value that the setting does not take, 0A000 for an encoding that we do not have; nothing is changed
+    /// then.
     pub fn set(&mut self, name: &str, value: &str) -> Result<bool> {
         let lower = value.trim().to_ascii_lowercase();
         match name.to_ascii_lowercase().as_str() {
@@ -120,6 +125,16 @@ impl Style {
                 }
                 self.extra_float_digits = digits;
             }
+            "client_encoding" => {
+                let encoding = ClientEncoding::of_name(value);
+                let encoding = encoding.ok_or_else(|| invalid("client_encoding", value))?;
+                if !encoding.is_supported() {
+                    let name = encoding.name();
+                    let message = format!("conversion between {name} and UTF8 is not supported");
+                    return Err(Error::unsupported(message));
+                }
+                self.encoding = encoding;
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -156,6 +171,7 @@ impl Style {
             }
             .to_string(),
             "extra_float_digits" => self.extra_float_digits.to_string(),
+            "client_encoding" => self.encoding.name().to_string(),
             _ => return None,
         })
     }

@@ -6,6 +6,7 @@ use datafusion::common::{Result, ScalarValue};
 use super::Group;
 use super::extended::Extension;
 use super::row::{Call, Kind, Overload, text};
+use crate::catalog::encoding::ClientEncoding;
 use crate::error::{Error, sqlstate};
 
 use Kind::{Bytes, Int4, Int8, Text};
@@ -231,79 +232,30 @@ fn trimmed(call: &Call<'_>, at_start: bool, at_end: bool) -> ScalarValue {
     bytes(rest)
 }
 
-/// An encoding of texts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
-    Utf8,
-    Latin1,
-}
-
-impl Encoding {
-    /// # Errors
-    /// 22023 for one that is not known here; `role` says which argument it is.
-    fn of(name: &str, role: &str) -> Result<Self, Error> {
-        let letters: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
-        match letters.to_ascii_lowercase().as_str() {
-            "utf8" | "unicode" => Ok(Self::Utf8),
-            "latin1" | "iso88591" => Ok(Self::Latin1),
-            _ => {
-                let message = format!("invalid {role} name \"{name}\"");
-                let hint = "The encodings are UTF8 and LATIN1.";
-                Err(Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message).with_hint(hint))
-            }
+/// The encoding of a name; `role` says which argument it is.
+///
+/// # Errors
+/// 22023 for one that does not exist, 0A000 for one that we do not have.
+fn encoding(name: &str, role: &str) -> Result<ClientEncoding, Error> {
+    let encoding = ClientEncoding::of_name(name).ok_or_else(|| {
+        let message = format!("invalid {role} name \"{name}\"");
+        Error::invalid(sqlstate::INVALID_PARAMETER_VALUE, message)
+    })?;
+    match encoding.is_supported() {
+        true => Ok(encoding),
+        false => {
+            let message = format!("the encoding {} is not supported", encoding.name());
+            Err(Error::unsupported(message))
         }
     }
 }
 
-/// The text of bytes in an encoding.
-///
-/// # Errors
-/// 22021 for bytes that are none.
 fn decoded(all: &[u8], name: &str, role: &str) -> Result<String, Error> {
-    match Encoding::of(name, role)? {
-        Encoding::Latin1 => Ok(all.iter().map(|byte| char::from(*byte)).collect()),
-        Encoding::Utf8 => match std::str::from_utf8(all) {
-            Ok(text) if !text.contains('\0') => Ok(text.to_string()),
-            Ok(_) => Err(no_text(&[0])),
-            Err(e) => Err(no_text(&all[e.valid_up_to()..][..1])),
-        },
-    }
+    encoding(name, role)?.decode(all)
 }
 
-fn no_text(wrong: &[u8]) -> Error {
-    let wrong: Vec<String> = wrong.iter().map(|byte| format!("0x{byte:02x}")).collect();
-    let message = format!(
-        "invalid byte sequence for encoding \"UTF8\": {}",
-        wrong.join(" ")
-    );
-    Error::invalid(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, message)
-}
-
-/// The bytes of a text in an encoding.
-///
-/// # Errors
-/// 22P05 for a character that it does not have.
 fn encoded(text: &str, name: &str) -> Result<Vec<u8>, Error> {
-    match Encoding::of(name, "destination encoding")? {
-        Encoding::Utf8 => Ok(text.as_bytes().to_vec()),
-        Encoding::Latin1 => {
-            let byte = |c: char| u8::try_from(u32::from(c)).map_err(|_| no_equivalent(c));
-            text.chars().map(byte).collect()
-        }
-    }
-}
-
-fn no_equivalent(c: char) -> Error {
-    let sequence: Vec<String> = c
-        .to_string()
-        .bytes()
-        .map(|b| format!("0x{b:02x}"))
-        .collect();
-    let message = format!(
-        "character with byte sequence {} in encoding \"UTF8\" has no equivalent in encoding \"LATIN1\"",
-        sequence.join(" ")
-    );
-    Error::invalid(sqlstate::UNTRANSLATABLE_CHARACTER, message)
+    encoding(name, "destination encoding")?.encode(text)
 }
 
 fn convert_from(call: &Call<'_>) -> Result<ScalarValue> {

@@ -23,6 +23,7 @@
 //! | [`limits`] | LIMIT and OFFSET of subqueries |
 //! | [`text`] | `string_to_table` |
 //! | [`unicode`] | `normalize`, `unistr` |
+//! | [`uuids`] | `gen_random_uuid` |
 //! | [`similar`] | `SUBSTRING(x SIMILAR ..)` |
 //! | [`series`] | `generate_series` of instants |
 //! | [`bytes`] | `encode`, `decode` |
@@ -73,6 +74,7 @@ mod template;
 mod text;
 mod truncate;
 mod unicode;
+mod uuids;
 mod whole;
 
 use arrow::datatypes::{DataType, IntervalUnit};
@@ -102,6 +104,7 @@ pub(crate) use self::similar::SUBSTRING_SIMILAR;
 pub(crate) use self::truncate::DATE_TRUNC;
 pub(super) use self::truncate::cut_interval;
 pub(crate) use self::unicode::IS_NORMALIZED;
+pub(crate) use self::uuids::random_uuid;
 
 /// The type of intervals.
 pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);

@@ -99,7 +99,7 @@ pub(in crate::sql) fn reads_the_past(plan: &LogicalPlan) -> Result<bool> {
 }
 
 /// Functions that are called when a plan is executed, whatever was known before.
-const REPEATED: [&str; 3] = ["random", "uuid", "gen_random_uuid"];
+const REPEATED: [&str; 4] = ["random", "uuid", "gen_random_uuid", "uuid_generate_v4"];
 
 fn is_pure_expr(expr: &Expr) -> bool {
     let volatility = match expr {

@@ -80,16 +80,34 @@ impl Grammar<'_> {
             }
             "LOCK" => self.lock()?,
             "SET" => self.set_constraints()?,
+            "LISTEN" => {
+                self.skip(1);
+                Script::Listen(self.channel()?)
+            }
             "UNLISTEN" => {
                 self.skip(1);
-                if !self.parser.consume_token(&Token::Mul) {
-                    self.parser.parse_identifier()?;
-                }
-                Script::Unlisten
+                let is_all = self.parser.consume_token(&Token::Mul);
+                Script::Unlisten(match is_all {
+                    true => None,
+                    false => Some(self.channel()?),
+                })
+            }
+            "NOTIFY" => {
+                self.skip(1);
+                let channel = self.channel()?;
+                let payload = match self.parser.consume_token(&Token::Comma) {
+                    true => self.quoted_text("a payload as a text")?,
+                    false => String::new(),
+                };
+                Script::Notify { channel, payload }
             }
             _ => return Err(Error::unsupported(format!("{first} is not supported"))),
         };
         Ok(Statement::Script(Box::new(script)))
+    }
+
+    fn channel(&mut self) -> Result<String> {
+        Ok(fold(&self.parser.parse_identifier()?))
     }
 
     /// `VACUUM [(option, ..) | FULL ..] [table, ..] [RETAIN '7 days'] [DRY RUN]`; the last two in any order, or among the

@@ -96,6 +96,8 @@ impl Session {
             TransactionStatement::Release(name) => {
                 let kept = self.inner.block.lock().release(name)?;
                 self.change(|variables| variables.release(kept));
+                self.inner.cursors.release(kept);
+                self.inner.channels.release(kept);
                 if let Some(transaction) = self.open_transaction() {
                     transaction.release(kept);
                 }
@@ -104,6 +106,7 @@ impl Session {
                 let kept = self.inner.block.lock().rollback_to(name)?;
                 self.change(|variables| variables.roll_back_to(kept));
                 self.inner.cursors.roll_back_to(kept);
+                self.inner.channels.roll_back_to(kept);
                 if let Some(transaction) = self.open_transaction() {
                     transaction.roll_back_to(kept);
                 }
@@ -165,6 +168,7 @@ impl Session {
             let is_kept = ended.committed && committed.is_ok();
             session.change(|variables| variables.end_block(is_kept));
             session.inner.cursors.end_block(is_kept);
+            session.inner.channels.end_block(is_kept);
             committed
         };
         let finished = tokio::spawn(finish).await;

@@ -13,8 +13,7 @@ use crate::sql::format::Zone;
 pub fn check(parameter: &Parameter, text: &str, now: &str) -> Result<String> {
     let value = parameter.parse(text)?;
     match parameter.name {
-        "DateStyle" | "TimeZone" => styled(parameter, text, now),
-        "client_encoding" => encoding(parameter, text),
+        "DateStyle" | "TimeZone" | "client_encoding" => styled(parameter, text, now),
         "search_path" => match list::split(text) {
             Some(_) => Ok(value),
             None => Err(parameter.wrong(text).with_detail("List syntax is invalid.")),
@@ -44,17 +43,6 @@ fn styled(parameter: &Parameter, text: &str, now: &str) -> Result<String> {
     style
         .show(parameter.name)
         .ok_or_else(|| parameter.wrong(text))
-}
-
-/// UTF8 under any of its names; there is no other.
-fn encoding(parameter: &Parameter, text: &str) -> Result<String> {
-    let name = text.chars().filter(char::is_ascii_alphanumeric);
-    match name.collect::<String>().to_ascii_lowercase().as_str() {
-        "utf8" | "unicode" => Ok("UTF8".to_string()),
-        _ => Err(parameter
-            .wrong(text)
-            .with_hint("The only encoding is UTF8.")),
-    }
 }
 
 /// What clients call themselves ends up in logs: a question mark for each byte that is no printable ASCII.

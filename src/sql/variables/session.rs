@@ -121,6 +121,7 @@ impl Session {
             "TimeZone",
             "bytea_output",
             "extra_float_digits",
+            "client_encoding",
         ];
         for name in names {
             // Each was checked by a style when it was set.

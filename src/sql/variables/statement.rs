@@ -132,6 +132,7 @@ impl Session {
     fn discard_all(&self) {
         debug_assert_eq!(self.transaction_status(), TransactionStatus::Idle);
         self.inner.cursors.close_all();
+        self.unlisten(None);
         self.forget_statements();
         self.reset_user();
         self.reset_variables();

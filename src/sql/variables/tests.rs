@@ -105,7 +105,7 @@ async fn the_client_says_what_reset_goes_back_to() {
     session.set_at_startup("datestyle", "sql, dmy").unwrap();
     for (name, value, code) in [
         ("nonsense", "1", "42704"),
-        ("client_encoding", "latin1", "22023"),
+        ("client_encoding", "latin0", "22023"),
         ("server_version", "1", "55P02"),
         ("is_superuser", "on", "55P02"),
     ] {

@@ -80,3 +80,11 @@ with psycopg.connect(autocommit=True) as other:
         assert error.sqlstate in ("57P01", None), error.sqlstate
     else:
         raise AssertionError("the session lives on")
+
+with psycopg.connect(autocommit=True, client_encoding="WIN1252") as other:
+    assert other.execute("SHOW client_encoding").fetchone() == ("WIN1252",)
+    other.execute("UPDATE shelf SET title = 'naïve' WHERE id = 7")
+    for binary in (False, True):
+        row = other.execute("SELECT title, %s FROM shelf WHERE id = 7", ("5 €",), binary=binary)
+        assert row.fetchone() == ("naïve", "5 €")
+assert run("SELECT title FROM shelf WHERE id = 7").fetchone() == ("naïve",)

@@ -5,6 +5,7 @@ use crate::catalog::pg::definition::{
     function_arguments, function_result, index_definition, index_of_constraint, index_part,
     key_definition,
 };
+use crate::catalog::pg::extensions;
 use crate::catalog::pg::fixed::{self, lines, named_function};
 use crate::catalog::pg::oid;
 use crate::catalog::pg::references::references;
@@ -218,9 +219,7 @@ fn fixed_description(call: &Call<'_>) -> Result<Value> {
         Some("pg_operator") => "2617".to_string(),
         Some("pg_proc") => oid::PG_PROC.to_string(),
         Some("pg_namespace") => return Ok(namespace_description(call.oid(0)).into()),
-        Some("pg_extension") if call.oid(0) == Some(oid::EXTENSION_VECTOR) => {
-            return Ok("vector data type and exact vector search".into());
-        }
+        Some("pg_extension") => return Ok(extensions::comment(call.oid(0)).into()),
         Some(_) => return Ok(Value::Null),
         None => String::new(),
     };

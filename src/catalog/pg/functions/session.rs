@@ -1,6 +1,7 @@
 //! Functions about the session and the server.
 
 use super::{Call, Definition, Gives, Value};
+use crate::catalog::encoding::ClientEncoding;
 use crate::catalog::pg::context::{search_path, user_search_path};
 use crate::catalog::pg::live::Signal;
 use crate::catalog::pg::roles;
@@ -28,6 +29,9 @@ pub(super) const FUNCTIONS: &[Definition] = &[
         signal(c, Signal::Terminate)
     })
     .volatile(),
+    Definition::new("pg_notify", 2..=2, Gives::Named("void"), notify)
+        .volatile()
+        .with_nulls(),
     Definition::new("pg_is_in_recovery", 0..=0, Gives::Bool, no),
     Definition::new("pg_is_wal_replay_paused", 0..=0, Gives::Bool, no),
     Definition::new("pg_postmaster_start_time", 0..=0, Gives::Instant, started),
@@ -48,8 +52,8 @@ pub(super) const FUNCTIONS: &[Definition] = &[
         Ok(Value::Int(0))
     }),
     Definition::new("pg_is_other_temp_schema", 1..=1, Gives::Bool, no),
-    Definition::new("pg_client_encoding", 0..=0, Gives::Name, |_| {
-        Ok("UTF8".into())
+    Definition::new("pg_client_encoding", 0..=0, Gives::Name, |c| {
+        Ok(c.context.live.client_encoding().name().into())
     }),
     Definition::new("getdatabaseencoding", 0..=0, Gives::Name, |_| {
         Ok("UTF8".into())
@@ -61,6 +65,12 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("pg_encoding_to_char", 1..=1, Gives::Name, encoding_name),
     Definition::new("pg_char_to_encoding", 1..=1, Gives::Int4, encoding_code),
 ];
+
+fn notify(call: &Call<'_>) -> Result<Value> {
+    let text = |place| call.text(place).unwrap_or_default();
+    call.context.live.notify(&text(0), &text(1))?;
+    Ok("".into())
+}
 
 fn no(_: &Call<'_>) -> Result<Value> {
     Ok(false.into())
@@ -128,31 +138,13 @@ fn transaction(call: &Call<'_>) -> Result<Value> {
     Ok(i64::try_from(version).ok().into())
 }
 
-/// Encodings of databases by their codes.
-const ENCODINGS: [&str; 8] = [
-    "SQL_ASCII",
-    "EUC_JP",
-    "EUC_CN",
-    "EUC_KR",
-    "EUC_TW",
-    "EUC_JIS_2004",
-    "UTF8",
-    "MULE_INTERNAL",
-];
-
 fn encoding_name(call: &Call<'_>) -> Result<Value> {
-    let code = call.int(0).and_then(|code| usize::try_from(code).ok());
-    let name = code.and_then(|code| ENCODINGS.get(code)).copied();
-    Ok(name.unwrap_or("").into())
+    let encoding = call.int(0).and_then(ClientEncoding::of_code);
+    Ok(encoding.map_or("", ClientEncoding::name).into())
 }
 
 fn encoding_code(call: &Call<'_>) -> Result<Value> {
-    let wanted = call.text(0).unwrap_or_default().to_uppercase();
-    let wanted = if wanted == "UTF-8" {
-        "UTF8"
-    } else {
-        wanted.as_str()
-    };
-    let place = ENCODINGS.iter().position(|name| *name == wanted);
-    Ok(place.map_or(-1, |place| place as i64).into())
+    let encoding = ClientEncoding::of_name(&call.text(0).unwrap_or_default());
+    let code = encoding.map_or(-1, |encoding| i64::from(encoding.code()));
+    Ok(code.into())
 }

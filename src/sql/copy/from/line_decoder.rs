@@ -314,7 +314,7 @@ pub(super) fn first_names(
             Cut::Last { length: 0 } => return Ok(None),
             Cut::Last { length } | Cut::Record { length, .. } => length,
         };
-        let names = header_names(utf8(&bytes[..length])?, format)?;
+        let names = header_names(&format.encoding.decode(&bytes[..length])?, format)?;
         return Ok(Some(names.into_iter().map(|(name, _)| name).collect()));
     }
 }

@@ -104,6 +104,11 @@ pub(super) fn values(oid: u32, field: &Field, cells: &[Cell<'_>]) -> Result<Arra
     })
 }
 
+/// Whether the binary format of a type is a text, behind one byte for some.
+pub(super) fn is_text(oid: u32) -> bool {
+    IS_TEXT.contains(&oid) || oid == oid::JSONB || is_enum_oid(oid)
+}
+
 /// Types whose binary format is their text.
 const IS_TEXT: [u32; 9] = [
     oid::TEXT,

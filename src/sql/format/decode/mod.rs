@@ -1,6 +1,7 @@
 //! Parameters and fields of COPY to values, from text or binary.
 
 mod binary;
+mod client_text;
 mod column_type;
 mod list;
 mod plain;
@@ -13,6 +14,7 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::ScalarValue;
 use shelfmark_udfs::{Element, SparseType, VectorType};
 
+pub use self::client_text::in_utf8;
 use self::column_type::column_type;
 use super::{Format, PgType, bits, oid, type_of};
 use crate::catalog::assign::{RowError, cast_to};

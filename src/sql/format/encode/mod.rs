@@ -94,20 +94,36 @@ impl RowEncoder {
     /// bytes. On an error nothing is appended.
     ///
     /// # Errors
-    /// 22008 for moments that PostgreSQL's types cannot hold, 54000 for values of more than 2 GiB.
+    /// 22008 for moments that PostgreSQL's types cannot hold, 22P05 for characters that the client's encoding does not have,
+    /// 54000 for values of more than 2 GiB.
     pub fn put_row(&self, row: usize, out: &mut BytesMut) -> Result<()> {
         let start = out.len();
         // `start` has checked that the number fits.
         out.put_i16(self.columns.len() as i16);
-        let mut columns = self.columns.iter();
-        let put = columns.try_for_each(|column| column.put_with_length(row, out));
+        let mut columns = self.columns.iter().zip(&self.formats);
+        let put = columns.try_for_each(|(column, format)| match format {
+            Format::Text if self.style.encoding.converts() => self.put_converted(column, row, out),
+            _ => column.put_with_length(row, out),
+        });
         if put.is_err() {
             out.truncate(start);
         }
         put
     }
 
-    /// Appends one value of a row without its length; answers whether there is one, for NULL appends nothing.
+    /// Appends the length of a text and the text in the client's encoding.
+    fn put_converted(&self, column: &Column, row: usize, out: &mut BytesMut) -> Result<()> {
+        if column.is_null(row) {
+            return column.put_with_length(row, out);
+        }
+        put_sized(out, |out| {
+            let start = out.len();
+            column.put(row, out)?;
+            self.style.encoding.convert_from(start, out)
+        })
+    }
+
+    /// Appends one value of a row without its length, a text in UTF-8; answers whether there is one, for NULL appends nothing.
     ///
     /// # Errors
     /// As [`Self::put_row`].

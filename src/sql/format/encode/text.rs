@@ -14,11 +14,29 @@ use crate::sql::format::{ByteaOutput, bits, oid};
 /// The first byte of `jsonb`'s binary format.
 const JSON_VERSION: u8 = 1;
 
-/// Texts, in binary as their type has it.
+/// Texts, in binary as their type has it and in the client's encoding.
 ///
 /// # Errors
 /// 0A000 for a type whose binary format the text does not tell.
 pub(super) fn texts(array: &ArrayRef, target: Target<'_>) -> Result<Put> {
+    let put = in_utf8(array, target)?;
+    let encoding = target.style.encoding;
+    let is_text = !matches!(
+        target.pg_type.oid,
+        oid::UUID | oid::BIT | oid::VARBIT | oid::SPARSEVEC
+    );
+    // What is not binary is converted as a whole: an array of texts, for one.
+    if !(encoding.converts() && target.is_binary() && is_text) {
+        return Ok(put);
+    }
+    Ok(Box::new(move |row, out| {
+        let start = out.len();
+        put(row, out)?;
+        encoding.convert_from(start, out)
+    }))
+}
+
+fn in_utf8(array: &ArrayRef, target: Target<'_>) -> Result<Put> {
     if let (oid::BPCHAR, Some(length)) = (target.pg_type.oid, characters(target.pg_type)) {
         return Ok(each_text(array, move |text, out| {
             put_padded(text, length, out);

@@ -1,6 +1,7 @@
 //! What stands around ANY, SOME and ALL, as the parser reads it.
 //!
 //! - `x [NOT] [I]LIKE ANY (..)` is written with the operator of that name: `~~`, `~~*`, `!~~` or `!~~*`.
+//! - `x OPERATOR(pg_catalog.=) ANY (..)` is `x = ANY (..)`.
 //! - `ANY (VALUES ..)` is `ANY (SELECT * FROM (VALUES ..))`.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -8,7 +9,7 @@ use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
 use super::is_blank;
 
-/// The tokens with both spelled out.
+/// The tokens with all of it spelled out.
 pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     if !tokens.iter().any(|t| is_quantifier(&t.token)) {
         return tokens;
@@ -18,7 +19,10 @@ pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut open: Vec<bool> = Vec::new();
     for token in tokens {
         match &token.token {
-            word if is_quantifier(word) => name_operator(&mut mended),
+            word if is_quantifier(word) => {
+                unqualify_operator(&mut mended);
+                name_operator(&mut mended);
+            }
             Token::LParen => open.push(false),
             Token::RParen => {
                 let has_values = open.pop() == Some(true);
@@ -73,6 +77,35 @@ fn name_operator(tokens: &mut Vec<TokenWithSpan>) {
     tokens.push(with_span(operator, span));
 }
 
+/// Puts the operator itself for an OPERATOR(..) that the tokens end with.
+fn unqualify_operator(tokens: &mut Vec<TokenWithSpan>) {
+    let place = |before: usize, is_it: &dyn Fn(&Token) -> bool| {
+        last_word(tokens, before).filter(|at| is_it(&tokens[*at].token))
+    };
+    let Some(close) = place(tokens.len(), &|token| *token == Token::RParen) else {
+        return;
+    };
+    let Some(operator) = place(close, &|token| !matches!(token, Token::Word(_))) else {
+        return;
+    };
+    let qualifier = place(operator, &|token| *token == Token::Period);
+    let qualifier = qualifier.and_then(|at| place(at, &|token| matches!(token, Token::Word(_))));
+    let open = place(qualifier.unwrap_or(operator), &|token| {
+        *token == Token::LParen
+    });
+    let word = open.and_then(|at| {
+        place(
+            at,
+            &|token| matches!(token, Token::Word(word) if is(word, Keyword::OPERATOR)),
+        )
+    });
+    if let Some(word) = word {
+        let operator = tokens[operator].clone();
+        tokens.truncate(word);
+        tokens.push(operator);
+    }
+}
+
 /// Where the last token before a place is that is no blank.
 pub(super) fn last_word(tokens: &[TokenWithSpan], before: usize) -> Option<usize> {
     tokens[..before].iter().rposition(|t| !is_blank(&t.token))
@@ -121,6 +154,22 @@ mod tests {
             ("a NOT LIKE ALL (b)", "a !~~ ALL (b)"),
             ("a LIKE 'x' UNION ALL b", "a LIKE 'x' UNION ALL b"),
             ("a LIKE \"any\"", "a LIKE \"any\""),
+        ] {
+            let compact = |text: &str| text.replace([' ', '\n'], "");
+            assert_eq!(compact(&written(text)), compact(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn operators_before_a_quantifier_have_no_schema() {
+        for (text, expected) in [
+            ("a OPERATOR(pg_catalog.=) ANY (b)", "a = ANY (b)"),
+            ("a operator ( <> ) all (b)", "a <> all (b)"),
+            (
+                "a OPERATOR(pg_catalog.=) b UNION ALL c",
+                "a OPERATOR(pg_catalog.=) b UNION ALL c",
+            ),
+            ("f(a) UNION ALL b", "f(a) UNION ALL b"),
         ] {
             let compact = |text: &str| text.replace([' ', '\n'], "");
             assert_eq!(compact(&written(text)), compact(expected), "{text}");

@@ -2,7 +2,8 @@
 //!
 //! DataFusion lets integers wrap around and divides doubles by zero. Here both are errors, 22003 and 22012: a wrong
 //! number is worse than none. The operators become functions over arrow's checked kernels once their types are known.
-//! A cast to a whole number rounds, doubles to the even one and decimals away from zero, where Arrow cuts.
+//! A cast to a whole number rounds, doubles to the even one and decimals away from zero, where Arrow cuts. A cast of a float
+//! to NUMERIC has the six digits that REAL is sure of, or the fifteen of a double, where Arrow has those of its bits.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -77,10 +78,9 @@ fn rewrite(expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
             }
         }
         Expr::Cast(Cast { expr, field }) => {
-            let rounds = whole_number(field.data_type()).filter(|_| {
-                let from = type_of(&expr, schema);
-                from.is_ok_and(|t| t.is_floating() || matches!(t, DataType::Decimal128(..)))
-            });
+            let rounds = type_of(&expr, schema)
+                .ok()
+                .and_then(|from| rounded_to(&from, field.data_type()));
             match rounds {
                 Some(target) => {
                     let target = RoundingFunction {
@@ -202,17 +202,21 @@ fn is_double(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Float32 | DataType::Float64)
 }
 
-/// Whether a row has a zero divisor; nothing divided by zero is nothing. Either side may be one value for all rows.
+/// Whether a row has a zero divisor; nothing divided by zero is nothing, and NaN is NaN. Either side may be one value for all
+/// rows.
 fn divides_by_zero(dividends: &dyn Array, divisors: &dyn Array) -> bool {
-    let is_zero = |row: usize| match divisors.data_type() {
-        DataType::Float32 => divisors.as_primitive::<Float32Type>().value(row) == 0.0,
-        _ => divisors.as_primitive::<Float64Type>().value(row) == 0.0,
+    let double = |array: &dyn Array, row: usize| match array.data_type() {
+        DataType::Float32 => array.as_primitive::<Float32Type>().value(row).into(),
+        _ => array.as_primitive::<Float64Type>().value(row),
     };
     let rows = dividends.len().max(divisors.len());
     let at = |array: &dyn Array, row: usize| if array.len() == 1 { 0 } else { row };
     (0..rows).any(|row| {
         let (dividend, divisor) = (at(dividends, row), at(divisors, row));
-        dividends.is_valid(dividend) && divisors.is_valid(divisor) && is_zero(divisor)
+        dividends.is_valid(dividend)
+            && divisors.is_valid(divisor)
+            && double(divisors, divisor) == 0.0
+            && !double(dividends, dividend).is_nan()
     })
 }
 
@@ -266,12 +270,16 @@ impl ScalarUDFImpl for CheckedFunction {
     }
 }
 
-/// The type of whole numbers that an Arrow type has.
-fn whole_number(data_type: &DataType) -> Option<ColumnType> {
-    match data_type {
-        DataType::Int16 => Some(ColumnType::SmallInt),
-        DataType::Int32 => Some(ColumnType::Integer),
-        DataType::Int64 => Some(ColumnType::BigInt),
+/// The type that a cast rounds to: a whole number, or NUMERIC of a float, which has no more digits than the float tells.
+fn rounded_to(from: &DataType, to: &DataType) -> Option<ColumnType> {
+    let has_fraction = from.is_floating() || matches!(from, DataType::Decimal128(..));
+    match to {
+        DataType::Int16 if has_fraction => Some(ColumnType::SmallInt),
+        DataType::Int32 if has_fraction => Some(ColumnType::Integer),
+        DataType::Int64 if has_fraction => Some(ColumnType::BigInt),
+        DataType::Decimal128(precision, scale) if from.is_floating() => {
+            Some(ColumnType::Numeric(*precision, *scale))
+        }
         _ => None,
     }
 }

@@ -156,7 +156,7 @@ impl ScalarUDFImpl for ExactFunction {
         if are_doubles(&types) {
             return Ok(Arc::new(Field::new(self.name(), result, true)));
         }
-        let least = |field: &FieldRef| match Shown::of(field) {
+        let least = |field: &FieldRef| match Shown::where_written(field) {
             // How many they are depends on the value.
             Some(_) => Ok(0),
             None => digits_of(field.data_type()).map(|(_, scale)| scale),
@@ -167,7 +167,7 @@ impl ScalarUDFImpl for ExactFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let result = args.return_field.data_type().clone();
-        let shown = [0, 1].map(|side: usize| Shown::of(&args.arg_fields[side]));
+        let shown = [0, 1].map(|side: usize| Shown::where_written(&args.arg_fields[side]));
         let compute = |sides: &[ArrayRef]| match result {
             DataType::Float64 => computed_doubles(self.operator, sides),
             _ => computed(self.operator, sides, shown, &result),

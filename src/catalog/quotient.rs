@@ -21,6 +21,8 @@ pub(crate) const QUOTIENT_SCALE: i8 = 16;
 const SIGNIFICANT_DIGITS: i32 = 16;
 /// Decimal digits in a digit of PostgreSQL's.
 const GROUP_DIGITS: i32 = 4;
+/// NUMERIC without a precision.
+const OPEN_NUMERIC: DataType = DataType::Decimal128(DECIMAL128_MAX_PRECISION, 10);
 /// Metadata key of what is shown of the values of a column.
 const SHOWN_KEY: &str = "shelfmark.digits";
 
@@ -99,6 +101,13 @@ impl Shown {
         let (kind, least) = field.metadata().get(SHOWN_KEY)?.split_once('/')?;
         let (_, kind) = KINDS.into_iter().find(|(name, _)| *name == kind)?;
         Some(Self::new(kind, least.parse().ok()?))
+    }
+
+    /// What is shown of the values of a column where they are written: those of a NUMERIC without a precision, which have one
+    /// scale here whatever their digits are, without the zeros behind the others.
+    pub(crate) fn where_written(field: &Field) -> Option<Self> {
+        let is_open = *field.data_type() == OPEN_NUMERIC;
+        Self::of(field).or_else(|| is_open.then_some(Self::TRIMMED))
     }
 
     /// A value without the zeros that are not shown: with the digits behind the point that PostgreSQL's has.

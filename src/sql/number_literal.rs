@@ -96,6 +96,34 @@ pub(super) fn type_numbers(node: &mut impl VisitMut) {
     let _ = walk::change(node, &mut Typing::default());
 }
 
+/// Leaves casts to NUMERIC in VALUES as they are: all cells of a column have one field, and how many digits of a value are
+/// shown is a part of it.
+fn untrim_cells(body: &mut ast::SetExpr) {
+    let ast::SetExpr::Values(values) = body else {
+        return;
+    };
+    for cell in values.rows.iter_mut().flat_map(|row| row.iter_mut()) {
+        if let SqlExpr::Function(function) = cell
+            && is_called(function, &["trim_scale"])
+            && let ast::FunctionArguments::List(list) = &mut function.args
+            && let [argument] = list.args.as_mut_slice()
+            && let Some(cast) = given_mut(argument)
+            && is_cast_to_numeric(cast)
+        {
+            let cast = std::mem::replace(cast, SqlExpr::value(Value::Null));
+            *cell = cast;
+        }
+    }
+}
+
+fn is_cast_to_numeric(expr: &SqlExpr) -> bool {
+    match expr {
+        SqlExpr::Cast { data_type, .. }
+        | SqlExpr::TypedString(ast::TypedString { data_type, .. }) => is_open_numeric(data_type),
+        _ => false,
+    }
+}
+
 /// The number as it is written, where `expr` is one that was typed.
 pub(super) fn typed_integer(expr: &SqlExpr) -> Option<&str> {
     match marked_number(expr)? {
@@ -354,6 +382,7 @@ impl VisitorMut for Typing {
         for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
             self.type_values(&mut cte.query.body);
         }
+        untrim_cells(&mut query.body);
         self.queries.pop();
         if let Some(ast::OrderBy {
             kind: ast::OrderByKind::Expressions(keys),

@@ -58,7 +58,7 @@ fn rewrite(expr: Expr, schema: &DFSchema, zone: &Zone) -> Transformed<Expr> {
         return Transformed::no(expr);
     }
     let from = inner.to_field(schema);
-    let differs = |from: &Field| differs(from.data_type()) || Shown::of(from).is_some();
+    let differs = |from: &Field| differs(from.data_type()) || Shown::where_written(from).is_some();
     if !from.is_ok_and(|(_, from)| differs(from.as_ref())) {
         return Transformed::no(expr);
     }

@@ -148,7 +148,7 @@ fn check_precision(decimals: &Decimal128Array, precision: u8) -> Result<(), RowE
     }
 }
 
-/// The shortest decimal that reads back as the float, then rounded to the scale.
+/// The digits of the float that are sure, then rounded to the scale.
 fn floats_to_decimal<T>(
     floats: &PrimitiveArray<T>,
     precision: u8,
@@ -156,13 +156,18 @@ fn floats_to_decimal<T>(
 ) -> Result<ArrayRef, RowError>
 where
     T: ArrowPrimitiveType,
-    T::Native: std::fmt::Display,
+    T::Native: std::fmt::LowerExp,
 {
+    // Behind the first one.
+    let digits = match T::DATA_TYPE {
+        DataType::Float32 => f32::DIGITS - 1,
+        _ => f64::DIGITS - 1,
+    } as usize;
     let mut values = Vec::with_capacity(floats.len());
     for (row, value) in floats.iter().enumerate() {
         let unscaled = match value {
             None => 0,
-            Some(value) => parse::decimal(&value.to_string(), precision, scale)
+            Some(value) => parse::decimal(&format!("{value:.digits$e}"), precision, scale)
                 .map_err(|_| RowError::new(row, numeric_overflow()))?,
         };
         values.push(unscaled);

@@ -8,9 +8,13 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, AsArray, StringArray, StringBuilder, TimestampMicrosecondArray,
+};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Float64Type};
+use arrow::datatypes::{
+    DataType, Field, FieldRef, Float64Type, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::common::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature, TypeSignature,
@@ -22,6 +26,9 @@ use super::json_field;
 use super::read::read;
 use super::value::{put_string, write};
 use crate::catalog::assign::text_of;
+use crate::catalog::infinity::Infinity;
+use crate::catalog::quotient::Shown;
+use crate::catalog::zone::Zone;
 use crate::error::{Error, sqlstate};
 use crate::storage::schema::SQL_TYPE_KEY;
 
@@ -179,9 +186,10 @@ impl ScalarUDFImpl for BuildFunction {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
+        let zone = Zone::of(&args.config_options);
         let arguments = args.args.iter().zip(&args.arg_fields);
         let arguments = arguments
-            .map(|(value, field)| Ok(Argument::new(value.to_array(rows)?, field)?))
+            .map(|(value, field)| Ok(Argument::new(value.to_array(rows)?, field, &zone)?))
             .collect::<Result<Vec<_>>>()?;
         let mut made = StringBuilder::new();
         let mut text = String::new();
@@ -241,6 +249,8 @@ fn put_gathered(
 enum Form {
     /// As they are: JSON, integers, decimals, and truth.
     Plain,
+    /// As they are, without the zeros that end them: NUMERICs without a precision.
+    Trimmed,
     /// As numbers, those that JSON has none for as strings.
     Float,
     /// As strings of their texts.
@@ -258,17 +268,21 @@ struct Argument {
     name: String,
     array: ArrayRef,
     form: Form,
+    zone: Zone,
     /// The texts of values that are written by them.
-    texts: Option<arrow::array::StringArray>,
+    texts: Option<StringArray>,
 }
 
 impl Argument {
-    fn new(array: ArrayRef, field: &Field) -> Result<Self, Error> {
+    fn new(array: ArrayRef, field: &Field, zone: &Zone) -> Result<Self, Error> {
         let named = field.metadata().get(SQL_TYPE_KEY);
         let is_json = named.is_some_and(|name| matches!(name.as_str(), "json" | "jsonb"));
         let form = match array.data_type() {
             _ if is_json => Form::Plain,
             data_type if VectorType::of(data_type).is_some() => Form::String,
+            DataType::Decimal128(..) if Shown::where_written(field) == Some(Shown::TRIMMED) => {
+                Form::Trimmed
+            }
             DataType::Boolean | DataType::Decimal128(..) | DataType::Decimal256(..) => Form::Plain,
             data_type if data_type.is_integer() => Form::Plain,
             data_type if data_type.is_floating() => Form::Float,
@@ -276,19 +290,22 @@ impl Argument {
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => Form::List,
             DataType::Struct(fields) => {
                 let columns = array.as_struct().columns().iter().zip(fields);
-                let parts = columns.map(|(column, field)| Self::new(Arc::clone(column), field));
+                let parts =
+                    columns.map(|(column, field)| Self::new(Arc::clone(column), field, zone));
                 Form::Struct(parts.collect::<Result<_, Error>>()?)
             }
             _ => Form::String,
         };
         let texts = match form {
-            Form::Plain | Form::String | Form::Moment => Some(text_of(&array)?),
+            Form::Moment => Some(text_of_moments(&array, zone)?),
+            Form::Plain | Form::Trimmed | Form::String => Some(text_of(&array)?),
             _ => None,
         };
         Ok(Self {
             name: field.name().clone(),
             array,
             form,
+            zone: zone.clone(),
             texts,
         })
     }
@@ -305,6 +322,8 @@ impl Argument {
         let text = self.texts.as_ref().map_or("", |texts| texts.value(row));
         match &self.form {
             Form::Plain => out.push_str(text),
+            Form::Trimmed if !text.contains('.') => out.push_str(text),
+            Form::Trimmed => out.push_str(text.trim_end_matches('0').trim_end_matches('.')),
             Form::String => put_string(text, out),
             Form::Moment => put_string(&text.replacen(' ', "T", 1), out),
             Form::Float => put_float(&self.array, row, out)?,
@@ -315,7 +334,7 @@ impl Argument {
                     _ => self.array.as_list::<i32>().value(row),
                 };
                 let field = Field::new("", elements.data_type().clone(), true);
-                let elements = Self::new(elements, &field)?;
+                let elements = Self::new(elements, &field, &self.zone)?;
                 out.push('[');
                 for place in 0..elements.array.len() {
                     out.push_str(if place > 0 { "," } else { "" });
@@ -338,11 +357,42 @@ impl Argument {
     }
 }
 
+/// The texts of moments; those of instants are by the clock of the zone.
+fn text_of_moments(array: &ArrayRef, zone: &Zone) -> Result<StringArray, Error> {
+    let texts = text_of(array)?;
+    if zone.is_utc() || !matches!(array.data_type(), DataType::Timestamp(_, Some(_))) {
+        return Ok(texts);
+    }
+    let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    let micros = micros.as_primitive::<TimestampMicrosecondType>();
+    let clocks: TimestampMicrosecondArray = micros.unary(|at| match Infinity::of(at) {
+        Some(_) => at,
+        None => zone.clock_at(at),
+    });
+    let clocks = text_of(&(Arc::new(clocks) as ArrayRef))?;
+    let instants = clocks.iter().zip(micros).zip(&texts);
+    let told = instants.map(|((clock, at), text)| match (clock, at) {
+        (Some(clock), Some(at)) if Infinity::of(at).is_none() => {
+            let minutes = zone.seconds_at(at) / 60;
+            let sign = if minutes < 0 { '-' } else { '+' };
+            let (hours, minutes) = (minutes.abs() / 60, minutes.abs() % 60);
+            Some(format!("{clock}{sign}{hours:02}:{minutes:02}"))
+        }
+        _ => text.map(str::to_string),
+    });
+    Ok(told.collect())
+}
+
 fn put_float(array: &ArrayRef, row: usize, out: &mut String) -> Result<(), Error> {
     let number = cast(&array.slice(row, 1), &DataType::Float64)?;
     let number = number.as_primitive::<Float64Type>().value(0);
     if !number.is_finite() {
-        put_string(text_of(&array.slice(row, 1))?.value(0), out);
+        let text = match number {
+            number if number.is_nan() => "NaN",
+            number if number > 0.0 => "Infinity",
+            _ => "-Infinity",
+        };
+        put_string(text, out);
         return Ok(());
     }
     // The shortest text of a narrow number is not that of the wide one.

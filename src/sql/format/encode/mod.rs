@@ -57,7 +57,11 @@ impl RowEncoder {
         };
         Ok(Self {
             types: schema.fields().iter().map(|f| type_of(f)).collect(),
-            shown: schema.fields().iter().map(|f| Shown::of(f)).collect(),
+            shown: schema
+                .fields()
+                .iter()
+                .map(|f| Shown::where_written(f))
+                .collect(),
             formats,
             style: Arc::new(style.clone()),
             columns: Vec::new(),

@@ -69,7 +69,7 @@ use crate::sql::windows::WindowRule;
 use crate::sql::{
     ClockRule, CopyPlanner, FileAccess, GroupingKeysRule, IntervalFrameRule, IntervalOrderRule,
     IntervalTotal, LazyRule, MultisetRule, NamedResultRule, NumberPlanner, RecursiveTermsRule,
-    Session, TextInputRule, TextOutputRule, ValuesPlanner, output_text, plan_view,
+    Session, SetLiteralRule, TextInputRule, TextOutputRule, ValuesPlanner, output_text, plan_view,
     updatable_columns,
 };
 use crate::storage::access::Object;
@@ -305,6 +305,7 @@ impl Database {
         planners.insert(0, Arc::new(NumberPlanner));
         let analyzer = builder.analyzer().get_or_insert_with(Analyzer::new);
         analyzer.rules.insert(0, Arc::new(DecimalLiteralRule));
+        analyzer.rules.insert(0, Arc::new(SetLiteralRule));
         analyzer.rules.insert(0, Arc::new(IntervalFrameRule));
         analyzer.rules.insert(0, Arc::new(RegTypeRule));
         analyzer.rules.insert(0, Arc::new(MultisetRule));

@@ -242,6 +242,7 @@ async fn apply(
         AlterAction::AddColumn {
             column,
             if_not_exists,
+            primary_key,
         } => {
             let name = fold(&column.name);
             if *if_not_exists && next.schema.column(&name).is_some() {
@@ -249,7 +250,7 @@ async fn apply(
                 planning.session.notice(text);
                 return Ok(());
             }
-            columns::add(planning, collection, &mut next.schema, column).await?;
+            columns::add(planning, collection, next, column).await?;
             generated::add(planning, next, column)?;
             // Its values are checked as they come.
             next.is_rewritten |= next
@@ -262,6 +263,12 @@ async fn apply(
             }
             if let Some(wanted) = &column.sequence {
                 identity::add(planning, collection, next, &name, wanted)?;
+                identity::number_rows(collection, next, &name)?;
+            }
+            if let Some(key) = primary_key {
+                let names = [column.name.clone()];
+                constraints::add_primary_key(planning, collection, next, key.as_ref(), &names)
+                    .await?;
             }
             if let Some(definition) = &column.unique {
                 constraints::add_unique(planning, collection, next, definition).await?;

@@ -247,7 +247,9 @@ fn element(grammar: &mut Grammar<'_>, create: &mut CreateCollection) -> Result<(
         }
         ("EXCLUDE", _) => Err(unsupported_constraint(grammar)),
         _ => {
-            let column = column(grammar, Some(create))?;
+            let column = column(grammar, &mut |grammar, name, constraint| {
+                column_key(grammar, create, name, constraint)
+            })?;
             create.columns.push(column);
             Ok(())
         }
@@ -276,11 +278,11 @@ fn unsupported_constraint(grammar: &Grammar<'_>) -> Error {
     Error::unsupported(format!("{} constraints are not supported", grammar.word(0)))
 }
 
+/// Takes a key that stands behind the column of a name, and of a constraint with a name, if one does.
+type TakeKey<'a> = dyn FnMut(&mut Grammar<'_>, &Ident, Option<&Ident>) -> Result<bool> + 'a;
+
 /// `name type [NOT NULL | DEFAULT .. | PRIMARY KEY | CLUSTERING KEY | PARTITION KEY] ..`.
-fn column(
-    grammar: &mut Grammar<'_>,
-    mut create: Option<&mut CreateCollection>,
-) -> Result<ColumnDefinition> {
+fn column(grammar: &mut Grammar<'_>, take_key: &mut TakeKey<'_>) -> Result<ColumnDefinition> {
     let name = grammar.parser.parse_identifier()?;
     let mut data_type = grammar.parser.parse_data_type()?;
     let sequence = sequence::serial(&mut data_type).map(Box::new);
@@ -315,9 +317,7 @@ fn column(
         } else if grammar.word(0) == "GENERATED" {
             generated(grammar, &mut column)?;
             check_one_source(&column)?;
-        } else if let Some(create) = create.as_deref_mut()
-            && column_key(grammar, create, &column.name, constraint.as_ref())?
-        {
+        } else if take_key(grammar, &column.name, constraint.as_ref())? {
         } else if constraint.is_none() && grammar.accept(&["COLLATE"]) {
             column_collation(grammar)?;
         } else if grammar.word(0) == "PRIMARY" || constraint.is_some() {

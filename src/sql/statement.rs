@@ -280,6 +280,8 @@ pub enum AlterAction {
         column: Box<ColumnDefinition>,
         /// Whether an existing one is fine.
         if_not_exists: bool,
+        /// The primary key that it becomes, if it does, with the name of the constraint.
+        primary_key: Option<Option<Ident>>,
     },
     /// DROP COLUMN.
     DropColumn {

@@ -1,14 +1,15 @@
 //! ALTER TABLE of columns: they come, go, and change.
 
-use datafusion::common::ScalarValue;
-use datafusion::prelude::col;
+use datafusion::common::{DFSchema, ScalarValue};
+use datafusion::prelude::{Expr, col};
 use datafusion::sql::sqlparser::ast::Ident;
 
 use super::Next;
 use crate::catalog::assign::assign;
 use crate::error::{Error, Result, sqlstate};
-use crate::sql::constraint;
+use crate::sql::constraint::{self, planned};
 use crate::sql::ddl::add_column;
+use crate::sql::dml::parse_expr;
 use crate::sql::parser::fold;
 use crate::sql::partition::check_column;
 use crate::sql::session::Planning;
@@ -33,19 +34,29 @@ pub(super) fn column_mut<'a>(
         })
 }
 
-/// Rows that exist get the default's value of now, without being rewritten.
+/// Rows that exist get the default's value of now, without being rewritten, or one of their own each where it is another at
+/// each call.
 pub(super) async fn add(
     planning: &Planning<'_>,
     collection: &Collection,
-    schema: &mut CollectionSchema,
+    next: &mut Next,
     definition: &ColumnDefinition,
 ) -> Result<()> {
-    add_column(schema, definition, &planning.type_names())?;
-    let Some(column) = schema.columns.last_mut() else {
+    add_column(&mut next.schema, definition, &planning.type_names())?;
+    let Some(column) = next.schema.columns.last_mut() else {
         return Err(Error::internal("the added column is missing"));
     };
     planning.fix_default(column).await?;
     let default = planning.snapshot.default_of(column).map(str::to_string);
+    let each = match &default {
+        Some(text) if collection.live_rows() > 0 => of_each_row(planning, collection, text)?,
+        _ => None,
+    };
+    if let Some(value) = each {
+        next.values.insert(column.id, value);
+        next.is_rewritten = true;
+        return Ok(());
+    }
     if let Some(text) = &default {
         let value = planning.evaluate(text).await?;
         let array = assign(&value.to_array()?, column, &planning.zone()).map_err(|e| e.error)?;
@@ -59,18 +70,23 @@ pub(super) async fn add(
             .with_hint("Add the column without DEFAULT, then ALTER COLUMN .. SET DEFAULT."));
         }
     }
-    if definition.sequence.is_some() && collection.live_rows() > 0 {
-        return Err(Error::unsupported(format!(
-            "a sequence for the new column \"{}\" of a collection with rows is not supported",
-            column.name
-        ))
-        .with_hint("Create a collection with the column, and INSERT the rows into it."));
-    }
-    let may_be_null = column.nullable || definition.generated.is_some();
+    let is_given = definition.generated.is_some() || definition.sequence.is_some();
+    let may_be_null = column.nullable || is_given;
     if !may_be_null && column.missing.is_none() && collection.live_rows() > 0 {
         return Err(holds_nulls(column, collection));
     }
     Ok(())
+}
+
+/// A default that is another value at each call, over the rows of a collection.
+fn of_each_row(
+    planning: &Planning<'_>,
+    collection: &Collection,
+    default: &str,
+) -> Result<Option<Expr>> {
+    let row = DFSchema::try_from(collection.schema.arrow_schema())?;
+    let (_, value) = planned(planning, &parse_expr(default)?, &row)?;
+    Ok(value.is_volatile().then_some(value))
 }
 
 fn holds_nulls(column: &Column, collection: &Collection) -> Error {

@@ -1,5 +1,9 @@
 //! ALTER TABLE on columns that have a sequence.
 
+use arrow::datatypes::DataType;
+use datafusion::functions_window::expr_fn::row_number;
+use datafusion::logical_expr::cast;
+use datafusion::prelude::lit;
 use datafusion::sql::sqlparser::ast::Ident;
 
 use super::{Next, column_mut};
@@ -9,7 +13,7 @@ use crate::sql::session::Planning;
 use crate::storage::change::Change;
 use crate::storage::collection::Collection;
 use crate::storage::schema::Column;
-use crate::storage::sequence::{Generates, Owner, Sequence};
+use crate::storage::sequence::{Generates, Owner, Position, Sequence};
 
 /// Gives a column a sequence.
 pub(super) fn add(
@@ -47,6 +51,40 @@ pub(super) fn add(
     let table = (table, collection.id);
     let changes = column_changes(planning.session, &planning.snapshot, table, column, wanted)?;
     next.others.extend(changes);
+    Ok(())
+}
+
+/// Gives the rows that exist the first numbers of the sequence of a new column.
+///
+/// # Errors
+/// 2200H where it has fewer numbers than there are rows.
+pub(super) fn number_rows(collection: &Collection, next: &mut Next, name: &str) -> Result<()> {
+    let rows = collection.live_rows();
+    let column = next.schema.column(name).map(|column| column.id);
+    let owns = |owner: Owner| Some(owner.field) == column;
+    let created = next.others.iter_mut().find_map(|change| match change {
+        Change::CreateSequence(sequence) if sequence.owner.is_some_and(owns) => Some(sequence),
+        _ => None,
+    });
+    let (Some(column), Some(sequence)) = (column, created) else {
+        return Err(Error::internal(
+            "the sequence of the added column is missing",
+        ));
+    };
+    if rows == 0 {
+        return Ok(());
+    }
+    let numbers = sequence.block(sequence.position, rows)?;
+    if numbers.count < rows {
+        sequence.block(Position::reserved(numbers.last), 1)?;
+        let message = "a sequence that begins again does not number rows that exist";
+        return Err(Error::unsupported(message));
+    }
+    sequence.position = Position::reserved(numbers.last);
+    let place = cast(row_number(), DataType::Int64) - lit(1_i64);
+    let number = lit(numbers.first) + place * lit(sequence.increment);
+    next.values.insert(column, number);
+    next.is_rewritten = true;
     Ok(())
 }
 

@@ -58,7 +58,11 @@ pub(super) async fn commit(
     // The rows are those that the transaction is judged by.
     let snapshot = transaction.snapshot();
     let now = snapshot.collection_by_id(collection.id);
-    if now.is_none_or(|now| now.schema != collection.schema) {
+    // Rows may have been counted.
+    let is_same = |now: &Arc<Collection>| {
+        now.schema == collection.schema && now.live_rows() == collection.live_rows()
+    };
+    if !now.is_some_and(is_same) {
         let name = &collection.name;
         let message = format!("collection \"{name}\" was altered by a concurrent commit");
         return Err(Error::conflict(message));

@@ -42,9 +42,19 @@ fn action(grammar: &mut Grammar<'_>) -> Result<AlterAction> {
     if grammar.accept(&["ADD"]) {
         grammar.accept(&["COLUMN"]);
         let if_not_exists = grammar.if_not_exists();
+        let mut primary_key = None;
+        let mut column = column(grammar, &mut |grammar, _, constraint| {
+            let is_key = grammar.accept(&["PRIMARY", "KEY"]);
+            if is_key {
+                primary_key = Some(constraint.cloned());
+            }
+            Ok(is_key)
+        })?;
+        column.not_null |= primary_key.is_some();
         return Ok(AlterAction::AddColumn {
-            column: Box::new(column(grammar, None)?),
+            column: Box::new(column),
             if_not_exists,
+            primary_key,
         });
     }
     if grammar.accept(&["DROP"]) {

@@ -213,8 +213,10 @@ impl ExecutionPlan for PartExec {
         context: Arc<TaskContext>,
     ) -> DataFusionResult<SendableRecordBatchStream> {
         let parts = context.session_config().get_extension::<Parts>();
-        let parts =
-            parts.ok_or_else(|| Error::internal("a part is read outside of its statement"))?;
+        let parts = parts.ok_or_else(|| {
+            let message = "a part of WITH that changes rows is not read by ON CONFLICT";
+            Error::unsupported(message)
+        })?;
         let (schema, columns) = (self.schema(), self.columns.clone());
         let batches = parts.rows(self.part)?.into_iter().map({
             let schema = Arc::clone(&schema);

@@ -144,6 +144,10 @@ const EXECUTION: &[(&[&str], Code)] = &[
         (InvalidInput, s::INVALID_PARAMETER_VALUE),
     ),
     (
+        &["step can't be 0"],
+        (InvalidInput, s::INVALID_PARAMETER_VALUE),
+    ),
+    (
         &["NTILE requires a positive integer"],
         (InvalidInput, s::INVALID_ARGUMENT_FOR_NTILE),
     ),
@@ -156,10 +160,20 @@ const EXECUTION: &[(&[&str], Code)] = &[
 const INTERNAL: Code = (Internal, s::INTERNAL_ERROR);
 
 /// Parts of the messages of errors that DataFusion does not know, and that are those of the statement.
-const WRONGLY_INTERNAL: &[(&[&str], Code)] = &[(
-    &["regex parse error"],
-    (InvalidInput, s::INVALID_REGULAR_EXPRESSION),
-)];
+const WRONGLY_INTERNAL: &[(&[&str], Code)] = &[
+    (
+        &["regex parse error"],
+        (InvalidInput, s::INVALID_REGULAR_EXPRESSION),
+    ),
+    (
+        &["trying to unnest on invalid data type"],
+        (InvalidInput, s::UNDEFINED_FUNCTION),
+    ),
+    (
+        &["failed to convert size to usize"],
+        (InvalidInput, s::NUMERIC_VALUE_OUT_OF_RANGE),
+    ),
+];
 
 /// PostgreSQL's words, where its users look for them.
 const WORDS: &[(&str, &str)] = &[
@@ -216,6 +230,7 @@ const WORDS: &[(&str, &str)] = &[
         "GROUPS mode requires an ORDER BY clause",
     ),
     ("Step cannot be zero", "step size cannot equal zero"),
+    ("step can't be 0", "step size cannot equal zero"),
     (
         "Decimal overflow: rounded value exceeds",
         "value overflows numeric format",

@@ -118,7 +118,7 @@ use self::query::begin_query;
 pub(super) use self::row_queries::{ROWS, compare_widths};
 use self::row_queries::{row_among_rows, row_with_query, rows_in_where};
 use self::rows::{compare_rows, row_in_list, row_is_null};
-use self::series::unnest_series;
+use self::series::{place_sorted_series, unnest_series};
 pub(super) use self::spelling::CUT_TEXT;
 use self::spelling::{
     bound_slices, cut_text, is_normalized, limit_of_fetch, match_of_substring, name_fields,
@@ -203,7 +203,7 @@ fn mend_datafusion(statement: &mut DataFusionStatement) -> Result<()> {
                 _ => 0,
             };
             if let ast::Statement::Query(query) = statement.as_mut() {
-                select_numbers(query);
+                select_numbers(&mut query.body);
             }
             mend_changing(statement.as_mut(), changes)
         }
@@ -310,6 +310,7 @@ impl VisitorMut for Mender {
             };
             self.changes = left;
         }
+        place_sorted_series(query);
         or_break(begin_query(query))
     }
 

@@ -11,6 +11,7 @@ use crate::error::{Error, Result, sqlstate};
 pub(in crate::sql) use self::marks::{DISTINCT_SETS, ROWS_FROM, VARIADIC, join_alias};
 
 mod frames;
+mod grouping_sets;
 mod marks;
 mod quantifiers;
 mod spelling;
@@ -31,7 +32,7 @@ fn is_spelled(token: &Token, word: &str) -> bool {
 
 /// Tokens of `text`. `<=>` and `<+>` come out as custom operators, which bind as Postgres has them; sqlparser gives
 /// the first the precedence of `=` and does not know the second. What [`quantifiers`],
-/// [`table_queries`], [`frames`], [`marks`] and [`spelling`] mend is spelled out.
+/// [`table_queries`], [`frames`], [`grouping_sets`], [`marks`] and [`spelling`] mend is spelled out.
 ///
 /// # Errors
 /// 42601 with the position, for an unterminated string or comment or a character that starts no token.
@@ -48,7 +49,7 @@ pub fn tokenize(text: &str) -> Result<Vec<TokenWithSpan>> {
         error.with_position(line, column)
     })?;
     refuse_junk(text, &tokens)?;
-    let tokens = frames::mend(mend_operators(tokens));
+    let tokens = frames::mend(grouping_sets::mend(mend_operators(tokens)));
     let tokens = table_queries::mend(marks::mend(tokens));
     Ok(spelling::mend(quantifiers::mend(tokens)))
 }

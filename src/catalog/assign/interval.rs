@@ -96,7 +96,20 @@ struct Sum {
     micros: i64,
     /// Whether it became too large.
     overflow: bool,
+    /// The fields that were told, each of them once.
+    told: u16,
 }
+
+const MICROSECOND: u16 = 1;
+const MILLISECOND: u16 = 1 << 1;
+const SECOND: u16 = 1 << 2;
+/// Those that seconds with a fraction tell.
+const ALL_SECONDS: u16 = MICROSECOND | MILLISECOND | SECOND;
+const MINUTE: u16 = 1 << 3;
+const HOUR: u16 = 1 << 4;
+const DAY: u16 = 1 << 5;
+const MONTH: u16 = 1 << 7;
+const YEAR: u16 = 1 << 8;
 
 /// What a unit is a multiple of.
 enum Unit {
@@ -106,21 +119,24 @@ enum Unit {
 }
 
 impl Unit {
-    fn of(word: &str) -> Option<Self> {
+    /// The unit of a name, and the field that it tells.
+    fn of(word: &str) -> Option<(Self, u16)> {
         use Unit::{Days, Micros, Months};
         Some(match word.to_ascii_lowercase().as_str() {
-            "microsecond" | "microseconds" | "us" | "usec" | "usecs" => Micros(1),
-            "millisecond" | "milliseconds" | "ms" | "msec" | "msecs" => Micros(1000),
-            "second" | "seconds" | "s" | "sec" | "secs" => Micros(MICROSECONDS),
-            "minute" | "minutes" | "m" | "min" | "mins" => Micros(60 * MICROSECONDS),
-            "hour" | "hours" | "h" | "hr" | "hrs" => Micros(3600 * MICROSECONDS),
-            "day" | "days" | "d" => Days(1),
-            "week" | "weeks" | "w" => Days(7),
-            "month" | "months" | "mon" | "mons" => Months(1),
-            "year" | "years" | "y" | "yr" | "yrs" => Months(MONTHS_PER_YEAR),
-            "decade" | "decades" | "dec" | "decs" => Months(10 * MONTHS_PER_YEAR),
-            "century" | "centuries" | "c" | "cent" => Months(100 * MONTHS_PER_YEAR),
-            "millennium" | "millennia" | "mil" | "mils" => Months(1000 * MONTHS_PER_YEAR),
+            "microsecond" | "microseconds" | "us" | "usec" | "usecs" => (Micros(1), MICROSECOND),
+            "millisecond" | "milliseconds" | "ms" | "msec" | "msecs" => (Micros(1000), MILLISECOND),
+            "second" | "seconds" | "s" | "sec" | "secs" => (Micros(MICROSECONDS), SECOND),
+            "minute" | "minutes" | "m" | "min" | "mins" => (Micros(60 * MICROSECONDS), MINUTE),
+            "hour" | "hours" | "h" | "hr" | "hrs" => (Micros(3600 * MICROSECONDS), HOUR),
+            "day" | "days" | "d" => (Days(1), DAY),
+            "week" | "weeks" | "w" => (Days(7), 1 << 6),
+            "month" | "months" | "mon" | "mons" => (Months(1), MONTH),
+            "year" | "years" | "y" | "yr" | "yrs" => (Months(MONTHS_PER_YEAR), YEAR),
+            "decade" | "decades" | "dec" | "decs" => (Months(10 * MONTHS_PER_YEAR), 1 << 9),
+            "century" | "centuries" | "c" | "cent" => (Months(100 * MONTHS_PER_YEAR), 1 << 10),
+            "millennium" | "millenniums" | "millennia" | "mil" | "mils" => {
+                (Months(1000 * MONTHS_PER_YEAR), 1 << 11)
+            }
             _ => return None,
         })
     }
@@ -149,6 +165,11 @@ impl Sum {
         }
     }
 
+    /// Notes that the fields are told; `None` where one of them was told before.
+    fn tell(&mut self, fields: u16) -> Option<()> {
+        (self.told & fields == 0).then(|| self.told |= fields)
+    }
+
     fn add_micros(&mut self, micros: Option<i64>) {
         add(&mut self.micros, micros, &mut self.overflow);
     }
@@ -173,7 +194,7 @@ impl Sum {
             months: -self.months,
             days: -self.days,
             micros: self.micros.saturating_neg(),
-            overflow: self.overflow,
+            ..self
         }
     }
 
@@ -196,7 +217,8 @@ fn add(sum: &mut i64, value: Option<i64>, overflow: &mut bool) {
 /// `1 year 2 mons -3 days 04:05:06`, `@ 1 min ago`, `1-2 3 4:05:06`.
 fn words(text: &str) -> Option<Sum> {
     let mut sum = Sum::default();
-    let mut tokens = tokens(text.strip_prefix('@').unwrap_or(text)).peekable();
+    let text = with_signs_joined(text.strip_prefix('@').unwrap_or(text));
+    let mut tokens = tokens(&text).peekable();
     tokens.peek()?;
     let mut ago = false;
     while let Some(token) = tokens.next() {
@@ -204,19 +226,31 @@ fn words(text: &str) -> Option<Sum> {
             ago = true;
             tokens.peek().is_none().then_some(())?;
         } else if token.contains(':') {
+            sum.tell(HOUR | MINUTE | ALL_SECONDS)?;
             time(token, &mut sum)?;
         } else if let Some(months) = year_month(token) {
+            sum.tell(YEAR | MONTH)?;
             sum.add_months(Some(months));
         } else {
             let value = number(token)?;
             let is_unit = |next: &&str| next.starts_with(|c: char| c.is_ascii_alphabetic());
             match tokens.peek() {
-                Some(next) if next.contains(':') => sum.add(value, Unit::Days(1)),
+                Some(next) if next.contains(':') => {
+                    sum.tell(DAY)?;
+                    sum.add(value, Unit::Days(1));
+                }
                 Some(next) if is_unit(next) && !next.eq_ignore_ascii_case("ago") => {
-                    sum.add(value, Unit::of(next)?);
+                    let (unit, field) = Unit::of(next)?;
+                    let is_all = field == SECOND && value.fraction != 0.0;
+                    sum.tell(if is_all { ALL_SECONDS } else { field })?;
+                    sum.add(value, unit);
                     tokens.next();
                 }
-                _ => sum.add(value, Unit::Micros(MICROSECONDS)),
+                _ => {
+                    let is_all = value.fraction != 0.0;
+                    sum.tell(if is_all { ALL_SECONDS } else { SECOND })?;
+                    sum.add(value, Unit::Micros(MICROSECONDS));
+                }
             }
         }
     }
@@ -322,7 +356,7 @@ fn iso_8601(text: &str) -> Option<Sum> {
     any.then_some(sum)
 }
 
-/// What follows the P of `P0001-02-03T04:05:06`.
+/// What follows the P of `P0001-02-03T04:05:06` and `P00010203T040506`.
 fn alternative_iso_8601(text: &str) -> Option<Sum> {
     let mut sum = Sum::default();
     let (date, clock) = text.split_once('T').unwrap_or((text, ""));
@@ -332,7 +366,11 @@ fn alternative_iso_8601(text: &str) -> Option<Sum> {
             Unit::Months(1),
             Unit::Days(1),
         ];
-        let parts: Vec<&str> = date.split('-').collect();
+        // `00010203` has four digits of years, two of months and two of days.
+        let parts: Vec<&str> = match digits_of(date, 8) {
+            Some(date) => vec![&date[..4], &date[4..6], &date[6..]],
+            None => date.split('-').collect(),
+        };
         if parts.len() > units.len() {
             return None;
         }
@@ -340,8 +378,34 @@ fn alternative_iso_8601(text: &str) -> Option<Sum> {
             sum.add(number(part)?, unit);
         }
     }
-    if !clock.is_empty() {
-        time(clock, &mut sum)?;
+    match digits_of(clock, 6) {
+        Some(clock) => {
+            let clock = [&clock[..2], &clock[2..4], &clock[4..]].join(":");
+            time(&clock, &mut sum)?;
+        }
+        None if clock.is_empty() => {}
+        None => time(clock, &mut sum)?,
     }
     (!text.is_empty()).then_some(sum)
+}
+
+/// The text, where it is that many digits.
+fn digits_of(text: &str, count: usize) -> Option<&str> {
+    let is_digits = text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    is_digits.then_some(text)
+}
+
+/// The text without the blanks between signs and what they are of.
+fn with_signs_joined(text: &str) -> String {
+    let mut joined = String::with_capacity(text.len());
+    let mut after_sign = false;
+    for c in text.chars() {
+        if after_sign && c.is_whitespace() {
+            continue;
+        }
+        let begins = joined.is_empty() || joined.ends_with(char::is_whitespace);
+        after_sign = begins && matches!(c, '-' | '+');
+        joined.push(c);
+    }
+    joined
 }

@@ -55,8 +55,11 @@ enum DatePart {
 }
 
 impl DatePart {
-    fn gives(self, part: Option<Part>) -> DataType {
+    fn gives(self, part: Option<Part>, of: &DataType) -> DataType {
         match (self, part) {
+            (Self::Exact, Some(Part::Epoch)) if *of == DataType::Date32 => {
+                DataType::Decimal128(24, 0)
+            }
             (Self::Double, _) | (_, Some(Part::Julian)) => DataType::Float64,
             (Self::Exact, Some(Part::Epoch)) => DataType::Decimal128(24, 6),
             (Self::Exact, Some(Part::Second)) => DataType::Decimal128(8, 6),
@@ -212,8 +215,9 @@ impl Wrapper for DatePart {
     fn return_field(&self, inner: &ScalarUDF, args: ReturnFieldArgs<'_>) -> Result<FieldRef> {
         let name = args.scalar_arguments.first().copied().flatten();
         let part = name.and_then(name_of).and_then(Part::of);
+        let gives = self.gives(part, args.arg_fields[1].data_type());
         let computed = computed_field(inner, args, *self)?;
-        let field = Field::clone(&computed).with_data_type(self.gives(part));
+        let field = Field::clone(&computed).with_data_type(gives);
         Ok(Arc::new(field))
     }
 

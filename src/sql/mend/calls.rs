@@ -10,6 +10,7 @@ use super::array_literal::array_of_literal;
 use super::build::{argument, arguments, binary, call, call_with, cast_as, nested};
 use super::constant::constant_text;
 use super::exact::{is_exact, round_exactly};
+use super::from::names_columns;
 use super::gather::gather;
 use crate::catalog::pg::functions::{ARRAY_OR_EMPTY, ARRAY_SUBSCRIPTS};
 use crate::sql::functions::{
@@ -92,7 +93,7 @@ pub(super) fn mend_call(function: &Function) -> Option<Expr> {
         ("ceiling", _) => renamed(function, "ceil"),
         ("date_trunc", _) => match arguments(function)?.as_slice() {
             [_, _, _] => renamed(function, DATE_TRUNC),
-            [unit, _] if is_own_unit(unit) => renamed(function, DATE_TRUNC),
+            [unit, _] if is_own_unit(unit) || names_columns(*unit) => renamed(function, DATE_TRUNC),
             _ => None,
         },
         ("statement_timestamp" | "transaction_timestamp", _) => renamed(function, "now"),

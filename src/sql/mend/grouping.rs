@@ -1,15 +1,18 @@
 //! GROUPING SETS, ROLLUP and CUBE as DataFusion reads them: sets within sets are written out, and places in the SELECT list
-//! are the expressions that stand there. `()` alone is one group of all rows; beside other keys it says nothing.
+//! are the expressions that stand there. `()` alone is one group of all rows, and so is HAVING without keys; beside other keys
+//! it says nothing.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, Distinct, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments,
-    GroupByExpr, Select, SelectItem, Value,
+    self, BinaryOperator, Distinct, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Select, SelectItem, Value,
 };
 
 use super::build::{arguments, binary, call_with, nested};
 use crate::sql::tokens::DISTINCT_SETS;
+use crate::sql::walk;
 
 /// The most keys of a CUBE that is written out.
 const CUBE_MAX: usize = 12;
@@ -20,9 +23,15 @@ pub(super) fn spell_sets(select: &mut Select) {
     let GroupByExpr::Expressions(keys, _) = &mut select.group_by else {
         return;
     };
-    let is_grouped = !keys.is_empty();
-    keys.retain(|key| !matches!(key, Expr::Tuple(keys) if keys.is_empty()));
-    if is_grouped && keys.is_empty() {
+    let is_one_group = match keys.is_empty() {
+        // DataFusion makes no group for HAVING alone.
+        true => select.having.as_ref().is_some_and(|having| !calls(having)),
+        false => {
+            keys.retain(|key| !matches!(key, Expr::Tuple(keys) if keys.is_empty()));
+            keys.is_empty()
+        }
+    };
+    if is_one_group {
         let one_group = all_rows();
         select.having = Some(match select.having.take() {
             Some(having) => binary(nested(having), BinaryOperator::And, one_group),
@@ -35,6 +44,11 @@ pub(super) fn spell_sets(select: &mut Select) {
         *keys = vec![Expr::GroupingSets(distinct_sets(keys))];
     }
     for key in keys {
+        // DataFusion has ROLLUP and CUBE of single expressions.
+        if matches!(&*key, Expr::Rollup(parts) | Expr::Cube(parts) if parts.iter().any(|part| part.len() > 1))
+        {
+            *key = Expr::GroupingSets(sets_of(key));
+        }
         let sets = match key {
             Expr::Rollup(sets) | Expr::Cube(sets) => sets,
             Expr::GroupingSets(sets) => {
@@ -49,6 +63,21 @@ pub(super) fn spell_sets(select: &mut Select) {
             }
         }
     }
+}
+
+/// Whether a function is called in an expression, be it an aggregate.
+fn calls(expr: &Expr) -> bool {
+    struct Calls;
+    impl ast::Visitor for Calls {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+            match expr {
+                Expr::Function(_) => ControlFlow::Break(()),
+                _ => ControlFlow::Continue(()),
+            }
+        }
+    }
+    walk::read(expr, &mut Calls).is_break()
 }
 
 /// `count(*) >= 0`, which is true of any group and makes one of all rows.

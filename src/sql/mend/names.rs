@@ -346,24 +346,32 @@ pub(super) fn type_series(factor: &mut TableFactor) {
     }
 }
 
-/// Reads the literals among the arguments of `generate_series` as the first of them asks.
+/// Reads the literals among the arguments of `generate_series` as one of the bounds asks, the first of them before the other.
 pub(super) fn type_arguments(arguments: &mut [ast::FunctionArg]) {
-    let mut values = arguments.iter_mut().filter_map(|argument| match argument {
+    let values = arguments.iter_mut().filter_map(|argument| match argument {
         ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
         _ => None,
     });
-    let data_type = match values.next() {
-        Some(Expr::Cast { data_type, .. }) => data_type.clone(),
-        Some(Expr::TypedString(typed)) => typed.data_type.clone(),
-        _ => return,
+    let values: Vec<&mut Expr> = values.collect();
+    let told = |value: &&mut Expr| match &**value {
+        Expr::Cast { data_type, .. } => Some(data_type.clone()),
+        Expr::TypedString(typed) => Some(typed.data_type.clone()),
+        _ => None,
+    };
+    let Some(data_type) = values.iter().take(2).find_map(told) else {
+        return;
     };
     let interval = ast::DataType::Interval {
         fields: None,
         precision: None,
     };
-    for (value, data_type) in values.zip([data_type, interval]) {
+    let types = [data_type.clone(), data_type, interval];
+    for (value, data_type) in values.into_iter().zip(types) {
         if let Expr::Value(literal) = &*value
-            && matches!(literal.value, ast::Value::SingleQuotedString(_))
+            && matches!(
+                literal.value,
+                ast::Value::SingleQuotedString(_) | ast::Value::Null
+            )
         {
             *value = cast_as(value.clone(), data_type);
         }

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Select, SelectItem,
+    self, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, OrderByKind, Query,
+    Select, SelectItem, SetExpr, Value,
 };
 
 use super::build::{arguments, call};
@@ -17,6 +18,38 @@ pub(super) fn unnest_series(select: &mut Select) {
     for item in &mut select.projection {
         if let SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } = item {
             unnest(expr);
+        }
+    }
+}
+
+/// Makes a place in the list of a key of ORDER BY that gives rows and stands in the list as well: the rows are sorted by what
+/// is shown.
+pub(super) fn place_sorted_series(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else {
+        return;
+    };
+    let Some(OrderByKind::Expressions(keys)) = query.order_by.as_mut().map(|by| &mut by.kind)
+    else {
+        return;
+    };
+    for key in keys.iter_mut().filter(|key| holds_series(&key.expr)) {
+        let mut items = select.projection.iter();
+        let place = items.position(|item| match item {
+            SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => {
+                *expr == key.expr
+            }
+            _ => false,
+        });
+        let is_star = |item: &SelectItem| {
+            matches!(
+                item,
+                SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)
+            )
+        };
+        if let Some(place) = place
+            && !select.projection[..place].iter().any(is_star)
+        {
+            key.expr = Expr::value(Value::Number((place + 1).to_string(), false));
         }
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn keep_places(
 ) {
     let shown = items_of(&query.body);
     let is_plain = matches!(query.body.as_ref(), SetExpr::Select(s) if s.distinct.is_none());
-    if !is_plain && let Some(wrapped) = wrapped(query) {
+    if !is_plain && let Some(wrapped) = wrapped(&query.body) {
         query.body = wrapped;
     }
     if let SetExpr::Select(select) = query.body.as_mut() {
@@ -106,7 +106,7 @@ fn items_of(body: &SetExpr) -> Vec<SelectItem> {
 }
 
 /// `SELECT * FROM (..) AS tied` of the body, whose rows are left out or put together before they are ranked.
-pub(super) fn wrapped(query: &Query) -> Option<Box<SetExpr>> {
+pub(super) fn wrapped(body: &SetExpr) -> Option<Box<SetExpr>> {
     let text = "SELECT * FROM (SELECT 1) AS \"tied \"";
     let mut outer = *{ Parser::new(&DIALECT).try_with_sql(text).ok()? }
         .parse_query()
@@ -118,7 +118,7 @@ pub(super) fn wrapped(query: &Query) -> Option<Box<SetExpr>> {
     let ast::TableFactor::Derived { subquery, .. } = &mut from.relation else {
         return None;
     };
-    subquery.body = query.body.clone();
+    *subquery.body = body.clone();
     Some(outer.body)
 }
 

@@ -28,17 +28,29 @@ pub(in crate::sql) fn select_values(statement: &mut ast::Statement) {
     let _ = walk::change(statement, &mut Rows);
 }
 
-/// Makes a SELECT of the VALUES that a statement is, where there is a number with a point: it is NUMERIC in FROM.
-pub(super) fn select_numbers(query: &mut ast::Query) {
+/// Makes SELECTs of the VALUES that a statement is, or unites with other rows, where there is a number with a point: it is
+/// NUMERIC in FROM.
+pub(super) fn select_numbers(body: &mut SetExpr) {
     let is_fraction = |cell: &Expr| {
         matches!(cell, Expr::Value(value)
             if matches!(&value.value, ast::Value::Number(n, _) if n.contains(['.', 'e', 'E'])))
     };
-    if let SetExpr::Values(values) = query.body.as_ref()
-        && values.rows.iter().any(|row| row.iter().any(is_fraction))
-        && let Some(wrapped) = wrapped(query)
-    {
-        query.body = wrapped;
+    match body {
+        SetExpr::SetOperation {
+            op: ast::SetOperator::Union,
+            left,
+            right,
+            ..
+        } => {
+            select_numbers(left);
+            select_numbers(right);
+        }
+        SetExpr::Values(values) if values.rows.iter().any(|row| row.iter().any(is_fraction)) => {
+            if let Some(wrapped) = wrapped(body) {
+                *body = *wrapped;
+            }
+        }
+        _ => {}
     }
 }
 

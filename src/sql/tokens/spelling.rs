@@ -4,10 +4,11 @@
 //! - `TRIM(LEADING FROM x)` is of blanks.
 //! - `ORDER BY x USING >` is descending.
 //! - `INT ARRAY` and `INT ARRAY[4]` are `INT[]` and `INT[4]`.
+//! - `x::text COLLATE "C"` is `x::text`: the parser reads a collation only behind what is no cast.
 //! - `'1 day'::interval PRECEDING` is `INTERVAL '1 day' PRECEDING`.
 
 use datafusion::sql::sqlparser::keywords::Keyword;
-use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace};
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan, Whitespace, Word};
 
 use super::{is_blank, is_word};
 
@@ -48,6 +49,13 @@ pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
                 mended.extend(brackets.map(|token| TokenWithSpan { token, span }));
                 continue;
             }
+            Token::Word(word) if is_bytewise(word) && ends_collated_cast(&mended[..=last]) => {
+                mended.truncate(last);
+                while mended.last().is_some_and(|t| is_blank(&t.token)) {
+                    mended.pop();
+                }
+                continue;
+            }
             Token::LBracket if is_array_word(&mended[..=last]) => mended.truncate(last - 1),
             Token::Lt | Token::Gt if is_word(&mended[last].token, Keyword::USING) => {
                 let is_ascending = token.token == Token::Lt;
@@ -61,6 +69,33 @@ pub(super) fn mend(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         mended.push(token);
     }
     mended
+}
+
+/// Whether it names a collation that compares bytes, as all text is compared.
+fn is_bytewise(word: &Word) -> bool {
+    match word.quote_style {
+        Some(_) => ["C", "POSIX", "default"].contains(&word.value.as_str()),
+        None => word.value.eq_ignore_ascii_case("ucs_basic"),
+    }
+}
+
+/// Whether the tokens end with a cast to a type of one word, its modifier behind it or not, and COLLATE.
+fn ends_collated_cast(tokens: &[TokenWithSpan]) -> bool {
+    let shown = tokens.iter().map(|t| &t.token).filter(|t| !is_blank(t));
+    let mut shown = shown.rev().peekable();
+    if !shown
+        .next()
+        .is_some_and(|token| is_word(token, Keyword::COLLATE))
+    {
+        return false;
+    }
+    if shown.next_if(|token| **token == Token::RParen).is_some() {
+        let inside = shown.by_ref();
+        if !inside.any(|token| *token == Token::LParen) {
+            return false;
+        }
+    }
+    matches!(shown.next(), Some(Token::Word(_))) && shown.next() == Some(&Token::DoubleColon)
 }
 
 /// Writes the interval that the tokens end with, which is a cast, with the type before it.

@@ -201,8 +201,11 @@ pub fn type_of(field: &Field) -> PgType {
 
 /// `varchar(20)`, `uuid`, `oid[]`: the type of the name when values of the Arrow type can stand for it.
 fn named_type(name: &str, data_type: &DataType) -> Option<PgType> {
-    if let Some(name) = name.strip_suffix("[]") {
-        return Some(named_type(name, list_element(data_type)?.data_type())?.array());
+    if let Some(of) = name.strip_suffix("[]") {
+        let element = list_element(data_type)?.data_type();
+        // The elements of arrays of several dimensions are lists, too.
+        let array = named_type(of, element).map(PgType::array);
+        return array.or_else(|| named_type(name, element));
     }
     let data_type = without_encoding(data_type);
     if let Some(of) = EnumType::of_sql_type(name) {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, FieldRef};
 use datafusion::common::Result;
 use datafusion::logical_expr::planner::TypePlanner;
-use datafusion::sql::sqlparser::ast::{DataType, TimezoneInfo};
+use datafusion::sql::sqlparser::ast::{ArrayElemTypeDef, DataType, TimezoneInfo};
 
 use super::types::{characters, column_type};
 use crate::catalog::pg::field_of_type;
-use crate::storage::schema::{ColumnType, SQL_TYPE_KEY};
+use crate::storage::schema::{ColumnType, LIST_ELEMENT, SQL_TYPE_KEY};
 
 /// Plans types by their names in `pg_type`; a schema before the name is ignored.
 #[derive(Debug, Default)]
@@ -45,6 +45,11 @@ impl TypePlanner for PgTypePlanner {
                 ColumnType::Real => field_of_type("float4", false),
                 _ => field_of_type("float8", false),
             },
+            DataType::Array(
+                ArrayElemTypeDef::SquareBracket(inner, _)
+                | ArrayElemTypeDef::AngleBracket(inner)
+                | ArrayElemTypeDef::Parenthesis(inner),
+            ) => self.plan_type_field(inner)?.as_deref().and_then(array_of),
             DataType::Custom(name, arguments) if arguments.is_empty() => {
                 let last = name.0.last().and_then(|part| part.as_ident());
                 last.and_then(|ident| match ident.quote_style {
@@ -56,6 +61,17 @@ impl TypePlanner for PgTypePlanner {
         };
         Ok(field.map(Arc::new))
     }
+}
+
+/// Arrays of elements whose type has a name. The array's field has it (`uuid[]`): values of DataFusion keep none inside a
+/// list.
+fn array_of(element: &Field) -> Option<Field> {
+    let name = element.metadata().get(SQL_TYPE_KEY)?;
+    // An array of arrays is one array of several dimensions.
+    let name = name.strip_suffix("[]").unwrap_or(name);
+    let metadata = [(SQL_TYPE_KEY.to_string(), format!("{name}[]"))];
+    let element = Field::new(LIST_ELEMENT, element.data_type().clone(), true);
+    Some(Field::new_list("", element, true).with_metadata(metadata.into()))
 }
 
 /// A field of the type, which says the digits of its seconds where they are given.

@@ -51,6 +51,12 @@ with connection.pipeline():
     cursors = [run("SELECT %s::int", (i,)) for i in range(10)]
     assert [c.fetchone()[0] for c in cursors] == list(range(10))
 
+for kind, value in [("varchar", "a"), ("uuid", "550e8400-e29b-41d4-a716-446655440000"), ("json", "1"), ("name", "b")]:
+    cursor = run(f"SELECT %s::{kind}[], (SELECT %s::{kind}[])", ([value], [value, None]))
+    of = psycopg.adapters.types[kind].array_oid
+    assert [column.type_code for column in cursor.description] == [of, of], kind
+    assert [len(array) for array in cursor.fetchone()] == [1, 2], kind
+
 for _ in range(3):
     run("SELECT id FROM shelf WHERE id = %s", (1,), prepare=True)
 assert run("SELECT count(*) > 0 FROM pg_prepared_statements").fetchone() == (True,)

@@ -33,7 +33,7 @@ use crate::catalog::json::{self, JsonPlanner};
 use crate::catalog::keys::know_functions;
 use crate::catalog::math::check_domains;
 use crate::catalog::options::ShelfmarkOptions;
-use crate::catalog::pg::functions::PartitionTable;
+use crate::catalog::pg::functions::PartitionTree;
 use crate::catalog::pg::{self, RegTypeRule};
 use crate::catalog::provider::{CATALOG, ShelfmarkCatalog, ShelfmarkCatalogList, ViewPlanner};
 use crate::catalog::search_path;
@@ -346,9 +346,7 @@ impl Database {
         know_functions(&context.state());
         context.register_udf(functions::random_uuid());
         context.register_udtf("pg_get_keywords", Arc::new(pg::functions::Keywords));
-        for function in [PartitionTable::Tree, PartitionTable::Ancestors] {
-            context.register_udtf(function.name(), Arc::new(function));
-        }
+        context.register_udtf(PartitionTree::NAME, Arc::new(PartitionTree));
         views.session.get_or_init(|| context.state_weak_ref());
         context
     }

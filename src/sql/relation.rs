@@ -23,11 +23,14 @@ use super::functions::{FLAT, SERIES_OF_INSTANTS, gives_rows};
 use super::number_literal::typed_integer;
 use super::routine::plan_call;
 use super::tokens::ROWS_FROM;
-use crate::catalog::pg::functions::ARRAY_SUBSCRIPTS;
+use crate::catalog::pg::functions::{ANCESTORS, ARRAY_SUBSCRIPTS};
 use crate::error::{Error, sqlstate};
 
 /// Functions that DataFusion has in FROM too, for literals.
 const SERIES: [&str; 2] = ["generate_series", "range"];
+
+/// The function in FROM whose rows are the elements of what [`ANCESTORS`] gives.
+const ANCESTORS_TABLE: &str = "pg_partition_ancestors";
 
 /// What a function gives in FROM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,10 @@ impl RelationPlanner for FunctionPlanner {
         };
         let function = function_name(name);
         let Some(gives) = what_it_gives(&function, args, with_ordinality, context) else {
+            if with_ordinality {
+                let message = format!("WITH ORDINALITY of {function} is not supported");
+                return Err(Error::unsupported(message).into());
+            }
             if !SERIES.contains(&function.as_str()) {
                 return Ok(RelationPlanning::Original(Box::new(relation)));
             }
@@ -127,7 +134,7 @@ fn what_it_gives(
             (!is_plain).then_some(Gives::Series)
         }
         "generate_subscripts" => Some(Gives::Series),
-        name if gives_rows(name) => Some(Gives::Series),
+        name if gives_rows(name) || name == ANCESTORS_TABLE => Some(Gives::Series),
         name if context
             .context_provider()
             .get_table_function_source(name, Vec::new())
@@ -345,6 +352,7 @@ impl Call {
                         (ARRAY_SUBSCRIPTS, values.into_iter().take(1).collect())
                     }
                     "generate_series" if is_of_instants(&values) => (SERIES_OF_INSTANTS, values),
+                    ANCESTORS_TABLE => (ANCESTORS, values),
                     name => (name, values),
                 };
                 let column = column_of(&self.function);
@@ -460,9 +468,10 @@ fn places(arrays: Vec<Expr>, context: &dyn RelationPlannerContext) -> Result<Exp
 
 /// The name of the column of a function that gives rows, where it is not that of the function.
 fn column_of(function: &str) -> &str {
-    match function.contains("array_elements") {
-        true => "value",
-        false => function,
+    match function {
+        ANCESTORS_TABLE => "relid",
+        name if name.contains("array_elements") => "value",
+        name => name,
     }
 }
 

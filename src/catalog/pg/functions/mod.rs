@@ -39,7 +39,7 @@ use super::rows::{Value, array as column};
 pub use list::{ARRAY_OR_EMPTY, ARRAY_PLACES, ARRAY_SUBSCRIPTS};
 pub use name::{RegType, reg_type_of};
 pub(crate) use partition::OfRelation;
-pub use partition::{ANCESTORS, PartitionTable};
+pub use partition::{ANCESTORS, PartitionTree};
 pub use sequence::NextValue;
 pub use table::Keywords;
 

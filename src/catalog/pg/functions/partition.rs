@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableFunctionArgs, TableFunctionImpl, TableProvider};
@@ -21,7 +21,7 @@ use crate::catalog::pg::rows::{Value, array};
 use crate::catalog::routing::hashes;
 use crate::storage::partition::HASH_FUNCTION;
 
-/// The function that gives an array of what `pg_partition_ancestors` gives as rows, for a SELECT list.
+/// The function that gives an array of what `pg_partition_ancestors` gives as rows.
 pub const ANCESTORS: &str = "partition_ancestors";
 
 pub(super) const FUNCTIONS: &[Definition] = &[
@@ -108,89 +108,63 @@ impl ScalarUDFImpl for SatisfiesHash {
     }
 }
 
-/// `pg_partition_tree(regclass)` and `pg_partition_ancestors(regclass)`.
+/// `pg_partition_tree(regclass)`: a table with its partitions.
 #[derive(Debug, Clone, Copy)]
-pub enum PartitionTable {
-    /// A table with its partitions.
-    Tree,
-    /// A partition with its table.
-    Ancestors,
-}
+pub struct PartitionTree;
 
-impl PartitionTable {
+impl PartitionTree {
     /// The name of the function.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Tree => "pg_partition_tree",
-            Self::Ancestors => "pg_partition_ancestors",
-        }
+    pub const NAME: &str = "pg_partition_tree";
+
+    fn columns() -> [(&'static str, Kind); 4] {
+        [
+            ("relid", Kind::Oid("regclass")),
+            ("parentrelid", Kind::Oid("regclass")),
+            ("isleaf", Kind::Bool),
+            ("level", Kind::Int4),
+        ]
     }
 
-    fn columns(self) -> Vec<(&'static str, Kind)> {
-        match self {
-            Self::Tree => vec![
-                ("relid", Kind::Oid("regclass")),
-                ("parentrelid", Kind::Oid("regclass")),
-                ("isleaf", Kind::Bool),
-                ("level", Kind::Int4),
-            ],
-            Self::Ancestors => vec![("relid", Kind::Oid("regclass"))],
-        }
-    }
-
-    fn schema(self) -> SchemaRef {
-        let fields = self.columns().into_iter();
-        let fields: Vec<Field> = fields.map(|(name, kind)| kind.field(name)).collect();
-        Arc::new(Schema::new(fields))
+    fn schema() -> SchemaRef {
+        let fields = Self::columns().map(|(name, kind)| kind.field(name));
+        Arc::new(Schema::new(fields.to_vec()))
     }
 
     /// The rows for a relation.
-    fn rows(self, context: &PgContext, relation: u32) -> Result<RecordBatch> {
-        let objects = context.objects();
-        let rows: Vec<Vec<Value>> = match self {
-            Self::Tree => tree(objects, relation)
-                .into_iter()
-                .map(|branch| {
-                    vec![
-                        branch.relation.into(),
-                        branch.parent.into(),
-                        branch.is_leaf.into(),
-                        branch.level.into(),
-                    ]
-                })
-                .collect(),
-            Self::Ancestors => ancestors(objects, relation)
-                .into_iter()
-                .map(|relation| vec![relation.into()])
-                .collect(),
-        };
-        let column = |(place, (_, kind)): (usize, &(&str, Kind))| {
+    fn rows(context: &PgContext, relation: u32) -> Result<RecordBatch> {
+        let branches = tree(context.objects(), relation).into_iter();
+        let rows = branches.map(|branch| -> [Value; 4] {
+            [
+                branch.relation.into(),
+                branch.parent.into(),
+                branch.is_leaf.into(),
+                branch.level.into(),
+            ]
+        });
+        let rows: Vec<[Value; 4]> = rows.collect();
+        let column = |(place, (_, kind)): (usize, (&str, Kind))| {
             let values: Vec<Value> = rows.iter().map(|row| row[place].clone()).collect();
-            array(kind, &values)
+            array(&kind, &values)
         };
-        let columns = self.columns();
-        let columns = columns.iter().enumerate().map(column);
+        let columns = Self::columns().into_iter().enumerate().map(column);
         let columns: Vec<ArrayRef> = columns.collect::<Result<_>>()?;
-        Ok(RecordBatch::try_new(self.schema(), columns)?)
+        Ok(RecordBatch::try_new(Self::schema(), columns)?)
     }
 }
 
-impl TableFunctionImpl for PartitionTable {
+impl TableFunctionImpl for PartitionTree {
     fn call_with_args(&self, args: TableFunctionArgs) -> Result<Arc<dyn TableProvider>> {
         let [relation] = args.exprs() else {
-            return plan_err!("{}() takes one argument", self.name());
+            return plan_err!("{}() takes one argument", Self::NAME);
         };
-        Ok(Arc::new(Computed(OfRelation {
-            function: *self,
-            relation: relation.clone(),
-        })))
+        let relation = relation.clone();
+        Ok(Arc::new(Computed(OfRelation { relation })))
     }
 }
 
 /// The rows of a function for a relation, which is looked up when they are read.
 #[derive(Debug)]
 pub(crate) struct OfRelation {
-    function: PartitionTable,
     relation: Expr,
 }
 
@@ -220,13 +194,13 @@ impl OfRelation {
 #[async_trait]
 impl ComputedRows for OfRelation {
     fn schema(&self) -> SchemaRef {
-        self.function.schema()
+        PartitionTree::schema()
     }
 
     async fn rows(&self, state: &dyn Session) -> Result<RecordBatch> {
         let context = PgContext::of(state.config_options())?;
         match self.relation(state, context)? {
-            Some(relation) => self.function.rows(context, relation),
+            Some(relation) => PartitionTree::rows(context, relation),
             None => Ok(RecordBatch::new_empty(self.schema())),
         }
     }

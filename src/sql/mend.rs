@@ -125,7 +125,7 @@ use self::spelling::{
     name_unsigned, part_of_text, pattern_of_operator, regex_of_similar, round_seconds,
     share_element_type, text_of_unicode, typed_literals,
 };
-use self::system::{shown_tables, system_relations};
+use self::system::{name_system_columns, shown_tables, system_relations};
 pub(super) use self::twins::name_twin_items;
 use self::twins::name_twins;
 use self::untyped::{type_double, type_untyped};
@@ -320,6 +320,7 @@ impl VisitorMut for Mender {
         or_break(merge_in_select(select))?;
         or_break(rows_in_where(&mut select.selection))?;
         let scope = system_relations(select, &self.common);
+        name_system_columns(select, &scope);
         self.scopes.push(scope);
         self.names.push(lasting_names(select));
         stream_series(select);

@@ -62,6 +62,10 @@ pub(super) fn pg_am(rows: &mut Rows) {
         (2, "heap", "t"),
         (oid::AM_BTREE, "btree", "i"),
         (405, "hash", "i"),
+        (783, "gist", "i"),
+        (2742, "gin", "i"),
+        (3580, "brin", "i"),
+        (4000, "spgist", "i"),
         (oid::AM_HNSW, "hnsw", "i"),
         (oid::AM_IVFFLAT, "ivfflat", "i"),
     ] {

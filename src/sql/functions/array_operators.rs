@@ -3,6 +3,7 @@
 //! - `a @> b`, `a <@ b` and `a && b`: a NULL among the elements is in no array.
 //! - `a < b` and its like: a NULL comes behind all other elements.
 //! - `a || b` puts together what it is given: arrays, elements, NULL.
+//! - `indoption[0]` is the first element: the vectors of the catalogs are numbered from 0.
 //! - A text that is written beside an array is one: `a || '{1,2}'`.
 
 use std::sync::Arc;
@@ -11,22 +12,38 @@ use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
-use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
+use datafusion::logical_expr::planner::{
+    ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr,
+};
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
-use datafusion::logical_expr::{Expr, ExprSchemable, cast, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, GetFieldAccess, cast, lit};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use shelfmark_udfs::VectorType;
 
 use super::array_relation::{ARRAY_CAT, CAT_BEFORE, COMPARE, CONTAINS, OVERLAP};
 use super::function;
 use crate::storage::enum_type::EnumType;
-use crate::storage::schema::LIST_ELEMENT;
+use crate::storage::schema::{LIST_ELEMENT, SQL_TYPE_KEY};
 
 /// Plans the operators of arrays.
 #[derive(Debug, Default)]
 pub(crate) struct ArrayPlanner;
 
 impl ExprPlanner for ArrayPlanner {
+    fn plan_field_access(
+        &self,
+        mut access: RawFieldAccessExpr,
+        schema: &DFSchema,
+    ) -> Result<PlannerResult<RawFieldAccessExpr>> {
+        if let GetFieldAccess::ListIndex { key } = &mut access.field_access
+            && is_numbered_from_zero(&access.expr, schema)
+        {
+            let place = std::mem::take(key.as_mut());
+            **key = place + lit(1_i64);
+        }
+        Ok(PlannerResult::Original(access))
+    }
+
     fn plan_binary_op(
         &self,
         expr: RawBinaryExpr,
@@ -65,6 +82,15 @@ impl ExprPlanner for ArrayPlanner {
             None => PlannerResult::Original(RawBinaryExpr { op, left, right }),
         })
     }
+}
+
+/// Whether it is a vector of the catalogs, such as `pg_index.indkey`.
+fn is_numbered_from_zero(array: &Expr, schema: &DFSchema) -> bool {
+    let field = array.to_field(schema);
+    field.is_ok_and(|(_, field)| {
+        let name = field.metadata().get(SQL_TYPE_KEY);
+        name.is_some_and(|name| matches!(name.as_str(), "int2vector" | "oidvector"))
+    })
 }
 
 /// Whether arrays have the operator.

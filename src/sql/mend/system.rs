@@ -2,12 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use datafusion::sql::sqlparser::ast::{Query, Select, TableFactor, TableWithJoins};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Ident, Query, Select, SelectItem, TableFactor, TableWithJoins,
+};
 use datafusion::sql::sqlparser::parser::Parser;
 
 use super::folded;
 use crate::catalog::pg::system_relation;
 use crate::sql::tokens::DIALECT;
+
+/// The system columns that PostgreSQL's own relations have here.
+const SYSTEM_COLUMNS: [&str; 2] = ["tableoid", "xmin"];
 
 /// What SHOW TABLES shows: the tables and views that are not PostgreSQL's own.
 pub(super) fn shown_tables() -> Option<Box<Query>> {
@@ -19,6 +24,37 @@ pub(super) fn shown_tables() -> Option<Box<Query>> {
         .ok()?
         .parse_query()
         .ok()
+}
+
+/// Gives the system columns of PostgreSQL's own relations their names, which what they become would not have. Where FROM
+/// has one relation alone, its name is put before them.
+pub(super) fn name_system_columns(select: &mut Select, scope: &HashMap<String, u32>) {
+    let mut known = scope.keys();
+    let only = match (known.next(), known.next(), select.from.as_slice()) {
+        (Some(only), None, [from]) if from.joins.is_empty() => Some(only),
+        _ => None,
+    };
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else {
+            continue;
+        };
+        let (table, column) = match expr {
+            Expr::CompoundIdentifier(names) => match names.as_slice() {
+                [table, column] if scope.contains_key(&folded(table)) => (table.clone(), column),
+                _ => continue,
+            },
+            Expr::Identifier(column) => match only {
+                Some(only) => (Ident::with_quote('"', only.clone()), &*column),
+                None => continue,
+            },
+            _ => continue,
+        };
+        if SYSTEM_COLUMNS.contains(&folded(column).as_str()) {
+            let alias = column.clone();
+            let expr = Expr::CompoundIdentifier(vec![table, alias.clone()]);
+            *item = SelectItem::ExprWithAlias { expr, alias };
+        }
+    }
 }
 
 /// The system relations in FROM, by their aliases, but what WITH calls so.

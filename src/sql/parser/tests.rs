@@ -207,3 +207,32 @@ fn errors_say_where() {
         Some((1, 14))
     );
 }
+
+#[test]
+fn operators_of_pg_catalog_stand_before_quantifiers() {
+    let same = |qualified: &str, bare: &str| {
+        let [qualified, bare] = [qualified, bare].map(|text| format!("{:?}", parse(text).unwrap()));
+        assert_eq!(strip_places(&qualified), strip_places(&bare));
+    };
+    same(
+        "SELECT a OPERATOR(pg_catalog.=) ANY (array['r', 'S']) FROM t",
+        "SELECT a = ANY (array['r', 'S']) FROM t",
+    );
+    same(
+        "SELECT a operator ( pg_catalog . <> ) all (b) FROM t",
+        "SELECT a <> all (b) FROM t",
+    );
+    assert!(parse("SELECT a OPERATOR(pg_catalog.=) ANY FROM t").is_err());
+}
+
+/// A debug text without the places of tokens.
+fn strip_places(debug: &str) -> String {
+    let mut stripped = String::new();
+    let mut rest = debug;
+    while let Some(at) = rest.find("Location(") {
+        stripped.push_str(&rest[..at]);
+        let behind = rest[at..].find(')').unwrap();
+        rest = &rest[at + behind + 1..];
+    }
+    stripped + rest
+}

@@ -169,6 +169,9 @@ pub mod sqlstate {
     pub const DATA_CORRUPTED: &str = "XX001";
 }
 
+/// What is said where the answer of a prepared statement would have other columns by now.
+pub const PLAN_CHANGED: &str = "cached plan must not change result type";
+
 /// An error with its kind, its SQLSTATE, and a message that says what to do.
 #[derive(Debug)]
 pub struct Error {

@@ -5,12 +5,15 @@ use pgwire::messages::data::{FieldDescription, ParameterDescription, RowDescript
 use pgwire::messages::response::{ErrorResponse, NoticeResponse, ReadyForQuery, TransactionStatus};
 
 use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid};
-use crate::error::Error;
+use crate::error::{Error, PLAN_CHANGED};
 use crate::sql::format::{self, Format};
 use crate::sql::{Notice, TransactionStatus as Block, is_cast, literal_place, origin_of};
 
 /// Bytes of an error's text that are sent; the rest of a longer one would only fill logs.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// PostgreSQL's routine that finds [`PLAN_CHANGED`]: by it JDBC's driver and Rails know to prepare the statement again.
+const REVALIDATE: &str = "RevalidateCachedQuery";
 
 /// How bad an error is for the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +52,9 @@ pub fn error(error: &Error, severity: Severity, text: &str, offset: usize) -> Er
     ];
     for (field, value) in others {
         fields.extend(value.map(|value| (field, clean(value))));
+    }
+    if error.message().starts_with(PLAN_CHANGED) {
+        fields.push((b'R', REVALIDATE.to_string()));
     }
     let position = error
         .position()

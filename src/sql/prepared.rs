@@ -26,7 +26,7 @@ use super::session::{Outcome, Planning, Session, Tag};
 use super::statement::Statement;
 use super::versions::parameters as versions;
 use super::{CopyInput, copy, parser};
-use crate::error::{Error, Result, sqlstate};
+use crate::error::{Error, PLAN_CHANGED, Result, sqlstate};
 
 /// A statement of which everything is known but the values of its parameters.
 ///
@@ -97,8 +97,7 @@ impl Prepared {
         let planned = session.plan(self.statement.clone(), types).await?;
         let next = Arc::new(planned.keep(basis, &self.parameters)?);
         if !has_columns(&self.names.apply(next.schema()), &self.schema) {
-            let message = "cached plan must not change result type";
-            return Err(Error::unsupported(message).with_hint("Prepare the statement again."));
+            return Err(Error::unsupported(PLAN_CHANGED).with_hint("Prepare the statement again."));
         }
         *kept.lock() = Arc::clone(&next);
         Ok(Some(next))

@@ -551,3 +551,20 @@ async fn notifications_come_between_statements() {
     assert_eq!(raw::sqlstate(&teller.simple(&long).await), "22023");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_answer_names_the_routine_by_which_drivers_prepare_again() {
+    let server = TestServer::start().await;
+    let client = server.client().await;
+    let create = "CREATE TABLE t (a INT)";
+    client.batch_execute(create).await.unwrap();
+    let all = client.prepare("SELECT * FROM t").await.unwrap();
+    client.query(&all, &[]).await.unwrap();
+    let alter = "ALTER TABLE t ADD COLUMN b INT";
+    client.batch_execute(alter).await.unwrap();
+    let error = client.query(&all, &[]).await.unwrap_err();
+    let error = error.as_db_error().unwrap();
+    assert_eq!(error.code().code(), "0A000");
+    assert_eq!(error.routine(), Some("RevalidateCachedQuery"));
+    server.stop().await;
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use crate::error::{Error, Result, sqlstate};
+use crate::error::{Error, PLAN_CHANGED, Result, sqlstate};
 use crate::storage::collection::Collection;
 use crate::storage::engine::Engine;
 use crate::storage::schema::{CollectionId, FieldId, SegmentId, Version};
@@ -50,7 +50,7 @@ impl ScanSource {
             .ok_or_else(|| no_collection(id, snapshot.version()))?;
         if collection.schema.columns != self.collection.schema.columns {
             let message = format!(
-                "cached plan must not change result type: the columns of \"{}\" are others now",
+                "{PLAN_CHANGED}: the columns of \"{}\" are others now",
                 collection.name
             );
             return Err(Error::unsupported(message).with_hint("Run the statement again."));

@@ -72,7 +72,6 @@ fn parse_with<T>(
     let has_versions = versions::mend_tokens(&mut tokens);
     subscripts::mend_tokens(&mut tokens);
     conflict_target::mend_tokens(&mut tokens);
-    qualified_operators::mend_tokens(&mut tokens);
     let dialect = BoundedDialect::new(tokens.len()).with_versions(has_versions);
     let parser = Parser::new(&dialect)
         .with_recursion_limit(BRACKETS_MAX)
@@ -473,7 +472,6 @@ mod conflict_target;
 mod cursor;
 mod insert;
 mod pieces;
-mod qualified_operators;
 mod scripts;
 mod select_into;
 mod subscripts;

@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::{Column, DFSchema, Result, UnnestOptions};
 use datafusion::functions::core::expr_fn::get_field;
 use datafusion::functions_nested::expr_fn::make_array;
+use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::planner::{
     PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning,
 };
@@ -23,6 +24,7 @@ use super::functions::{FLAT, SERIES_OF_INSTANTS, gives_rows};
 use super::number_literal::typed_integer;
 use super::routine::plan_call;
 use super::tokens::ROWS_FROM;
+use crate::catalog::pg::field_of_type;
 use crate::catalog::pg::functions::{ANCESTORS, ARRAY_SUBSCRIPTS};
 use crate::error::{Error, sqlstate};
 
@@ -367,6 +369,17 @@ impl Call {
         })
     }
 
+    /// The value of a column with the type that elements of its array do not tell.
+    fn typed(&self, value: Expr, column: usize) -> Expr {
+        let relation = (self.function == ANCESTORS_TABLE && column == 0)
+            .then(|| field_of_type("regclass", false))
+            .flatten();
+        match relation {
+            Some(field) => Expr::Cast(Cast::new_from_field(Box::new(value), field.into())),
+            None => value,
+        }
+    }
+
     /// One row of the values, its arrays made into rows, under the names of the alias.
     fn build(
         &self,
@@ -405,7 +418,7 @@ impl Call {
             while !taken.insert(name.clone()) {
                 name.push(' ');
             }
-            value.alias(name)
+            self.typed(value, i).alias(name)
         });
         let outputs: Vec<Expr> = outputs.collect();
         let builder = builder.project(outputs)?;

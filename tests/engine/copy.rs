@@ -235,7 +235,7 @@ async fn options_that_do_not_go_together() {
         ("t FROM STDIN (FORCE_NOT_NULL (a))", "0A000"),
         ("t (a) FROM STDIN (FORMAT csv, FORCE_NULL (b))", "42P10"),
         ("t FROM STDIN (FORMAT csv, FORCE_NULL 3)", "22023"),
-        ("t FROM STDIN (ENCODING 'latin1')", "0A000"),
+        ("t FROM STDIN (ENCODING 'mule_internal')", "0A000"),
         ("t FROM STDIN (ENCODING 'klingon')", "22023"),
         ("t FROM STDIN (FORMAT parquet)", "0A000"),
         ("t TO STDOUT (FORMAT json)", "0A000"),

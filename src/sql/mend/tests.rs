@@ -58,7 +58,7 @@ fn each_spelling_becomes_one_that_is_planned() {
         ),
         (
             "SELECT c.tableoid FROM pg_catalog.pg_class c",
-            "SELECT CAST(1259 AS oid) FROM pg_catalog.pg_class c",
+            "SELECT CAST(1259 AS oid) AS tableoid FROM pg_catalog.pg_class c",
         ),
         (
             "SELECT ARRAY(SELECT a || (SELECT 1) FROM t ORDER BY b)",

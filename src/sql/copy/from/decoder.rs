@@ -62,10 +62,7 @@ impl Decoder {
     /// # Errors
     /// 22P04 for what is not the format, 22021 for text that is not UTF-8, with the line.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<Rows>) -> Result<()> {
-        let text = match &mut self.text {
-            Some(decoder) => Some(decoder.decode(bytes)),
-            None => None,
-        };
+        let text = self.text.as_mut().map(|decoder| decoder.decode(bytes));
         let text = text.transpose().map_err(|e| self.locate(e))?;
         let bytes = text.as_ref().map_or(bytes, |text| text.as_bytes());
         match &mut self.format {

@@ -261,7 +261,8 @@ impl ClientEncoding {
         Error::invalid(sqlstate::UNTRANSLATABLE_CHARACTER, message)
     }
 
-    fn malformed(self, bytes: &[u8]) -> Error {
+    /// 22021 for bytes that are none of its texts.
+    pub fn malformed(self, bytes: &[u8]) -> Error {
         let name = match self.converts() {
             true => self.name(),
             false => Self::default().name(),

@@ -11,7 +11,7 @@ use crate::error::{Error, Result, sqlstate};
 use crate::sql::format::ClientEncoding;
 
 /// Bytes before the body of a frame: its kind and its length.
-const HEADER: usize = 5;
+pub(super) const HEADER: usize = 5;
 
 /// A message of a client after the startup.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -266,12 +266,7 @@ pub fn utf8(bytes: &[u8]) -> Result<&str> {
     std::str::from_utf8(bytes).map_err(|e| {
         let from = e.valid_up_to();
         let bad: Range<usize> = from..(from + e.error_len().unwrap_or(1)).min(bytes.len());
-        let bad: Vec<String> = bytes[bad].iter().map(|b| format!("0x{b:02x}")).collect();
-        let message = format!(
-            "invalid byte sequence for encoding \"UTF8\": {}",
-            bad.join(" ")
-        );
-        Error::invalid(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, message)
+        ClientEncoding::default().malformed(&bytes[bad])
     })
 }
 

@@ -2,10 +2,9 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 
+use super::frame::HEADER;
 use crate::sql::format::ClientEncoding;
 
-/// Bytes before the body of a message: its kind and its length.
-const HEADER: usize = 5;
 /// Bytes behind the name of a column in RowDescription.
 const COLUMN: usize = 18;
 
@@ -28,7 +27,7 @@ pub fn convert(output: &mut BytesMut, start: usize, encoding: ClientEncoding) {
     };
     output.truncate(start + HEADER);
     output.extend_from_slice(&body);
-    // A message is longer in no encoding than in UTF-8, of which the length fitted.
+    // No encoding takes more than twice the bytes of UTF-8, and these texts are short: errors are cut, the rest are names.
     let length = (output.len() - start - 1) as i32;
     output[start + 1..start + HEADER].copy_from_slice(&length.to_be_bytes());
 }

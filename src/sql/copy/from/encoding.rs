@@ -2,7 +2,8 @@
 
 use memchr::memchr;
 
-use crate::error::{Error, Result, sqlstate};
+use crate::error::{Error, Result};
+use crate::sql::format::ClientEncoding;
 
 /// The bytes as text.
 ///
@@ -31,12 +32,7 @@ fn sequence(bytes: &[u8]) -> &[u8] {
 }
 
 fn invalid(sequence: &[u8]) -> Error {
-    let shown: Vec<String> = sequence.iter().map(|b| format!("0x{b:02x}")).collect();
-    let message = format!(
-        "invalid byte sequence for encoding \"UTF8\": {}",
-        shown.join(" ")
-    );
-    Error::invalid(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, message)
+    ClientEncoding::default().malformed(sequence)
 }
 
 #[cfg(test)]

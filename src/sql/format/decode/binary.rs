@@ -19,7 +19,7 @@ use crate::catalog::zone::Zone;
 use crate::error::{Error, Result, sqlstate};
 use crate::sql::format::number::{invalid, numeric_text};
 use crate::sql::format::sparse;
-use crate::sql::format::{PgType, bits, datetime, oid};
+use crate::sql::format::{ClientEncoding, PgType, bits, datetime, oid};
 use crate::storage::schema::ColumnType;
 
 /// A value's bytes; `None` is NULL.
@@ -131,14 +131,7 @@ pub(super) fn texts(cells: &[Cell<'_>]) -> Result<ArrayRef, RowError> {
 }
 
 fn utf8(bytes: &[u8]) -> Result<&str> {
-    let bad = |bytes: &[u8]| {
-        let shown: Vec<String> = bytes.iter().map(|b| format!("0x{b:02x}")).collect();
-        let message = format!(
-            "invalid byte sequence for encoding \"UTF8\": {}",
-            shown.join(" ")
-        );
-        Error::invalid(sqlstate::CHARACTER_NOT_IN_REPERTOIRE, message)
-    };
+    let bad = |bytes: &[u8]| ClientEncoding::default().malformed(bytes);
     let text = std::str::from_utf8(bytes).map_err(|e| {
         let start = e.valid_up_to();
         let length = e.error_len().unwrap_or(bytes.len() - start);

@@ -6,15 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::rig::Gate;
-use super::scratch;
 use super::workload::{check_files, open};
+use super::{LIMIT, scratch};
 use crate::database::Database;
 use crate::settings::Settings;
 use crate::storage::change::{JobKind, JobRecord, JobState};
 use crate::storage::schema::JobId;
-
-/// How long anything may take until it counts as stuck.
-const LIMIT: Duration = Duration::from_secs(60);
 
 const SETUP: [&str; 10] = [
     "CREATE SCHEMA lib",

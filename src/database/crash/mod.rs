@@ -24,6 +24,9 @@ mod states;
 mod stop;
 mod workload;
 
+/// How long anything may take until it counts as stuck.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// Whether every place is tried instead of a sample.
 fn is_long() -> bool {
     std::env::var("SHELFMARK_CRASH").is_ok_and(|form| form == "long")

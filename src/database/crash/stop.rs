@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::rig::{Plan, Rig};
 use super::workload::{Run, Workload, all, check_files, clustering, indexing, open, state};
-use super::{is_long, scratch};
+use super::{LIMIT, is_long, scratch};
 use crate::error::ErrorKind;
 use crate::storage::disk::Files;
 
@@ -203,12 +203,14 @@ async fn check_failed(run: &Run, rig: &Rig, states: &[String], sqlstate: &str, a
 /// The operations once no more come.
 fn operations_at_rest(rig: &Rig) -> u64 {
     let mut operations = rig.operations();
+    let deadline = Instant::now() + LIMIT;
     loop {
         std::thread::sleep(Duration::from_millis(20));
         let now = rig.operations();
         if now == operations {
             return now;
         }
+        assert!(Instant::now() < deadline, "the disk never rests");
         operations = now;
     }
 }

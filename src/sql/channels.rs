@@ -204,7 +204,10 @@ impl SessionChannels {
 
 impl Drop for SessionChannels {
     fn drop(&mut self) {
-        self.channels.unlisten(None, &self.inbox);
+        // Every channel that it listens to has its inbox.
+        if Arc::strong_count(&self.inbox) > 1 {
+            self.channels.unlisten(None, &self.inbox);
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Operators of intervals that DataFusion does not have, or that answer otherwise there.
 //!
 //! - `interval * number`, `number * interval` and `interval / number` are functions.
-//! - A text that is written beside an interval is one: `d + '1 hour'`.
+//! - A text that is written beside an interval is one: `i + '1 hour'`. So is one that is added to a time, as in
+//!   `now() + '1 day'`; one that is taken from a time is a time.
 //! - Intervals are compared by their lengths: DataFusion compares months, then days, then the rest, so that 25 hours are
 //!   less than a day.
 //! - `extract` calls a function [of its own](super::date_part).
@@ -11,7 +12,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Cast, Placeholder};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, ScalarUDF, cast};
@@ -20,6 +21,7 @@ use datafusion::sql::sqlparser::ast::BinaryOperator;
 use super::date_part::extract;
 use super::interval::{INTERVAL_BY, INTERVAL_LENGTH, INTERVAL_TIMES};
 use super::{INTERVAL, function};
+use crate::error::{Error, sqlstate};
 
 const TIMESTAMP: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
@@ -102,6 +104,18 @@ impl ExprPlanner for IntervalPlanner {
             }
             (B::Plus | B::Minus, (Interval, Open)) => (left, read_text(right)),
             (B::Plus | B::Minus, (Open, Interval)) => (read_text(left), right),
+            (B::Plus, (Timestamp | Time, Open)) => (left, read_text(right)),
+            (B::Plus, (Open, Timestamp | Time)) => (read_text(left), right),
+            (B::Minus, (Timestamp | Time, Open)) if is_text(&right) => {
+                let other = like(&left, schema)?;
+                (left, cast(right, other))
+            }
+            (B::Minus, (Open, Timestamp | Time)) if is_text(&left) => {
+                let other = like(&right, schema)?;
+                (cast(left, other), right)
+            }
+            (B::Plus, (Date, Open)) if is_text(&right) => return Err(ambiguous("date + unknown")),
+            (B::Plus, (Open, Date)) if is_text(&left) => return Err(ambiguous("unknown + date")),
             (B::Plus | B::Minus, (Date, Interval)) => (cast(left, TIMESTAMP), right),
             (B::Plus, (Interval, Date)) => (left, cast(right, TIMESTAMP)),
             (B::Minus, (Date, Date)) => return Ok(PlannerResult::Planned(days(left, right))),
@@ -150,12 +164,29 @@ fn is_text(expr: &Expr) -> bool {
     matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), None))
 }
 
-/// A text that is written beside an interval is one.
+/// A text that is written beside an interval is one, and one that is added to a time.
 fn read_text(expr: Expr) -> Expr {
     match is_text(&expr) {
         true => cast(expr, INTERVAL),
         false => expr,
     }
+}
+
+/// The type of a text that is taken from a time, or a time from it.
+fn like(time: &Expr, schema: &DFSchema) -> Result<DataType> {
+    Ok(match time.get_type(schema)? {
+        DataType::Timestamp(_, zone) => DataType::Timestamp(TimeUnit::Microsecond, zone),
+        other => other,
+    })
+}
+
+/// 42725: a text beside a date may be a number of days or an interval.
+fn ambiguous(operator: &str) -> DataFusionError {
+    let message = format!("operator is not unique: {operator}");
+    let error = Error::invalid(sqlstate::AMBIGUOUS_FUNCTION, message);
+    error
+        .with_hint("Add a type: date '2000-01-01' + interval '1 day'.")
+        .into()
 }
 
 /// A time of day as what is added to a date.

@@ -109,6 +109,19 @@ pub fn find_collection<'a>(
     Err(no_relation(name))
 }
 
+/// The collection that has the rows of a table or partition of that name.
+///
+/// # Errors
+/// Those of [`find_collection`] for another name.
+pub(super) fn find_maintained<'a>(
+    snapshot: &'a Snapshot,
+    name: &QualifiedName,
+) -> Result<&'a Arc<Collection>> {
+    let partition = snapshot.partition(name);
+    let parent = partition.and_then(|(_, of)| snapshot.collection_by_id(of.parent));
+    parent.map_or_else(|| find_collection(snapshot, name), Ok)
+}
+
 /// The collection of that name, which is no materialized view.
 ///
 /// # Errors

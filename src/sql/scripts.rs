@@ -4,7 +4,7 @@
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::ast::ObjectName;
 
-use super::ddl::{find_collection, no_database, qualified_parts, qualify};
+use super::ddl::{find_maintained, no_database, qualified_parts, qualify};
 use super::notice::Notice;
 use super::session::{Session, Tag, done};
 use super::transaction::TransactionStatus;
@@ -170,7 +170,7 @@ pub(super) fn plan(session: &Session, script: Script) -> Result<(Tag, LogicalPla
 fn check_collections(session: &Session, names: &[ObjectName]) -> Result<()> {
     let (path, snapshot) = (session.search_path(), session.snapshot());
     for name in names {
-        find_collection(&snapshot, &qualify(name, &path)?)?;
+        find_maintained(&snapshot, &qualify(name, &path)?)?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::has_no_segments;
 use crate::error::{Error, Result};
 use crate::settings::{ByteSize, duration_text};
 use crate::sql::command::CommandNode;
-use crate::sql::ddl::{find_collection, qualify};
+use crate::sql::ddl::{find_maintained, qualify};
 use crate::sql::session::{Session, Tag, done};
 use crate::sql::statement::Vacuum;
 use crate::storage::access::Object;
@@ -86,7 +86,7 @@ fn collections(session: &Session, vacuum: &Vacuum) -> Result<Option<Vec<Collecti
     let path = session.search_path();
     let id = |name| {
         let found = qualify(name, &path)?;
-        match find_collection(&snapshot, &found) {
+        match find_maintained(&snapshot, &found) {
             Ok(collection) => {
                 session.check_owns(&snapshot, collection)?;
                 Ok(Some(collection.id))

@@ -25,6 +25,8 @@ pub(crate) use self::view::plan_view;
 pub(super) use self::view::{
     all_of, check_options, check_updatable, is_in_view, plan_query_of, query_of, view,
 };
+use super::access::definitions::owned_by;
+use super::access::statement::RoleName;
 use super::command::{CommandNode, count_schema};
 use super::constraint;
 use super::ddl::{
@@ -387,32 +389,36 @@ impl Planning<'_> {
 /// CREATE SCHEMA.
 pub(super) fn schema(
     session: &Session,
-    name: &ObjectName,
+    name: Option<&ObjectName>,
+    owner: Option<RoleName>,
     if_not_exists: bool,
 ) -> Result<(Tag, LogicalPlan)> {
     let session = session.clone();
-    let name = schema_name(name)?;
-    check_writable(&name)?;
-    check_acceptable(&name)?;
-    done(
-        "CREATE SCHEMA",
-        format!("CreateSchema: {name}"),
-        move || {
-            let (session, name) = (session.clone(), name.clone());
-            async move {
-                let snapshot = session.snapshot();
-                if if_not_exists && snapshot.has_schema(&name) {
-                    session.notice(format!("schema \"{name}\" already exists, skipping"));
-                    return Ok(());
-                }
-                session.check_creates_schemas(&snapshot)?;
-                let owner = session.ownership(Object::Schema(name.clone()));
-                let mut changes = vec![Change::CreateSchema(name)];
-                changes.extend(owner);
-                session.commit(&snapshot, changes).await
+    let name = name.map(schema_name).transpose()?;
+    let described = format!("CreateSchema: {}", name.as_deref().unwrap_or_default());
+    done("CREATE SCHEMA", described, move || {
+        let (session, name, owner) = (session.clone(), name.clone(), owner.clone());
+        async move {
+            let snapshot = session.snapshot();
+            session.check_creates_schemas(&snapshot)?;
+            let owner = match &owner {
+                Some(owner) => session.new_owner(&snapshot, owner)?,
+                None => session.user().current(),
+            };
+            let of_owner = || snapshot.role(owner).map(|role| role.name.clone());
+            let name = name.or_else(of_owner).unwrap_or_default();
+            check_writable(&name)?;
+            check_acceptable(&name)?;
+            if if_not_exists && snapshot.has_schema(&name) {
+                session.notice(format!("schema \"{name}\" already exists, skipping"));
+                return Ok(());
             }
-        },
-    )
+            let owned = owned_by(owner, Object::Schema(name.clone()));
+            let mut changes = vec![Change::CreateSchema(name)];
+            changes.extend(owned);
+            session.commit(&snapshot, changes).await
+        }
+    })
 }
 
 /// That a SQL schema of users may be called so.

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use arrow::datatypes::{Field, FieldRef};
 use datafusion::common::DFSchema;
+use datafusion::logical_expr::planner::TypePlanner;
 use datafusion::logical_expr::{EmptyRelation, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{DataType, Expr};
 use futures::FutureExt;
@@ -13,6 +14,7 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 
 use super::create::renamed;
+use super::pg_types::PgTypePlanner;
 use super::prepared::Prepared;
 use super::session::{Planning, Session, Tag, done};
 use super::statement::Statement;
@@ -150,7 +152,14 @@ fn declared_type(data_type: &DataType, names: &TypeNames) -> Result<Option<Field
     if data_type.to_string().eq_ignore_ascii_case("unknown") {
         return Ok(None);
     }
-    let column_type = names.column_type(data_type)?;
+    let column_type = match names.column_type(data_type) {
+        Ok(column_type) => column_type,
+        // No column has it, but values do: `oid`, `regclass`.
+        Err(error) => {
+            let field = PgTypePlanner.plan_type_field(data_type)?;
+            return field.map_or(Err(error), |field| Ok(Some(field)));
+        }
+    };
     let metadata = [(SQL_TYPE_KEY.to_string(), column_type.sql_type())];
     let field = Field::new("", column_type.arrow_type(), true).with_metadata(metadata.into());
     Ok(Some(Arc::new(field)))

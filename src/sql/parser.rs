@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 pub(super) use self::conflict_target::{EXPRESSION, PREDICATE};
 use self::select_into::table_of_into;
 pub(super) use self::subscripts::{OPEN, is_subscript};
+use super::access::grammar::role;
 use super::complexity::{BRACKETS_MAX, Limits};
 use super::dialect::BoundedDialect;
 use super::explain::ExplainOptions;
@@ -339,8 +340,15 @@ impl Grammar<'_> {
         self.skip(1);
         if self.accept(&["SCHEMA"]) {
             let if_not_exists = self.if_not_exists();
+            let name = match self.word(0).as_str() {
+                "AUTHORIZATION" => None,
+                _ => Some(self.name()?),
+            };
+            let authorized = self.accept(&["AUTHORIZATION"]);
+            let owner = authorized.then(|| role(self)).transpose()?;
             return Ok(Statement::CreateSchema {
-                name: self.name()?,
+                name,
+                owner,
                 if_not_exists,
             });
         }

@@ -480,8 +480,9 @@ impl<'a> Planning<'a> {
             Statement::Refresh(refresh) => create::refresh(session, refresh),
             Statement::CreateSchema {
                 name,
+                owner,
                 if_not_exists,
-            } => create::schema(session, &name, if_not_exists),
+            } => create::schema(session, name.as_ref(), owner, if_not_exists),
             Statement::RenameSchema { from, to } => rename_schema::plan(session, from, to),
             Statement::Drop(drop) => create::drop(session, drop),
             Statement::Truncate {

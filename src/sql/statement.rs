@@ -12,6 +12,7 @@ pub use self::create::{
     Persistence, Refresh,
 };
 use super::access::AccessStatement;
+use super::access::statement::RoleName;
 use super::comment::Comment;
 use super::cursor::{Declare, Fetch};
 use super::dml::{MergeStatement, WithStatement};
@@ -51,8 +52,10 @@ pub enum Statement {
     CreatePartition(Box<CreatePartition>),
     /// CREATE SCHEMA.
     CreateSchema {
-        /// The SQL schema.
-        name: ObjectName,
+        /// The SQL schema; without a name it is called as its owner is.
+        name: Option<ObjectName>,
+        /// Whose it is; that of the current user without one.
+        owner: Option<RoleName>,
         /// Whether an existing one is fine.
         if_not_exists: bool,
     },

@@ -1,10 +1,11 @@
 //! The catalogs of relations: `pg_class`, `pg_attribute`, `pg_attrdef`, `pg_index`, `pg_constraint`, `pg_rewrite`.
 
+use super::access::{acl, owner};
+use super::context::PgContext;
 use super::fixed::{FUNCTIONS, TYPES, lines, named_type};
 use super::objects::{Attribute, Objects, Relation, Source, attribute_number};
 use super::oid;
 use super::references::linked;
-use super::roles::OWNER;
 use super::rows::{Rows, Value};
 use crate::catalog::pg_type::{self, PgType, enum_oid, is_enum_oid};
 use crate::storage::collection::Collection;
@@ -23,7 +24,7 @@ pub(super) fn bytes_of(collection: &Collection) -> u64 {
     sealed + collection.growing().iter().map(|g| g.bytes).sum::<u64>()
 }
 
-pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
+pub(super) fn pg_class(rows: &mut Rows, context: &PgContext, objects: &Objects) {
     let linked = linked(objects);
     for relation in &objects.relations {
         let collection = relation.collection();
@@ -38,11 +39,16 @@ pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
         };
         let pages = collection.map_or(0, |c| bytes_of(c).div_ceil(PAGE_BYTES));
         let live = collection.map(|c| c.live_rows() as f64);
+        let object = relation.object();
+        let privileges = match relation.kind() {
+            "i" => Value::Null,
+            _ => acl(context, object.as_ref()),
+        };
         rows.push(&[
             ("oid", relation.oid.into()),
             ("relname", relation.name.as_str().into()),
             ("relnamespace", relation.namespace.into()),
-            ("relowner", OWNER.into()),
+            ("relowner", owner(context, object.as_ref()).into()),
             ("relam", access_method.into()),
             ("relfilenode", if is_view { 0 } else { relation.oid }.into()),
             ("relpages", i64::try_from(pages).unwrap_or(i64::MAX).into()),
@@ -81,6 +87,7 @@ pub(super) fn pg_class(rows: &mut Rows, objects: &Objects) {
                 "relreplident",
                 if collection.is_some() { "d" } else { "n" }.into(),
             ),
+            ("relacl", privileges),
             ("reloptions", reloptions(relation).into()),
         ]);
     }

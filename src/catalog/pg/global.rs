@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use datafusion::catalog::Session;
 
+use super::access::{acl, owner};
 use super::class::operator_class;
 use super::context::PgContext;
 use super::extensions;
@@ -14,6 +15,7 @@ use super::roles::OWNER;
 use super::routines;
 use super::rows::{Rows, Value};
 use crate::catalog::pg_type;
+use crate::storage::access::Object;
 
 /// The code of UTF-8.
 pub(super) const UTF8: i64 = 6;
@@ -21,12 +23,14 @@ const LANGUAGE_INTERNAL: u32 = 12;
 /// The locale by which text is compared: bytes.
 const LOCALE: &str = "C.UTF-8";
 
-pub(super) fn pg_namespace(rows: &mut Rows, objects: &Objects) {
+pub(super) fn pg_namespace(rows: &mut Rows, context: &PgContext, objects: &Objects) {
     for (oid, name) in &objects.namespaces {
+        let object = Object::Schema(name.clone());
         rows.push(&[
             ("oid", (*oid).into()),
             ("nspname", name.as_str().into()),
-            ("nspowner", OWNER.into()),
+            ("nspowner", owner(context, Some(&object)).into()),
+            ("nspacl", acl(context, Some(&object))),
         ]);
     }
 }
@@ -35,7 +39,7 @@ pub(super) fn pg_database(rows: &mut Rows, context: &PgContext) {
     rows.push(&[
         ("oid", oid::DATABASE.into()),
         ("datname", context.facts.database.as_str().into()),
-        ("datdba", OWNER.into()),
+        ("datdba", owner(context, Some(&Object::Database)).into()),
         ("encoding", UTF8.into()),
         ("datlocprovider", "c".into()),
         ("datallowconn", true.into()),
@@ -43,6 +47,7 @@ pub(super) fn pg_database(rows: &mut Rows, context: &PgContext) {
         ("dattablespace", oid::TABLESPACE_DEFAULT.into()),
         ("datcollate", LOCALE.into()),
         ("datctype", LOCALE.into()),
+        ("datacl", acl(context, Some(&Object::Database))),
     ]);
 }
 

@@ -1,15 +1,17 @@
 //! The views of `information_schema`.
 
+use super::access::{self, Granted};
 use super::class::number_type;
 use super::context::PgContext;
 use super::definition::format_type;
 use super::fixed::{self, NamedType, named_function, named_type};
 use super::objects::{Attribute, Objects, Relation, Source};
-use super::roles::{self, OWNER};
+use super::roles;
 use super::rows::{Rows, Value};
 use super::types::UserType;
 use super::views::definition;
 use crate::catalog::pg_type::{PgType, numeric_precision_and_scale, oid, seconds_digits};
+use crate::storage::access::{Object, Privilege, Privileges};
 use crate::storage::collection::Collection;
 use crate::storage::schema::{Check, ColumnType, FieldId};
 use crate::storage::sequence::Generates;
@@ -58,10 +60,6 @@ impl<'a> Information<'a> {
         &self.context.facts.database
     }
 
-    fn owner(&self) -> Option<String> {
-        roles::name_of(self.context, OWNER)
-    }
-
     /// Tables and views, without indexes.
     fn tables_and_views(&self) -> impl Iterator<Item = &'a Relation> {
         let relations = self.objects.relations.iter();
@@ -74,10 +72,12 @@ impl<'a> Information<'a> {
 
     pub fn schemata(&self, rows: &mut Rows) {
         for (_, name) in &self.objects.namespaces {
+            let object = Object::Schema(name.clone());
+            let owner = access::owner(self.context, Some(&object));
             rows.push(&[
                 ("catalog_name", self.database().into()),
                 ("schema_name", name.as_str().into()),
-                ("schema_owner", self.owner().into()),
+                ("schema_owner", roles::name_of(self.context, owner).into()),
             ]);
         }
     }
@@ -329,33 +329,45 @@ impl<'a> Information<'a> {
         }
     }
 
-    /// `role_table_grants` and `table_privileges`.
-    pub fn table_privileges(&self, rows: &mut Rows) {
-        for relation in self.tables_and_views().filter(|r| r.is_user()) {
-            for privilege in ["INSERT", "SELECT", "UPDATE", "DELETE", "TRUNCATE"] {
-                rows.push(&self.privilege(relation, privilege));
+    /// `table_privileges`, and `role_table_grants` without what others gave to everybody.
+    pub fn table_privileges(&self, rows: &mut Rows, of_everybody: bool) {
+        for (relation, object) in self.granted_on() {
+            for granted in access::granted(self.context, &object, of_everybody) {
+                let mut cells = self.privilege(relation, &granted);
+                let reads = granted.privilege == Privilege::Select;
+                cells.push(("with_hierarchy", yes(reads)));
+                rows.push(&cells);
             }
         }
     }
 
-    fn privilege(&self, relation: &Relation, privilege: &str) -> Vec<(&'static str, Value)> {
+    /// Tables and views of users, and what grants are made on.
+    fn granted_on(&self) -> impl Iterator<Item = (&'a Relation, Object)> {
+        let relations = self.tables_and_views().filter(|r| r.is_user());
+        relations.filter_map(|relation| Some((relation, relation.object()?)))
+    }
+
+    fn privilege(&self, relation: &Relation, granted: &Granted) -> Vec<(&'static str, Value)> {
         let mut cells = table_of(relation, self.database());
         cells.extend([
-            ("grantor", self.owner().into()),
-            ("grantee", self.owner().into()),
-            ("privilege_type", privilege.into()),
-            ("is_grantable", yes(true)),
-            ("with_hierarchy", yes(privilege == "SELECT")),
+            ("grantor", granted.grantor.clone().into()),
+            ("grantee", granted.grantee.clone().into()),
+            ("privilege_type", granted.privilege.name().into()),
+            ("is_grantable", yes(granted.grantable)),
         ]);
         cells
     }
 
-    /// `column_privileges` and `role_column_grants`.
-    pub fn column_privileges(&self, rows: &mut Rows) {
-        for relation in self.tables_and_views().filter(|r| r.is_user()) {
-            for column in &relation.columns {
-                for privilege in ["INSERT", "SELECT", "UPDATE"] {
-                    let mut cells = self.privilege(relation, privilege);
+    /// `column_privileges`, and `role_column_grants` without what others gave to everybody: grants are of whole tables.
+    pub fn column_privileges(&self, rows: &mut Rows, of_everybody: bool) {
+        use Privilege::{Insert, References, Select, Update};
+        let of_columns = Privileges::from_iter([Insert, Select, Update, References]);
+        for (relation, object) in self.granted_on() {
+            let granted = access::granted(self.context, &object, of_everybody);
+            let granted = granted.iter().filter(|g| of_columns.has(g.privilege));
+            for granted in granted {
+                for column in &relation.columns {
+                    let mut cells = self.privilege(relation, granted);
                     cells.push(("column_name", column.name.as_str().into()));
                     rows.push(&cells);
                 }

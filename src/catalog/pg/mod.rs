@@ -4,10 +4,11 @@
 //! and constraints, and it brings DataFusion's default features along.
 //!
 //! [`relation`] knows every relation of PostgreSQL 15 with its columns; [`objects`] says what the database holds in
-//! PostgreSQL's words; [`class`], [`global`], [`views`], [`information`] and [`roles`] make rows of that, [`live`] asks
+//! PostgreSQL's words; [`class`], [`global`], [`views`], [`information`] and [`roles`] make rows of that, with the owners and grants of [`access`], [`live`] asks
 //! the sessions, and [`fixed`] has those that are the same everywhere. Relations that nobody makes rows for are empty. [`functions`]
 //! are those that clients call beside them.
 
+mod access;
 mod casts;
 mod class;
 pub(crate) mod coercion;

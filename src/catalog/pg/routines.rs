@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use datafusion::config::ConfigOptions;
 
+use super::access::{acl, owner};
 use super::context::{PgContext, search_path};
 use super::definition::{format_type, qualified, quote_ident};
 use super::information::{Information, yes};
@@ -141,12 +142,12 @@ fn mode_letter(mode: Mode) -> &'static str {
 /// The rows of `pg_proc` for them.
 pub(super) fn pg_proc(rows: &mut Rows, context: &PgContext) {
     for function in context.snapshot().functions() {
-        rows.push(&cells(context.snapshot(), function));
+        rows.push(&cells(context, function));
     }
 }
 
-fn cells(snapshot: &Snapshot, function: &Function) -> Vec<(&'static str, Value)> {
-    let access = snapshot.access(&Object::Function(function.id));
+fn cells(context: &PgContext, function: &Function) -> Vec<(&'static str, Value)> {
+    let object = Object::Function(function.id);
     let inputs: Vec<_> = function.inputs().collect();
     let defaults = inputs.iter().filter_map(|p| p.default.clone());
     let defaults: Vec<String> = defaults.collect();
@@ -159,7 +160,8 @@ fn cells(snapshot: &Snapshot, function: &Function) -> Vec<(&'static str, Value)>
         ("oid", oid::user_function(function.id).into()),
         ("proname", function.name.name.as_str().into()),
         ("pronamespace", oid::schema(&function.name.schema).into()),
-        ("proowner", access.owner.oid().into()),
+        ("proowner", owner(context, Some(&object)).into()),
+        ("proacl", acl(context, Some(&object))),
         ("prolang", language(function).0.into()),
         ("procost", hints.cost.unwrap_or(100.0).into()),
         ("prorows", hints.rows.unwrap_or(usual_rows).into()),

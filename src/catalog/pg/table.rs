@@ -151,7 +151,7 @@ fn fill(rows: &mut Rows, state: &dyn Session, context: &PgContext, objects: &Obj
 
 fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objects: &Objects) {
     match rows.relation().name {
-        "pg_class" => class::pg_class(rows, objects),
+        "pg_class" => class::pg_class(rows, context, objects),
         "pg_attribute" => class::pg_attribute(rows, objects),
         "pg_attrdef" => class::pg_attrdef(rows, objects),
         "pg_index" => class::pg_index(rows, objects),
@@ -165,7 +165,7 @@ fn fill_catalog(rows: &mut Rows, state: &dyn Session, context: &PgContext, objec
         "pg_depend" => class::pg_depend(rows, objects),
         "pg_inherits" => partitions::pg_inherits(rows, objects),
         "pg_partitioned_table" => partitions::pg_partitioned_table(rows, objects),
-        "pg_namespace" => global::pg_namespace(rows, objects),
+        "pg_namespace" => global::pg_namespace(rows, context, objects),
         "pg_database" => global::pg_database(rows, context),
         "pg_tablespace" => global::pg_tablespace(rows),
         "pg_extension" => extensions::pg_extension(rows),
@@ -232,8 +232,10 @@ fn fill_information(rows: &mut Rows, state: &dyn Session, information: &Informat
         "constraint_column_usage" => information.constraint_column_usage(rows),
         "referential_constraints" => information.referential_constraints(rows),
         "sequences" => information.sequences(rows),
-        "table_privileges" | "role_table_grants" => information.table_privileges(rows),
-        "column_privileges" | "role_column_grants" => information.column_privileges(rows),
+        "table_privileges" => information.table_privileges(rows, true),
+        "role_table_grants" => information.table_privileges(rows, false),
+        "column_privileges" => information.column_privileges(rows, true),
+        "role_column_grants" => information.column_privileges(rows, false),
         "character_sets" => information.character_sets(rows),
         "collations" => information.collations(rows),
         "enabled_roles" => information.enabled_roles(rows),

@@ -2,6 +2,7 @@
 
 use datafusion::config::ConfigOptions;
 
+use super::access::{acl, owner};
 use super::context::{PgContext, search_path};
 use super::definition::{format_type, qualified, quote_ident};
 use super::fixed::{named_type, type_of_name};
@@ -47,6 +48,11 @@ impl UserType<'_> {
             Kind::EnumArray => format!("_{}", self.qualified.name),
             Kind::Enum | Kind::Domain(_) => self.qualified.name.clone(),
         }
+    }
+
+    /// What its owner and its privileges are those of.
+    pub fn object(&self) -> Object {
+        Object::Type(self.id)
     }
 
     fn oid(&self) -> u32 {
@@ -128,7 +134,7 @@ pub(super) fn type_name(
 /// The rows of `pg_type`.
 pub(super) fn pg_type(rows: &mut Rows, context: &PgContext, objects: &Objects) {
     for user_type in objects.user_types() {
-        let access = context.snapshot().access(&Object::Type(user_type.id));
+        let object = user_type.object();
         let mut cells = vec![
             ("oid", user_type.oid().into()),
             ("typname", user_type.name().into()),
@@ -136,7 +142,8 @@ pub(super) fn pg_type(rows: &mut Rows, context: &PgContext, objects: &Objects) {
                 "typnamespace",
                 oid::schema(&user_type.qualified.schema).into(),
             ),
-            ("typowner", access.owner.oid().into()),
+            ("typowner", owner(context, Some(&object)).into()),
+            ("typacl", acl(context, Some(&object))),
             ("typisdefined", true.into()),
             ("typdelim", ",".into()),
         ];

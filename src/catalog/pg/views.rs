@@ -1,19 +1,13 @@
 //! PostgreSQL's views over its catalogs: `pg_tables`, `pg_views`, `pg_indexes`, `pg_stats`, `pg_stat_user_tables`, ...
 
+use super::access::owner_name;
 use super::class::{bytes_of, has_indexes, number_type};
 use super::context::PgContext;
 use super::definition::{index_definition, quote_ident};
 use super::objects::{Objects, Relation, Source};
 use super::oid;
-use super::roles::{OWNER, name_of};
 use super::rows::{Rows, Value};
-use crate::storage::access::Object;
 use crate::storage::collection::Collection;
-
-/// The role that owns everything, by name.
-fn owner(context: &PgContext) -> Option<String> {
-    name_of(context, OWNER)
-}
 
 pub(super) fn pg_tables(rows: &mut Rows, context: &PgContext, objects: &Objects) {
     for relation in objects
@@ -26,7 +20,7 @@ pub(super) fn pg_tables(rows: &mut Rows, context: &PgContext, objects: &Objects)
         rows.push(&[
             ("schemaname", relation.schema.as_str().into()),
             ("tablename", relation.name.as_str().into()),
-            ("tableowner", owner(context).into()),
+            ("tableowner", owner_name(context, relation).into()),
             ("hasindexes", has_indexes.into()),
             ("hasrules", false.into()),
             ("hastriggers", false.into()),
@@ -40,7 +34,7 @@ pub(super) fn pg_views(rows: &mut Rows, context: &PgContext, objects: &Objects) 
         rows.push(&[
             ("schemaname", relation.schema.as_str().into()),
             ("viewname", relation.name.as_str().into()),
-            ("viewowner", owner(context).into()),
+            ("viewowner", owner_name(context, relation).into()),
             ("definition", definition(relation).into()),
         ]);
     }
@@ -51,13 +45,10 @@ pub(super) fn pg_matviews(rows: &mut Rows, context: &PgContext, objects: &Object
         let Some(collection) = relation.collection() else {
             continue;
         };
-        let owner = context
-            .snapshot()
-            .access(&Object::Collection(collection.id));
         rows.push(&[
             ("schemaname", relation.schema.as_str().into()),
             ("matviewname", relation.name.as_str().into()),
-            ("matviewowner", name_of(context, owner.owner.oid()).into()),
+            ("matviewowner", owner_name(context, relation).into()),
             ("hasindexes", has_indexes(collection).into()),
             ("ispopulated", collection.is_populated().into()),
             ("definition", definition(relation).into()),
@@ -70,12 +61,11 @@ pub(super) fn pg_sequences(rows: &mut Rows, context: &PgContext, objects: &Objec
         let Source::Sequence(sequence) = &relation.source else {
             continue;
         };
-        let owner = context.snapshot().access(&Object::Sequence(sequence.id));
         let position = context.sequences.position(sequence);
         rows.push(&[
             ("schemaname", relation.schema.as_str().into()),
             ("sequencename", relation.name.as_str().into()),
-            ("sequenceowner", name_of(context, owner.owner.oid()).into()),
+            ("sequenceowner", owner_name(context, relation).into()),
             ("data_type", number_type(&sequence.data_type).into()),
             ("start_value", sequence.start.into()),
             ("min_value", sequence.min.into()),

@@ -69,7 +69,7 @@ pub(super) struct Acting<'a> {
 }
 
 impl<'a> Acting<'a> {
-    fn new(session: &'a Session, snapshot: &'a Snapshot) -> Self {
+    pub(super) fn new(session: &'a Session, snapshot: &'a Snapshot) -> Self {
         let user = session.user().current();
         Self {
             session,

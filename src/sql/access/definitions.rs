@@ -144,8 +144,12 @@ impl Session {
 
     /// The change that makes the current user the owner of something new; none where that is so without it.
     pub(in crate::sql) fn ownership(&self, object: Object) -> Option<Change> {
-        let owner = self.user().current();
-        let access = Access::owned_by(owner);
-        (owner != RoleId::BOOTSTRAP).then_some(Change::SetAccess(object, access))
+        owned_by(self.user().current(), object)
     }
+}
+
+/// The change that makes a role the owner of something new; none where that is so without it.
+pub(in crate::sql) fn owned_by(owner: RoleId, object: Object) -> Option<Change> {
+    let access = Access::owned_by(owner);
+    (owner != RoleId::BOOTSTRAP).then_some(Change::SetAccess(object, access))
 }

@@ -109,7 +109,11 @@ fn new_role(g: &mut Grammar<'_>) -> Result<String> {
     }
 }
 
-fn role(g: &mut Grammar<'_>) -> Result<RoleName> {
+/// A role by its name or a word for it.
+///
+/// # Errors
+/// 42601, 42939 for a name that no role can have.
+pub(in crate::sql) fn role(g: &mut Grammar<'_>) -> Result<RoleName> {
     if g.accept(&["CURRENT_USER"]) || g.accept(&["CURRENT_ROLE"]) {
         return Ok(RoleName::CurrentUser);
     }

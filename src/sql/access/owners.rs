@@ -4,10 +4,33 @@ use super::command::Acting;
 use super::grants::name_of;
 use super::statement::{Owned, RoleName};
 use crate::error::{Error, ErrorKind, Result, sqlstate};
+use crate::sql::session::Session;
 use crate::storage::access::{Access, Grant, Object, Privilege};
 use crate::storage::change::Change;
-use crate::storage::role::RoleId;
+use crate::storage::role::{Role, RoleId};
 use crate::storage::schema::SequenceId;
+use crate::storage::snapshot::Snapshot;
+
+impl Session {
+    /// The role that is to own something new.
+    ///
+    /// # Errors
+    /// 42704 where there is none, 42501 for one that the user does not belong to.
+    pub(in crate::sql) fn new_owner(&self, snapshot: &Snapshot, name: &RoleName) -> Result<RoleId> {
+        let acting = Acting::new(self, snapshot);
+        let owner = acting.role(name)?;
+        check_member(&acting, owner)?;
+        Ok(owner.id)
+    }
+}
+
+fn check_member(acting: &Acting<'_>, owner: &Role) -> Result<()> {
+    if acting.rights.is_member_of(owner.id) {
+        return Ok(());
+    }
+    let message = format!("must be member of role \"{}\"", owner.name);
+    Err(Error::denied(message))
+}
 
 /// ALTER .. OWNER TO.
 pub(super) fn alter(
@@ -35,10 +58,7 @@ pub(super) fn alter(
             found.kind()
         )));
     }
-    if !acting.rights.is_member_of(owner.id) {
-        let message = format!("must be member of role \"{}\"", owner.name);
-        return Err(Error::denied(message));
-    }
+    check_member(acting, owner)?;
     check_place(acting, &found)?;
     let access = with_owner(&access, owner.id);
     Ok(vec![Change::SetAccess(found, access)])

@@ -3,13 +3,15 @@
 //! - `a @> b`, `a <@ b` and `a && b`: a NULL among the elements is in no array.
 //! - `a < b` and its like: a NULL comes behind all other elements.
 //! - `a || b` puts together what it is given: arrays, elements, NULL.
-//! - `indoption[0]` is the first element: the vectors of the catalogs are numbered from 0.
+//! - `indoption[0]` is the first element: the vectors of the catalogs are numbered from 0. So is a name, whose elements are
+//!   its characters: `typname[0] = '_'`.
 //! - A text that is written beside an array is one: `a || '{1,2}'`.
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::functions::unicode::expr_fn::substring;
 use datafusion::functions_nested::expr_fn::make_array;
 use datafusion::logical_expr::expr::{Placeholder, ScalarFunction};
 use datafusion::logical_expr::planner::{
@@ -35,13 +37,27 @@ impl ExprPlanner for ArrayPlanner {
         mut access: RawFieldAccessExpr,
         schema: &DFSchema,
     ) -> Result<PlannerResult<RawFieldAccessExpr>> {
-        if let GetFieldAccess::ListIndex { key } = &mut access.field_access
-            && is_numbered_from_zero(&access.expr, schema)
-        {
-            let place = std::mem::take(key.as_mut());
-            **key = place + lit(1_i64);
+        let GetFieldAccess::ListIndex { key } = &mut access.field_access else {
+            return Ok(PlannerResult::Original(access));
+        };
+        let field = access.expr.to_field(schema).map(|(_, field)| field);
+        let name = field
+            .as_ref()
+            .ok()
+            .and_then(|f| f.metadata().get(SQL_TYPE_KEY));
+        match name.map(String::as_str) {
+            Some("int2vector" | "oidvector") => {
+                let place = std::mem::take(key.as_mut());
+                **key = place + lit(1_i64);
+                Ok(PlannerResult::Original(access))
+            }
+            Some("name") => {
+                let place = std::mem::take(key.as_mut()) + lit(1_i64);
+                let character = substring(access.expr, place, lit(1_i64));
+                Ok(PlannerResult::Planned(character))
+            }
+            _ => Ok(PlannerResult::Original(access)),
         }
-        Ok(PlannerResult::Original(access))
     }
 
     fn plan_binary_op(
@@ -82,15 +98,6 @@ impl ExprPlanner for ArrayPlanner {
             None => PlannerResult::Original(RawBinaryExpr { op, left, right }),
         })
     }
-}
-
-/// Whether it is a vector of the catalogs, such as `pg_index.indkey`.
-fn is_numbered_from_zero(array: &Expr, schema: &DFSchema) -> bool {
-    let field = array.to_field(schema);
-    field.is_ok_and(|(_, field)| {
-        let name = field.metadata().get(SQL_TYPE_KEY);
-        name.is_some_and(|name| matches!(name.as_str(), "int2vector" | "oidvector"))
-    })
 }
 
 /// Whether arrays have the operator.

@@ -105,6 +105,7 @@ pub(crate) use self::truncate::DATE_TRUNC;
 pub(super) use self::truncate::cut_interval;
 pub(crate) use self::unicode::IS_NORMALIZED;
 pub(crate) use self::uuids::random_uuid;
+use crate::catalog::pg::functions::RECORD_SETS;
 
 /// The type of intervals.
 pub(crate) const INTERVAL: DataType = DataType::Interval(IntervalUnit::MonthDayNano);
@@ -174,5 +175,6 @@ pub(crate) fn interval_length(interval: Expr) -> Expr {
 /// Whether a function of the name gives rows: the elements of the array that it makes.
 pub(crate) fn gives_rows(name: &str) -> bool {
     let sets = [json::SETS, jsonpath::SETS, regex::SETS, text::SETS];
-    sets.into_iter().flatten().any(|set| *set == name)
+    let mut sets = sets.into_iter().flatten().chain(&RECORD_SETS);
+    sets.any(|set| *set == name)
 }

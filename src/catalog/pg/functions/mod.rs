@@ -6,6 +6,7 @@
 mod advisory;
 mod array;
 mod describe;
+mod explode;
 mod format;
 mod list;
 mod name;
@@ -36,6 +37,7 @@ use super::context::PgContext;
 use super::objects::Relation;
 use super::relation::Kind;
 use super::rows::{Value, array as column};
+pub(crate) use explode::RECORD_SETS;
 pub use list::{ARRAY_OR_EMPTY, ARRAY_PLACES, ARRAY_SUBSCRIPTS};
 pub use name::{RegType, reg_type_of};
 pub(crate) use partition::OfRelation;
@@ -69,6 +71,7 @@ pub fn all() -> Vec<Arc<ScalarUDF>> {
     let all = functions
         .chain(name::conversions())
         .chain(lists)
+        .chain(explode::Explode::all().map(ScalarUDF::new_from_impl))
         .chain(advisory::functions())
         .chain(sequence::functions())
         .chain(sleep::functions());
@@ -89,6 +92,7 @@ enum Gives {
     Oid(&'static str),
     Oids(&'static str),
     Named(&'static str),
+    AclItems,
 }
 
 impl Gives {
@@ -105,6 +109,7 @@ impl Gives {
             Self::Oid(name) => Kind::Oid(name),
             Self::Oids(name) => Kind::List(Box::new(Kind::Oid(name)), None),
             Self::Named(name) => Kind::Text(name),
+            Self::AclItems => Kind::List(Box::new(Kind::Text("aclitem")), None),
         }
     }
 }

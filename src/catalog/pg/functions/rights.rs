@@ -5,8 +5,10 @@
 use datafusion::common::Result;
 
 use super::{Call, Definition, Gives, RegType, Value};
+use crate::catalog::pg::access::default_acl;
 use crate::catalog::pg::objects::{Relation, Source};
 use crate::catalog::pg::oid;
+use crate::catalog::pg::routines::function_of;
 use crate::error::{Error, sqlstate};
 use crate::storage::access::{Object, Privilege, Rights};
 use crate::storage::role::RoleId;
@@ -19,12 +21,8 @@ pub(super) const FUNCTIONS: &[Definition] = &[
     Definition::new("has_schema_privilege", 2..=3, Gives::Bool, schema),
     Definition::new("has_database_privilege", 2..=3, Gives::Bool, database),
     Definition::new("has_sequence_privilege", 2..=3, Gives::Bool, sequence),
-    Definition::new("has_function_privilege", 2..=3, Gives::Bool, |c| {
-        everybody(c, RegType::Procedure, "EXECUTE")
-    }),
-    Definition::new("has_type_privilege", 2..=3, Gives::Bool, |c| {
-        everybody(c, RegType::Type, "USAGE")
-    }),
+    Definition::new("has_function_privilege", 2..=3, Gives::Bool, routine),
+    Definition::new("has_type_privilege", 2..=3, Gives::Bool, user_type),
     Definition::new("has_language_privilege", 2..=3, Gives::Bool, language),
     Definition::new("has_tablespace_privilege", 2..=3, Gives::Bool, |c| {
         superuser(c, &["CREATE"])
@@ -42,6 +40,7 @@ pub(super) const FUNCTIONS: &[Definition] = &[
         |c| missing(c, "foreign-data wrapper"),
     ),
     Definition::new("pg_has_role", 2..=3, Gives::Bool, member),
+    Definition::new("acldefault", 2..=2, Gives::AclItems, default),
 ];
 
 /// Who is asked about; `None` is PUBLIC.
@@ -122,20 +121,8 @@ fn on_object(call: &Call<'_>, who: Grantee, object: &Object) -> Result<bool> {
     }))
 }
 
-/// What the privileges of a relation are checked on; none for one of the system's own.
-fn object_of(relation: &Relation) -> Option<Object> {
-    match &relation.source {
-        Source::Collection(collection)
-        | Source::KeyIndex(collection)
-        | Source::Index(collection, _) => Some(Object::Collection(collection.id)),
-        Source::View(view) => Some(Object::View(view.name.clone())),
-        Source::Sequence(sequence) => Some(Object::Sequence(sequence.id)),
-        Source::System(_) | Source::Engine => None,
-    }
-}
-
 fn on_relation(call: &Call<'_>, who: Grantee, relation: &Relation) -> Result<bool> {
-    if let Some(object) = object_of(relation) {
+    if let Some(object) = relation.object() {
         return on_object(call, who, &object);
     }
     // Everybody reads the system's relations.
@@ -237,10 +224,24 @@ fn sequence(call: &Call<'_>) -> Result<Value> {
     }
 }
 
-/// What everybody may do with every object of the kind.
-fn everybody(call: &Call<'_>, reg: RegType, privilege: &str) -> Result<Value> {
+fn routine(call: &Call<'_>) -> Result<Value> {
     let who = grantee(call, 2)?;
-    named(call, call.len() - 2, reg)?;
+    let oid = named(call, call.len() - 2, RegType::Procedure)?;
+    match function_of(call.context, oid) {
+        Some(function) => Ok(on_object(call, who, &Object::Function(function.id))?.into()),
+        None => everybody(call, who, "EXECUTE"),
+    }
+}
+
+/// Nothing is granted on types.
+fn user_type(call: &Call<'_>) -> Result<Value> {
+    let who = grantee(call, 2)?;
+    named(call, call.len() - 2, RegType::Type)?;
+    everybody(call, who, "USAGE")
+}
+
+/// What everybody may do with every object of the kind.
+fn everybody(call: &Call<'_>, who: Grantee, privilege: &str) -> Result<Value> {
     let text = call.text(call.len() - 1).unwrap_or_default();
     let may = asked(&text, &[privilege])?.iter().any(|(_, grant)| !grant);
     Ok((may || is_superuser(call, who)).into())
@@ -278,6 +279,19 @@ fn missing(call: &Call<'_>, kind: &str) -> Result<Value> {
     }
     let message = format!("{kind} \"{text}\" does not exist");
     Err(Error::not_found(sqlstate::UNDEFINED_OBJECT, message).into())
+}
+
+/// `acldefault`: the access control list that stands for NULL.
+///
+/// # Errors
+/// XX000 for a letter that means no kind of object, as in PostgreSQL.
+fn default(call: &Call<'_>) -> Result<Value> {
+    let kind = call.text(0).unwrap_or_default();
+    let list = default_acl(call.context, &kind, call.oid(1).unwrap_or_default());
+    list.ok_or_else(|| {
+        let message = format!("unrecognized objtype abbreviation: {kind}");
+        Error::internal(message).into()
+    })
 }
 
 /// `pg_has_role`: whether a role belongs to another (MEMBER), or has its privileges at once (USAGE).
